@@ -1,0 +1,56 @@
+"""Few-shot specialisation of SAM by prompt tuning.
+
+    import napari_ptsam as ptsam
+
+    prompt = ptsam.train(images, masks)
+    prompt.save("nuclei.pt")
+    labels = ptsam.segment(stack, ptsam.load("nuclei.pt"))
+
+Importing this loads neither torch nor Qt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_ptsam.errors import (
+    CheckpointError,
+    CollapsedError,
+    InputError,
+    OutputError,
+    PromptFileError,
+    PtsamError,
+)
+
+if TYPE_CHECKING:
+    from napari_ptsam.api import load, segment, train
+    from napari_ptsam.prompts.prompt import Prompt
+
+__all__ = [
+    "CheckpointError",
+    "CollapsedError",
+    "InputError",
+    "OutputError",
+    "Prompt",
+    "PromptFileError",
+    "PtsamError",
+    "load",
+    "segment",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("load", "segment", "train"):
+        from napari_ptsam import api
+
+        return getattr(api, name)
+    if name == "Prompt":
+        from napari_ptsam.prompts.prompt import Prompt
+
+        return Prompt
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,164 @@
+"""The whole job in three functions: train, segment, load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.planes import Planes
+from napari_ptsam.pairing import Source, as_planes, is_path, pair
+from napari_ptsam.prompts.files import load
+from napari_ptsam.training.examples import Empty, MaskReading, annotate
+from napari_ptsam.training.settings import Progress, TrainingSettings
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.segmenting.segment import Output
+
+__all__ = ["load", "segment", "train"]
+
+
+def train(
+    images: Source,
+    masks: Source,
+    *,
+    axes: str | None = None,
+    classes: Sequence[str] | None = None,
+    unlabelled: int | None = None,
+    empty: Empty = "refuse",
+    backbone: str = "vit_t",
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    start: Prompt | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    **settings: Any,
+) -> Prompt:
+    """Tune a specialist on annotated images.
+
+    Parameters
+    ----------
+    images, masks
+        Two folders with files of matching names, two files, two arrays, or two
+        sequences of files or arrays. A plane has shape (y, x) or (y, x,
+        channels); stacks are (z, y, x) or (t, z, y, x). Masks are integers of
+        the same shape without channels; 0 is background.
+    axes
+        A letter for each axis of the images, for instance ``"CYX"``; guessed if
+        left out, or taken from the file.
+    classes
+        Names of the values 1, 2, ... of the masks; without them every value
+        above 0 is foreground.
+    unlabelled
+        Value of pixels that were not annotated and do not count.
+    empty
+        Masks without foreground: ``refuse``, take as ``background``, or ``skip``.
+    backbone, checkpoint, device
+        See `napari_ptsam.sam.backbones.load_backbone`.
+    start
+        A prompt to go on from.
+    progress
+        Called with each `Progress`.
+    **settings
+        Fields of `napari_ptsam.training.settings.TrainingSettings`, for
+        instance ``steps``, ``seed``, ``tile`` and ``channels``.
+
+    Returns
+    -------
+    Prompt
+        The best prompt of the run, measured on held-out planes.
+
+    Raises
+    ------
+    PtsamError
+        A ValueError that says what is wrong and what to do.
+    """
+    known = {field.name for field in fields(TrainingSettings)}
+    if unknown := sorted(set(settings) - known):
+        raise InputError(
+            f"Unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}."
+        )
+    reading = MaskReading(None if classes is None else tuple(classes), unlabelled, empty)
+    chosen = TrainingSettings(**settings)
+    annotations = annotate(*pair(images, masks, axes), reading)
+    # Torch loads here: what the user got wrong is reported without waiting for it.
+    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.training.trainer import Training
+
+    training = Training(annotations, load_backbone(backbone, checkpoint, device), chosen, start)
+    for step in training:
+        if progress is not None:
+            progress(step)
+    return training.prompt
+
+
+def segment(
+    image: Source,
+    prompt: Prompt | str | Path,
+    *,
+    output: Output = "labels",
+    axes: str | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], object] | None = None,
+) -> np.ndarray:
+    """Apply a specialist to a plane or a whole stack.
+
+    Parameters
+    ----------
+    image
+        An array (numpy, dask, zarr, memory map) or a file; (y, x), (z, y, x) or
+        (t, z, y, x), with channels last. Only one plane is read at a time.
+    prompt
+        A prompt, or the path of its file.
+    output
+        ``labels``: class numbers; ``instances``: connected objects, numbered
+        from 1 in each plane; ``probabilities``: of each class.
+    axes
+        A letter for each axis, for instance ``"ZCYX"``; guessed if left out, or
+        taken from the file.
+    checkpoint, device
+        See `napari_ptsam.sam.backbones.load_backbone`.
+    progress
+        Called with the planes done and the planes in all.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (z|t, ..., y, x): uint8 for labels, uint32 for instances. For
+        probabilities float32 with the classes as first axis.
+
+    Raises
+    ------
+    PtsamError
+        A ValueError that says what is wrong and what to do.
+    """
+    if is_path(prompt):
+        prompt = load(prompt)  # type: ignore[arg-type]
+    planes = _single(image, axes)
+    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.segmenting.segment import Segmenter
+
+    frozen = load_backbone(prompt.backbone, checkpoint, device)  # type: ignore[union-attr]
+    segmenter = Segmenter(prompt, frozen, output)  # type: ignore[arg-type]
+    shape = segmenter.result_shape(planes.shape)
+    result = np.empty((len(planes), *shape), dtype=segmenter.dtype)
+    for number, plane in enumerate(segmenter.planes(planes)):
+        result[number] = plane
+        if progress is not None:
+            progress(number + 1, len(planes))
+    result = result.reshape(*planes.leading, *shape)
+    return np.moveaxis(result, -3, 0) if output == "probabilities" else result
+
+
+def _single(image: Source, axes: str | None) -> Planes:
+    planes = as_planes(image, axes)
+    if len(planes) != 1:
+        raise InputError(
+            f"One image or stack is segmented at a time, not {len(planes)}; call it for each."
+        )
+    return planes[0]

@@ -1,0 +1,35 @@
+"""The same work from a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code.
+
+    0: done. 2: something the user can mend, told in one line. 130: Ctrl-C.
+    """
+    from napari_ptsam.cli.commands import InterruptedByUserError
+    from napari_ptsam.cli.parser import build_parser
+    from napari_ptsam.errors import PtsamError
+
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except PtsamError as error:
+        return _fail(str(error), 2)
+    except InterruptedByUserError as stop:
+        return _fail(str(stop), 130)
+    except KeyboardInterrupt:
+        return _fail("Stopped; what was not finished was not written.", 130)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"napari-ptsam: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,86 @@
+"""Progress bars for people: none when standard error is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from napari_ptsam.training.settings import Progress
+
+
+class _Bar:
+    """A bar that is closed at the end of a ``with``, and made when it is first needed."""
+
+    def __init__(self, total: int, title: str) -> None:
+        self._total, self._title = total, title
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _at(self, done: int) -> tqdm:
+        if self._bar is None:
+            self._bar = tqdm(total=self._total, desc=self._title, disable=None, file=sys.stderr)
+        self._bar.update(done - self._bar.n)
+        return self._bar
+
+
+class PlaneBar(_Bar):
+    """Counts planes."""
+
+    def __enter__(self) -> PlaneBar:
+        return self
+
+    def show(self, done: int) -> None:
+        """Planes done so far."""
+        self._at(done)
+
+
+class TrainingBar(_Bar):
+    """One bar a phase, with loss and held-out Dice."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(steps, "")
+        self._note = ""
+
+    def __enter__(self) -> TrainingBar:
+        return self
+
+    def show(self, progress: Progress) -> None:
+        """Show how far the training is."""
+        if progress.phase == "done":
+            self._close()
+            return
+        if (progress.phase, progress.steps) != (
+            self._title,
+            self._total,
+        ) or progress.note != self._note:
+            self._close()
+            self._title, self._total, self._note = progress.phase, progress.steps, progress.note
+            if progress.note:
+                print(progress.note, file=sys.stderr)
+        values = {}
+        if progress.loss is not None:
+            values["loss"] = f"{progress.loss:.3f}"
+        if progress.held_out_dice is not None:
+            values["Dice"] = f"{progress.held_out_dice:.3f}"
+        if progress.seconds_left is not None:
+            values["left"] = f"{progress.seconds_left:.0f} s"
+        self._at(progress.step).set_postfix(values, refresh=False)

@@ -1,0 +1,239 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from napari_ptsam.cli.bars import PlaneBar, TrainingBar
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.images.reading import list_images, open_image
+from napari_ptsam.pairing import pair
+from napari_ptsam.prompts.files import load
+from napari_ptsam.training.examples import MaskReading, annotate
+from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.writing import check_output, make_folder
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.segmenting.segment import Output, Segmenter
+    from napari_ptsam.training.trainer import Training
+
+TIFF = (".tif", ".tiff")
+
+
+class InterruptedByUserError(Exception):
+    """Ctrl-C, with what the user should know."""
+
+
+def train(options: Namespace) -> None:
+    """``napari-ptsam train``."""
+    begin = perf_counter()
+    check_output(options.out, options.overwrite)
+    settings = TrainingSettings(
+        steps=options.steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        held_out=options.held_out,
+        seed=options.seed,
+        tile=options.tile,
+        normalization=_normalization(options),
+        channels=options.channels,
+    )
+    start = None if options.start is None else load(options.start)
+    reading = MaskReading(
+        options.classes or (None if start is None or len(start.classes) == 1 else start.classes),
+        options.unlabelled,
+        options.empty,
+    )
+    annotations = annotate(*pair(options.images, options.masks, options.axes), reading)
+
+    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.training.trainer import Training
+
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    training = Training(annotations, backbone, settings, start)
+    with TrainingBar(training.settings.steps) as bar:
+        try:
+            for progress in training:
+                bar.show(progress)
+        except KeyboardInterrupt:
+            training.close()
+            raise InterruptedByUserError(
+                f"Stopped after {training.steps_done} of {settings.steps} steps; {options.out} was not written. "
+                "Run the same command again to start over, or with fewer --steps to be done sooner."
+            ) from None
+    prompt = training.prompt
+    if options.notes or options.licence:
+        prompt = prompt.with_text(options.notes or None, options.licence or None)
+    prompt.save(options.out, options.overwrite)
+    _say_trained(options, training, prompt, perf_counter() - begin)
+
+
+def _say_trained(options: Namespace, training: Training, prompt: Prompt, total: float) -> None:
+    origin, tiling = prompt.origin, prompt.images.tiling
+    seconds = {
+        phase: round(spent, 3) for phase, spent in (training.seconds | {"total": total}).items()
+    }
+    if options.json:
+        _print_json(
+            {
+                "prompt": str(options.out),
+                "steps": origin.steps,
+                "batch_size": origin.batch_size,
+                "seconds": seconds,
+                "held_out_dice": origin.held_out_dice,
+                "measured_on_training": origin.measured_on_training,
+                "trained_parameters": prompt.trained_parameters,
+                "tile": tiling.side,
+                "whole": tiling.whole,
+                "images": origin.images,
+                "held_out_images": origin.held_out_images,
+                "backbone": prompt.backbone,
+                "device": str(training.backbone.device),
+            }
+        )
+        return
+    where = (
+        f"measured on the {origin.images} training planes themselves, too few to hold any out"
+        if origin.measured_on_training
+        else f"on {origin.held_out_images} held-out planes of {origin.images}"
+    )
+    print(
+        f"{options.out}: Dice {origin.held_out_dice:.3f} ({where}); {tiling}; "
+        f"{prompt.trained_parameters:,} parameters, {options.out.stat().st_size:,} bytes, {total:.0f} s"
+    )
+
+
+def _normalization(options: Namespace) -> Normalization:
+    if isinstance(options.normalize, tuple):
+        if options.percentiles:
+            raise InputError(
+                "A fixed range has no percentiles; leave one of --normalize and --percentiles out."
+            )
+        return Normalization("range", *options.normalize)
+    return Normalization(options.normalize, *(options.percentiles or (1.0, 99.8)))
+
+
+def segment(options: Namespace) -> None:
+    """``napari-ptsam segment``."""
+    prompt = load(options.prompt)
+    targets = _targets(options)
+    segmenter = _segmenter(options, prompt)
+    from napari_ptsam.segmenting.output import write_result
+
+    written = []
+    for source, target in targets:
+        planes = open_image(source, options.axes)
+        with PlaneBar(len(planes), source.name) as bar:
+            write_result(planes, segmenter, target, options.overwrite, bar.show)
+        written.append({"input": str(source), "output": str(target), "planes": len(planes)})
+        if not options.json:
+            print(target)
+    if options.json:
+        _print_json({"output": segmenter.output, "classes": list(prompt.classes), "files": written})
+
+
+def _segmenter(options: Namespace, prompt: Prompt) -> Segmenter:
+    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.segmenting.segment import Segmenter
+
+    output: Output = "labels"
+    if getattr(options, "instances", False):
+        output = "instances"
+    elif getattr(options, "probabilities", False):
+        output = "probabilities"
+    return Segmenter(
+        prompt, load_backbone(prompt.backbone, options.checkpoint, options.device), output
+    )
+
+
+def _targets(options: Namespace) -> list[tuple[Path, Path]]:
+    """Each input file with its output file; all are checked before any work starts."""
+    sources = [
+        file
+        for source in options.inputs
+        for file in (list_images(source) if source.is_dir() else [source])
+    ]
+    for source in sources:
+        open_image(source, options.axes)
+    single = len(sources) == 1 and options.out.suffix.lower() in TIFF
+    if single and not options.out.is_dir():
+        return [(sources[0], check_output(options.out, options.overwrite))]
+    if options.out.suffix and not options.out.is_dir():
+        raise InputError(
+            f"{options.out} is no folder, and results are .tif files; give a folder"
+            + (" for several images." if len(sources) > 1 else " or the name of a .tif file.")
+        )
+    names = [source.name.removesuffix(source.suffix) for source in sources]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"Several inputs are called {twice[0]}; segment them into different folders."
+        )
+    folder = make_folder(options.out)
+    return [
+        (source, check_output(folder / f"{name}.tif", options.overwrite))
+        for source, name in zip(sources, names, strict=True)
+    ]
+
+
+def evaluate(options: Namespace) -> None:
+    """``napari-ptsam evaluate``."""
+    from napari_ptsam.evaluation import evaluate as evaluate_planes
+    from napari_ptsam.evaluation import summary
+
+    prompt = load(options.prompt)
+    classes = prompt.classes if len(prompt.classes) > 1 else None
+    reading = MaskReading(classes, options.unlabelled, options.empty)
+    annotations = annotate(*pair(options.images, options.masks, options.axes), reading)
+    segmenter = _segmenter(options, prompt)
+    scores = []
+    with PlaneBar(len(annotations.examples), "evaluating") as bar:
+        for score in evaluate_planes(annotations, segmenter):
+            scores.append(score)
+            bar.show(len(scores))
+    found = summary(scores, prompt.classes)
+    if options.json:
+        _print_json(found)
+        return
+    for one in found["images"]:  # type: ignore[attr-defined]
+        print(f"{one['name']}: IoU {one['iou']:.3f}, Dice {one['dice']:.3f}")
+    for name, own in found["classes"].items():  # type: ignore[attr-defined]
+        print(f"class {name}: IoU {own['iou']:.3f}, Dice {own['dice']:.3f}")
+    print(f"mean: IoU {found['iou']:.3f}, Dice {found['dice']:.3f}")
+    if found["ap50"] is not None:
+        print(f"objects: AP at IoU 0.5 {found['ap50']:.3f}, mean over 0.5-0.95 {found['ap']:.3f}")
+
+
+def info(options: Namespace) -> None:
+    """``napari-ptsam info``."""
+    prompt = load(options.prompt)
+    if options.json:
+        _print_json({"file": str(options.prompt), **prompt.describe()})
+        return
+    from napari_ptsam.prompts.describe import describe
+
+    print(describe(prompt, options.prompt))
+
+
+def demo(options: Namespace) -> None:
+    """``napari-ptsam demo``."""
+    from napari_ptsam.demo import run_demo
+
+    steps = options.steps or TrainingSettings().steps
+    with TrainingBar(steps) as training, PlaneBar(40, "segmenting") as planes:
+        report = run_demo(
+            options.out, options.overwrite, options.device, options.steps,
+            training.show, lambda done, total: planes.show(done),
+        )  # fmt: skip
+    print(report, end="")
+    print(f"\nWritten to {options.out}")
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values))

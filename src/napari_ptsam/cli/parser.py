@@ -1,0 +1,231 @@
+"""Commands and options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from napari_ptsam.cli import commands
+from napari_ptsam.training.examples import Empty
+from napari_ptsam.training.settings import TrainingSettings
+
+# Spelled out, since sam.backbones would load torch.
+BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, like all others."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"napari-ptsam: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; ``run`` of its result is the command."""
+    from napari_ptsam.versions import package_version
+
+    parser = _Parser(
+        prog="napari-ptsam",
+        description="Few-shot specialisation of SAM by prompt tuning.",
+    )
+    parser.add_argument("--version", action="version", version=package_version())
+    parts = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    _add_train(parts)
+    _add_segment(parts)
+    _add_evaluate(parts)
+    _add_info(parts)
+    _add_demo(parts)
+    return parser
+
+
+def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
+    defaults = TrainingSettings()
+    add = _command(parts, "train", "tune a prompt on annotated images", commands.train)
+    _add_annotations(add)
+    add.add_argument("-o", "--out", type=Path, required=True, help="prompt file to write (.pt)")
+    add.add_argument(
+        "--backbone",
+        default="vit_t",
+        choices=BACKBONES,
+        help="frozen SAM to tune for (default: vit_t)",
+    )
+    _add_machine(add)
+    add.add_argument(
+        "--steps", type=int, default=defaults.steps, help="optimiser steps (default: %(default)s)"
+    )
+    add.add_argument(
+        "--batch-size",
+        type=int,
+        default=defaults.batch_size,
+        help="tiles a step (default: %(default)s)",
+    )
+    add.add_argument(
+        "--learning-rate",
+        type=float,
+        default=defaults.learning_rate,
+        help="highest one (default: %(default)s)",
+    )
+    add.add_argument(
+        "--held-out",
+        type=float,
+        default=defaults.held_out,
+        help="part of the planes to measure on (default: %(default)s)",
+    )
+    add.add_argument(
+        "--seed", type=int, default=defaults.seed, help="for repeatable runs (default: %(default)s)"
+    )
+    add.add_argument(
+        "--tile", type=_tile, default="auto", metavar="N|auto|whole",
+        help="side of a tile in pixels, whole planes, or chosen from the objects' size (default: auto)",
+    )  # fmt: skip
+    add.add_argument(
+        "--normalize", type=_normalization, default="plane", metavar="plane|stack|LOW,HIGH",
+        help="percentiles of each plane, of the whole stack, or a fixed range of values (default: plane)",
+    )  # fmt: skip
+    add.add_argument(
+        "--percentiles",
+        type=_two_numbers,
+        metavar="LOW,HIGH",
+        help="for plane and stack (default: 1,99.8)",
+    )
+    add.add_argument(
+        "--channels", type=_numbers, metavar="C[,C[,C]]", help="up to three channels, from 0"
+    )
+    add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="go on from this prompt")
+    add.add_argument("--notes", default="", help="free text to keep in the prompt file")
+    add.add_argument("--licence", default="", help="licence of the prompt, kept in the file")
+    _add_overwrite(add)
+    _add_json(add)
+
+
+def _add_segment(parts: argparse._SubParsersAction[_Parser]) -> None:
+    add = _command(parts, "segment", "apply a prompt to images and stacks", commands.segment)
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    add.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="image files or folders")
+    add.add_argument(
+        "-o", "--out", type=Path, required=True,
+        help="a .tif file for a single image or stack, else a folder",
+    )  # fmt: skip
+    kind = add.add_mutually_exclusive_group()
+    kind.add_argument("--instances", action="store_true", help="number the connected objects")
+    kind.add_argument(
+        "--probabilities", action="store_true", help="probability of each class instead of labels"
+    )
+    add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
+    _add_machine(add)
+    _add_overwrite(add)
+    _add_json(add)
+
+
+def _add_evaluate(parts: argparse._SubParsersAction[_Parser]) -> None:
+    add = _command(parts, "evaluate", "measure a prompt on annotated images", commands.evaluate)
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    _add_annotations(add, classes=False)
+    _add_machine(add)
+    _add_json(add)
+
+
+def _add_info(parts: argparse._SubParsersAction[_Parser]) -> None:
+    add = _command(parts, "info", "describe a prompt file", commands.info)
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    _add_json(add)
+
+
+def _add_demo(parts: argparse._SubParsersAction[_Parser]) -> None:
+    add = _command(parts, "demo", "tune and segment the bundled sample", commands.demo)
+    add.add_argument(
+        "--out", type=Path, default=Path("demo_output"), help="folder (default: %(default)s)"
+    )
+    add.add_argument(
+        "--steps", type=int, help=f"optimiser steps (default: {TrainingSettings().steps})"
+    )
+    add.add_argument("--device", default="auto", choices=DEVICES)
+    _add_overwrite(add)
+
+
+def _command(
+    parts: argparse._SubParsersAction[_Parser], name: str, help_text: str, run: object
+) -> _Parser:
+    parser = parts.add_parser(name, help=help_text, description=help_text.capitalize() + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_annotations(add: _Parser, classes: bool = True) -> None:
+    add.add_argument("images", type=Path, help="folder of images, or one stack")
+    add.add_argument(
+        "masks",
+        type=Path,
+        help="folder of masks with the same names, or one stack; 0 is background",
+    )
+    if classes:
+        add.add_argument(
+            "--classes",
+            type=_names,
+            metavar="NAME[,NAME...]",
+            help="of the masks' values 1, 2, ... (default: all above 0 is foreground)",
+        )
+    add.add_argument(
+        "--unlabelled", type=int, metavar="VALUE", help="mask value of pixels that do not count"
+    )
+    add.add_argument(
+        "--empty",
+        choices=get_args(Empty),
+        default="refuse",
+        help="masks without foreground (default: %(default)s)",
+    )
+    add.add_argument("--axes", help="of the images, a letter each, for instance CYX")
+
+
+def _add_machine(add: _Parser) -> None:
+    add.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="the backbone's weights (not needed for vit_t)",
+    )
+    add.add_argument("--device", default="auto", choices=DEVICES, help="default: %(default)s")
+
+
+def _add_overwrite(add: _Parser) -> None:
+    add.add_argument("--overwrite", action="store_true", help="replace results that exist")
+
+
+def _add_json(add: _Parser) -> None:
+    add.add_argument("--json", action="store_true", help="one line of JSON for machines")
+
+
+def _tile(text: str) -> int | str:
+    if text in ("auto", "whole"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of pixels, auto or whole"
+        ) from None
+
+
+def _normalization(text: str) -> str | tuple[float, float]:
+    return text if text in ("plane", "stack") else _two_numbers(text)
+
+
+def _two_numbers(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form LOW,HIGH") from None
+    return low, high
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 0,2") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))

@@ -1,0 +1,32 @@
+"""The errors that a user can meet.
+
+Each message says what is wrong, with what, and what to do about it, in a
+sentence that can be shown as it is: in a napari notification, as the one line
+that the command line prints, or as the text of the exception.
+"""
+
+from __future__ import annotations
+
+
+class PtsamError(ValueError):
+    """Base of all errors that are meant for the user's eyes."""
+
+
+class InputError(PtsamError):
+    """An image, a mask or a setting cannot be used as it is."""
+
+
+class PromptFileError(PtsamError):
+    """A prompt file cannot be read, or does not fit what it is used with."""
+
+
+class CheckpointError(PtsamError):
+    """A backbone's weights are missing, damaged or of another architecture."""
+
+
+class CollapsedError(PtsamError):
+    """Training ended with a prompt that calls every pixel the same."""
+
+
+class OutputError(PtsamError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,1 @@
+"""Pixels in, tiles out: reading, normalising and cutting planes."""

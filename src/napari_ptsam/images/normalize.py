@@ -1,0 +1,195 @@
+"""Planes of any dtype and channels to three float channels in the range 0 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+
+Mode = Literal["plane", "stack", "range"]
+Limits = np.ndarray
+"""Values that become 0 and 1: float64 of shape (channels, 2)."""
+
+STACK_SAMPLE = 16
+"""Planes that the percentiles of a stack are taken from, at most."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How pixel values become the range 0 to 1.
+
+    Attributes
+    ----------
+    mode
+        ``plane``: percentiles of each plane; ``stack``: percentiles of the
+        whole stack; ``range``: a fixed range of values.
+    low, high
+        Two percentiles, or for ``range`` the values that become 0 and 1.
+    """
+
+    mode: Mode = "plane"
+    low: float = 1.0
+    high: float = 99.8
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise InputError(
+                f"Unknown normalisation {self.mode!r}; choose one of {', '.join(get_args(Mode))}."
+            )
+        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+            raise InputError(
+                f"The normalisation needs two numbers, the lower one first, not {self.low} and {self.high}."
+            )
+        if self.mode != "range" and not (self.low >= 0 and self.high <= 100):
+            raise InputError(f"Percentiles lie between 0 and 100, not {self.low} to {self.high}.")
+
+
+def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
+    """Channels of a plane that the model is to see.
+
+    Parameters
+    ----------
+    plane
+        Shape (y, x) or (y, x, channels).
+    channels
+        Numbers of up to three channels, the first one being 0; None takes a
+        grey plane, an RGB plane or up to three channels as they are.
+    rgb
+        Whether the channels are red, green, blue (and alpha, which is dropped).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (y, x, 1 to 3), same dtype.
+
+    Raises
+    ------
+    InputError
+        If there is no such channel, or more than three and none chosen.
+    """
+    if plane.ndim == 2:
+        plane = plane[..., None]
+    count = plane.shape[-1]
+    if channels is None:
+        if rgb:
+            # Grey with alpha has two samples, RGB with alpha four.
+            return plane[..., : 1 if count == 2 else 3]
+        if count > 3:
+            raise InputError(
+                f"The image has {count} channels; choose up to three of them (for instance channels 0,2)."
+            )
+        return plane
+    if not 1 <= len(channels) <= 3:
+        raise InputError(f"Choose one to three channels, not {len(channels)}.")
+    if not all(0 <= channel < count for channel in channels):
+        raise InputError(
+            f"Channels {', '.join(map(str, channels))} were asked for, but the image has {count} "
+            f"(numbered 0 to {count - 1})."
+        )
+    return plane[..., list(channels)]
+
+
+def value_limits(pixels: np.ndarray, normalization: Normalization, rgb: bool) -> Limits:
+    """Values that become 0 and 1.
+
+    Parameters
+    ----------
+    pixels
+        Shape (..., channels).
+    normalization
+        The percentiles, or the fixed range.
+    rgb
+        Whether the channels share their limits, so that colours are kept.
+    """
+    channels = pixels.shape[-1]
+    if normalization.mode == "range":
+        return np.tile([float(normalization.low), float(normalization.high)], (channels, 1))
+    flat = pixels.reshape(-1, channels)
+    if flat.dtype == bool:
+        flat = flat.astype(np.uint8)
+    groups = [flat.ravel()] * channels if rgb else list(flat.T)
+    if rgb:
+        return np.tile(_percentiles(groups[0], normalization), (channels, 1))
+    return np.stack([_percentiles(group, normalization) for group in groups])
+
+
+def _percentiles(values: np.ndarray, normalization: Normalization) -> np.ndarray:
+    low, high = np.percentile(values, [normalization.low, normalization.high])
+    if high <= low:  # fewer bright pixels than the percentile leaves out, or a constant plane
+        low, high = float(values.min()), float(values.max())
+    return np.array([low, high], dtype=np.float64)
+
+
+def stack_limits(
+    planes: Sequence[np.ndarray],
+    normalization: Normalization,
+    channels: Sequence[int] | None,
+    rgb: bool,
+) -> Limits:
+    """Limits of a whole stack, from evenly spaced planes of it.
+
+    Parameters
+    ----------
+    planes
+        Each of shape (y, x) or (y, x, channels); read one by one.
+    """
+    picked = np.unique(np.linspace(0, len(planes) - 1, STACK_SAMPLE).round().astype(int))
+    samples = []
+    for index in picked:
+        plane = select_channels(planes[index], channels, rgb)
+        step = max(1, round((plane.shape[0] * plane.shape[1] / 250_000) ** 0.5))
+        samples.append(plane[::step, ::step].reshape(-1, plane.shape[-1]))
+    return value_limits(np.concatenate(samples), normalization, rgb)
+
+
+def normalize(
+    plane: np.ndarray,
+    normalization: Normalization,
+    channels: Sequence[int] | None = None,
+    rgb: bool = False,
+    limits: Limits | None = None,
+) -> np.ndarray:
+    """Three channels in the range 0 to 1, as the image encoder wants them.
+
+    Parameters
+    ----------
+    plane
+        Shape (y, x) or (y, x, channels); bool, integer or float.
+    normalization
+        How values become the range 0 to 1.
+    channels, rgb
+        See `select_channels`.
+    limits
+        Those of the stack, for the mode ``stack``.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (y, x, 3). A grey plane is repeated; with two channels
+        the third is their mean; a constant plane becomes 0.
+
+    Raises
+    ------
+    InputError
+        If the plane holds NaN or infinity, or the channels do not exist.
+    """
+    pixels = select_channels(plane, channels, rgb)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        bad = int((~np.isfinite(pixels)).sum())
+        raise InputError(
+            f"The image holds {bad} pixels that are NaN or infinite; replace them (for instance by 0)."
+        )
+    if limits is None:
+        limits = value_limits(pixels, normalization, rgb)
+    low, high = limits[:, 0], limits[:, 1]
+    span = np.where(high > low, high - low, 1.0)
+    scaled = ((pixels - low) / span).clip(0, 1).astype(np.float32)
+    if scaled.shape[-1] == 1:
+        return np.repeat(scaled, 3, axis=-1)
+    if scaled.shape[-1] == 2:
+        return np.concatenate([scaled, scaled.mean(-1, keepdims=True)], axis=-1)
+    return scaled

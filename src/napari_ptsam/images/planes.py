@@ -1,0 +1,154 @@
+"""Arrays of any number of axes as a sequence of planes, read one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.tiling import MINIMUM_SIDE
+
+CHANNEL_AXES = "CS"
+"""C: channels. S: red, green, blue samples of one channel."""
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """Size of a pixel in the unit given; ``z`` is the distance of the planes, if known."""
+
+    y: float
+    x: float
+    z: float | None = None
+    unit: str = "micrometer"
+
+
+def guess_axes(shape: Sequence[int]) -> str:
+    """Axes of an array whose axes are not known.
+
+    The last axis holds channels if it is shorter than the smallest plane side;
+    what comes before is (y, x), (z, y, x) or (t, z, y, x).
+
+    Raises
+    ------
+    InputError
+        If the array has fewer than two or more than four axes besides channels.
+    """
+    samples = len(shape) > 2 and shape[-1] < MINIMUM_SIDE
+    channels = ("S" if shape[-1] in (3, 4) else "C") if samples else ""
+    spatial = len(shape) - len(channels)
+    if not 2 <= spatial <= 4:
+        raise InputError(
+            f"An array of shape {tuple(shape)} is no plane, (z, y, x) or (t, z, y, x) stack; "
+            "name its axes, for instance axes='TCYX'."
+        )
+    return "TZYX"[-spatial:] + channels
+
+
+class Planes(Sequence[np.ndarray]):
+    """The planes of an image or stack, each read when it is asked for.
+
+    Parameters
+    ----------
+    array
+        Anything with ``shape``, ``dtype`` and numpy-like indexing: numpy, dask,
+        zarr, a memory map.
+    axes
+        A letter an axis, Y and X among them; C or S marks channels, all others
+        are counted as planes. None: guessed from the shape.
+    name
+        What messages call the image.
+    pixel_size
+        If known.
+
+    Raises
+    ------
+    InputError
+        If the axes do not fit the array, or the planes are too small or of a
+        dtype that is not supported.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        axes: str | None = None,
+        name: str = "the array",
+        pixel_size: PixelSize | None = None,
+    ) -> None:
+        self._array = array if hasattr(array, "shape") else np.asarray(array)
+        self.axes = (axes or guess_axes(self._array.shape)).upper()
+        self.name, self.pixel_size = name, pixel_size
+        self.dtype = np.dtype(self._array.dtype)
+        self._check()
+        self.rgb = "S" in self.axes
+        self.leading_axes = "".join(axis for axis in self.axes if axis not in "YX" + CHANNEL_AXES)
+        self.leading = tuple(self._size(axis) for axis in self.leading_axes)
+        """Sizes of all axes but y, x and channels: (z,) or (t, z), () for a plane."""
+        self.shape = (self._size("Y"), self._size("X"))
+        """Of a plane: (y, x)."""
+        self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
+
+    def _size(self, axis: str) -> int:
+        return int(self._array.shape[self.axes.index(axis)])
+
+    def _check(self) -> None:
+        axes, shape = self.axes, tuple(self._array.shape)
+        channels = (
+            [axis for axis in axes if axis in CHANNEL_AXES and self._size(axis) > 1]
+            if len(axes) == len(shape)
+            else []
+        )
+        if len(axes) != len(shape) or not {"Y", "X"} <= set(axes) or len(set(axes)) != len(axes):
+            raise InputError(
+                f"The axes {axes!r} do not fit {self.name} of shape {shape}; "
+                "give one letter for each axis, Y and X among them (for instance ZCYX)."
+            )
+        if len(channels) > 1:
+            raise InputError(f"{self.name} has two channel axes ({axes}); keep one of them.")
+        if 0 in shape:
+            raise InputError(
+                f"{self.name} of shape {shape} has an axis of length 0; nothing is in it."
+            )
+        if min(self._size("Y"), self._size("X")) < MINIMUM_SIDE:
+            raise InputError(
+                f"{self.name} of shape {shape} (axes {axes}) has planes smaller than "
+                f"{MINIMUM_SIDE} x {MINIMUM_SIDE} pixels; name the axes if these are wrong."
+            )
+        if self.dtype.kind not in "buif":
+            raise InputError(
+                f"{self.name} has the dtype {self.dtype}; use bool, integer or float pixels."
+            )
+
+    def __len__(self) -> int:
+        return int(np.prod(self.leading, dtype=int))
+
+    def __getitem__(self, index: Any) -> Any:
+        """Plane number ``index`` (last leading axis fastest): (y, x) or (y, x, channels)."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = int(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        where = (
+            dict(
+                zip(
+                    self.leading_axes,
+                    np.unravel_index(index % len(self), self.leading),
+                    strict=True,
+                )
+            )
+            if self.leading
+            else {}
+        )
+        picked = tuple(int(where[axis]) if axis in where else slice(None) for axis in self.axes)
+        plane = np.asarray(self._array[picked])
+        left = [axis for axis in self.axes if axis not in where]
+        plane = plane.transpose([left.index(axis) for axis in "YXCS" if axis in left])
+        # A channel axis of length 1 beside the real one, or alone, says nothing.
+        extra = tuple(i for i in range(2, plane.ndim) if plane.shape[i] == 1)
+        return plane.squeeze(extra) if extra else plane
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))

@@ -1,0 +1,141 @@
+"""Planes to overlapping square tiles, and tiles' values back to planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+
+MINIMUM_SIDE = 16
+"""Smallest plane and tile, in pixels."""
+
+WHOLE_TOLERANCE = 1.5
+"""Factor by which a plane that is taken whole may differ in size from the tile."""
+
+# What lies beyond the plane: the mean colour, which SAM's own padding amounts to.
+PADDING = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A square part of a plane; it may reach over the plane's lower and right edge.
+
+    Attributes
+    ----------
+    y, x
+        Upper left corner, in pixels.
+    side
+        In pixels.
+    """
+
+    y: int
+    x: int
+    side: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns; a slice over the edge ends at the edge."""
+        return slice(self.y, self.y + self.side), slice(self.x, self.x + self.side)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How planes are cut.
+
+    Attributes
+    ----------
+    side
+        Side of a tile in pixels of the plane.
+    whole
+        Whether a plane of about that size (its longer side within a factor of
+        1.5) is taken whole, as one tile of its own size.
+    overlap
+        Part of the side by which neighbours overlap, at least.
+    """
+
+    side: int
+    whole: bool = False
+    overlap: float = 0.125
+
+    def __post_init__(self) -> None:
+        if self.side < MINIMUM_SIDE:
+            raise InputError(f"A tile has at least {MINIMUM_SIDE} pixels a side, not {self.side}.")
+
+    def tiles(self, shape: tuple[int, int]) -> list[Tile]:
+        """Tiles that cover a plane of shape (y, x), row by row."""
+        longer = max(shape)
+        fits = longer <= self.side * WHOLE_TOLERANCE and self.side <= longer * WHOLE_TOLERANCE
+        if self.whole and fits:
+            return [Tile(0, 0, longer)]
+        rows, columns = (self._starts(length) for length in shape)
+        return [Tile(y, x, self.side) for y in rows for x in columns]
+
+    def _starts(self, length: int) -> list[int]:
+        if length <= self.side:
+            return [0]
+        shared = round(self.side * self.overlap)
+        count = ceil((length - shared) / (self.side - shared))
+        return [round(start) for start in np.linspace(0, length - self.side, count)]
+
+    def __str__(self) -> str:
+        return f"whole planes of about {self.side} px" if self.whole else f"tiles of {self.side} px"
+
+
+def cut(plane: np.ndarray, tile: Tile) -> np.ndarray:
+    """Pixels of one tile.
+
+    Parameters
+    ----------
+    plane
+        float32, shape (y, x, 3), range 0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (side, side, 3), contiguous; padded with the mean colour.
+    """
+    part = plane[tile.window]
+    if part.shape[:2] == (tile.side, tile.side):
+        return np.ascontiguousarray(part)
+    padded = np.empty((tile.side, tile.side, 3), dtype=np.float32)
+    padded[:] = PADDING
+    padded[: part.shape[0], : part.shape[1]] = part
+    return padded
+
+
+class Blend:
+    """Joins tiles' values to a plane; where tiles overlap, one fades into the other.
+
+    Parameters
+    ----------
+    classes
+        Values a pixel.
+    shape
+        Of the plane: (y, x).
+    """
+
+    def __init__(self, classes: int, shape: tuple[int, int]) -> None:
+        self._total = np.zeros((classes, *shape), dtype=np.float32)
+        self._weights = np.zeros(shape, dtype=np.float32)
+
+    def add(self, values: np.ndarray, tile: Tile) -> None:
+        """Add a tile's values: float32, shape (classes, side, side)."""
+        weights = self._weights[tile.window]
+        rows, columns = weights.shape
+        weight = _window(tile.side)[:rows, :columns]
+        self._total[:, *tile.window] += values[:, :rows, :columns] * weight
+        weights += weight
+
+    def result(self) -> np.ndarray:
+        """The plane's values: float32, shape (classes, y, x)."""
+        return self._total / self._weights
+
+
+def _window(side: int) -> np.ndarray:
+    """Weight of a tile's pixels: falls towards its edges, never to 0."""
+    distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
+    ramp = np.minimum(distance / (side / 8), 1).astype(np.float32)
+    return ramp[:, None] * ramp[None]

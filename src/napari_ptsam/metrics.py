@@ -1,0 +1,100 @@
+"""How good a segmentation is: overlap of areas, and instances found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Areas, in pixels, that IoU and Dice are computed from."""
+
+    shared: int
+    truth: int
+    predicted: int
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; 1 where both are empty."""
+        union = self.truth + self.predicted - self.shared
+        return self.shared / union if union else 1.0
+
+    @property
+    def dice(self) -> float:
+        """Twice the intersection over the sum of both areas; 1 where both are empty."""
+        total = self.truth + self.predicted
+        return 2 * self.shared / total if total else 1.0
+
+
+def overlap(truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray | None = None) -> Overlap:
+    """Overlap of two foregrounds.
+
+    Parameters
+    ----------
+    truth, predicted
+        bool, same shape.
+    counts
+        bool, same shape: pixels that count; None counts all.
+    """
+    if counts is not None:
+        truth, predicted = truth & counts, predicted & counts
+    return Overlap(
+        int(np.count_nonzero(truth & predicted)),
+        int(np.count_nonzero(truth)),
+        int(np.count_nonzero(predicted)),
+    )
+
+
+def average_precision(
+    truth: np.ndarray, predicted: np.ndarray, thresholds: tuple[float, ...] = AP_THRESHOLDS
+) -> np.ndarray:
+    """Average precision of instances at several IoU thresholds.
+
+    TP / (TP + FP + FN), the form that StarDist and Cellpose report and that the
+    2018 Data Science Bowl introduced. Above an IoU of 0.5 an instance has at
+    most one partner; at 0.5 itself partners are assigned one to one.
+
+    Parameters
+    ----------
+    truth, predicted
+        Integer labels of the same shape; 0 is background.
+    thresholds
+        Smallest IoU at which a pair counts as found.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, one value a threshold; 1 where both images are empty.
+    """
+    ious = _pairwise_iou(truth, predicted)
+    count = sum(ious.shape)
+    if count == 0:
+        return np.ones(len(thresholds))
+    found = np.array([_matches(ious, threshold) for threshold in thresholds])
+    return found / (count - found)
+
+
+def _matches(ious: np.ndarray, threshold: float) -> int:
+    from scipy.optimize import linear_sum_assignment
+
+    enough = ious >= threshold
+    if not enough.any():
+        return 0
+    rows, columns = linear_sum_assignment(-(enough + ious / (2 * min(ious.shape))))
+    return int(enough[rows, columns].sum())
+
+
+def _pairwise_iou(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """IoU of each instance of the truth (rows) with each predicted one (columns)."""
+    truth_ids, truth_index = np.unique(truth, return_inverse=True)
+    predicted_ids, predicted_index = np.unique(predicted, return_inverse=True)
+    shape = len(truth_ids), len(predicted_ids)
+    pairs = truth_index.ravel() * shape[1] + predicted_index.ravel()
+    table = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
+    ious: np.ndarray = table / union
+    return ious[np.ix_(truth_ids != 0, predicted_ids != 0)]

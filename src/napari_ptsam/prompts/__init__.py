@@ -1,0 +1,1 @@
+"""The prompt: what was learned, and its file."""

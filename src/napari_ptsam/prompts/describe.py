@@ -1,0 +1,65 @@
+"""A prompt in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+
+
+def describe(prompt: Prompt, path: Path | None = None) -> str:
+    """Lines for a person who was sent the file."""
+    lines = [f"{path} ({path.stat().st_size:,} bytes)"] if path is not None else []
+    classes = ", ".join(f"{n} ({c})" for n, c in zip(prompt.classes, prompt.colours, strict=True))
+    rows = [
+        ("Classes", classes),
+        ("Backbone", f"{prompt.backbone} (signature {prompt.signature})"),
+        ("Parameters", f"{prompt.trained_parameters:,} trained"),
+        ("Made from", _made_from(prompt)),
+        ("Dice", _dice(prompt)),
+        ("Scale", str(prompt.images.tiling)),
+        ("Values", _values(prompt)),
+        ("Channels", _channels(prompt)),
+        ("Pixel size", _pixel_size(prompt)),
+        ("Date", prompt.origin.date or "unknown"),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in prompt.origin.versions.items())),
+        ("Notes", prompt.notes),
+        ("Licence", prompt.licence),
+    ]
+    return "\n".join(lines + [f"  {name:<12}{text}" for name, text in rows if text])
+
+
+def _made_from(prompt: Prompt) -> str:
+    origin = prompt.origin
+    held_out = f", {origin.held_out_images} of them held out" if origin.held_out_images else ""
+    return (
+        f"{origin.images} annotated planes{held_out}; {origin.steps} steps of {origin.batch_size} tiles, "
+        f"seed {origin.seed}, start: {origin.start}"
+    )
+
+
+def _dice(prompt: Prompt) -> str:
+    origin = prompt.origin
+    if origin.held_out_dice is None:
+        return "not measured"
+    where = "the training planes themselves" if origin.measured_on_training else "held-out planes"
+    return f"{origin.held_out_dice:.3f} on {where}"
+
+
+def _values(prompt: Prompt) -> str:
+    values = prompt.images.normalization
+    if values.mode == "range":
+        return f"{values.low:g} to {values.high:g}"
+    return f"percentiles {values.low:g} to {values.high:g} of each {values.mode}"
+
+
+def _channels(prompt: Prompt) -> str:
+    channels = prompt.images.channels
+    return "as they are" if channels is None else ", ".join(map(str, channels))
+
+
+def _pixel_size(prompt: Prompt) -> str:
+    size = prompt.pixel_size
+    return "unknown" if size is None else f"{size.y:g} x {size.x:g} {size.unit}"

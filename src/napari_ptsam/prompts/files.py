@@ -1,0 +1,281 @@
+"""Prompts on disk: one plain dict, read without running anything that is in it.
+
+The layout is documented in docs/prompt-file.md.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.prompts.prompt import Origin, Prompt
+from napari_ptsam.writing import replacing
+
+KIND = "napari-ptsam prompt"
+VERSION = 1
+SIZE_LIMIT = 16 * 2**20
+"""No prompt is larger, encoder tokens included; what is larger is not even read."""
+
+
+def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
+    """Write a prompt file.
+
+    Parameters
+    ----------
+    prompt
+        What to write.
+    path
+        Where to; the custom ending is ``.pt``.
+    overwrite
+        Whether a file that is there already may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it was written.
+
+    Raises
+    ------
+    OutputError
+        If the file exists, or cannot be written.
+    """
+    import torch
+
+    plain = to_plain(prompt)
+    plain["tokens"] = torch.from_numpy(prompt.tokens.copy())
+    # Into memory first, so that the file's inner name does not depend on its path.
+    data = io.BytesIO()
+    torch.save(plain, data)
+    with replacing(path, overwrite) as beside:
+        beside.write_bytes(data.getvalue())
+    return Path(path)
+
+
+def load(path: str | Path) -> Prompt:
+    """Read a prompt file.
+
+    Parameters
+    ----------
+    path
+        A file that `save` wrote.
+
+    Returns
+    -------
+    Prompt
+
+    Raises
+    ------
+    PromptFileError
+        If the file is missing, truncated, damaged, of another kind, from a
+        newer version, or holds code (which is not run).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PromptFileError(f"There is no prompt file at {path}; check the path.")
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise PromptFileError(f"{path} is no prompt file: it is much too large for one.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise PromptFileError(f"{path} cannot be read; check its permissions.") from error
+    plain = _read_plain(data, path)
+    if not isinstance(plain, dict) or plain.get("kind") != KIND:
+        raise PromptFileError(
+            f"{path} is a PyTorch file of another kind, not a prompt; choose a file that napari-ptsam saved."
+        )
+    version = plain.get("version")
+    if type(version) is not int or version < 1:
+        raise PromptFileError(f"{path} names no valid version; ask its maker for a new copy.")
+    if version > VERSION:
+        raise PromptFileError(
+            f"{path} was made by a newer napari-ptsam (format {version}, this one reads up to {VERSION}); "
+            "update napari-ptsam."
+        )
+    try:
+        return from_plain(plain)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = (
+            str(error) if isinstance(error, InputError) else "a part is missing or of a wrong kind"
+        )
+        raise PromptFileError(
+            f"{path} is a damaged prompt file ({reason.rstrip('.')}); ask its maker for a new copy."
+        ) from error
+
+
+def _read_plain(data: bytes, path: Path) -> Any:
+    import torch
+
+    if not data.startswith(b"PK\x03\x04"):
+        what = "is empty" if not data else "is no prompt file"
+        raise PromptFileError(f"{path} {what}; choose a file that napari-ptsam saved.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # A prompt is stored uncompressed: what unpacks to more is no prompt.
+            if sum(part.file_size for part in archive.infolist()) > SIZE_LIMIT:
+                raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("checksum")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except PromptFileError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise PromptFileError(
+            f"{path} holds something other than plain values, maybe code; it was not run. "
+            "Choose a file that napari-ptsam saved."
+        ) from error
+    except _UNREADABLE as error:
+        raise PromptFileError(
+            f"{path} is truncated or damaged; copy it again, or ask its maker for a new copy."
+        ) from error
+
+
+# What zipfile and torch.load raise on damaged archives.
+_UNREADABLE = (
+    zipfile.BadZipFile, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError,
+    AttributeError, OverflowError, NotImplementedError, MemoryError, AssertionError,
+)  # fmt: skip
+
+
+def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
+    """The prompt as a dict of numbers, strings, lists and dicts (tokens as a numpy array)."""
+    images = prompt.images
+    plain: dict[str, Any] = {
+        "kind": KIND,
+        "version": VERSION,
+        "classes": list(prompt.classes),
+        "colours": list(prompt.colours),
+        "backbone": prompt.backbone,
+        "signature": prompt.signature,
+        "tile": asdict(images.tiling),
+        "normalization": asdict(images.normalization),
+        "channels": None if images.channels is None else list(images.channels),
+        "pixel_size": None if prompt.pixel_size is None else asdict(prompt.pixel_size),
+        "origin": asdict(prompt.origin),
+        "notes": prompt.notes,
+        "licence": prompt.licence,
+    }
+    if with_tokens:
+        plain["tokens"] = prompt.tokens
+    return plain
+
+
+def from_plain(plain: Mapping[str, Any]) -> Prompt:
+    """The prompt that `to_plain` took apart; checks every value's type.
+
+    Raises
+    ------
+    InputError, KeyError, TypeError, ValueError
+        If something is missing or makes no sense.
+    """
+    channels = plain["channels"]
+    size = plain["pixel_size"]
+    return Prompt(
+        tokens=_tokens(plain["tokens"]),
+        classes=tuple(_text(name) for name in _list(plain["classes"])),
+        colours=tuple(_colour(colour) for colour in _list(plain["colours"])),
+        backbone=_text(plain["backbone"]),
+        signature=_text(plain["signature"]),
+        images=ImageSettings(
+            tiling=_tiling(plain["tile"]),
+            normalization=Normalization(
+                mode=plain["normalization"]["mode"],
+                low=_number(plain["normalization"]["low"]),
+                high=_number(plain["normalization"]["high"]),
+            ),
+            channels=None if channels is None else tuple(_integer(c) for c in _list(channels)),
+        ),
+        pixel_size=None if size is None else _pixel_size(size),
+        origin=_origin(plain["origin"]),
+        notes=_text(plain["notes"]),
+        licence=_text(plain["licence"]),
+    )
+
+
+def _tokens(value: Any) -> np.ndarray:
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
+        raise InputError("the decoder tokens are no float32 tensor")
+    if value.layout != torch.strided or value.device.type != "cpu":
+        raise InputError("the decoder tokens are no plain tensor")
+    return value.detach().contiguous().numpy()
+
+
+def _tiling(value: Any) -> Tiling:
+    tiling = Tiling(_integer(value["side"]), _flag(value["whole"]), _number(value["overlap"]))
+    if tiling.side > 2**20:
+        raise InputError(f"a tile of {tiling.side} pixels makes no sense")
+    return tiling
+
+
+def _pixel_size(value: Any) -> PixelSize:
+    z = value["z"]
+    return PixelSize(
+        _number(value["y"]),
+        _number(value["x"]),
+        None if z is None else _number(z),
+        _text(value["unit"]),
+    )
+
+
+def _origin(value: Any) -> Origin:
+    dice = value["held_out_dice"]
+    return Origin(
+        images=_integer(value["images"]),
+        held_out_images=_integer(value["held_out_images"]),
+        steps=_integer(value["steps"]),
+        batch_size=_integer(value["batch_size"]),
+        seed=_integer(value["seed"]),
+        held_out_dice=None if dice is None else _number(dice),
+        measured_on_training=_flag(value["measured_on_training"]),
+        start=_text(value["start"]),
+        date=_text(value["date"]),
+        versions={_text(k): _text(v) for k, v in dict(value["versions"]).items()},
+    )
+
+
+def _checked(value: Any, kind: type, what: str) -> Any:
+    if type(value) is not kind:
+        raise InputError(f"{what} was expected where a {type(value).__name__} stands")
+    return value
+
+
+def _text(value: Any) -> str:
+    return str(_checked(value, str, "text"))
+
+
+def _integer(value: Any) -> int:
+    return int(_checked(value, int, "a whole number"))
+
+
+def _flag(value: Any) -> bool:
+    return bool(_checked(value, bool, "yes or no"))
+
+
+def _list(value: Any) -> list[Any]:
+    return list(_checked(value, list, "a list"))
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not np.isfinite(value):
+        raise InputError("a finite number was expected")
+    return float(value)
+
+
+def _colour(value: Any) -> str:
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", _text(value)):
+        raise InputError("a colour is not of the form #RRGGBB")
+    return str(value)

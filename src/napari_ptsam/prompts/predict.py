@@ -1,0 +1,76 @@
+"""Embeddings of a plane's tiles and a prompt's tokens to the plane's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from napari_ptsam.images.tiling import Blend, Tile
+
+if TYPE_CHECKING:
+    from napari_ptsam.sam.decoder import PromptDecoder
+
+BATCH = 4
+"""Tiles that are decoded together: bounds the memory, and loses no speed."""
+
+
+@torch.no_grad()
+def plane_logits(
+    decoder: PromptDecoder,
+    embeddings: Sequence[torch.Tensor],
+    tiles: Sequence[Tile],
+    shape: tuple[int, int],
+    tokens: torch.Tensor,
+) -> np.ndarray:
+    """Logits of a whole plane, blended where its tiles overlap.
+
+    Parameters
+    ----------
+    decoder
+        Of the backbone that the embeddings come from.
+    embeddings
+        One a tile, each of shape (4096, 256).
+    tiles
+        Where they lie.
+    shape
+        Of the plane: (y, x).
+    tokens
+        float32, shape (classes, 8, 256).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (classes, y, x); positive is foreground.
+    """
+    blend = Blend(len(tokens), shape)
+    for start in range(0, len(tiles), BATCH):
+        batch = torch.stack(list(embeddings[start : start + BATCH]))
+        logits = torch.stack([decoder(batch, own) for own in tokens], dim=1)
+        for tile, values in zip(tiles[start : start + BATCH], logits, strict=True):
+            side = (tile.side, tile.side)
+            resized = F.interpolate(
+                values[None], size=side, mode="bilinear", antialias=tile.side < 256
+            )
+            blend.add(resized[0].cpu().numpy(), tile)
+    return blend.result()
+
+
+def labels_of(logits: np.ndarray) -> np.ndarray:
+    """Most likely class of each pixel.
+
+    Parameters
+    ----------
+    logits
+        Shape (classes, y, x).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (y, x): 0 is background, i + 1 class number i.
+    """
+    best = logits.argmax(0).astype(np.uint8) + np.uint8(1)
+    return np.where(logits.max(0) > 0, best, np.uint8(0))

@@ -1,0 +1,166 @@
+"""What was learned, and all that is needed to use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.settings import ImageSettings
+
+TOKENS, WIDTH = 8, 256
+TEXT_LIMIT = 1000
+"""Longest notes and licence, in characters: a prompt file is to stay a small file."""
+NAME_LIMIT = 60
+
+# Okabe and Ito's palette, which colour-blind people can tell apart.
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a prompt was made.
+
+    Attributes
+    ----------
+    images, held_out_images
+        Annotated planes in all, and how many of them were held out.
+    steps, batch_size, seed
+        Of the training.
+    held_out_dice
+        Mean foreground Dice over the held-out planes and classes; None if not measured.
+    measured_on_training
+        Whether that figure was measured on the training images themselves,
+        because there were too few to hold any out.
+    start
+        What the tokens started from.
+    date
+        ISO 8601, UTC.
+    versions
+        Of the packages that made it.
+    """
+
+    images: int = 0
+    held_out_images: int = 0
+    steps: int = 0
+    batch_size: int = 0
+    seed: int = 0
+    held_out_dice: float | None = None
+    measured_on_training: bool = False
+    start: str = ""
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A specialist: decoder tokens, and all that is needed to use them.
+
+    Attributes
+    ----------
+    tokens
+        Learned decoder tokens, float32, shape (classes, 8, 256).
+    classes
+        A name for each class. In labels, class number i has the value i + 1.
+    colours
+        ``#RRGGBB`` for each class.
+    backbone, signature
+        Name of the backbone that the tokens belong to, and the fingerprint of
+        its weights.
+    images
+        Normalisation, channels and tiles that they were tuned at.
+    pixel_size
+        Of the training images, if known.
+    origin
+        How it was made.
+    notes, licence
+        Free text of its makers, up to 1,000 characters each.
+
+    Raises
+    ------
+    InputError
+        If the parts do not fit together.
+    """
+
+    tokens: np.ndarray
+    classes: tuple[str, ...]
+    colours: tuple[str, ...]
+    backbone: str
+    signature: str
+    images: ImageSettings
+    pixel_size: PixelSize | None = None
+    origin: Origin = field(default_factory=Origin)
+    notes: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if self.tokens.shape != (count, TOKENS, WIDTH) or self.tokens.dtype != np.float32:
+            raise InputError(
+                f"Decoder tokens for {count} classes are float32 of shape ({count}, {TOKENS}, {WIDTH}), "
+                f"not {self.tokens.dtype} of shape {self.tokens.shape}."
+            )
+        if not np.isfinite(self.tokens).all():
+            raise InputError("The decoder tokens hold NaN or infinity; train the prompt again.")
+        if count == 0 or len(self.colours) != count or len(set(self.classes)) != count:
+            raise InputError("A prompt needs a name of its own and a colour for each class.")
+        if any(not name or len(name) > NAME_LIMIT for name in self.classes):
+            raise InputError(f"A class name has 1 to {NAME_LIMIT} characters.")
+        if max(len(self.notes), len(self.licence)) > TEXT_LIMIT:
+            raise InputError(f"Notes and licence have at most {TEXT_LIMIT} characters each.")
+
+    @property
+    def trained_parameters(self) -> int:
+        """Count of numbers that were trained: 2,048 a class."""
+        return int(self.tokens.size)
+
+    def with_text(self, notes: str | None = None, licence: str | None = None) -> Prompt:
+        """Copy with other notes or licence."""
+        return replace(
+            self,
+            notes=self.notes if notes is None else notes,
+            licence=self.licence if licence is None else licence,
+        )
+
+    def check_backbone(self, name: str, signature: str) -> None:
+        """Make sure that this prompt belongs to a backbone.
+
+        Raises
+        ------
+        PromptFileError
+            If it was tuned for another one.
+        """
+        if name != self.backbone:
+            raise PromptFileError(
+                f"The prompt was tuned for the backbone {self.backbone}, not {name}; "
+                f"use --backbone {self.backbone} with its checkpoint."
+            )
+        if signature != self.signature:
+            raise PromptFileError(
+                f"The prompt was tuned for a {self.backbone} with other weights (signature "
+                f"{self.signature}, these have {signature}); name the checkpoint that it was tuned with."
+            )
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the prompt file; see `napari_ptsam.prompts.files.save`."""
+        from napari_ptsam.prompts.files import save
+
+        return save(self, path, overwrite)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the tokens, as plain values for people and machines."""
+        from napari_ptsam.prompts.files import to_plain
+
+        return {
+            **to_plain(self, with_tokens=False),
+            "trained_parameters": self.trained_parameters,
+        }
+
+
+def default_colours(count: int) -> tuple[str, ...]:
+    """Colours for that many classes, easily told apart for the first eight."""
+    return tuple(PALETTE[i % len(PALETTE)] for i in range(count))

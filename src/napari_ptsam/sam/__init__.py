@@ -1,0 +1,1 @@
+"""The frozen model: weights, image encoder and prompted mask decoder."""

@@ -1,0 +1,200 @@
+"""Name to frozen backbone on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_ptsam.errors import CheckpointError, InputError
+from napari_ptsam.sam.checkpoints import (
+    architecture_of,
+    embedded_checkpoint,
+    read_checkpoint,
+    signature_of,
+)
+from napari_ptsam.sam.decoder import GRID, WIDTH, PromptDecoder
+from napari_ptsam.sam.encoder import SIDE, ImageEncoder
+
+if TYPE_CHECKING:
+    from napari_ptsam.sam.checkpoints import StateDict
+
+BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen SAM on a device.
+
+    Attributes
+    ----------
+    name
+        Architecture: ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
+    signature
+        Fingerprint of the weights, see `napari_ptsam.sam.checkpoints.signature_of`.
+    encoder, decoder
+        The two halves, ready to be called.
+    """
+
+    name: str
+    signature: str
+    encoder: ImageEncoder
+    decoder: PromptDecoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone runs."""
+        return self.decoder.device
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Device of that name; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or this machine has no such device.
+    """
+    if name not in DEVICES:
+        raise InputError(f"Unknown device {name!r}; choose one of {', '.join(DEVICES)}.")
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device in present if present[device])
+    if not present[name]:
+        raise InputError(
+            f"This machine has no {name} device that PyTorch can use; choose --device auto or cpu."
+        )
+    return torch.device(name)
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """Fastest number format that the device computes in hardware."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu":
+        # Without these instructions bfloat16 is emulated, and slower than float32.
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"):
+            return torch.bfloat16
+    return torch.float32
+
+
+def load_backbone(
+    name: str = "vit_t",
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+) -> Backbone:
+    """Load a backbone; the last few are kept, so that a second call costs nothing.
+
+    Parameters
+    ----------
+    name
+        One of ``vit_t``, ``vit_b``, ``vit_l``, ``vit_h``.
+    checkpoint
+        File with the weights; may be left out for ``vit_t``, which is embedded.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    dtype
+        Number format of encoder and image side; by default the fastest that
+        the device computes in hardware.
+
+    Raises
+    ------
+    InputError
+        If name or device are unknown.
+    CheckpointError
+        If the weights are missing, damaged or of another architecture.
+    """
+    if name not in BACKBONES:
+        raise InputError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.")
+    if checkpoint is None and name != "vit_t":
+        raise CheckpointError(
+            f"The backbone {name} is not embedded; name the file with its weights "
+            "(--checkpoint FILE, or checkpoint=... in Python)."
+        )
+    path = embedded_checkpoint() if checkpoint is None else Path(checkpoint)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
+    chosen = choose_device(device)
+    return _load(
+        name, path.resolve(), path.stat().st_mtime_ns, chosen, dtype or choose_dtype(chosen)
+    )
+
+
+@lru_cache(maxsize=2)
+def _load(
+    name: str, path: Path, modified: int, device: torch.device, dtype: torch.dtype
+) -> Backbone:
+    """Load; ``modified`` is there for the cache alone, to notice a changed file."""
+    state = read_checkpoint(path)
+    found = architecture_of(state)
+    if found != name:
+        what = f"the weights of a {found}" if found else "no SAM weights that are known here"
+        raise CheckpointError(
+            f"{path} holds {what}, but the backbone {name} was asked for; "
+            + (f"choose --backbone {found} or another file." if found else "name another file.")
+        )
+    try:
+        return backbone_from_state(name, state, device, dtype)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} does not hold all the tensors of a {name}, or some are of another shape; "
+            "use the file as its makers published it."
+        ) from error
+
+
+def backbone_from_state(
+    name: str, state: StateDict, device: torch.device, dtype: torch.dtype
+) -> Backbone:
+    """Put a backbone together from its tensors.
+
+    Raises
+    ------
+    RuntimeError
+        If tensors are missing or of the wrong shape.
+    """
+    parts = _build_tiny() if name == "vit_t" else _build_vit(name)
+    for part, module in parts.items():
+        prefix = f"{part}."
+        own = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
+        # TinyViT's classification head is not part of SAM.
+        own = {k: v for k, v in own.items() if not k.startswith(("norm_head.", "head."))}
+        missing, unexpected = module.load_state_dict(own, strict=False, assign=True)
+        missing = [key for key in missing if not key.startswith(("norm_head.", "head."))]
+        if missing or unexpected:
+            raise RuntimeError(f"missing: {missing}; unexpected: {unexpected}")
+    encoder = ImageEncoder(parts["image_encoder"], device, dtype)
+    decoder = PromptDecoder(parts["mask_decoder"], parts["prompt_encoder"], device, dtype)
+    return Backbone(name, signature_of(state), encoder, decoder)
+
+
+def _build_vit(name: str) -> dict[str, Any]:
+    from segment_anything import sam_model_registry
+
+    # Without storage: random initial values would cost seconds, and are replaced anyway.
+    with torch.device("meta"):
+        sam = sam_model_registry[name]()
+    return {
+        part: getattr(sam, part) for part in ("image_encoder", "prompt_encoder", "mask_decoder")
+    }
+
+
+def _build_tiny() -> dict[str, Any]:
+    from kornia.models.tiny_vit import TinyViT
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+    transformer = TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8)
+    return {
+        "image_encoder": TinyViT.from_config("5m", img_size=SIDE, mobile_sam=True),
+        "prompt_encoder": PromptEncoder(WIDTH, (GRID, GRID), (SIDE, SIDE), mask_in_chans=16),
+        "mask_decoder": MaskDecoder(transformer_dim=WIDTH, transformer=transformer),
+    }

@@ -1,0 +1,199 @@
+"""Embeddings and decoder tokens to mask logits: SAM's mask decoder, computed cheaply.
+
+The image side of SAM's two-way decoder has 4,096 tokens and the prompt side
+13 (IoU token, 4 mask tokens, 8 learned ones). Every projection is therefore
+moved to the prompt side, where it costs next to nothing: instead of projecting
+4,096 keys, the transposed projection is applied to the 13 queries; instead of
+projecting 4,096 queries, it is applied to the 13 keys, and the output
+projection to the 13 values. The logits are those of segment-anything's own
+modules up to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GRID = 64
+"""Side of the embedding's grid of positions."""
+MASK_SIDE = 256
+"""Side of the square of mask logits that the decoder gives."""
+WIDTH = 256
+"""Width of a token."""
+TOKENS = 8
+"""Learned decoder tokens of one class."""
+
+
+class _Attention:
+    """One attention of the decoder with its projections kept per head."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.heads = module.num_heads
+        self.scale = (module.internal_dim // module.num_heads) ** -0.5
+
+    def _per_head(self, projection: nn.Linear) -> Tensor:
+        """Weight as (heads, width of a head, input width)."""
+        return projection.weight.unflatten(0, (self.heads, -1))
+
+    def _project(self, projection: nn.Linear, x: Tensor) -> Tensor:
+        """(B, T, C) to (B, heads, T, width of a head)."""
+        return projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def tokens_to_image(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The few tokens look at the many image positions.
+
+        The key projection is folded into the queries. Its bias adds the same to
+        every logit of a row and drops out of the softmax.
+        """
+        q = self._project(self.module.q_proj, queries) * self.scale
+        q = q @ self._per_head(self.module.k_proj)  # (B, heads, T, 256)
+        logits = q.flatten(1, 2).to(keys.dtype) @ keys.transpose(1, 2)  # (B, heads * T, N)
+        seen = (logits.softmax(-1) @ values).float()  # (B, heads * T, 256)
+        v_proj = self.module.v_proj
+        out = seen.unflatten(1, q.shape[1:3]) @ self._per_head(v_proj).transpose(1, 2)
+        out = out.transpose(1, 2).flatten(2) + v_proj.bias
+        return self.module.out_proj(out)
+
+    def image_to_tokens(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The many image positions look at the few tokens.
+
+        The query projection is folded into the keys (its bias becomes one
+        constant per key), the output projection into the values.
+        """
+        q_proj, out_proj = self.module.q_proj, self.module.out_proj
+        k = self._project(self.module.k_proj, keys) * self.scale  # (B, heads, T, 16)
+        bias = k @ q_proj.bias.view(self.heads, -1, 1)  # (B, heads, T, 1)
+        k = k @ self._per_head(q_proj)  # (B, heads, T, 256)
+        v = self._project(self.module.v_proj, values)
+        v = v @ out_proj.weight.unflatten(1, (self.heads, -1)).permute(
+            1, 2, 0
+        )  # (B, heads, T, 256)
+        dtype, count = queries.dtype, k.shape[2]
+        logits = torch.baddbmm(
+            bias.flatten(1, 3)[:, None].to(dtype),
+            queries,
+            k.flatten(1, 2).transpose(1, 2).to(dtype),
+        )  # (B, N, heads * T)
+        weights = logits.unflatten(-1, (self.heads, count)).softmax(-1).flatten(2)
+        return torch.baddbmm(
+            out_proj.bias.to(dtype)[None, None], weights, v.flatten(1, 2).to(dtype)
+        )
+
+    def among_tokens(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Plain attention among the tokens."""
+        return self.module(q=queries, k=keys, v=values)
+
+
+def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """A 2 x 2 transposed convolution of stride 2 as one linear layer.
+
+    Gives weight (4 * out, in) and bias (4 * out,), the four pixels of the
+    2 x 2 block in row-major order.
+    """
+    weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    assert conv.bias is not None
+    return weight.contiguous(), conv.bias.repeat(4)
+
+
+class PromptDecoder:
+    """SAM's mask decoder with learned tokens in place of clicks.
+
+    Parameters
+    ----------
+    mask_decoder, prompt_encoder
+        segment-anything's modules; they are frozen and kept.
+    device
+        Where it runs.
+    dtype
+        Of the image side; the tokens' side is always float32.
+    """
+
+    def __init__(
+        self, mask_decoder: Any, prompt_encoder: Any, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.device, self.dtype = device, dtype
+        decoder = mask_decoder.eval().requires_grad_(False).to(device)
+        prompts = prompt_encoder.eval().requires_grad_(False).to(device)
+        transformer = decoder.transformer
+        self._layers = transformer.layers
+        self._final = _Attention(transformer.final_attn_token_to_image)
+        self._final_norm = transformer.norm_final_attn
+        self._output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        self._mask_mlp = decoder.output_hypernetworks_mlps[0]
+        first, norm, _, second, _ = decoder.output_upscaling
+        self._upscale = [tuple(t.to(dtype) for t in _as_linear(conv)) for conv in (first, second)]
+        self._upscale_norm = (norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
+        self._image_norms = [
+            (layer.norm4.weight.to(dtype), layer.norm4.bias.to(dtype), layer.norm4.eps)
+            for layer in self._layers
+        ]
+        # The dense prompt of "no mask" and the positions are the same for every image.
+        self._no_mask = prompts.no_mask_embed.weight.to(dtype)
+        self._positions = prompts.get_dense_pe().flatten(2).transpose(1, 2).to(dtype)
+        self.foreground_label = prompts.point_embeddings[1].weight[0].clone()
+        """SAM's embedding of the label "foreground", shape (256,)."""
+
+    def __call__(self, embeddings: Tensor, tokens: Tensor) -> Tensor:
+        """Mask logits of tiles under one prompt.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (B, 4096, 256).
+        tokens
+            Learned decoder tokens of one class, float32, shape (8, 256).
+
+        Returns
+        -------
+        torch.Tensor
+            Logits, float32, shape (B, 256, 256); positive is foreground.
+        """
+        batch = len(embeddings)
+        prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
+        image = embeddings.to(self.device, self.dtype) + self._no_mask
+        queries = prompt
+        for index, layer in enumerate(self._layers):
+            queries, image = self._layer(index, layer, queries, image, prompt)
+        attended = self._final.tokens_to_image(queries + prompt, image + self._positions, image)
+        queries = self._final_norm(queries + attended)
+        return self._mask(image, self._mask_mlp(queries[:, 1]))
+
+    def _layer(
+        self, index: int, layer: Any, queries: Tensor, image: Tensor, prompt: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        among = _Attention(layer.self_attn).among_tokens
+        if layer.skip_first_layer_pe:
+            queries = layer.norm1(among(queries, queries, queries))
+        else:
+            placed = queries + prompt
+            queries = layer.norm1(queries + among(placed, placed, queries))
+        placed_image = image + self._positions
+        to_image = _Attention(layer.cross_attn_token_to_image)
+        queries = layer.norm2(
+            queries + to_image.tokens_to_image(queries + prompt, placed_image, image)
+        )
+        queries = layer.norm3(queries + layer.mlp(queries))
+        to_tokens = _Attention(layer.cross_attn_image_to_token)
+        image = image + to_tokens.image_to_tokens(placed_image, queries + prompt, queries)
+        weight, bias, eps = self._image_norms[index]
+        return queries, F.layer_norm(image, (WIDTH,), weight, bias, eps)
+
+    def _mask(self, image: Tensor, hyper: Tensor) -> Tensor:
+        """Upscale the image tokens twice and take the product with the mask token's weights."""
+        batch = len(image)
+        (weight1, bias1), (weight2, bias2) = self._upscale
+        x = F.linear(image, weight1, bias1).unflatten(-1, (4, -1))
+        norm_weight, norm_bias, eps = self._upscale_norm
+        x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
+        x = F.gelu(F.linear(x, weight2, bias2).unflatten(-1, (4, -1)))  # (B, 4096, 4, 4, 32)
+        logits = torch.bmm(x.flatten(1, 3), hyper[:, :, None].to(x.dtype)).float()
+        # (row, column, row in 2, column in 2, row in 2, column in 2) to (row, column)
+        logits = logits.view(batch, GRID, GRID, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+        return logits.reshape(batch, MASK_SIDE, MASK_SIDE)

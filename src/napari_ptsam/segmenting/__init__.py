@@ -1,0 +1,1 @@
+"""Prompt and planes to labels."""

@@ -1,0 +1,1 @@
+"""Examples to prompt: tuning the decoder tokens."""

@@ -1,0 +1,108 @@
+"""Dice of the tokens on whole planes, the way that segmenting will see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import Tile, cut
+from napari_ptsam.metrics import Overlap, overlap
+from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.training.examples import Example
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.sam.backbones import Backbone
+
+SAME = 0.01
+"""A class is collapsed if it finds less than this part of all foreground, or of all background."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPlane:
+    """A plane to measure on, embedded."""
+
+    example: Example
+    tiles: tuple[Tile, ...]
+    embeddings: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a check found.
+
+    Attributes
+    ----------
+    dice
+        Mean over planes and classes.
+    collapsed
+        Whether some class is found (almost) nowhere or (almost) everywhere.
+    """
+
+    dice: float
+    collapsed: bool
+
+
+def embed_planes(
+    examples: Sequence[Example],
+    settings: ImageSettings,
+    limits: Sequence[Limits | None],
+    backbone: Backbone,
+) -> Iterator[MeasuredPlane | None]:
+    """Embed planes tile by tile; gives None for a tile, and the plane with its last one."""
+    for example in examples:
+        plane = settings.prepare(example.pixels, example.rgb, limits[example.stack])
+        tiles = settings.tiling.tiles(example.shape)
+        embeddings = []
+        for tile in tiles:
+            embeddings.append(backbone.encoder([cut(plane, tile)])[0])
+            if len(embeddings) < len(tiles):
+                yield None
+        yield MeasuredPlane(example, tuple(tiles), tuple(embeddings))
+
+
+def measure(
+    planes: Sequence[MeasuredPlane], tokens: torch.Tensor, backbone: Backbone
+) -> Measurement:
+    """Segment the planes with the tokens and compare with their annotation.
+
+    Parameters
+    ----------
+    planes
+        Embedded, with their annotation.
+    tokens
+        float32, shape (classes, 8, 256).
+    """
+    overlaps: list[list[Overlap]] = []
+    pixels = 0
+    for plane in planes:
+        example = plane.example
+        logits = plane_logits(
+            backbone.decoder, plane.embeddings, plane.tiles, example.shape, tokens
+        )
+        found = labels_of(logits)
+        overlaps.append(
+            [
+                overlap(example.labels == value, found == value, example.counts)
+                for value in range(1, len(tokens) + 1)
+            ]
+        )
+        pixels += found.size if example.counts is None else int(np.count_nonzero(example.counts))
+    dice = float(np.mean([[one.dice for one in plane] for plane in overlaps]))
+    return Measurement(dice, any(_collapsed(own, pixels) for own in zip(*overlaps, strict=True)))
+
+
+def _collapsed(overlaps: Sequence[Overlap], pixels: int) -> bool:
+    """Whether one class is found nowhere, or everywhere, though it should not be."""
+    truth = sum(one.truth for one in overlaps)
+    shared = sum(one.shared for one in overlaps)
+    predicted = sum(one.predicted for one in overlaps)
+    true_background = pixels - truth - predicted + shared
+    nowhere = truth > 0 and shared < SAME * truth
+    everywhere = pixels > truth and true_background < SAME * (pixels - truth)
+    return nowhere or everywhere

@@ -1,0 +1,49 @@
+"""The scale to train at, chosen from the size of the annotated objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from napari_ptsam.images.tiling import MINIMUM_SIDE, Tiling
+from napari_ptsam.training.examples import Example
+
+# How large objects look best, measured on held-out planes of four sets (docs/method.md): a tile
+# that is about 14 objects wide; whole planes up to 20 objects wide gain nothing from tiles.
+OBJECTS_ACROSS_TILE = 14
+OBJECTS_ACROSS_PLANE = 20
+SMALLEST_TILE = 128
+LONGEST_ASPECT = 2
+"""Planes longer than this times their width are cut: whole, they would be mostly padding."""
+
+
+def choose_tiling(examples: Sequence[Example]) -> Tiling:
+    """Whole planes, or tiles of a side that suits the annotated objects.
+
+    The object size is the median, weighted by area, of the square root of the
+    objects' areas, so that specks do not count as much as what they lie beside.
+    """
+    longer = int(np.median([max(example.shape) for example in examples]))
+    aspect = max(max(example.shape) / min(example.shape) for example in examples)
+    size = object_size(examples)
+    if size is None or (aspect <= LONGEST_ASPECT and longer <= OBJECTS_ACROSS_PLANE * size):
+        return Tiling(longer, whole=aspect <= LONGEST_ASPECT)
+    side = max(SMALLEST_TILE, round(OBJECTS_ACROSS_TILE * size))
+    return Tiling(_that_fits(longer, side)) if side < longer else Tiling(longer, whole=True)
+
+
+def object_size(examples: Sequence[Example]) -> float | None:
+    """Typical width of the annotated objects in pixels; None if there are none."""
+    areas = np.sort(np.concatenate([example.areas for example in examples]))
+    if not len(areas):
+        return None
+    middle = np.searchsorted(areas.cumsum(), areas.sum() / 2)
+    return float(np.sqrt(areas[middle]))
+
+
+def _that_fits(length: int, side: int, overlap: float = 0.125) -> int:
+    """Side near the one wanted, at which a whole number of tiles covers the plane's longer side."""
+    count = max(1, round((length / side - overlap) / (1 - overlap)))
+    return max(MINIMUM_SIDE, ceil(length / (count - (count - 1) * overlap)))

@@ -1,0 +1,91 @@
+"""What a training is told, and what it tells while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.images.tiling import MINIMUM_SIDE
+
+Phase = Literal["embedding", "training", "done"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes
+    ----------
+    steps
+        Steps of the optimiser.
+    batch_size
+        Tiles a step.
+    learning_rate
+        Highest learning rate of the schedule.
+    held_out
+        Part of the planes that is held out to measure on (none of fewer than 4 planes).
+    seed
+        Runs with the same seed on the same machine give the same prompt.
+    tile
+        Side of a tile in pixels, ``whole`` for whole planes, or ``auto``.
+    normalization, channels
+        What the model is to see.
+    """
+
+    steps: int = 300
+    batch_size: int = 4
+    learning_rate: float = 0.1
+    held_out: float = 0.2
+    seed: int = 0
+    tile: int | Literal["auto", "whole"] = "auto"
+    normalization: Normalization = field(default_factory=Normalization)
+    channels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise InputError("Training takes at least one step, and at least one tile a step.")
+        if not 0 < self.learning_rate < 100:
+            raise InputError(
+                f"A learning rate of {self.learning_rate} makes no sense; 0.1 is usual."
+            )
+        if not 0 <= self.held_out <= 0.5:
+            raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"The seed is a whole number from 0 up, not {self.seed}.")
+        if isinstance(self.tile, int) and self.tile < MINIMUM_SIDE:
+            raise InputError(f"A tile has at least {MINIMUM_SIDE} pixels a side, not {self.tile}.")
+        if isinstance(self.tile, str) and self.tile not in ("auto", "whole"):
+            raise InputError(
+                f"The tile is a number of pixels, 'auto' or 'whole', not {self.tile!r}."
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes
+    ----------
+    phase
+        ``embedding``, ``training`` or ``done``.
+    step, steps
+        Of this phase.
+    loss
+        Of the last step; None while embedding.
+    held_out_dice
+        Of the last check; None before the first one.
+    seconds_left
+        Estimate over all phases to come; None while there is no telling.
+    note
+        Something that the user should know, such as a new start after a collapse.
+    """
+
+    phase: Phase
+    step: int
+    steps: int
+    loss: float | None = None
+    held_out_dice: float | None = None
+    seconds_left: float | None = None
+    note: str = ""

@@ -1,0 +1,159 @@
+"""Training planes as embedded tiles with their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import Tile, cut
+from napari_ptsam.sam.decoder import MASK_SIDE
+from napari_ptsam.training.examples import Example
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.sam.backbones import Backbone
+
+EMBEDDINGS = 112
+"""Embeddings of training tiles, flips and rotations included: bounds time and memory (2 MB each)."""
+SYMMETRIES = 8
+"""Of the square: four rotations, each with and without a flip."""
+HELD_OUT_TILES = 9
+"""Tiles of one held-out plane, at most; of a larger one the best annotated part is measured."""
+
+
+@dataclass(frozen=True)
+class TileJob:
+    """One tile to embed: of which example, where, and how turned."""
+
+    example: int
+    tile: Tile
+    symmetry: int
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTile:
+    """An embedded tile with what it should become.
+
+    Attributes
+    ----------
+    embedding
+        float16, shape (4096, 256).
+    target
+        Part of each mask position that is foreground: float32, (classes, 256, 256).
+    weight
+        Part of each mask position that counts: float32, (256, 256).
+    """
+
+    embedding: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+
+
+def plan(
+    examples: Sequence[Example], settings: ImageSettings, rng: np.random.Generator
+) -> list[TileJob]:
+    """Choose the tiles to train on, and their flips and rotations.
+
+    Every tile with annotated pixels is taken as it is, then each once more
+    turned or flipped, and so on while the number of embeddings allows. If there
+    are too many tiles, those with foreground go first.
+    """
+    tiles = [
+        (number, tile)
+        for number, example in enumerate(examples)
+        for tile in settings.tiling.tiles(example.shape)
+        if example.counts is None or example.counts[tile.window].any()
+    ]
+    shuffled = rng.permutation(len(tiles))
+    order = sorted(
+        shuffled, key=lambda i: not examples[tiles[i][0]].labels[tiles[i][1].window].any()
+    )
+    chosen = [tiles[i] for i in sorted(order[:EMBEDDINGS])]
+    rounds = min(SYMMETRIES, max(1, EMBEDDINGS // len(chosen)))
+    turned = [[0, *(1 + rng.permutation(SYMMETRIES - 1))] for _ in chosen]
+    return [
+        TileJob(number, tile, int(turned[i][turn]))
+        for turn in range(rounds)
+        for i, (number, tile) in enumerate(chosen)
+    ]
+
+
+def embed(
+    jobs: Sequence[TileJob],
+    examples: Sequence[Example],
+    settings: ImageSettings,
+    limits: Sequence[Limits | None],
+    backbone: Backbone,
+    classes: int,
+) -> Iterator[TrainingTile]:
+    """Embed the tiles one by one.
+
+    Parameters
+    ----------
+    limits
+        Value limits of each stack that the examples come from.
+    """
+    prepared: tuple[int, np.ndarray] | None = None
+    for job in jobs:
+        example = examples[job.example]
+        if prepared is None or prepared[0] != job.example:
+            plane = settings.prepare(example.pixels, example.rgb, limits[example.stack])
+            prepared = (job.example, plane)
+        pixels = turn(cut(prepared[1], job.tile), job.symmetry)
+        target, weight = _target(example, job, classes)
+        embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
+        yield TrainingTile(embedding, target.to(backbone.device), weight.to(backbone.device))
+
+
+def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
+    """Rotate by ``symmetry % 4`` quarter turns, then flip if it is 4 or more."""
+    pixels = np.rot90(pixels, symmetry % 4)
+    return pixels[:, ::-1] if symmetry >= 4 else pixels
+
+
+def _target(example: Example, job: TileJob, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    side = job.tile.side
+    labels = np.zeros((side, side), dtype=np.uint8)
+    counts = np.zeros((side, side), dtype=bool)
+    part = example.labels[job.tile.window]
+    inside = (slice(part.shape[0]), slice(part.shape[1]))
+    labels[inside] = part
+    counts[inside] = True if example.counts is None else example.counts[job.tile.window]
+    labels, counts = turn(labels, job.symmetry), turn(counts, job.symmetry)
+    stacked = np.stack([(labels == i + 1) & counts for i in range(classes)] + [counts])
+    planes = torch.from_numpy(stacked.astype(np.float32))[None]
+    small = F.interpolate(planes, size=(MASK_SIDE, MASK_SIDE), mode="area")[0]
+    weight = small[-1]
+    # Of what counts in a position, the part that is foreground.
+    return small[:-1] / weight.clamp(min=1e-6), weight
+
+
+def measurable_part(example: Example, settings: ImageSettings) -> Example:
+    """The example, or the part of it with most foreground if it is very large."""
+    if len(settings.tiling.tiles(example.shape)) <= HELD_OUT_TILES:
+        return example
+    side = round(settings.tiling.side * (HELD_OUT_TILES**0.5 - 0.5))
+    best = max(
+        (
+            Tile(y, x, side)
+            for y in _starts(example.shape[0], side)
+            for x in _starts(example.shape[1], side)
+        ),
+        key=lambda tile: int(np.count_nonzero(example.labels[tile.window])),
+    )
+    window = best.window
+    counts = None if example.counts is None else example.counts[window]
+    return replace(
+        example, pixels=example.pixels[window], labels=example.labels[window], counts=counts,
+        instances=None,
+    )  # fmt: skip
+
+
+def _starts(length: int, side: int) -> list[int]:
+    return list(range(0, max(1, length - side + 1), max(1, side // 2)))

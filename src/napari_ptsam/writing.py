@@ -1,0 +1,99 @@
+"""Results on disk: written beside and renamed, and never over something by accident."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from napari_ptsam.errors import OutputError
+
+
+def check_output(path: str | Path, overwrite: bool = False) -> Path:
+    """Find out before the work starts whether a result can be written.
+
+    Raises
+    ------
+    OutputError
+        If something is there already and must not be overwritten, or the
+        folder does not exist or cannot be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file.")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
+        )
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"There is no folder {folder} to write {path.name} to; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"The folder {folder} cannot be written to; choose another one.")
+    return path
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder for results, if it is not there yet.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made ({_reason(error)}).") from error
+    return path
+
+
+@contextmanager
+def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary file beside ``path``, and move it there when all went well.
+
+    Raises
+    ------
+    OutputError
+        As `check_output`, and if the disk is full or the file cannot be written.
+    """
+    path = check_output(path, overwrite)
+    beside: Path | None = None
+    try:
+        beside = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
+        beside.touch(exist_ok=False)
+        yield beside
+        if overwrite:
+            beside.replace(path)
+        else:
+            _move_where_nothing_is(beside, path)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({_reason(error)}); nothing was left there."
+        ) from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def _move_where_nothing_is(source: Path, target: Path) -> None:
+    """Rename without replacing what somebody else put there meanwhile."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        source.replace(target)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
