@@ -27,9 +27,9 @@ FILES = ("prompt.pt", "labels.tif", "overlay.png", "report.txt")
 
 def run_demo(
     folder: Path,
+    settings: TrainingSettings,
     overwrite: bool = False,
     device: str = "auto",
-    steps: int | None = None,
     on_training: Callable[[Progress], object] = lambda progress: None,
     on_plane: Callable[[int, int], object] = lambda done, total: None,
 ) -> str:
@@ -68,7 +68,6 @@ def run_demo(
     begin = perf_counter()
     backbone = load_backbone(device=device)
     seconds["loading the backbone"] = perf_counter() - begin
-    settings = TrainingSettings() if steps is None else TrainingSettings(steps=steps)
     training = Training(annotate([annotated[0]], [annotated[1]]), backbone, settings)
     for progress in training:
         on_training(progress)

@@ -40,6 +40,7 @@ def train(options: Namespace) -> None:
         learning_rate=options.learning_rate,
         held_out=options.held_out,
         seed=options.seed,
+        embeddings=options.embeddings,
         tile=options.tile,
         normalization=_normalization(options),
         channels=options.channels,
@@ -225,10 +226,13 @@ def demo(options: Namespace) -> None:
     """``napari-ptsam demo``."""
     from napari_ptsam.demo import run_demo
 
-    steps = options.steps or TrainingSettings().steps
-    with TrainingBar(steps) as training, PlaneBar(40, "segmenting") as planes:
+    chosen = {name: getattr(options, name) for name in ("steps", "embeddings")}
+    settings = TrainingSettings(
+        **{name: value for name, value in chosen.items() if value is not None}
+    )
+    with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:
         report = run_demo(
-            options.out, options.overwrite, options.device, options.steps,
+            options.out, settings, options.overwrite, options.device,
             training.show, lambda done, total: planes.show(done),
         )  # fmt: skip
     print(report, end="")

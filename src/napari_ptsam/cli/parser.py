@@ -74,6 +74,10 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
         help="part of the planes to measure on (default: %(default)s)",
     )
     add.add_argument(
+        "--embeddings", type=int, default=defaults.embeddings, metavar="N",
+        help="tiles to embed, flipped and turned ones included (default: %(default)s)",
+    )  # fmt: skip
+    add.add_argument(
         "--seed", type=int, default=defaults.seed, help="for repeatable runs (default: %(default)s)"
     )
     add.add_argument(
@@ -140,6 +144,9 @@ def _add_demo(parts: argparse._SubParsersAction[_Parser]) -> None:
     )
     add.add_argument(
         "--steps", type=int, help=f"optimiser steps (default: {TrainingSettings().steps})"
+    )
+    add.add_argument(
+        "--embeddings", type=int, help=f"tiles to embed (default: {TrainingSettings().embeddings})"
     )
     add.add_argument("--device", default="auto", choices=DEVICES)
     _add_overwrite(add)

@@ -223,7 +223,7 @@ def _unit(name: str) -> str:
 def _open_picture(path: Path, labels: bool) -> tuple[np.ndarray, str]:
     from PIL import Image
 
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG", "JPEG")) as picture:
         picture.load()
         colours = ("CMYK", "YCbCr", "LAB", "HSV", *(() if labels else ("P",)))
         pixels = np.asarray(picture.convert("RGB") if picture.mode in colours else picture)

@@ -14,7 +14,7 @@ from napari_ptsam.images.settings import ImageSettings
 
 TOKENS, WIDTH = 8, 256
 TEXT_LIMIT = 1000
-"""Longest notes and licence, in characters: a prompt file is to stay a small file."""
+"""Bytes (UTF-8) of notes and licence together: a prompt file is to stay a small file."""
 NAME_LIMIT = 60
 
 # Okabe and Ito's palette, which colour-blind people can tell apart.
@@ -78,7 +78,7 @@ class Prompt:
     origin
         How it was made.
     notes, licence
-        Free text of its makers, up to 1,000 characters each.
+        Free text of its makers, up to 1,000 bytes together.
 
     Raises
     ------
@@ -110,8 +110,10 @@ class Prompt:
             raise InputError("A prompt needs a name of its own and a colour for each class.")
         if any(not name or len(name) > NAME_LIMIT for name in self.classes):
             raise InputError(f"A class name has 1 to {NAME_LIMIT} characters.")
-        if max(len(self.notes), len(self.licence)) > TEXT_LIMIT:
-            raise InputError(f"Notes and licence have at most {TEXT_LIMIT} characters each.")
+        if len((self.notes + self.licence).encode()) > TEXT_LIMIT:
+            raise InputError(
+                f"Notes and licence have at most {TEXT_LIMIT} characters together; shorten them."
+            )
 
     @property
     def trained_parameters(self) -> int:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.images.tiling import Tile, cut
+from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.metrics import Overlap, overlap
 from napari_ptsam.prompts.predict import labels_of, plane_logits
 from napari_ptsam.training.examples import Example
+from napari_ptsam.training.tiles import TileJob, TrainingTile, crop
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
@@ -64,6 +65,34 @@ def embed_planes(
             if len(embeddings) < len(tiles):
                 yield None
         yield MeasuredPlane(example, tuple(tiles), tuple(embeddings))
+
+
+def planes_of_tiles(
+    examples: Sequence[Example],
+    tiling: Tiling,
+    jobs: Sequence[TileJob],
+    tiles: Sequence[TrainingTile],
+) -> list[MeasuredPlane]:
+    """Planes to measure on, of tiles that were embedded for training.
+
+    For when there are too few planes to hold any out: nothing is embedded
+    twice. Of a plane that was not embedded as a whole, each tile counts as one.
+    """
+    planes = []
+    for number, example in enumerate(examples):
+        own = [
+            (job.tile, tile.embedding)
+            for job, tile in zip(jobs, tiles, strict=True)
+            if job.example == number and tile.upright
+        ]
+        if len(own) == len(tiling.tiles(example.shape)):
+            planes.append(MeasuredPlane(example, *(tuple(part) for part in zip(*own, strict=True))))
+        else:
+            planes += [
+                MeasuredPlane(crop(example, tile), (Tile(0, 0, tile.side),), (embedding,))
+                for tile, embedding in own
+            ]
+    return planes
 
 
 def measure(

@@ -19,7 +19,7 @@ class TrainingSettings:
     Attributes
     ----------
     steps
-        Steps of the optimiser.
+        Steps of the optimiser in all; a quarter of them tries out where to start.
     batch_size
         Tiles a step.
     learning_rate
@@ -30,22 +30,28 @@ class TrainingSettings:
         Runs with the same seed on the same machine give the same prompt.
     tile
         Side of a tile in pixels, ``whole`` for whole planes, or ``auto``.
+    embeddings
+        Tiles to embed for training, flipped and turned ones included, at most:
+        bounds time and memory (2 MB each).
     normalization, channels
         What the model is to see.
     """
 
-    steps: int = 300
+    steps: int = 400
     batch_size: int = 4
     learning_rate: float = 0.1
-    held_out: float = 0.2
+    held_out: float = 0.15
     seed: int = 0
     tile: int | Literal["auto", "whole"] = "auto"
+    embeddings: int = 112
     normalization: Normalization = field(default_factory=Normalization)
     channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
             raise InputError("Training takes at least one step, and at least one tile a step.")
+        if self.embeddings < 1:
+            raise InputError("Training takes at least one embedding.")
         if not 0 < self.learning_rate < 100:
             raise InputError(
                 f"A learning rate of {self.learning_rate} makes no sense; 0.1 is usual."

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.images.tiling import Tile, cut
+from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.sam.decoder import MASK_SIDE
 from napari_ptsam.training.examples import Example
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.sam.backbones import Backbone
 
-EMBEDDINGS = 112
-"""Embeddings of training tiles, flips and rotations included: bounds time and memory (2 MB each)."""
 SYMMETRIES = 8
 """Of the square: four rotations, each with and without a flip."""
 HELD_OUT_TILES = 9
@@ -48,15 +46,18 @@ class TrainingTile:
         Part of each mask position that is foreground: float32, (classes, 256, 256).
     weight
         Part of each mask position that counts: float32, (256, 256).
+    upright
+        Whether it is neither turned nor flipped.
     """
 
     embedding: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
+    upright: bool
 
 
 def plan(
-    examples: Sequence[Example], settings: ImageSettings, rng: np.random.Generator
+    examples: Sequence[Example], tiling: Tiling, embeddings: int, rng: np.random.Generator
 ) -> list[TileJob]:
     """Choose the tiles to train on, and their flips and rotations.
 
@@ -67,15 +68,15 @@ def plan(
     tiles = [
         (number, tile)
         for number, example in enumerate(examples)
-        for tile in settings.tiling.tiles(example.shape)
+        for tile in tiling.tiles(example.shape)
         if example.counts is None or example.counts[tile.window].any()
     ]
     shuffled = rng.permutation(len(tiles))
     order = sorted(
         shuffled, key=lambda i: not examples[tiles[i][0]].labels[tiles[i][1].window].any()
     )
-    chosen = [tiles[i] for i in sorted(order[:EMBEDDINGS])]
-    rounds = min(SYMMETRIES, max(1, EMBEDDINGS // len(chosen)))
+    chosen = [tiles[i] for i in sorted(order[:embeddings])]
+    rounds = min(SYMMETRIES, max(1, embeddings // len(chosen)))
     turned = [[0, *(1 + rng.permutation(SYMMETRIES - 1))] for _ in chosen]
     return [
         TileJob(number, tile, int(turned[i][turn]))
@@ -108,7 +109,12 @@ def embed(
         pixels = turn(cut(prepared[1], job.tile), job.symmetry)
         target, weight = _target(example, job, classes)
         embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
-        yield TrainingTile(embedding, target.to(backbone.device), weight.to(backbone.device))
+        yield TrainingTile(
+            embedding,
+            target.to(backbone.device),
+            weight.to(backbone.device),
+            upright=job.symmetry == 0,
+        )
 
 
 def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
@@ -147,12 +153,19 @@ def measurable_part(example: Example, settings: ImageSettings) -> Example:
         ),
         key=lambda tile: int(np.count_nonzero(example.labels[tile.window])),
     )
-    window = best.window
-    counts = None if example.counts is None else example.counts[window]
+    return crop(example, best)
+
+
+def crop(example: Example, tile: Tile) -> Example:
+    """The part of an example that lies in a tile, without its instances."""
+    window = tile.window
     return replace(
-        example, pixels=example.pixels[window], labels=example.labels[window], counts=counts,
+        example,
+        pixels=example.pixels[window],
+        labels=example.labels[window],
+        counts=None if example.counts is None else example.counts[window],
         instances=None,
-    )  # fmt: skip
+    )
 
 
 def _starts(length: int, side: int) -> list[int]:

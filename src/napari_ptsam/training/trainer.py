@@ -1,4 +1,4 @@
-"""Tuning: an iterator of progress that can be closed at any moment."""
+"""Training: an iterator of progress that can be closed at any moment."""
 
 from __future__ import annotations
 
@@ -14,26 +14,34 @@ from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
-from napari_ptsam.sam.decoder import TOKENS, WIDTH
-from napari_ptsam.training.examples import AnnotationSet, Example
-from napari_ptsam.training.loss import bce_dice
-from napari_ptsam.training.measuring import MeasuredPlane, Measurement, embed_planes, measure
+from napari_ptsam.training.examples import AnnotationSet
+from napari_ptsam.training.measuring import (
+    MeasuredPlane,
+    Measurement,
+    embed_planes,
+    measure,
+    planes_of_tiles,
+)
 from napari_ptsam.training.scale import choose_tiling
 from napari_ptsam.training.settings import Progress, TrainingSettings
+from napari_ptsam.training.split import split
 from napari_ptsam.training.tiles import TrainingTile, embed, measurable_part, plan
+from napari_ptsam.training.tuning import STARTS, Batches, class_losses, optimise, start_tokens
 from napari_ptsam.versions import package_version
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
 
 CHECKS = 10
-"""How often a training measures itself on the held-out planes."""
-FEWEST_TO_HOLD_OUT = 4
-"""Planes below which none is held out."""
-STARTS = ("label", "normal", "label, far")
-"""Where the tokens start, one after the other as long as the training collapses."""
-PROMPT_LEARNING_RATE = 0.03
-"""Highest learning rate when a prompt is trained on."""
+"""How often a training measures itself."""
+TRIAL_PART = 1 / 16
+"""Part of the steps that each start is tried for, before the best goes on."""
+SHORTEST_TRIAL = 5
+"""Steps below which a trial says nothing, and is left out."""
+ATTEMPTS = 3
+"""Starts that are followed up, one after the other, as long as the training collapses."""
+PROMPT_RATE = 0.3
+"""Part of the learning rate with which a prompt is trained on."""
 
 
 class Training:
@@ -73,30 +81,31 @@ class Training:
         self.settings = settings or TrainingSettings()
         self.backbone, self.annotations, self.start = backbone, annotations, start
         if start is not None:
-            start.check_backbone(backbone.name, backbone.signature)
-            if start.classes != annotations.classes:
-                raise InputError(
-                    f"The prompt to start from has the classes {', '.join(start.classes)}, the annotations "
-                    f"have {', '.join(annotations.classes)}; they must be the same."
-                )
-        self.training, self.held_out = split(annotations, self.settings)
-        self.images = self._image_settings()
+            _check_start(start, annotations, backbone)
+        self.training, self.held_out = split(
+            annotations.examples,
+            len(annotations.classes),
+            self.settings.held_out,
+            self.settings.seed,
+        )
+        self.images = start.images if start else _image_settings(annotations, self.settings)
         self.seconds = {"embedding": 0.0, "training": 0.0}
         """Seconds spent in each phase."""
         self.steps_done = 0
-        self._best: tuple[float, torch.Tensor] | None = None
+        self._tiles: list[TrainingTile] = []
+        self._measured: list[MeasuredPlane] = []
+        self._generator = torch.Generator().manual_seed(self.settings.seed)
         self._tokens: torch.Tensor | None = None
-        self._checked: list[MeasuredPlane] = []
-        self._start_name = ""
+        self._best: tuple[float, torch.Tensor] | None = None
         self._dice: float | None = None
-        self._generator = self._run()
+        self._progress = self._run()
 
     def __iter__(self) -> Iterator[Progress]:
-        return self._generator
+        return self._progress
 
     def close(self) -> None:
         """Stop; the best prompt so far stays available."""
-        self._generator.close()
+        self._progress.close()
 
     @property
     def prompt(self) -> Prompt:
@@ -105,166 +114,166 @@ class Training:
         Raises
         ------
         CollapsedError
-            If nothing has been learned yet that tells foreground from background.
+            If nothing has been learned yet that tells the classes apart.
         """
-        if self._best is None and self._tokens is not None and self._checked:
+        if self._best is None and self._tokens is not None:
             self._check(self._tokens)
         if self._best is None:
             raise CollapsedError(
-                "The training was stopped before it had learned to tell the classes apart; let it run longer."
+                "The training was stopped before it had learned to tell the classes apart; "
+                "let it run longer."
             )
         dice, tokens = self._best
-        annotations, settings = self.annotations, self.settings
+        classes, start = self.annotations.classes, self.start
         return Prompt(
             tokens=tokens.cpu().numpy().astype(np.float32),
-            classes=annotations.classes,
-            colours=self.start.colours if self.start else default_colours(len(annotations.classes)),
+            classes=classes,
+            colours=start.colours if start else default_colours(len(classes)),
             backbone=self.backbone.name,
             signature=self.backbone.signature,
             images=self.images,
-            pixel_size=annotations.pixel_size,
-            origin=Origin(
-                images=len(annotations.examples),
-                held_out_images=len(self.held_out),
-                steps=self.steps_done,
-                batch_size=settings.batch_size,
-                seed=settings.seed,
-                held_out_dice=dice,
-                measured_on_training=not self.held_out,
-                start=self._start_name,
-                date=datetime.now(UTC).isoformat(timespec="seconds"),
-                versions={name: package_version(name) for name in ("napari-ptsam", "torch")},
-            ),
-            notes=self.start.notes if self.start else "",
-            licence=self.start.licence if self.start else "",
+            pixel_size=self.annotations.pixel_size,
+            origin=self._origin(dice),
+            notes=start.notes if start else "",
+            licence=start.licence if start else "",
         )
 
-    def _image_settings(self) -> ImageSettings:
-        if self.start is not None:
-            return self.start.images
-        settings, tile = self.settings, self.settings.tile
-        examples = self.annotations.examples
-        if tile == "auto":
-            tiling = choose_tiling(examples)
-        elif tile == "whole":
-            tiling = Tiling(int(np.median([max(e.shape) for e in examples])), whole=True)
-        else:
-            tiling = Tiling(int(tile))
-        return ImageSettings(tiling, settings.normalization, settings.channels)
+    def _origin(self, dice: float) -> Origin:
+        return Origin(
+            images=len(self.annotations.examples),
+            held_out_images=len(self.held_out),
+            steps=self.steps_done,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            held_out_dice=dice,
+            measured_on_training=not self.held_out,
+            start="a prompt" if self.start else "label or normal",
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions={name: package_version(name) for name in ("napari-ptsam", "torch")},
+        )
 
     def _run(self) -> Generator[Progress, None, None]:
-        tiles: list[TrainingTile] = []
-        yield from self._embed(tiles)
-        starts = ("prompt",) if self.start is not None else STARTS
-        for number, name in enumerate(starts):
-            self._start_name = name
-            note = "" if number == 0 else "The training had collapsed; trying another start."
-            yield from self._optimise(tiles, number, note)
-            if self._best is not None:
-                break
+        yield from self._embed()
+        if self.start is not None:
+            first = torch.from_numpy(self.start.tokens.copy()).to(self.backbone.device)
+            attempts, tried = [first], 0
         else:
-            raise CollapsedError(
-                f"The training collapsed from each of {len(starts)} starts: it finds a class nowhere or "
-                "everywhere. Look for wrong masks, add annotated planes, or try another tile size."
-            )
-        yield Progress("done", self.steps_done, self.settings.steps, held_out_dice=self._best[0])
+            attempts, tried = yield from self._try_starts()
+        for number, tokens in enumerate(attempts):
+            note = "" if number == 0 else "The training had collapsed; going on from another start."
+            yield from self._tune(tokens, tried, note)
+            if self._best is not None:
+                yield Progress("done", self.steps_done, self.steps_done, None, self._best[0], 0.0)
+                return
+        raise CollapsedError(
+            f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
+            "or everywhere. Look for wrong masks, add annotated planes, or try another tile size."
+        )
 
-    def _embed(self, tiles: list[TrainingTile]) -> Generator[Progress, None, None]:
+    def _embed(self) -> Generator[Progress, None, None]:
         """Embed all tiles once, those to measure on first."""
         begin = perf_counter()
-        limits = [self.images.limits(stack) for stack in self.annotations.stacks]
+        images, classes = self.images, len(self.annotations.classes)
+        limits = [images.limits(stack) for stack in self.annotations.stacks]
         rng = np.random.default_rng(self.settings.seed)
-        jobs = plan(self.training, self.images, rng)
-        measured = [measurable_part(e, self.images) for e in self.held_out or self.training]
-        total = len(jobs) + sum(len(self.images.tiling.tiles(e.shape)) for e in measured)
+        jobs = plan(self.training, images.tiling, self.settings.embeddings, rng)
+        measured = [measurable_part(example, images) for example in self.held_out]
+        total = len(jobs) + sum(len(images.tiling.tiles(example.shape)) for example in measured)
         step_seconds: float | None = None
+
+        def progress(done: int) -> Progress:
+            self.seconds["embedding"] = spent = perf_counter() - begin
+            left = None
+            if step_seconds is not None:
+                left = spent / done * (total - done) + step_seconds * self.settings.steps
+            return Progress("embedding", done, total, seconds_left=left)
+
         done = 0
-        for plane in embed_planes(measured, self.images, limits, self.backbone):
+        for plane in embed_planes(measured, images, limits, self.backbone):
             if plane is not None:
-                self._checked.append(plane)
+                self._measured.append(plane)
             done += 1
-            yield self._embedding_progress(done, total, begin, step_seconds)
-        classes = len(self.annotations.classes)
-        for tile in embed(jobs, self.training, self.images, limits, self.backbone, classes):
-            tiles.append(tile)
+            yield progress(done)
+        for tile in embed(jobs, self.training, images, limits, self.backbone, classes):
+            self._tiles.append(tile)
             done += 1
-            if step_seconds is None and len(tiles) == min(self.settings.batch_size, len(jobs)):
-                step_seconds = self._time_one_step(tiles)
-            self.seconds["embedding"] = perf_counter() - begin
-            yield self._embedding_progress(done, total, begin, step_seconds)
+            if step_seconds is None and len(self._tiles) == min(
+                self.settings.batch_size, len(jobs)
+            ):
+                step_seconds = self._time_one_step()
+            yield progress(done)
+        if not self.held_out:
+            self._measured = planes_of_tiles(self.training, images.tiling, jobs, self._tiles)
 
-    def _embedding_progress(
-        self, done: int, total: int, begin: float, step_seconds: float | None
-    ) -> Progress:
-        left = None
-        if step_seconds is not None:
-            left = (perf_counter() - begin) / done * (total - done)
-            left += step_seconds * self.settings.steps
-        return Progress("embedding", done, total, seconds_left=left)
-
-    def _time_one_step(self, tiles: list[TrainingTile]) -> float:
-        tokens = self._first_tokens("label", torch.Generator().manual_seed(0)).requires_grad_()
+    def _time_one_step(self) -> float:
+        tokens = self._start("label", torch.Generator().manual_seed(0)).requires_grad_()
         begin = perf_counter()
-        self._loss(tokens, tiles).backward()
+        class_losses(self.backbone.decoder, tokens, self._tiles).sum().backward()
         return perf_counter() - begin
 
-    def _optimise(
-        self, tiles: list[TrainingTile], attempt: int, note: str
+    def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
+        return start_tokens(name, self.backbone.decoder, len(self.annotations.classes), generator)
+
+    def _try_starts(self) -> Generator[Progress, None, tuple[list[torch.Tensor], int]]:
+        """Tune each start for a while; for each class, the one with the least loss goes on."""
+        steps = int(self.settings.steps * TRIAL_PART)
+        starts = [self._start(name, self._generator) for name in STARTS]
+        if steps < SHORTEST_TRIAL:
+            return starts[:ATTEMPTS], 0
+        tried, losses = [], []
+        for number, tokens in enumerate(starts):
+            late: list[torch.Tensor] = []
+            self._tokens = tokens
+            yield from self._optimise(tokens, steps, number * steps, late)
+            tried.append(self._tokens)
+            losses.append(torch.stack(late[-max(1, steps // 2) :]).mean(0))
+        order = torch.stack(losses).argsort(0)  # (starts, classes)
+        stacked = torch.stack(tried)
+        classes = torch.arange(stacked.shape[1], device=order.device)
+        return [stacked[order[rank], classes] for rank in range(ATTEMPTS)], steps * len(starts)
+
+    def _tune(
+        self, tokens: torch.Tensor, before: int, note: str
     ) -> Generator[Progress, None, None]:
-        settings = self.settings
-        generator = torch.Generator().manual_seed(settings.seed * 10 + attempt)
-        tokens = self._first_tokens(self._start_name, generator).requires_grad_()
-        rate = settings.learning_rate if self.start is None else PROMPT_LEARNING_RATE
-        optimiser = torch.optim.AdamW([tokens], lr=rate, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, rate, total_steps=settings.steps + 1, pct_start=0.1
-        )
-        batches = _batches(len(tiles), settings.batch_size, generator)
-        begin = perf_counter()
-        spent = self.seconds["training"]
-        interval = max(1, settings.steps // CHECKS)
-        for step in range(1, settings.steps + 1):
-            optimiser.zero_grad()
-            loss = self._loss(tokens, [tiles[i] for i in next(batches)])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([tokens], 1.0)
-            optimiser.step()
-            schedule.step()
-            self._tokens, self.steps_done = tokens.detach(), step
-            if step % interval == 0 or step == settings.steps:
-                measurement = self._check(self._tokens)
-                if measurement.collapsed and self._best is None and step > settings.steps // 3:
-                    self.seconds["training"] = spent + perf_counter() - begin
+        """Tune to the end, measuring now and then; stops early if it has collapsed."""
+        steps = self.settings.steps - before
+        interval = max(1, steps // CHECKS)
+        for progress in self._optimise(tokens, steps, before, [], note):
+            number = progress.step - before
+            if number % interval == 0 or number == steps:
+                assert self._tokens is not None
+                collapsed = self._check(self._tokens).collapsed
+                if collapsed and self._best is None and number > steps // 3:
                     return
-            elapsed = perf_counter() - begin
-            self.seconds["training"] = spent + elapsed
+            yield progress
+
+    def _optimise(
+        self,
+        tokens: torch.Tensor,
+        steps: int,
+        before: int,
+        losses: list[torch.Tensor],
+        note: str = "",
+    ) -> Generator[Progress, None, None]:
+        """Run the optimiser; the tokens stay in ``_tokens``, the losses are appended."""
+        settings = self.settings
+        rate = settings.learning_rate * (PROMPT_RATE if self.start else 1.0)
+        batches = Batches(self._tiles, settings.batch_size, self._generator)
+        spent, begin = self.seconds["training"], perf_counter()
+        for step in optimise(self.backbone.decoder, tokens, batches, steps, rate):
+            losses.append(step.losses)
+            self._tokens, self.steps_done = step.tokens, before + step.number
+            left = (perf_counter() - begin) / step.number * (settings.steps - self.steps_done)
+            self.seconds["training"] = spent + perf_counter() - begin
+            loss = float(step.losses.mean())
             yield Progress(
-                "training", step, settings.steps, float(loss.detach()), self._dice,
-                elapsed / step * (settings.steps - step), note,
-            )  # fmt: skip
-
-    def _first_tokens(self, name: str, generator: torch.Generator) -> torch.Tensor:
-        shape = (len(self.annotations.classes), TOKENS, WIDTH)
-        if name == "prompt":
-            assert self.start is not None
-            return torch.from_numpy(self.start.tokens.copy()).to(self.backbone.device)
-        noise = torch.randn(shape, generator=generator).to(self.backbone.device)
-        if name == "normal":
-            return noise
-        return self.backbone.decoder.foreground_label + noise * (0.02 if name == "label" else 0.5)
-
-    def _loss(self, tokens: torch.Tensor, tiles: list[TrainingTile]) -> torch.Tensor:
-        embeddings = torch.stack([tile.embedding for tile in tiles])
-        targets = torch.stack([tile.target for tile in tiles])
-        weights = torch.stack([tile.weight for tile in tiles])
-        losses = [
-            bce_dice(self.backbone.decoder(embeddings, own), targets[:, i], weights)
-            for i, own in enumerate(tokens)
-        ]
-        return torch.stack(losses).mean()
+                "training", self.steps_done, settings.steps, loss, self._dice, left, note
+            )
+            # What the caller did meanwhile, such as measuring, is part of the phase.
+            self.seconds["training"] = spent + perf_counter() - begin
 
     def _check(self, tokens: torch.Tensor) -> Measurement:
-        measurement = measure(self._checked, tokens, self.backbone)
+        measurement = measure(self._measured, tokens, self.backbone)
         self._dice = measurement.dice
         better = self._best is None or measurement.dice >= self._best[0]
         if better and not measurement.collapsed:
@@ -272,38 +281,21 @@ class Training:
         return measurement
 
 
-def split(
-    annotations: AnnotationSet, settings: TrainingSettings
-) -> tuple[list[Example], list[Example]]:
-    """Split into training and held-out examples; every class stays in the training part.
-
-    Returns
-    -------
-    training, held_out
-        The second is empty if there are fewer than four examples.
-    """
-    examples = list(annotations.examples)
-    count = round(len(examples) * settings.held_out)
-    if len(examples) < FEWEST_TO_HOLD_OUT or settings.held_out == 0:
-        return examples, []
-    order = np.random.default_rng(settings.seed).permutation(len(examples))
-    held_out: set[int] = set()
-    for candidate in map(int, order):
-        rest = [e for i, e in enumerate(examples) if i not in held_out | {candidate}]
-        present = set().union(*(np.unique(e.labels).tolist() for e in rest))
-        if len(held_out) < max(1, count) and len(present - {0}) == len(annotations.classes):
-            held_out.add(candidate)
-    return (
-        [e for i, e in enumerate(examples) if i not in held_out],
-        [e for i, e in enumerate(examples) if i in held_out],
-    )
+def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) -> None:
+    start.check_backbone(backbone.name, backbone.signature)
+    if start.classes != annotations.classes:
+        raise InputError(
+            f"The prompt to start from has the classes {', '.join(start.classes)}, the annotations "
+            f"have {', '.join(annotations.classes)}; they must be the same."
+        )
 
 
-def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Numbers of tiles, each as often as the others, in random order, for ever."""
-    waiting: list[int] = []
-    while True:
-        while len(waiting) < size:
-            waiting += torch.randperm(count, generator=generator).tolist()
-        yield waiting[:size]
-        waiting = waiting[size:]
+def _image_settings(annotations: AnnotationSet, settings: TrainingSettings) -> ImageSettings:
+    if settings.tile == "auto":
+        tiling = choose_tiling(annotations.examples)
+    elif settings.tile == "whole":
+        longer = np.median([max(example.shape) for example in annotations.examples])
+        tiling = Tiling(int(longer), whole=True)
+    else:
+        tiling = Tiling(settings.tile)
+    return ImageSettings(tiling, settings.normalization, settings.channels)

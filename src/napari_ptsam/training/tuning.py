@@ -1,0 +1,134 @@
+"""The optimiser's part of a training: tokens, batches, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_ptsam.sam.decoder import TOKENS, WIDTH
+from napari_ptsam.training.loss import bce_dice
+from napari_ptsam.training.tiles import TrainingTile
+
+if TYPE_CHECKING:
+    from napari_ptsam.sam.decoder import PromptDecoder
+
+STARTS = ("label", "normal", "normal", "normal")
+"""Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
+UPRIGHT = 0.5
+"""Part of a batch that is not turned or flipped: images often have an up and a down."""
+WARM_UP = 0.1
+"""Part of the steps in which the learning rate rises."""
+
+
+class Batches:
+    """Random batches of tiles, each tile as often as the others of its kind.
+
+    Parameters
+    ----------
+    tiles
+        What to draw from; half of what is drawn is upright.
+    size
+        Tiles a batch.
+    generator
+        Source of randomness.
+    """
+
+    def __init__(
+        self, tiles: Sequence[TrainingTile], size: int, generator: torch.Generator
+    ) -> None:
+        self._generator, self._size = generator, size
+        upright = [tile for tile in tiles if tile.upright]
+        turned = [tile for tile in tiles if not tile.upright]
+        self._upright = self._endless(upright)
+        self._turned = self._endless(turned) if turned else self._upright
+
+    def _endless(self, tiles: Sequence[TrainingTile]) -> Iterator[TrainingTile]:
+        while True:
+            for index in torch.randperm(len(tiles), generator=self._generator).tolist():
+                yield tiles[index]
+
+    def draw(self) -> list[TrainingTile]:
+        """The next batch."""
+        upright = (torch.rand(self._size, generator=self._generator) < UPRIGHT).tolist()
+        return [next(self._upright if straight else self._turned) for straight in upright]
+
+
+def class_losses(
+    decoder: PromptDecoder, tokens: torch.Tensor, tiles: Sequence[TrainingTile]
+) -> torch.Tensor:
+    """Loss of each class on a batch: shape (classes,)."""
+    embeddings = torch.stack([tile.embedding for tile in tiles])
+    targets = torch.stack([tile.target for tile in tiles])
+    weights = torch.stack([tile.weight for tile in tiles])
+    return torch.stack(
+        [
+            bce_dice(decoder(embeddings, own), targets[:, number], weights)
+            for number, own in enumerate(tokens)
+        ]
+    )
+
+
+def start_tokens(
+    name: str, decoder: PromptDecoder, classes: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Tokens to start from: float32, shape (classes, 8, 256)."""
+    noise = torch.randn((classes, TOKENS, WIDTH), generator=generator).to(decoder.device)
+    return noise if name == "normal" else decoder.foreground_label + 0.02 * noise
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of the optimiser.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    losses
+        Of each class, before the step: shape (classes,).
+    tokens
+        After the step: shape (classes, 8, 256).
+    """
+
+    number: int
+    losses: torch.Tensor
+    tokens: torch.Tensor
+
+
+def optimise(
+    decoder: PromptDecoder, tokens: torch.Tensor, batches: Batches, steps: int, rate: float
+) -> Iterator[Step]:
+    """Tune tokens with AdamW: a warm-up, then half a cosine down to almost nothing.
+
+    Parameters
+    ----------
+    decoder
+        Frozen.
+    tokens
+        To start from; not changed.
+    batches
+        Where tiles are drawn from.
+    steps
+        How many.
+    rate
+        Highest learning rate.
+    """
+    # A copy that the optimiser may change in place, class by class independent of the others.
+    tuned = tokens.clone().requires_grad_()
+    optimiser = torch.optim.AdamW([tuned], lr=rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rate, total_steps=steps + 1, pct_start=WARM_UP
+    )
+    for number in range(1, steps + 1):
+        optimiser.zero_grad()
+        losses = class_losses(decoder, tuned, batches.draw())
+        losses.sum().backward()
+        # Each class as if it were alone.
+        for gradient in tuned.grad if tuned.grad is not None else ():
+            gradient /= gradient.norm().clamp(min=1.0)
+        optimiser.step()
+        schedule.step()
+        yield Step(number, losses.detach(), tuned.detach())

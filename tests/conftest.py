@@ -1,0 +1,81 @@
+"""Real images, and a backbone that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("PTSAM_DATA", ROOT.parent / "shared" / "data"))
+"""Annotated sets; PTSAM_DATA names another folder of the same layout."""
+
+
+def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Path]:
+    """Paths of an image and its mask; the test is skipped where they are not to be had."""
+    folder = DATA / name / part
+    if not folder.is_dir():
+        pytest.skip(f"needs {DATA / name} (set PTSAM_DATA)")
+    return folder / "images" / f"{number:03}.tif", folder / "masks" / f"{number:03}.tif"
+
+
+@pytest.fixture(scope="session")
+def nuclei() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Six crops of 128 x 128 pixels of real nuclei, with instance masks."""
+    images, masks = [], []
+    for number in range(6):
+        image, mask = (tifffile.imread(path) for path in real_pair("bbbc039_nuclei", number))
+        # The crop with most foreground of a few: some corners are empty.
+        corners = [(y, x) for y in (0, 192, 384) for x in (0, 192, 384)]
+        y, x = max(corners, key=lambda c: (mask[c[0] : c[0] + 128, c[1] : c[1] + 128] > 0).sum())
+        images.append(image[y : y + 128, x : x + 128])
+        masks.append(mask[y : y + 128, x : x + 128])
+    return images, masks
+
+
+@pytest.fixture
+def folders(tmp_path: Path, nuclei) -> tuple[Path, Path]:
+    """The same crops as two folders of TIFFs."""
+    paths = tmp_path / "images", tmp_path / "masks"
+    for folder, arrays in zip(paths, nuclei, strict=True):
+        folder.mkdir()
+        for number, array in enumerate(arrays):
+            tifffile.imwrite(folder / f"{number:03}.tif", array)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def device() -> str:
+    """The GPU where there is one, so that the same tests run there."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture(scope="session")
+def backbone(device: str):
+    """The embedded backbone as users get it."""
+    from napari_ptsam.sam.backbones import load_backbone
+
+    return load_backbone(device=device)
+
+
+@pytest.fixture(scope="session")
+def exact_backbone():
+    """The embedded backbone in float32, to compare with segment-anything's modules."""
+    import torch
+
+    from napari_ptsam.sam.backbones import load_backbone
+
+    return load_backbone(device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def prompt(nuclei, device: str):
+    """A prompt tuned on the crops, in few steps."""
+    import napari_ptsam as ptsam
+
+    return ptsam.train(*nuclei, steps=60, embeddings=8, tile="whole", seed=0, device=device)

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import tifffile
+
+import napari_ptsam as ptsam
+from conftest import real_pair
+from napari_ptsam.images.normalize import Normalization, normalize, select_channels, stack_limits
+from napari_ptsam.images.planes import Planes
+
+DTYPES = [bool, np.uint8, np.uint16, np.int16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_dtypes_fill_the_range(dtype) -> None:
+    plane = np.arange(64 * 64).reshape(64, 64) % 200 - (100 if dtype == np.int16 else 0)
+    plane = (plane > 100) if dtype is bool else plane.astype(dtype)
+    found = normalize(plane, Normalization())
+    assert found.shape == (64, 64, 3) and found.dtype == np.float32
+    assert found.min() == 0 and found.max() == 1
+    assert np.array_equal(found[..., 0], found[..., 2])
+
+
+def test_real_uint16_and_its_float_copies_look_the_same() -> None:
+    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])
+    reference = normalize(image, Normalization())
+    for copy in (image.astype(np.float32) * 3.5 - 70, image / 65535.0):
+        np.testing.assert_allclose(normalize(copy, Normalization()), reference, atol=1e-5)
+
+
+def test_percentiles_are_those_of_numpy() -> None:
+    plane = np.random.default_rng(0).integers(0, 4096, (50, 60)).astype(np.uint16)
+    low, high = np.percentile(plane, [5, 95])
+    expected = ((plane - low) / (high - low)).clip(0, 1)
+    found = normalize(plane, Normalization("plane", 5, 95))
+    np.testing.assert_allclose(found[..., 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 7, 65535])
+def test_constant_planes_become_zero(value: int) -> None:
+    assert not normalize(np.full((20, 30), value, np.uint16), Normalization()).any()
+
+
+def test_few_bright_pixels_are_not_lost() -> None:
+    plane = np.zeros((100, 100), dtype=bool)
+    plane[0, :5] = True  # fewer than the upper percentile leaves out
+    assert normalize(plane, Normalization()).max() == 1
+
+
+def test_fixed_range() -> None:
+    found = normalize(np.array([[0, 50, 100, 200]] * 4, np.uint8), Normalization("range", 50, 100))
+    assert found[0, :, 0].tolist() == [0, 0, 1, 1]
+
+
+def test_rgb_keeps_its_colours_and_loses_alpha() -> None:
+    image = np.zeros((20, 20, 4), np.uint8)
+    image[..., 0], image[..., 1], image[..., 3] = 200, 100, 255
+    image[:10, :, :3] = 0
+    found = normalize(image, Normalization(), rgb=True)
+    assert found[-1, -1].tolist() == [1.0, 0.5, 0.0]
+
+
+def test_channels_have_their_own_limits() -> None:
+    image = np.zeros((20, 20, 2), np.uint16)
+    image[::2, :, 0], image[::2, :, 1] = 1000, 10
+    found = normalize(image, Normalization())
+    assert found[0, 0].tolist() == [1, 1, 1] and found[1, 0].tolist() == [0, 0, 0]
+
+
+def test_choice_of_channels() -> None:
+    image = np.random.default_rng(0).random((20, 20, 5))
+    assert np.array_equal(select_channels(image, (4, 0), rgb=False), image[..., [4, 0]])
+    third = normalize(image, Normalization(), (4, 0))[..., 2]
+    np.testing.assert_allclose(third, normalize(image, Normalization(), (4, 0))[..., :2].mean(-1))
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [(None, "5 channels; choose up to three"), ((0, 5), "has 5 .numbered 0 to 4"),
+     ((-1,), "numbered 0 to 4"), ((0, 1, 2, 3), "one to three")],
+)  # fmt: skip
+def test_channels_that_are_not_there(channels, message: str) -> None:
+    with pytest.raises(ptsam.InputError, match=message):
+        normalize(np.zeros((20, 20, 5)), Normalization(), channels)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused(bad: float) -> None:
+    plane = np.zeros((20, 20), np.float32)
+    plane[3, 4] = bad
+    with pytest.raises(ptsam.InputError, match="1 pixels that are NaN or infinite"):
+        normalize(plane, Normalization())
+
+
+def test_stack_limits_are_those_of_all_planes() -> None:
+    stack = np.stack([np.full((20, 20), value, np.uint16) for value in (0, 500, 1000)])
+    limits = stack_limits(Planes(stack), Normalization("stack", 0, 100), None, rgb=False)
+    assert limits.tolist() == [[0, 1000]]
+    assert normalize(stack[1], Normalization("stack", 0, 100), limits=limits).max() == 0.5
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plane", 5, 5), ("plane", -1, 99), ("stack", 0, 101), ("range", 3, 2),
+                  ("range", np.nan, 2), ("median", 1, 2)]
+)  # fmt: skip
+def test_senseless_normalisations(arguments) -> None:
+    with pytest.raises(ptsam.InputError):
+        Normalization(*arguments)

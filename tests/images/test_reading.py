@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import napari_ptsam as ptsam
+from conftest import real_pair
+from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.reading import list_images, open_image
+
+STACK = np.random.default_rng(0).integers(0, 60000, (2, 3, 40, 50)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_imagej_hyperstack(compression, tmp_path) -> None:
+    path = tmp_path / "stack.tif"
+    metadata = {"axes": "TZYX", "unit": "um", "spacing": 2.5}
+    tifffile.imwrite(
+        path, STACK, imagej=compression is None, compression=compression, photometric="minisblack",
+        resolution=(1 / 0.25, 1 / 0.5), metadata=metadata,
+    )  # fmt: skip
+    planes = open_image(path, "TZYX")
+    assert planes.leading == (2, 3) and np.array_equal(planes[4], STACK[1, 1])
+    if compression is None:
+        assert planes.axes == "TZYX"
+        assert planes.pixel_size == PixelSize(0.5, 0.25, 2.5, "micrometer")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("axes", ["TCYX", "CZYX", "ZCYX"])
+def test_ome(axes: str, compression, tmp_path) -> None:
+    path = tmp_path / "stack.ome.tif"
+    metadata = {
+        "axes": axes, "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.2, "PhysicalSizeYUnit": "µm",
+    }  # fmt: skip
+    tifffile.imwrite(path, STACK, ome=True, metadata=metadata, compression=compression)
+    planes = open_image(path)
+    assert planes.axes == axes and planes.pixel_size == PixelSize(0.2, 0.1, None, "micrometer")
+    assert planes.channels == STACK.shape[axes.index("C")]
+    first = STACK.transpose([axes.index(a) for a in axes if a not in "CYX"] +
+                            [axes.index(a) for a in "YXC"])[0]  # fmt: skip
+    assert np.array_equal(planes[0], first)
+
+
+def test_rgb_tiff_of_the_real_set() -> None:
+    path, mask = real_pair("emps_particles")
+    planes = open_image(path)
+    assert planes.rgb and planes[0].shape == tifffile.imread(path).shape
+    assert open_image(mask, labels=True).shape == planes.shape
+
+
+def test_plain_multipage_tiff_is_a_z_stack(tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="minisblack")
+    assert open_image(tmp_path / "a.tif").axes == "ZYX"
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"),
+    [("L", (40, 50)), ("I;16", (40, 50)), ("RGB", (40, 50, 3)), ("RGBA", (40, 50, 4))],
+)
+def test_png(mode: str, shape, tmp_path) -> None:
+    pixels = (
+        np.random.default_rng(0).integers(0, 255, shape).astype("u2" if mode == "I;16" else "u1")
+    )
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    planes = open_image(tmp_path / "a.png")
+    assert np.array_equal(planes[0], pixels) and planes.rgb == (len(shape) == 3)
+
+
+def test_bool_png_jpeg_and_npy(tmp_path) -> None:
+    Image.fromarray(STACK[0, 0] > 30000).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "b.jpg")
+    np.save(tmp_path / "c.npy", STACK.astype(np.float64))
+    assert open_image(tmp_path / "a.png").dtype == bool
+    assert open_image(tmp_path / "b.jpg").rgb
+    assert open_image(tmp_path / "c.npy").leading == (2, 3)
+
+
+def test_palette_means_labels_in_a_mask_and_colours_in_an_image(tmp_path) -> None:
+    picture = Image.fromarray((STACK[0, 0] % 3).astype(np.uint8), "L").convert("P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "a.png")
+    assert open_image(tmp_path / "a.png").rgb
+    assert np.array_equal(open_image(tmp_path / "a.png", labels=True)[0], STACK[0, 0] % 3)
+
+
+def test_files_in_the_order_of_their_numbers(tmp_path) -> None:
+    for name in ("t10.tif", "t9.tif", ".hidden.tif", "notes.txt"):
+        tifffile.imwrite(tmp_path / name, STACK[0, 0]) if "tif" in name else (
+            tmp_path / name
+        ).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["t9.tif", "t10.tif"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".npy"])
+@pytest.mark.parametrize(
+    "content", [b"", b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n", b"garbage" * 99]
+)
+def test_damaged_files_name_themselves(suffix: str, content: bytes, tmp_path) -> None:
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ptsam.InputError, match=f"broken{suffix} cannot be read"):
+        open_image(path)[0]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.95])
+def test_truncated_real_tiff(compression, kept: float, tmp_path) -> None:
+    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])
+    tifffile.imwrite(tmp_path / "whole.tif", image, compression=compression, rowsperstrip=64)
+    data = (tmp_path / "whole.tif").read_bytes()
+    (tmp_path / "part.tif").write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(ptsam.InputError, match="truncated"):
+        open_image(tmp_path / "part.tif")[0]
+
+
+def test_what_is_not_there(tmp_path) -> None:
+    with pytest.raises(ptsam.InputError, match="no file"):
+        open_image(tmp_path / "a.tif")
+    with pytest.raises(ptsam.InputError, match="no images"):
+        list_images(tmp_path)
+    with pytest.raises(ptsam.InputError, match="no folder"):
+        list_images(tmp_path / "b")
+    (tmp_path / "c.docx").touch()
+    with pytest.raises(ptsam.InputError, match="no image that can be read"):
+        open_image(tmp_path / "c.docx")

@@ -1,0 +1,224 @@
+"""The prompt file: small, complete, and safe to open."""
+
+import io
+import os
+import pickle
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import napari_ptsam as ptsam
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.prompts.files import KIND, VERSION, load, save, to_plain
+from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Origin, Prompt
+
+
+def make(classes: int = 1, **parts) -> Prompt:
+    rng = np.random.default_rng(0)
+    given = {
+        "tokens": rng.normal(size=(classes, 8, 256)).astype(np.float32),
+        "classes": tuple(f"class {i}" for i in range(classes)),
+        "colours": ("#E69F00",) * classes,
+        "backbone": "vit_t",
+        "signature": "0123456789abcdef",
+        "images": ImageSettings(Tiling(371), Normalization("range", 3.5, 200), (0, 2)),
+        "pixel_size": PixelSize(0.65, 0.65, 2.0, "micrometer"),
+        "origin": Origin(16, 3, 300, 4, 7, 0.91, False, "label", "2026-11-23", {"torch": "2"}),
+        "notes": "Präparat 7",
+        "licence": "CC0",
+    }
+    return Prompt(**(given | parts))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_everything_comes_back(classes: int, tmp_path: Path) -> None:
+    prompt = make(classes)
+    prompt.save(tmp_path / "a.pt")
+    found = ptsam.load(tmp_path / "a.pt")
+    assert np.array_equal(found.tokens, prompt.tokens)
+    for name in Prompt.__dataclass_fields__:
+        assert name == "tokens" or getattr(found, name) == getattr(prompt, name)
+
+
+def test_one_class_is_2048_parameters_in_at_most_12_kb(tmp_path: Path) -> None:
+    prompt = replace(
+        make(notes="n" * (TEXT_LIMIT - 100), licence="l" * 100), classes=("x" * NAME_LIMIT,)
+    )
+    path = prompt.save(tmp_path / "a_name_that_is_quite_long_and_says_what_the_prompt_is_for.pt")
+    assert prompt.trained_parameters == 2048
+    assert path.stat().st_size <= 12 * 1024
+
+
+def test_a_trained_prompt_is_small_too(prompt: Prompt, tmp_path: Path) -> None:
+    assert prompt.trained_parameters == 2048
+    assert prompt.save(tmp_path / "a.pt").stat().st_size <= 12 * 1024
+
+
+def test_it_is_one_plain_dict(tmp_path: Path) -> None:
+    make().save(tmp_path / "a.pt")
+    plain = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert plain["kind"] == KIND and plain["version"] == VERSION
+    assert plain["tokens"].dtype == torch.float32 and plain["tokens"].shape == (1, 8, 256)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+    path = make().save(tmp_path / "a.pt")
+    before = path.read_bytes()
+    with pytest.raises(ptsam.OutputError, match="exists and is kept"):
+        make(2).save(path)
+    assert path.read_bytes() == before
+    make(2).save(path, overwrite=True)
+    assert len(load(path).classes) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+class Hostile:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def written(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "bad.pt"
+    path.write_bytes(content)
+    return path
+
+
+def saved(plain: object) -> bytes:
+    data = io.BytesIO()
+    torch.save(plain, data)
+    return data.getvalue()
+
+
+def plain_of(prompt: Prompt, **changes) -> dict:
+    return to_plain(prompt) | {"tokens": torch.from_numpy(prompt.tokens)} | changes
+
+
+def test_hostile_pickles_do_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    for content in (saved(Hostile(mark)), saved(plain_of(make(), notes=Hostile(mark)))):
+        with pytest.raises(ptsam.PromptFileError, match="it was not run"):
+            load(written(tmp_path, content))
+    with pytest.raises(ptsam.PromptFileError, match="no prompt file"):
+        load(written(tmp_path, pickle.dumps(Hostile(mark))))
+    assert not mark.exists()
+
+
+def test_truncated_at_every_length(tmp_path: Path) -> None:
+    data = saved(plain_of(make()))
+    for length in range(1, len(data), 97):
+        with pytest.raises(ptsam.PromptFileError):
+            load(written(tmp_path, data[:length]))
+
+
+def test_flipped_bytes_are_noticed_or_harmless(tmp_path: Path) -> None:
+    data, reference = saved(plain_of(make())), make()
+    for place in range(0, len(data), 61):
+        damaged = data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+        try:
+            found = load(written(tmp_path, damaged))
+        except ptsam.PromptFileError:
+            continue
+        # A byte that nothing is read from, such as a date in the archive.
+        assert np.array_equal(found.tokens, reference.tokens)
+
+
+def bomb() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**25))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), "no prompt file"),
+        (b"PK\x03\x04 and no more", "truncated or damaged"),
+        (bomb(), "unpack to a huge size"),
+        (saved({"fc.weight": torch.zeros(3)}), "of another kind"),
+        (saved([1, 2]), "of another kind"),
+        (saved(plain_of(make(), version=VERSION + 1)), "newer napari-ptsam"),
+        (saved(plain_of(make(), version="1")), "no valid version"),
+        (saved(plain_of(make(), tokens=torch.zeros(1, 8, 255))), r"not float32 of shape"),
+        (saved(plain_of(make(), tokens=torch.zeros(1, 8, 256).half())), "no float32 tensor"),
+        (saved(plain_of(make(), tokens=torch.full((1, 8, 256), float("nan")))), "NaN"),
+        (saved(plain_of(make(), tokens=[1, 2])), "no float32 tensor"),
+        (saved(plain_of(make(), classes=["a", "b"])), "for 2 classes"),
+        (saved(plain_of(make(), classes="a")), "a list was expected"),
+        (saved(plain_of(make(), classes=[3])), "text was expected"),
+        (saved(plain_of(make(), colours=["red"])), "#RRGGBB"),
+        (saved(plain_of(make(), channels=[0, "1"])), "whole number"),
+        (saved(plain_of(make(), tile={"side": 3, "whole": False, "overlap": 0.1})), "at least 16"),
+        (saved(plain_of(make(), normalization={"mode": "x", "low": 0, "high": 1})), "Unknown norm"),
+        (saved({k: v for k, v in plain_of(make()).items() if k != "origin"}), "part is missing"),
+    ],
+)  # fmt: skip
+def test_one_sentence_for_every_damage(content: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ptsam.PromptFileError, match=message) as raised:
+        load(written(tmp_path, content))
+    assert "bad.pt" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.pt", tmp_path):
+        with pytest.raises(ptsam.PromptFileError, match="no prompt file"):
+            load(path)
+
+
+def test_other_backbones_are_noticed() -> None:
+    with pytest.raises(ptsam.PromptFileError, match="tuned for the backbone vit_t, not vit_b"):
+        make().check_backbone("vit_b", "0123456789abcdef")
+    with pytest.raises(ptsam.PromptFileError, match="with other weights"):
+        make().check_backbone("vit_t", "f" * 16)
+
+
+def test_senseless_prompts_are_refused() -> None:
+    for changes in (
+        {"notes": "x" * (TEXT_LIMIT + 1)}, {"classes": ("",)}, {"classes": ("x" * 61,)},
+        {"colours": ()}, {"tokens": np.zeros((1, 8, 256))},
+    ):  # fmt: skip
+        with pytest.raises(ptsam.InputError):
+            replace(make(), **changes)
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(ptsam.OutputError, match="no folder"):
+        save(make(), tmp_path / "none" / "a.pt")
+    with pytest.raises(ptsam.OutputError, match="is a folder"):
+        save(make(), tmp_path)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    from napari_ptsam.writing import replacing
+
+    with (
+        pytest.raises(ptsam.OutputError, match="no space left"),
+        replacing(tmp_path / "a.pt"),
+        full.open("wb", buffering=0) as file,
+    ):
+        file.write(b"x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_description(tmp_path: Path) -> None:
+    from napari_ptsam.prompts.describe import describe
+
+    text = describe(make(), make().save(tmp_path / "a.pt"))
+    for part in ("class 0", "vit_t", "2,048", "16 annotated planes, 3 of them held out", "0.910",
+                 "tiles of 371 px", "3.5 to 200", "0, 2", "0.65 x 0.65 micrometer", "Präparat 7"):  # fmt: skip
+        assert part in text
+    assert make().describe()["trained_parameters"] == 2048

@@ -1,0 +1,141 @@
+"""Weights: told apart by their tensors, and never run."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import napari_ptsam as ptsam
+from napari_ptsam.sam.backbones import load_backbone
+from napari_ptsam.sam.checkpoints import (
+    architecture_of,
+    embedded_checkpoint,
+    read_checkpoint,
+    signature_of,
+)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return load_file(embedded_checkpoint())
+
+
+def test_embedded_backbone_is_small_float16_and_known(state) -> None:
+    assert embedded_checkpoint().stat().st_size < 21e6
+    assert all(value.dtype == torch.float16 for value in state.values())
+    assert architecture_of(state) == "vit_t"
+    assert (embedded_checkpoint().parent / "LICENSE").is_file()
+
+
+def test_signature_is_that_of_the_float32_copy(state) -> None:
+    copy = {key: value.float() for key, value in state.items()}
+    assert signature_of(copy) == signature_of(state)
+
+
+def test_signature_is_that_of_unfolded_batch_norms(state) -> None:
+    copy = {key: value.float() for key, value in state.items()}
+    for key in [key for key in copy if key.endswith(".c.weight")]:
+        factor = 1.5 + torch.rand(len(copy[key]))
+        copy[key] /= factor.view(-1, 1, 1, 1)
+        copy[key.replace(".c.", ".bn.")] *= factor
+    assert signature_of(copy) == signature_of(state)
+
+
+def test_signature_differs_after_fine_tuning(state) -> None:
+    copy = dict(state)
+    key = "image_encoder.layers.2.blocks.3.mlp.fc1.weight"
+    copy[key] = copy[key] * 1.01
+    assert signature_of(copy) != signature_of(state)
+
+
+def test_prompt_fits_all_copies_of_its_backbone(state, tmp_path: Path, prompt) -> None:
+    path = tmp_path / "copy.pt"
+    torch.save({key: value.float() for key, value in state.items()}, path)
+    backbone = load_backbone("vit_t", path, device="cpu")
+    prompt.check_backbone(backbone.name, backbone.signature)
+
+
+def test_script_makes_the_embedded_file_of_an_official_one(state, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    official = {key: value.float() for key, value in state.items()}
+    official["image_encoder.head.weight"] = torch.zeros(1000, 320)
+    official["image_encoder.norm_head.weight"] = torch.zeros(320)
+    counter = "image_encoder.patch_embed.seq.0.bn.num_batches_tracked"
+    official[counter] = torch.tensor(7)
+    torch.save(official, tmp_path / "mobile_sam.pt")
+    script = Path(__file__).parents[2] / "scripts" / "embed_backbone.py"
+    out = tmp_path / "out.safetensors"
+    subprocess.run([sys.executable, script, tmp_path / "mobile_sam.pt", out], check=True)
+    made = load_file(out)
+    assert made.keys() == state.keys()
+    assert all(torch.equal(made[key], state[key]) for key in state)
+
+
+class Hostile:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_hostile_checkpoint_does_not_run(tmp_path: Path) -> None:
+    torch.save({"a": Hostile(tmp_path / "ran")}, tmp_path / "bad.pth")
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps(Hostile(tmp_path / "ran")))
+    for name in ("bad.pth", "bare.pth"):
+        with pytest.raises(ptsam.CheckpointError, match="cannot be read"):
+            read_checkpoint(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", b"PK\x03\x04 truncated"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_no_checkpoint_is_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ptsam.CheckpointError, match=r"weights.* cannot be read"):
+        load_backbone("vit_b", path)
+
+
+def test_another_architecture_is_named(state) -> None:
+    with pytest.raises(ptsam.CheckpointError, match="a vit_t, but the backbone vit_b"):
+        load_backbone("vit_b", embedded_checkpoint())
+
+
+def test_other_networks_are_refused(tmp_path: Path) -> None:
+    save_file({"fc.weight": torch.zeros(3)}, tmp_path / "resnet.safetensors")
+    with pytest.raises(ptsam.CheckpointError, match="no SAM weights"):
+        load_backbone("vit_t", tmp_path / "resnet.safetensors")
+
+
+def test_missing_tensors_are_refused(state, tmp_path: Path) -> None:
+    copy = dict(state)
+    del copy["mask_decoder.iou_token.weight"]
+    save_file(copy, tmp_path / "part.safetensors")
+    with pytest.raises(ptsam.CheckpointError, match="does not hold all the tensors"):
+        load_backbone("vit_t", tmp_path / "part.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "vit_x"}, "Unknown backbone 'vit_x'"),
+        ({"name": "vit_b"}, "vit_b is not embedded"),
+        ({"checkpoint": "nowhere.pth"}, "no checkpoint file at nowhere.pth"),
+        ({"device": "tpu"}, "Unknown device 'tpu'"),
+    ],
+)
+def test_wrong_requests(arguments: dict, message: str) -> None:
+    with pytest.raises(ptsam.PtsamError, match=message):
+        load_backbone(**arguments)
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ptsam.InputError, match="no cuda device"):
+        load_backbone(device="cuda")

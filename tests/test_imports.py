@@ -1,0 +1,80 @@
+"""What may be imported, and when."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import napari_ptsam
+
+SOURCE = Path(napari_ptsam.__file__).parent
+QT = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "magicgui", "vispy", "superqt")
+ROOMS = ("sam", "images", "prompts", "training", "segmenting")
+"""From the ground up; a room may import those before it. Segmenting does not need training."""
+MAY = {
+    "sam": set(), "images": set(), "prompts": {"images", "sam"},
+    "training": {"images", "sam", "prompts"}, "segmenting": {"images", "sam", "prompts"},
+}  # fmt: skip
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after some code."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(run.stdout.splitlines()[-1].split())
+
+
+def test_importing_loads_neither_torch_nor_qt() -> None:
+    loaded = loaded_after("import napari_ptsam")
+    assert not loaded & {"torch", "kornia", "segment_anything", "scipy", *QT}
+
+
+def test_the_command_lines_help_does_not_wait_for_torch() -> None:
+    loaded = loaded_after("from napari_ptsam.cli.parser import build_parser; build_parser()")
+    assert not loaded & {"torch", *QT}
+
+
+def test_train_and_segment_load_no_qt() -> None:
+    code = """
+import numpy as np, napari_ptsam as ptsam
+image = np.random.default_rng(0).random((32, 32))
+mask = np.zeros((32, 32), int); mask[8:24, 8:24] = 1
+try:
+    prompt = ptsam.train([image + mask], [mask], steps=3, embeddings=1, device="cpu")
+    ptsam.segment(image, prompt, device="cpu")
+except ptsam.CollapsedError:
+    pass
+"""
+    loaded = loaded_after(code)
+    assert "torch" in loaded and not loaded & set(QT)
+
+
+def test_all_names_are_there() -> None:
+    assert set(napari_ptsam.__all__) <= set(dir(napari_ptsam))
+    assert all(getattr(napari_ptsam, name) is not None for name in napari_ptsam.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        napari_ptsam.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_those_below_them(room: str) -> None:
+    for path in (SOURCE / room).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = getattr(node, "module", None) or ""
+            if isinstance(node, ast.ImportFrom) and module.startswith("napari_ptsam."):
+                other = module.split(".")[1]
+                assert other == room or other in MAY[room] or other not in ROOMS, (path, module)
+                assert other not in ("cli", "api", "widgets", "demo"), (path, module)
+
+
+def test_nothing_outside_the_widgets_imports_qt_or_napari() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if "widgets" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not {name.partition(".")[0] for name in names} & set(QT), path

@@ -1,0 +1,214 @@
+"""Tuning on crops of real nuclei, in few steps."""
+
+import numpy as np
+import pytest
+import torch
+
+import napari_ptsam as ptsam
+from napari_ptsam.images.planes import Planes
+from napari_ptsam.metrics import overlap
+from napari_ptsam.training import trainer
+from napari_ptsam.training.examples import MaskReading, annotate
+from napari_ptsam.training.loss import bce_dice
+from napari_ptsam.training.measuring import Measurement
+from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.trainer import Training
+
+QUICK = {"steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2}
+
+
+def annotations(nuclei, count: int = 2, **reading):
+    images, masks = ([Planes(a) for a in arrays[:count]] for arrays in nuclei)
+    return annotate(images, masks, MaskReading(**reading))
+
+
+@pytest.fixture(scope="module")
+def two(nuclei):
+    return annotations(nuclei)
+
+
+def test_it_learns(nuclei, prompt, device) -> None:
+    """Few steps on six crops are enough to find most of the nuclei."""
+    labels = ptsam.segment(nuclei[0][0], prompt, device=device)
+    assert overlap(nuclei[1][0] > 0, labels > 0).dice > 0.8
+    assert prompt.origin.held_out_dice > 0.7 and not prompt.origin.measured_on_training
+    assert (prompt.origin.images, prompt.origin.held_out_images) == (6, 1)
+
+
+def test_progress_tells_phases_steps_and_time(two, backbone) -> None:
+    seen = list(Training(two, backbone, TrainingSettings(**QUICK)))
+    phases = [progress.phase for progress in seen]
+    assert phases == ["embedding"] * phases.count("embedding") + ["training"] * 6 + ["done"]
+    assert [p.step for p in seen if p.phase == "training"] == [1, 2, 3, 4, 5, 6]
+    embedding = [p for p in seen if p.phase == "embedding"]
+    assert embedding[-1].step == embedding[-1].steps == len(embedding)
+    assert embedding[-1].seconds_left > 0 and seen[-2].seconds_left == 0
+    assert all(np.isfinite(p.loss) for p in seen if p.phase == "training")
+    assert seen[-1].held_out_dice is not None
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_no_embedding_is_computed_twice(count: int, two, backbone, monkeypatch) -> None:
+    calls = []
+    encode = type(backbone.encoder).__call__
+
+    def counting(self, tiles, *rest):
+        calls.extend(tile.tobytes() for tile in tiles)
+        return encode(self, tiles, *rest)
+
+    monkeypatch.setattr(type(backbone.encoder), "__call__", counting)
+    training = Training(annotate_many(two, count), backbone, TrainingSettings(**QUICK))
+    seen = list(training)
+    assert len(calls) == len(set(calls)) == sum(p.phase == "embedding" for p in seen)
+    assert bool(training.held_out) == (count == 5)
+
+
+def annotate_many(annotations, count: int):
+    """Up to six different planes of two."""
+    images = [np.roll(e.pixels, i, 0) for i in range(3) for e in annotations.examples][:count]
+    masks = [np.roll(e.instances, i, 0) for i in range(3) for e in annotations.examples][:count]
+    return annotate([Planes(i) for i in images], [Planes(m) for m in masks])
+
+
+def test_same_seed_same_prompt(two, backbone) -> None:
+    def tokens(seed: int) -> np.ndarray:
+        training = Training(two, backbone, TrainingSettings(**QUICK, seed=seed))
+        list(training)
+        return training._tokens.cpu().numpy()
+
+    assert np.array_equal(tokens(3), tokens(3))
+    assert not np.array_equal(tokens(3), tokens(4))
+
+
+def test_closing_gives_the_best_prompt_so_far(two, backbone) -> None:
+    training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 500}))
+    for progress in training:
+        if progress.phase == "training" and progress.step == 40:
+            break
+    training.close()
+    assert training.prompt.origin.steps == 40
+    assert training.prompt.origin.held_out_dice > 0
+    assert list(training) == []
+
+
+def test_closing_before_anything_is_learned_is_said(two, backbone) -> None:
+    training = Training(two, backbone, TrainingSettings(**QUICK))
+    next(iter(training))
+    training.close()
+    with pytest.raises(ptsam.CollapsedError, match="stopped before"):
+        _ = training.prompt
+
+
+def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
+    dice = iter([0.5, 0.9, 0.7, *[0.1] * 20])
+    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(next(dice), False))
+    training = Training(two, backbone, TrainingSettings(**QUICK))
+    list(training)
+    assert training.prompt.origin.held_out_dice == 0.9
+
+
+def test_few_planes_are_measured_on_themselves(nuclei, backbone) -> None:
+    for count in (1, 2, 3):
+        training = Training(annotations(nuclei, count), backbone, TrainingSettings(**QUICK))
+        assert len(training.training) == count and training.held_out == []
+    monkeypatched = Training(
+        annotations(nuclei, 1), backbone, TrainingSettings(**QUICK | {"steps": 30})
+    )
+    list(monkeypatched)
+    assert monkeypatched.prompt.origin.measured_on_training
+
+
+def test_collapse_is_tried_again_and_then_reported(two, backbone, monkeypatch) -> None:
+    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(0.0, True))
+    training = Training(two, backbone, TrainingSettings(**QUICK))
+    with pytest.raises(ptsam.CollapsedError, match="collapsed from 3 different starts"):
+        list(training)
+    with pytest.raises(ptsam.CollapsedError):
+        _ = training.prompt
+
+
+def test_second_start_saves_a_collapsed_run(two, backbone, monkeypatch) -> None:
+    measured = trainer.measure
+    calls = []
+
+    def first_collapses(*arguments):
+        calls.append(0)
+        return Measurement(0.0, True) if len(calls) <= 3 else measured(*arguments)
+
+    monkeypatch.setattr(trainer, "measure", first_collapses)
+    training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 40}))
+    notes = {progress.note for progress in training}
+    assert any("another start" in note for note in notes)
+    assert training.prompt.origin.held_out_dice > 0.5
+
+
+def test_going_on_from_a_prompt(nuclei, prompt, backbone) -> None:
+    settings = TrainingSettings(**QUICK, channels=(0,))
+    training = Training(annotations(nuclei, 6), backbone, settings, start=prompt)
+    list(training)
+    assert training.prompt.origin.start == "a prompt"
+    assert training.prompt.images == prompt.images
+    moved = np.abs(training.prompt.tokens - prompt.tokens).mean()
+    assert 0 < moved < 0.3
+    assert training.prompt.origin.held_out_dice > prompt.origin.held_out_dice - 0.1
+
+
+def test_a_start_with_other_classes_is_refused(nuclei, prompt, backbone) -> None:
+    other = annotations(nuclei, 2)
+    other = type(other)(other.examples, ("else",), None, other.stacks)
+    with pytest.raises(ptsam.InputError, match="they must be the same"):
+        Training(other, backbone, start=prompt)
+
+
+def test_several_classes_and_unlabelled_pixels(nuclei, backbone) -> None:
+    """Two classes with a token set each; a region that says the opposite does not count."""
+    images = nuclei[0][:2]
+    masks = []
+    for mask in nuclei[1][:2]:
+        value = np.where(mask > 0, 1, 2).astype(np.uint8)
+        value[:10] = 0  # unannotated background keeps both classes from being everything
+        value[100:] = 9
+        masks.append(value)
+    found = annotate(
+        [Planes(i) for i in images], [Planes(m) for m in masks], MaskReading(("cell", "rest"), 9)
+    )
+    training = Training(found, backbone, TrainingSettings(**QUICK | {"steps": 60}, seed=1))
+    list(training)
+    result = training.prompt
+    assert result.tokens.shape == (2, 8, 256) and result.trained_parameters == 4096
+    assert result.classes == ("cell", "rest") and len(set(result.colours)) == 2
+
+
+def test_pixels_that_do_not_count_do_not_change_the_loss() -> None:
+    logits, target = torch.randn(2, 256, 256), (torch.rand(2, 256, 256) > 0.7).float()
+    weight = torch.ones(2, 256, 256)
+    weight[:, 128:] = 0
+    other = target.clone()
+    other[:, 128:] = 1 - other[:, 128:]
+    assert bce_dice(logits, target, weight) == bce_dice(logits, other, weight)
+    assert bce_dice(logits, target, weight) != bce_dice(logits, target, torch.ones_like(weight))
+
+
+def test_loss_is_least_for_the_truth() -> None:
+    target = (torch.rand(1, 256, 256) > 0.7).float()
+    weight = torch.ones_like(target)
+    perfect = bce_dice(target * 40 - 20, target, weight)
+    assert perfect < 1e-3 < bce_dice(torch.zeros_like(target), target, weight)
+
+
+def test_collapse_is_seen_in_both_directions(two, backbone, monkeypatch) -> None:
+    from napari_ptsam.training import measuring
+
+    planes = [p for p in measuring.embed_planes(
+        two.examples, Training(two, backbone, TrainingSettings(**QUICK)).images, [None] * 2, backbone
+    ) if p is not None]  # fmt: skip
+    shape = two.examples[0].shape
+    tokens = torch.zeros(1, 8, 256)
+    for value, collapsed in ((-1.0, True), (1.0, True)):
+        flat = np.full((1, *shape), value, np.float32)
+        monkeypatch.setattr(measuring, "plane_logits", lambda *_, flat=flat: flat)
+        assert measuring.measure(planes, tokens, backbone).collapsed == collapsed
+    truth = iter([np.where(e.labels, 1.0, -1.0)[None] for e in two.examples])
+    monkeypatch.setattr(measuring, "plane_logits", lambda *_: next(truth))
+    perfect = measuring.measure(planes, tokens, backbone)
+    assert perfect.dice == 1 and not perfect.collapsed
