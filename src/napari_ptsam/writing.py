@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
+from threading import get_ident
 
 from napari_ptsam.errors import OutputError
 
@@ -30,9 +30,20 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"There is no folder {folder} to write {path.name} to; make it first.")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"The folder {folder} cannot be written to; choose another one.")
+    try:  # asking for permissions does not tell of read-only disks
+        _beside(path).touch(exist_ok=False)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be written to ({_reason(error)}); choose another one."
+        ) from error
+    finally:
+        _beside(path).unlink(missing_ok=True)
     return path
+
+
+def _beside(path: Path) -> Path:
+    """A name for a temporary file: another one for each process and thread."""
+    return path.with_name(f".{path.stem}-{os.getpid()}-{get_ident()}{path.suffix}")
 
 
 def make_folder(path: str | Path) -> Path:
@@ -61,9 +72,8 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         As `check_output`, and if the disk is full or the file cannot be written.
     """
     path = check_output(path, overwrite)
-    beside: Path | None = None
+    beside = _beside(path)
     try:
-        beside = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
         beside.touch(exist_ok=False)
         yield beside
         if overwrite:
@@ -79,8 +89,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             f"{path} cannot be written ({_reason(error)}); nothing was left there."
         ) from error
     finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
 def _move_where_nothing_is(source: Path, target: Path) -> None:

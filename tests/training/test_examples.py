@@ -49,6 +49,12 @@ def test_classes_and_unlabelled_pixels() -> None:
     assert np.array_equal(example.counts, mask != 9) and example.instances is None
 
 
+def test_one_name_for_all_instances() -> None:
+    found = annotated([MASK], classes=("nucleus",))
+    assert found.classes == ("nucleus",)
+    assert np.array_equal(found.examples[0].instances, MASK)
+
+
 @pytest.mark.parametrize("dtype", [bool, np.int16, np.uint16, np.float32])
 def test_masks_of_whole_numbers_in_any_dtype(dtype) -> None:
     assert annotated([(MASK > 0).astype(dtype)]).examples[0].labels.sum() == 128
@@ -86,7 +92,7 @@ def test_pixel_size_where_all_agree() -> None:
         ([MASK * 0.5], {}, "holds fractions"),
         ([np.where(MASK, np.nan, 0)], {}, "NaN or infinity"),
         ([MASK.astype(int) - 1], {}, "negative values"),
-        ([MASK], {"classes": ("a",)}, "has the value 2, but only 1 classes"),
+        ([MASK + 1], {"classes": ("a", "b")}, "has the value 3, but only 2 classes"),
         ([MASK], {"classes": ("a", "b", "c")}, "any pixel of c"),
         ([MASK], {"classes": ("a", "a")}, "same name"),
         ([MASK], {"classes": ()}, "1 to 250 classes"),

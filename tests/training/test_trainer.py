@@ -133,7 +133,7 @@ def test_second_start_saves_a_collapsed_run(two, backbone, monkeypatch) -> None:
 
     def first_collapses(*arguments):
         calls.append(0)
-        return Measurement(0.0, True) if len(calls) <= 3 else measured(*arguments)
+        return Measurement(0.0, True) if len(calls) <= 4 else measured(*arguments)
 
     monkeypatch.setattr(trainer, "measure", first_collapses)
     training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 40}))

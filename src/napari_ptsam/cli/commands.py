@@ -47,7 +47,7 @@ def train(options: Namespace) -> None:
     )
     start = None if options.start is None else load(options.start)
     reading = MaskReading(
-        options.classes or (None if start is None or len(start.classes) == 1 else start.classes),
+        options.classes or (None if start is None else start.classes),
         options.unlabelled,
         options.empty,
     )
@@ -189,8 +189,7 @@ def evaluate(options: Namespace) -> None:
     from napari_ptsam.evaluation import summary
 
     prompt = load(options.prompt)
-    classes = prompt.classes if len(prompt.classes) > 1 else None
-    reading = MaskReading(classes, options.unlabelled, options.empty)
+    reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
     annotations = annotate(*pair(options.images, options.masks, options.axes), reading)
     segmenter = _segmenter(options, prompt)
     scores = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -128,7 +129,9 @@ def _read_plain(data: bytes, path: Path) -> Any:
                 raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
             if archive.testzip() is not None:
                 raise zipfile.BadZipFile("checksum")
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickles that are declined anyway
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except PromptFileError:
         raise
     except pickle.UnpicklingError as error:

@@ -87,8 +87,8 @@ class MaskReading:
     Attributes
     ----------
     classes
-        Names of the classes 1, 2, ... of the masks; None: every value above 0
-        is foreground (instances and binary masks alike).
+        Names of the classes 1, 2, ... of the masks. With one name, or None,
+        every value above 0 is foreground (instances and binary masks alike).
     unlabelled
         Value of pixels that were not annotated and do not count; None: all count.
     empty
@@ -108,6 +108,16 @@ class MaskReading:
             raise InputError(f"Name 1 to {MAX_CLASSES} classes, not {len(self.classes)}.")
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise InputError("Two classes have the same name; give each a name of its own.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each class."""
+        return self.classes or (DEFAULT_CLASS,)
+
+    @property
+    def tells_classes(self) -> bool:
+        """Whether a mask's values are classes; else they may be instances."""
+        return len(self.names) > 1
 
 
 def annotate(
@@ -138,11 +148,10 @@ def annotate(
     examples: list[Example] = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
         examples += _of_pair(image, mask, reading, number)
-    classes = reading.classes or (DEFAULT_CLASS,)
-    _check_classes(examples, classes)
+    _check_classes(examples, reading.names)
     sizes = {image.pixel_size for image in images}
     return AnnotationSet(
-        tuple(examples), classes, sizes.pop() if len(sizes) == 1 else None, tuple(images)
+        tuple(examples), reading.names, sizes.pop() if len(sizes) == 1 else None, tuple(images)
     )
 
 
@@ -163,7 +172,7 @@ def _of_pair(image: Planes, mask: Planes, reading: MaskReading, number: int) -> 
             raise InputError(
                 f"The image {image.name}{part} holds NaN or infinite pixels; replace them (for instance by 0)."
             )
-        instances = values if reading.classes is None and values.max() > 1 else None
+        instances = None if reading.tells_classes or values.max() < 2 else values
         yield Example(
             image.name + part,
             pixels,
@@ -194,11 +203,11 @@ def _read_mask(
             f"The mask {name} has negative values; if they mark pixels without annotation, "
             "say so (--unlabelled VALUE)."
         )
-    if reading.classes is None:
+    if not reading.tells_classes:
         labels = (values > 0).astype(np.uint8)
-    elif values.max() > len(reading.classes):
+    elif values.max() > len(reading.names):
         raise InputError(
-            f"The mask {name} has the value {values.max()}, but only {len(reading.classes)} classes "
+            f"The mask {name} has the value {values.max()}, but only {len(reading.names)} classes "
             "were named; name all of them, in the order of their values."
         )
     else:

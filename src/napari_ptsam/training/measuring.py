@@ -14,7 +14,7 @@ from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.metrics import Overlap, overlap
 from napari_ptsam.prompts.predict import labels_of, plane_logits
 from napari_ptsam.training.examples import Example
-from napari_ptsam.training.tiles import TileJob, TrainingTile, crop
+from napari_ptsam.training.tiles import TrainingTile, crop
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
@@ -70,7 +70,6 @@ def embed_planes(
 def planes_of_tiles(
     examples: Sequence[Example],
     tiling: Tiling,
-    jobs: Sequence[TileJob],
     tiles: Sequence[TrainingTile],
 ) -> list[MeasuredPlane]:
     """Planes to measure on, of tiles that were embedded for training.
@@ -81,9 +80,9 @@ def planes_of_tiles(
     planes = []
     for number, example in enumerate(examples):
         own = [
-            (job.tile, tile.embedding)
-            for job, tile in zip(jobs, tiles, strict=True)
-            if job.example == number and tile.upright
+            (tile.job.tile, tile.embedding)
+            for tile in tiles
+            if tile.job.example == number and tile.upright
         ]
         if len(own) == len(tiling.tiles(example.shape)):
             planes.append(MeasuredPlane(example, *(tuple(part) for part in zip(*own, strict=True))))

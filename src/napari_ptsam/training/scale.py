@@ -7,8 +7,10 @@ from math import ceil
 
 import numpy as np
 
+from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import MINIMUM_SIDE, Tiling
 from napari_ptsam.training.examples import Example
+from napari_ptsam.training.settings import TrainingSettings
 
 # How large objects look best, measured on held-out planes of four sets (docs/method.md): a tile
 # that is about 14 objects wide; whole planes up to 20 objects wide gain nothing from tiles.
@@ -17,6 +19,17 @@ OBJECTS_ACROSS_PLANE = 20
 SMALLEST_TILE = 128
 LONGEST_ASPECT = 2
 """Planes longer than this times their width are cut: whole, they would be mostly padding."""
+
+
+def image_settings(examples: Sequence[Example], settings: TrainingSettings) -> ImageSettings:
+    """How images are prepared in a training: as asked for, with the scale chosen if need be."""
+    if settings.tile == "auto":
+        tiling = choose_tiling(examples)
+    elif settings.tile == "whole":
+        tiling = Tiling(int(np.median([max(example.shape) for example in examples])), whole=True)
+    else:
+        tiling = Tiling(settings.tile)
+    return ImageSettings(tiling, settings.normalization, settings.channels)
 
 
 def choose_tiling(examples: Sequence[Example]) -> Tiling:

@@ -46,14 +46,19 @@ class TrainingTile:
         Part of each mask position that is foreground: float32, (classes, 256, 256).
     weight
         Part of each mask position that counts: float32, (256, 256).
-    upright
-        Whether it is neither turned nor flipped.
+    job
+        Where it comes from.
     """
 
     embedding: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
-    upright: bool
+    job: TileJob
+
+    @property
+    def upright(self) -> bool:
+        """Whether it is neither turned nor flipped."""
+        return self.job.symmetry == 0
 
 
 def plan(
@@ -113,7 +118,7 @@ def embed(
             embedding,
             target.to(backbone.device),
             weight.to(backbone.device),
-            upright=job.symmetry == 0,
+            job,
         )
 
 

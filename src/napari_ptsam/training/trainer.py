@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from napari_ptsam.errors import CollapsedError, InputError
-from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
 from napari_ptsam.training.examples import AnnotationSet
 from napari_ptsam.training.measuring import (
@@ -22,11 +20,18 @@ from napari_ptsam.training.measuring import (
     measure,
     planes_of_tiles,
 )
-from napari_ptsam.training.scale import choose_tiling
+from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.split import split
 from napari_ptsam.training.tiles import TrainingTile, embed, measurable_part, plan
-from napari_ptsam.training.tuning import STARTS, Batches, class_losses, optimise, start_tokens
+from napari_ptsam.training.tuning import (
+    STARTS,
+    Batches,
+    class_losses,
+    optimise,
+    start_tokens,
+    suitable_tiles,
+)
 from napari_ptsam.versions import package_version
 
 if TYPE_CHECKING:
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
 
 CHECKS = 10
 """How often a training measures itself."""
+NOISE = 0.05
+"""Dice on a few held-out planes is not more exact than that: a later prompt, whose learning rate
+has come further down, is taken unless it is worse by more."""
 TRIAL_PART = 1 / 16
 """Part of the steps that each start is tried for, before the best goes on."""
 SHORTEST_TRIAL = 5
@@ -88,7 +96,7 @@ class Training:
             self.settings.held_out,
             self.settings.seed,
         )
-        self.images = start.images if start else _image_settings(annotations, self.settings)
+        self.images = start.images if start else image_settings(annotations.examples, self.settings)
         self.seconds = {"embedding": 0.0, "training": 0.0}
         """Seconds spent in each phase."""
         self.steps_done = 0
@@ -159,6 +167,8 @@ class Training:
             attempts, tried = [first], 0
         else:
             attempts, tried = yield from self._try_starts()
+        if tried:
+            self._tiles = suitable_tiles(self.backbone.decoder, attempts[0], self._tiles)
         for number, tokens in enumerate(attempts):
             note = "" if number == 0 else "The training had collapsed; going on from another start."
             yield from self._tune(tokens, tried, note)
@@ -203,7 +213,7 @@ class Training:
                 step_seconds = self._time_one_step()
             yield progress(done)
         if not self.held_out:
-            self._measured = planes_of_tiles(self.training, images.tiling, jobs, self._tiles)
+            self._measured = planes_of_tiles(self.training, images.tiling, self._tiles)
 
     def _time_one_step(self) -> float:
         tokens = self._start("label", torch.Generator().manual_seed(0)).requires_grad_()
@@ -215,7 +225,7 @@ class Training:
         return start_tokens(name, self.backbone.decoder, len(self.annotations.classes), generator)
 
     def _try_starts(self) -> Generator[Progress, None, tuple[list[torch.Tensor], int]]:
-        """Tune each start for a while; for each class, the one with the least loss goes on."""
+        """Tune each start for a while on upright tiles; for each class, the best one goes on."""
         steps = int(self.settings.steps * TRIAL_PART)
         starts = [self._start(name, self._generator) for name in STARTS]
         if steps < SHORTEST_TRIAL:
@@ -224,7 +234,8 @@ class Training:
         for number, tokens in enumerate(starts):
             late: list[torch.Tensor] = []
             self._tokens = tokens
-            yield from self._optimise(tokens, steps, number * steps, late)
+            upright = [tile for tile in self._tiles if tile.upright]
+            yield from self._optimise(tokens, upright, steps, number * steps, late)
             tried.append(self._tokens)
             losses.append(torch.stack(late[-max(1, steps // 2) :]).mean(0))
         order = torch.stack(losses).argsort(0)  # (starts, classes)
@@ -238,7 +249,7 @@ class Training:
         """Tune to the end, measuring now and then; stops early if it has collapsed."""
         steps = self.settings.steps - before
         interval = max(1, steps // CHECKS)
-        for progress in self._optimise(tokens, steps, before, [], note):
+        for progress in self._optimise(tokens, self._tiles, steps, before, [], note):
             number = progress.step - before
             if number % interval == 0 or number == steps:
                 assert self._tokens is not None
@@ -250,6 +261,7 @@ class Training:
     def _optimise(
         self,
         tokens: torch.Tensor,
+        tiles: list[TrainingTile],
         steps: int,
         before: int,
         losses: list[torch.Tensor],
@@ -258,7 +270,7 @@ class Training:
         """Run the optimiser; the tokens stay in ``_tokens``, the losses are appended."""
         settings = self.settings
         rate = settings.learning_rate * (PROMPT_RATE if self.start else 1.0)
-        batches = Batches(self._tiles, settings.batch_size, self._generator)
+        batches = Batches(tiles, settings.batch_size, self._generator)
         spent, begin = self.seconds["training"], perf_counter()
         for step in optimise(self.backbone.decoder, tokens, batches, steps, rate):
             losses.append(step.losses)
@@ -275,8 +287,8 @@ class Training:
     def _check(self, tokens: torch.Tensor) -> Measurement:
         measurement = measure(self._measured, tokens, self.backbone)
         self._dice = measurement.dice
-        better = self._best is None or measurement.dice >= self._best[0]
-        if better and not measurement.collapsed:
+        good = self._best is None or measurement.dice >= self._best[0] - NOISE
+        if good and not measurement.collapsed:
             self._best = (measurement.dice, tokens.clone())
         return measurement
 
@@ -288,14 +300,3 @@ def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) 
             f"The prompt to start from has the classes {', '.join(start.classes)}, the annotations "
             f"have {', '.join(annotations.classes)}; they must be the same."
         )
-
-
-def _image_settings(annotations: AnnotationSet, settings: TrainingSettings) -> ImageSettings:
-    if settings.tile == "auto":
-        tiling = choose_tiling(annotations.examples)
-    elif settings.tile == "whole":
-        longer = np.median([max(example.shape) for example in annotations.examples])
-        tiling = Tiling(int(longer), whole=True)
-    else:
-        tiling = Tiling(settings.tile)
-    return ImageSettings(tiling, settings.normalization, settings.channels)

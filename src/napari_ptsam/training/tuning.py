@@ -10,7 +10,7 @@ import torch
 
 from napari_ptsam.sam.decoder import TOKENS, WIDTH
 from napari_ptsam.training.loss import bce_dice
-from napari_ptsam.training.tiles import TrainingTile
+from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.decoder import PromptDecoder
@@ -19,6 +19,8 @@ STARTS = ("label", "normal", "normal", "normal")
 """Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
 UPRIGHT = 0.5
 """Part of a batch that is not turned or flipped: images often have an up and a down."""
+MOST_LOSS_WHEN_TURNED = 2.0
+"""Turned tiles are used if their loss is at most this many times that of the upright ones."""
 WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
@@ -69,6 +71,40 @@ def class_losses(
             for number, own in enumerate(tokens)
         ]
     )
+
+
+@torch.no_grad()
+def suitable_tiles(
+    decoder: PromptDecoder, tokens: torch.Tensor, tiles: Sequence[TrainingTile]
+) -> list[TrainingTile]:
+    """Leave out the flips and rotations under which the images no longer look alike.
+
+    Cells on a dish have no up and down, layers and cross sections do. Tokens
+    tuned on upright tiles tell: where they fail on the same tiles turned, those
+    would only lead astray.
+
+    Parameters
+    ----------
+    tokens
+        Tuned on upright tiles for a while.
+    tiles
+        Upright and turned ones.
+    """
+    losses = [float(class_losses(decoder, tokens, [tile]).mean()) for tile in tiles]
+    upright = {
+        (tile.job.example, tile.job.tile): loss
+        for tile, loss in zip(tiles, losses, strict=True)
+        if tile.upright
+    }
+    alike = {0}
+    for symmetry in range(1, SYMMETRIES):
+        own = [
+            (t, loss) for t, loss in zip(tiles, losses, strict=True) if t.job.symmetry == symmetry
+        ]
+        straight = sum(upright[tile.job.example, tile.job.tile] for tile, _ in own)
+        if own and sum(loss for _, loss in own) <= MOST_LOSS_WHEN_TURNED * straight:
+            alike.add(symmetry)
+    return [tile for tile in tiles if tile.job.symmetry in alike]
 
 
 def start_tokens(
