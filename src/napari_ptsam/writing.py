@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import get_ident
+from uuid import uuid4
 
 from napari_ptsam.errors import OutputError
 
@@ -30,20 +30,21 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"There is no folder {folder} to write {path.name} to; make it first.")
+    probe = _beside(path)
     try:  # asking for permissions does not tell of read-only disks
-        _beside(path).touch(exist_ok=False)
+        probe.touch(exist_ok=False)
     except OSError as error:
         raise OutputError(
             f"The folder {folder} cannot be written to ({_reason(error)}); choose another one."
         ) from error
     finally:
-        _beside(path).unlink(missing_ok=True)
+        probe.unlink(missing_ok=True)
     return path
 
 
 def _beside(path: Path) -> Path:
-    """A name for a temporary file: another one for each process and thread."""
-    return path.with_name(f".{path.stem}-{os.getpid()}-{get_ident()}{path.suffix}")
+    """A name for a temporary file, never the same twice."""
+    return path.with_name(f".{path.stem}-{uuid4().hex[:12]}{path.suffix}")
 
 
 def make_folder(path: str | Path) -> Path:
