@@ -161,14 +161,22 @@ class Training:
         )
 
     def _run(self) -> Generator[Progress, None, None]:
-        yield from self._embed()
+        try:
+            yield from self._embed()
+            yield from self._train()
+        finally:
+            self._tiles = []  # hundreds of megabytes
+
+    def _train(self) -> Generator[Progress, None, None]:
         if self.start is not None:
             first = torch.from_numpy(self.start.tokens.copy()).to(self.backbone.device)
             attempts, tried = [first], 0
         else:
             attempts, tried = yield from self._try_starts()
-        if tried:
+        if tried or self.start is not None:
+            begin = perf_counter()
             self._tiles = suitable_tiles(self.backbone.decoder, attempts[0], self._tiles)
+            self.seconds["training"] += perf_counter() - begin
         for number, tokens in enumerate(attempts):
             note = "" if number == 0 else "The training had collapsed; going on from another start."
             yield from self._tune(tokens, tried, note)

@@ -1,0 +1,58 @@
+"""Batches, and which flips and rotations are used."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_ptsam.images.tiling import Tile
+from napari_ptsam.training import tuning
+from napari_ptsam.training.tiles import TileJob, TrainingTile
+from napari_ptsam.training.tuning import Batches, optimise, suitable_tiles
+
+
+def tiles_of(symmetries: list[int]) -> list[TrainingTile]:
+    return [
+        TrainingTile(
+            torch.full((4, 2), float(symmetry)), torch.zeros(1, 2, 2), torch.ones(2, 2),
+            TileJob(number, Tile(0, 0, 16), symmetry),
+        )
+        for symmetry in symmetries
+        for number in range(3)
+    ]  # fmt: skip
+
+
+def test_batches_are_half_upright_and_fair() -> None:
+    batches = Batches(tiles_of([0, 1, 2]), 4, torch.Generator().manual_seed(0))
+    drawn = [tile for _ in range(150) for tile in batches.draw()]
+    assert sum(tile.upright for tile in drawn) / len(drawn) == pytest.approx(0.5, abs=0.06)
+    counts = np.unique([tile.job.example for tile in drawn if tile.upright], return_counts=True)[1]
+    assert np.ptp(counts) <= 1
+
+
+def test_batches_of_upright_tiles_alone() -> None:
+    batches = Batches(tiles_of([0]), 5, torch.Generator().manual_seed(0))
+    assert all(tile.upright for tile in batches.draw())
+
+
+def test_turns_that_make_images_look_different_are_left_out(monkeypatch) -> None:
+    loss = {0: 0.3, 1: 1.0, 4: 0.5}
+    monkeypatch.setattr(
+        tuning, "class_losses", lambda d, t, tiles: torch.tensor([loss[tiles[0].job.symmetry]])
+    )
+    kept = suitable_tiles(None, None, tiles_of([0, 1, 4]))
+    assert sorted({tile.job.symmetry for tile in kept}) == [0, 4]
+    assert len(kept) == 6
+
+
+def test_optimising_does_not_change_what_it_started_from(backbone) -> None:
+    start = tuning.start_tokens("label", backbone.decoder, 2, torch.Generator().manual_seed(0))
+    before = start.clone()
+    tile = TrainingTile(
+        torch.randn(4096, 256, device=backbone.device), torch.zeros(2, 256, 256, device=backbone.device),
+        torch.ones(256, 256, device=backbone.device), TileJob(0, Tile(0, 0, 16), 0),
+    )  # fmt: skip
+    batches = Batches([tile], 1, torch.Generator().manual_seed(0))
+    steps = list(optimise(backbone.decoder, start, batches, 3, 0.1))
+    assert [step.number for step in steps] == [1, 2, 3]
+    assert torch.equal(start, before) and not torch.equal(steps[-1].tokens, before)
+    assert all(step.losses.shape == (2,) for step in steps)
