@@ -15,7 +15,7 @@ PLANES, SIDE = 40, 512
 ANNOTATED = 16
 """The first planes are annotated; the others are not seen in training."""
 SEED = 20
-CELLS, DEBRIS = 190, 260
+CELLS, DEBRIS = 170, 240
 SPACING = 2.0
 PIXEL_SIZE = 0.65
 """Distance of planes and size of a pixel, in micrometers."""
@@ -60,7 +60,7 @@ def make_sample() -> Sample:
     for number in range(1, CELLS + 1):
         _draw_cell(cells, instances, number, smooth, rng)
     for _ in range(DEBRIS):
-        _draw_debris(debris, grain, rng)
+        _draw_debris(debris, instances, grain, rng)
     light = _light()
     images = np.empty(cells.shape, dtype=np.uint16)
     for z in range(PLANES):
@@ -135,11 +135,14 @@ def _draw_cell(
         cells[z][window][inside] = brightness * texture[window][inside]
 
 
-def _draw_debris(debris: np.ndarray, texture: np.ndarray, rng: np.random.Generator) -> None:
-    """A ragged clump of grains, in two or three planes."""
+def _draw_debris(
+    debris: np.ndarray, instances: np.ndarray, texture: np.ndarray, rng: np.random.Generator
+) -> None:
+    """A ragged clump of grains between the cells, in two or three planes."""
     z0, y0, x0 = int(rng.integers(PLANES)), *rng.uniform(0, SIDE, 2)
     radius, stretch, turn = rng.uniform(6, 20), rng.uniform(1, 1.6), rng.uniform(0, np.pi)
     outline, brightness = _outline(rng, 0.7), rng.uniform(0.8, 1.2)
     window, inside = _inside(y0, x0, radius, stretch, turn, outline)
     for z in range(z0, min(PLANES, z0 + int(rng.integers(2, 4)))):
-        debris[z][window][inside] = brightness * texture[window][inside]
+        between = inside & (instances[z][window] == 0)
+        debris[z][window][between] = brightness * texture[window][between]

@@ -24,6 +24,10 @@ SAME = 0.01
 """A class is collapsed if it finds less than this part of all foreground, or of all background."""
 
 
+WATCHED = 4
+"""Training tiles of each class that are watched for a collapse."""
+
+
 @dataclass(frozen=True, eq=False)
 class MeasuredPlane:
     """A plane to measure on, embedded."""
@@ -40,7 +44,7 @@ class Measurement:
     Attributes
     ----------
     dice
-        Mean over planes and classes.
+        Mean over planes and the classes on them.
     collapsed
         Whether some class is found (almost) nowhere or (almost) everywhere.
     """
@@ -94,8 +98,33 @@ def planes_of_tiles(
     return planes
 
 
+def tiles_to_watch(
+    examples: Sequence[Example], tiles: Sequence[TrainingTile], classes: int
+) -> list[MeasuredPlane]:
+    """The training tiles with most of each class, to see a collapse that held-out planes hide."""
+    upright = [tile for tile in tiles if tile.upright]
+    richest = {
+        id(tile): tile
+        for number in range(classes)
+        for tile in sorted(upright, key=lambda t: -float((t.target[number] * t.weight).sum()))[
+            :WATCHED
+        ]
+    }
+    return [
+        MeasuredPlane(
+            crop(examples[tile.job.example], tile.job.tile),
+            (Tile(0, 0, tile.job.tile.side),),
+            (tile.embedding,),
+        )
+        for tile in richest.values()
+    ]
+
+
 def measure(
-    planes: Sequence[MeasuredPlane], tokens: torch.Tensor, backbone: Backbone
+    planes: Sequence[MeasuredPlane],
+    tokens: torch.Tensor,
+    backbone: Backbone,
+    watched: Sequence[MeasuredPlane] = (),
 ) -> Measurement:
     """Segment the planes with the tokens and compare with their annotation.
 
@@ -105,24 +134,31 @@ def measure(
         Embedded, with their annotation.
     tokens
         float32, shape (classes, 8, 256).
+    watched
+        More planes to look for a collapse on; they do not count for the Dice.
     """
-    overlaps: list[list[Overlap]] = []
-    pixels = 0
-    for plane in planes:
-        example = plane.example
-        logits = plane_logits(
-            backbone.decoder, plane.embeddings, plane.tiles, example.shape, tokens
-        )
-        found = labels_of(logits)
-        overlaps.append(
-            [
-                overlap(example.labels == value, found == value, example.counts)
-                for value in range(1, len(tokens) + 1)
-            ]
-        )
-        pixels += found.size if example.counts is None else int(np.count_nonzero(example.counts))
-    dice = float(np.mean([[one.dice for one in plane] for plane in overlaps]))
-    return Measurement(dice, any(_collapsed(own, pixels) for own in zip(*overlaps, strict=True)))
+    overlaps = [_overlaps(plane, tokens, backbone) for plane in planes]
+    # A class that is not on a plane says little: finding nothing there is no feat.
+    present = [one.dice for plane in overlaps for one in plane if one.truth]
+    dice = float(np.mean(present or [one.dice for plane in overlaps for one in plane]))
+    seen = overlaps + [_overlaps(plane, tokens, backbone) for plane in watched]
+    pixels = sum(_counting(plane.example) for plane in (*planes, *watched))
+    return Measurement(dice, any(_collapsed(own, pixels) for own in zip(*seen, strict=True)))
+
+
+def _overlaps(plane: MeasuredPlane, tokens: torch.Tensor, backbone: Backbone) -> list[Overlap]:
+    example = plane.example
+    found = labels_of(
+        plane_logits(backbone.decoder, plane.embeddings, plane.tiles, example.shape, tokens)
+    )
+    return [
+        overlap(example.labels == value, found == value, example.counts)
+        for value in range(1, len(tokens) + 1)
+    ]
+
+
+def _counting(example: Example) -> int:
+    return example.labels.size if example.counts is None else int(np.count_nonzero(example.counts))
 
 
 def _collapsed(overlaps: Sequence[Overlap], pixels: int) -> bool:

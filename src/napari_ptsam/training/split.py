@@ -37,7 +37,12 @@ def split(
         return list(examples), []
     wanted = max(1, round(len(examples) * part))
     held_out: set[int] = set()
-    for candidate in np.random.default_rng(seed).permutation(len(examples)).tolist():
+    # Planes with all classes first: on others there is less to measure.
+    order = sorted(
+        np.random.default_rng(seed).permutation(len(examples)).tolist(),
+        key=lambda i: -len(np.unique(examples[i].labels[examples[i].labels > 0])),
+    )
+    for candidate in order:
         rest = [e for i, e in enumerate(examples) if i not in held_out | {candidate}]
         present = set().union(*(np.unique(e.labels).tolist() for e in rest)) - {0}
         if len(held_out) < wanted and len(present) == classes:

@@ -19,6 +19,7 @@ from napari_ptsam.training.measuring import (
     embed_planes,
     measure,
     planes_of_tiles,
+    tiles_to_watch,
 )
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -102,9 +103,11 @@ class Training:
         self.steps_done = 0
         self._tiles: list[TrainingTile] = []
         self._measured: list[MeasuredPlane] = []
+        self._watched: list[MeasuredPlane] = []
         self._generator = torch.Generator().manual_seed(self.settings.seed)
         self._tokens: torch.Tensor | None = None
         self._best: tuple[float, torch.Tensor] | None = None
+        self._top = 0.0
         self._dice: float | None = None
         self._progress = self._run()
 
@@ -171,17 +174,19 @@ class Training:
         if self.start is not None:
             first = torch.from_numpy(self.start.tokens.copy()).to(self.backbone.device)
             attempts, tried = [first], 0
+            self._check(first)
         else:
             attempts, tried = yield from self._try_starts()
+            self._top = 0.0  # what was tried for a few steps is no measure for the rest
         if tried or self.start is not None:
             begin = perf_counter()
             self._tiles = suitable_tiles(self.backbone.decoder, attempts[0], self._tiles)
             self.seconds["training"] += perf_counter() - begin
         for number, tokens in enumerate(attempts):
             note = "" if number == 0 else "The training had collapsed; going on from another start."
-            yield from self._tune(tokens, tried, note)
-            if self._best is not None:
-                yield Progress("done", self.steps_done, self.steps_done, None, self._best[0], 0.0)
+            if (yield from self._tune(tokens, tried, note)):
+                dice = self._best[0] if self._best else None
+                yield Progress("done", self.steps_done, self.steps_done, None, dice, 0.0)
                 return
         raise CollapsedError(
             f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
@@ -220,7 +225,9 @@ class Training:
             ):
                 step_seconds = self._time_one_step()
             yield progress(done)
-        if not self.held_out:
+        if self.held_out:
+            self._watched = tiles_to_watch(self.training, self._tiles, classes)
+        else:
             self._measured = planes_of_tiles(self.training, images.tiling, self._tiles)
 
     def _time_one_step(self) -> float:
@@ -245,6 +252,7 @@ class Training:
             upright = [tile for tile in self._tiles if tile.upright]
             yield from self._optimise(tokens, upright, steps, number * steps, late)
             tried.append(self._tokens)
+            self._check(self._tokens)
             losses.append(torch.stack(late[-max(1, steps // 2) :]).mean(0))
         order = torch.stack(losses).argsort(0)  # (starts, classes)
         stacked = torch.stack(tried)
@@ -253,18 +261,19 @@ class Training:
 
     def _tune(
         self, tokens: torch.Tensor, before: int, note: str
-    ) -> Generator[Progress, None, None]:
-        """Tune to the end, measuring now and then; stops early if it has collapsed."""
-        steps = self.settings.steps - before
+    ) -> Generator[Progress, None, bool]:
+        """Tune to the end, measuring now and then; False if it collapsed, which ends it early."""
+        steps, fine = self.settings.steps - before, False
         interval = max(1, steps // CHECKS)
         for progress in self._optimise(tokens, self._tiles, steps, before, [], note):
             number = progress.step - before
             if number % interval == 0 or number == steps:
                 assert self._tokens is not None
-                collapsed = self._check(self._tokens).collapsed
-                if collapsed and self._best is None and number > steps // 3:
-                    return
+                fine |= not self._check(self._tokens).collapsed
+                if not fine and number > steps // 3:
+                    return False
             yield progress
+        return fine
 
     def _optimise(
         self,
@@ -293,11 +302,12 @@ class Training:
             self.seconds["training"] = spent + perf_counter() - begin
 
     def _check(self, tokens: torch.Tensor) -> Measurement:
-        measurement = measure(self._measured, tokens, self.backbone)
+        measurement = measure(self._measured, tokens, self.backbone, self._watched)
         self._dice = measurement.dice
-        good = self._best is None or measurement.dice >= self._best[0] - NOISE
-        if good and not measurement.collapsed:
-            self._best = (measurement.dice, tokens.clone())
+        if not measurement.collapsed:
+            self._top = max(self._top, measurement.dice)
+            if measurement.dice >= self._top - NOISE:
+                self._best = (measurement.dice, tokens.clone())
         return measurement
 
 
