@@ -150,7 +150,7 @@ def bomb() -> bytes:
         (saved([1, 2]), "of another kind"),
         (saved(plain_of(make(), version=VERSION + 1)), "newer napari-ptsam"),
         (saved(plain_of(make(), version="1")), "no valid version"),
-        (saved(plain_of(make(), tokens=torch.zeros(1, 8, 255))), r"not float32 of shape"),
+        (saved(plain_of(make(), tokens=torch.zeros(1, 8, 255))), r"of shape \(1, 8, 255\)"),
         (saved(plain_of(make(), tokens=torch.zeros(1, 8, 256).half())), "no float32 tensor"),
         (saved(plain_of(make(), tokens=torch.full((1, 8, 256), float("nan")))), "NaN"),
         (saved(plain_of(make(), tokens=[1, 2])), "no float32 tensor"),

@@ -14,6 +14,7 @@ from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.reading import list_images, open_image
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
+from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.writing import check_output, make_folder
@@ -46,6 +47,7 @@ def train(options: Namespace) -> None:
         channels=options.channels,
     )
     start = None if options.start is None else load(options.start)
+    check_text(options.notes, options.licence)
     reading = MaskReading(
         options.classes or (None if start is None else start.classes),
         options.unlabelled,
@@ -190,7 +192,8 @@ def evaluate(options: Namespace) -> None:
 
     prompt = load(options.prompt)
     reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
-    annotations = annotate(*pair(options.images, options.masks, options.axes), reading)
+    images = pair(options.images, options.masks, options.axes)
+    annotations = annotate(*images, reading, complete=False)
     segmenter = _segmenter(options, prompt)
     scores = []
     with PlaneBar(len(annotations.examples), "evaluating") as bar:

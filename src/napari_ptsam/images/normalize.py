@@ -119,6 +119,8 @@ def value_limits(pixels: np.ndarray, normalization: Normalization, rgb: bool) ->
 
 def _percentiles(values: np.ndarray, normalization: Normalization) -> np.ndarray:
     low, high = np.percentile(values, [normalization.low, normalization.high])
+    if not np.isfinite(high - low):
+        raise InputError("The image holds values that are NaN, infinite or too large to stretch.")
     if high <= low:  # fewer bright pixels than the percentile leaves out, or a constant plane
         low, high = float(values.min()), float(values.max())
     return np.array([low, high], dtype=np.float64)

@@ -47,6 +47,14 @@ def guess_axes(shape: Sequence[int]) -> str:
     return "TZYX"[-spatial:] + channels
 
 
+def _is_lazy(array: Any) -> bool:
+    """Whether something has a shape and a numpy dtype, so that its parts can be read."""
+    try:
+        return hasattr(array, "shape") and np.dtype(array.dtype) is not None
+    except (AttributeError, TypeError):
+        return False
+
+
 class Planes(Sequence[np.ndarray]):
     """The planes of an image or stack, each read when it is asked for.
 
@@ -77,7 +85,7 @@ class Planes(Sequence[np.ndarray]):
         name: str = "the array",
         pixel_size: PixelSize | None = None,
     ) -> None:
-        self._array = array if hasattr(array, "shape") else np.asarray(array)
+        self._array = array if _is_lazy(array) else np.asarray(array)
         self.axes = (axes or guess_axes(self._array.shape)).upper()
         self.name, self.pixel_size = name, pixel_size
         self.dtype = np.dtype(self._array.dtype)

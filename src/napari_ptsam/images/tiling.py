@@ -12,6 +12,9 @@ from napari_ptsam.errors import InputError
 MINIMUM_SIDE = 16
 """Smallest plane and tile, in pixels."""
 
+MAXIMUM_SIDE = 16384
+"""Largest tile, in pixels: 3 GB as three float channels."""
+
 WHOLE_TOLERANCE = 1.5
 """Factor by which a plane that is taken whole may differ in size from the tile."""
 
@@ -61,8 +64,13 @@ class Tiling:
     overlap: float = 0.125
 
     def __post_init__(self) -> None:
-        if self.side < MINIMUM_SIDE:
-            raise InputError(f"A tile has at least {MINIMUM_SIDE} pixels a side, not {self.side}.")
+        if not MINIMUM_SIDE <= self.side <= MAXIMUM_SIDE:
+            raise InputError(
+                f"A tile has at least {MINIMUM_SIDE} pixels a side and at most {MAXIMUM_SIDE}, "
+                f"not {self.side}."
+            )
+        if not 0 <= self.overlap <= 0.5:
+            raise InputError(f"Tiles overlap by 0 to 0.5 of their side, not {self.overlap}.")
 
     def tiles(self, shape: tuple[int, int]) -> list[Tile]:
         """Tiles that cover a plane of shape (y, x), row by row."""

@@ -22,7 +22,7 @@ from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.prompts.prompt import Origin, Prompt
+from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH, Origin, Prompt
 from napari_ptsam.writing import replacing
 
 KIND = "napari-ptsam prompt"
@@ -52,11 +52,14 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     ------
     OutputError
         If the file exists, or cannot be written.
+    InputError
+        If the prompt holds values that make no sense.
     """
     import torch
 
     plain = to_plain(prompt)
     plain["tokens"] = torch.from_numpy(prompt.tokens.copy())
+    from_plain(plain)  # what could not be read again is not written
     # Into memory first, so that the file's inner name does not depend on its path.
     data = io.BytesIO()
     torch.save(plain, data)
@@ -107,7 +110,7 @@ def load(path: str | Path) -> Prompt:
         )
     try:
         return from_plain(plain)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except _UNREADABLE as error:
         reason = (
             str(error) if isinstance(error, InputError) else "a part is missing or of a wrong kind"
         )
@@ -158,21 +161,31 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "kind": KIND,
         "version": VERSION,
-        "classes": list(prompt.classes),
-        "colours": list(prompt.colours),
+        "classes": prompt.classes,
+        "colours": prompt.colours,
         "backbone": prompt.backbone,
         "signature": prompt.signature,
         "tile": asdict(images.tiling),
         "normalization": asdict(images.normalization),
-        "channels": None if images.channels is None else list(images.channels),
+        "channels": images.channels,
         "pixel_size": None if prompt.pixel_size is None else asdict(prompt.pixel_size),
         "origin": asdict(prompt.origin),
         "notes": prompt.notes,
         "licence": prompt.licence,
     }
+    plain = _python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
     return plain
+
+
+def _python_values(value: Any) -> Any:
+    """The same with Python's own numbers and lists in place of numpy's and tuples."""
+    if isinstance(value, dict):
+        return {key: _python_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_python_values(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def from_plain(plain: Mapping[str, Any]) -> Prompt:
@@ -212,16 +225,16 @@ def _tokens(value: Any) -> np.ndarray:
 
     if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
         raise InputError("the decoder tokens are no float32 tensor")
-    if value.layout != torch.strided or value.device.type != "cpu":
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_neg():
         raise InputError("the decoder tokens are no plain tensor")
+    # Before anything is copied: a hostile file can claim any shape.
+    if value.ndim != 3 or value.shape[0] > MAX_CLASSES or value.shape[1:] != (TOKENS, WIDTH):
+        raise InputError(f"the decoder tokens are of shape {tuple(value.shape)}")
     return value.detach().contiguous().numpy()
 
 
 def _tiling(value: Any) -> Tiling:
-    tiling = Tiling(_integer(value["side"]), _flag(value["whole"]), _number(value["overlap"]))
-    if tiling.side > 2**20:
-        raise InputError(f"a tile of {tiling.side} pixels makes no sense")
-    return tiling
+    return Tiling(_integer(value["side"]), _flag(value["whole"]), _number(value["overlap"]))
 
 
 def _pixel_size(value: Any) -> PixelSize:

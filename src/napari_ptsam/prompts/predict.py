@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ BATCH = 4
 @torch.no_grad()
 def plane_logits(
     decoder: PromptDecoder,
-    embeddings: Sequence[torch.Tensor],
+    embeddings: Iterable[torch.Tensor],
     tiles: Sequence[Tile],
     shape: tuple[int, int],
     tokens: torch.Tensor,
@@ -33,7 +34,8 @@ def plane_logits(
     decoder
         Of the backbone that the embeddings come from.
     embeddings
-        One a tile, each of shape (4096, 256).
+        One a tile, each of shape (4096, 256); taken a few at a time, so that an
+        iterator that computes them bounds the memory.
     tiles
         Where they lie.
     shape
@@ -47,8 +49,9 @@ def plane_logits(
         float32, shape (classes, y, x); positive is foreground.
     """
     blend = Blend(len(tokens), shape)
+    waiting = iter(embeddings)
     for start in range(0, len(tiles), BATCH):
-        batch = torch.stack(list(embeddings[start : start + BATCH]))
+        batch = torch.stack(list(islice(waiting, BATCH)))
         logits = torch.stack([decoder(batch, own) for own in tokens], dim=1)
         for tile, values in zip(tiles[start : start + BATCH], logits, strict=True):
             side = (tile.side, tile.side)

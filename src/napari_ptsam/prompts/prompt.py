@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ TOKENS, WIDTH = 8, 256
 TEXT_LIMIT = 1000
 """Bytes (UTF-8) of notes and licence together: a prompt file is to stay a small file."""
 NAME_LIMIT = 60
+MAX_CLASSES = 250
+"""Labels are uint8."""
 
 # Okabe and Ito's palette, which colour-blind people can tell apart.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
@@ -106,14 +109,10 @@ class Prompt:
             )
         if not np.isfinite(self.tokens).all():
             raise InputError("The decoder tokens hold NaN or infinity; train the prompt again.")
-        if count == 0 or len(self.colours) != count or len(set(self.classes)) != count:
-            raise InputError("A prompt needs a name of its own and a colour for each class.")
-        if any(not name or len(name) > NAME_LIMIT for name in self.classes):
-            raise InputError(f"A class name has 1 to {NAME_LIMIT} characters.")
-        if len((self.notes + self.licence).encode()) > TEXT_LIMIT:
-            raise InputError(
-                f"Notes and licence have at most {TEXT_LIMIT} characters together; shorten them."
-            )
+        if count == 0 or len(self.colours) != count:
+            raise InputError("A prompt needs a name and a colour for each class.")
+        check_names(self.classes)
+        check_text(self.notes, self.licence)
 
     @property
     def trained_parameters(self) -> int:
@@ -161,6 +160,41 @@ class Prompt:
             **to_plain(self, with_tokens=False),
             "trained_parameters": self.trained_parameters,
         }
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Make sure that classes have usable names.
+
+    Raises
+    ------
+    InputError
+        If a name is empty, too long, not printable, or there twice.
+    """
+    for name in names:
+        if not name.strip() or len(name) > NAME_LIMIT or not name.isprintable():
+            raise InputError(
+                f"A class name has 1 to {NAME_LIMIT} printable characters; {name!r} does not."
+            )
+    if len(set(names)) != len(names):
+        raise InputError("Two classes have the same name; give each a name of its own.")
+
+
+def check_text(notes: str, licence: str) -> None:
+    """Make sure that notes and licence fit into a prompt file.
+
+    Raises
+    ------
+    InputError
+        If they are too long, or no valid text.
+    """
+    try:
+        length = len((notes + licence).encode())
+    except UnicodeEncodeError as error:
+        raise InputError("Notes and licence are no valid text; type them again.") from error
+    if length > TEXT_LIMIT:
+        raise InputError(
+            f"Notes and licence have {length} bytes, at most {TEXT_LIMIT} fit; shorten them."
+        )
 
 
 def default_colours(count: int) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class Segmenter:
         pixels = images.prepare(plane, rgb, limits)
         shape = (pixels.shape[0], pixels.shape[1])
         tiles = images.tiling.tiles(shape)
-        embeddings = [self.backbone.encoder([cut(pixels, tile)])[0] for tile in tiles]
+        embeddings = (self.backbone.encoder([cut(pixels, tile)])[0] for tile in tiles)
         return plane_logits(self.backbone.decoder, embeddings, tiles, shape, self._tokens)
 
     def plane(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize, Planes
+from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names
 
 Empty = Literal["refuse", "background", "skip"]
 """What to make of a mask without foreground."""
 
 DEFAULT_CLASS = "foreground"
-MAX_CLASSES = 250
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +106,7 @@ class MaskReading:
             raise InputError(f"Empty masks are treated by one of {', '.join(get_args(Empty))}.")
         if self.classes is not None and not 1 <= len(self.classes) <= MAX_CLASSES:
             raise InputError(f"Name 1 to {MAX_CLASSES} classes, not {len(self.classes)}.")
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            raise InputError("Two classes have the same name; give each a name of its own.")
+        check_names(self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,7 +120,10 @@ class MaskReading:
 
 
 def annotate(
-    images: Sequence[Planes], masks: Sequence[Planes], reading: MaskReading | None = None
+    images: Sequence[Planes],
+    masks: Sequence[Planes],
+    reading: MaskReading | None = None,
+    complete: bool = True,
 ) -> AnnotationSet:
     """Make an annotation set of images and their masks.
 
@@ -131,6 +133,8 @@ def annotate(
         Pairs; a mask has the planes of its image, without channels.
     reading
         How the masks are to be understood.
+    complete
+        Whether each class must be there, as it must for training.
 
     Raises
     ------
@@ -148,7 +152,8 @@ def annotate(
     examples: list[Example] = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
         examples += _of_pair(image, mask, reading, number)
-    _check_classes(examples, reading.names)
+    examples = _without_false_instances(examples)
+    _check_classes(examples, reading.names if complete else ())
     sizes = {image.pixel_size for image in images}
     return AnnotationSet(
         tuple(examples), reading.names, sizes.pop() if len(sizes) == 1 else None, tuple(images)
@@ -159,7 +164,7 @@ def _of_pair(image: Planes, mask: Planes, reading: MaskReading, number: int) -> 
     if (image.leading, image.shape) != (mask.leading, mask.shape):
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
-            "they must be of the same size."
+            "they must be of the same size (name the axes if these are wrong: --axes CYX)."
         )
     for index in range(len(image)):
         part = f", plane {index}" if len(image) > 1 else ""
@@ -172,17 +177,22 @@ def _of_pair(image: Planes, mask: Planes, reading: MaskReading, number: int) -> 
             raise InputError(
                 f"The image {image.name}{part} holds NaN or infinite pixels; replace them (for instance by 0)."
             )
-        instances = None if reading.tells_classes or values.max() < 2 else values
         yield Example(
-            image.name + part,
-            pixels,
-            image.rgb,
-            labels,
-            counts,
-            _object_areas(values),
-            instances,
-            number,
+            name=image.name + part,
+            pixels=pixels,
+            rgb=image.rgb,
+            labels=labels,
+            counts=counts,
+            areas=_object_areas(values),
+            instances=None if reading.tells_classes else values,
+            stack=number,
         )
+
+
+def _without_false_instances(examples: list[Example]) -> list[Example]:
+    """Drop the instances where no mask has two: 0 and 255 tell no objects apart."""
+    several = any(e.instances is not None and len(np.unique(e.instances)) > 2 for e in examples)
+    return examples if several else [replace(e, instances=None) for e in examples]
 
 
 def _size(planes: Planes) -> str:
@@ -248,6 +258,8 @@ def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
                 f"The mask {name} holds fractions; a mask holds whole numbers (0 is background). "
                 "Is it a probability map, or the image itself?"
             )
+    if values.dtype.kind in "uf" and values.max() >= 2**63:
+        raise InputError(f"The mask {name} has values beyond all numbers of objects; is it a mask?")
     return values.astype(np.int64)
 
 

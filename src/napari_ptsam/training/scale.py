@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 
 from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.images.tiling import MINIMUM_SIDE, Tiling
+from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE, Tiling
 from napari_ptsam.training.examples import Example
 from napari_ptsam.training.settings import TrainingSettings
 
@@ -28,7 +28,7 @@ def image_settings(examples: Sequence[Example], settings: TrainingSettings) -> I
     elif settings.tile == "whole":
         tiling = Tiling(int(np.median([max(example.shape) for example in examples])), whole=True)
     else:
-        tiling = Tiling(settings.tile)
+        tiling = Tiling(int(settings.tile))
     return ImageSettings(tiling, settings.normalization, settings.channels)
 
 
@@ -41,6 +41,7 @@ def choose_tiling(examples: Sequence[Example]) -> Tiling:
     longer = int(np.median([max(example.shape) for example in examples]))
     aspect = max(max(example.shape) / min(example.shape) for example in examples)
     size = object_size(examples)
+    longer = min(longer, MAXIMUM_SIDE)
     if size is None or (aspect <= LONGEST_ASPECT and longer <= OBJECTS_ACROSS_PLANE * size):
         return Tiling(longer, whole=aspect <= LONGEST_ASPECT)
     side = max(SMALLEST_TILE, round(OBJECTS_ACROSS_TILE * size))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
+from operator import index
 from typing import Literal
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization
-from napari_ptsam.images.tiling import MINIMUM_SIDE
+from napari_ptsam.images.tiling import Tiling
 
 Phase = Literal["embedding", "training", "done"]
 
@@ -48,6 +50,18 @@ class TrainingSettings:
     channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "embeddings", "seed"):
+            _check_whole_number(name, getattr(self, name))
+        if not isinstance(self.normalization, Normalization):
+            raise InputError(
+                "The normalisation is a Normalization, such as Normalization('stack')."
+            )
+        if self.channels is not None:
+            try:
+                channels = tuple(index(channel) for channel in self.channels)
+            except TypeError as error:
+                raise InputError("Channels are a list of numbers, such as [0, 2].") from error
+            object.__setattr__(self, "channels", channels)
         if self.steps < 1 or self.batch_size < 1:
             raise InputError("Training takes at least one step, and at least one tile a step.")
         if self.embeddings < 1:
@@ -60,12 +74,14 @@ class TrainingSettings:
             raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed is a whole number from 0 up, not {self.seed}.")
-        if isinstance(self.tile, int) and self.tile < MINIMUM_SIDE:
-            raise InputError(f"A tile has at least {MINIMUM_SIDE} pixels a side, not {self.tile}.")
-        if isinstance(self.tile, str) and self.tile not in ("auto", "whole"):
-            raise InputError(
-                f"The tile is a number of pixels, 'auto' or 'whole', not {self.tile!r}."
-            )
+        if self.tile not in ("auto", "whole"):
+            _check_whole_number("tile", self.tile)
+            Tiling(int(self.tile))  # says what is wrong with it
+
+
+def _check_whole_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputError(f"The setting {name} is a whole number, not {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""TIFF files (ImageJ and OME included) to arrays with axes and pixel size."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.planes import PixelSize
+
+# What the readers raise on damaged files.
+DAMAGED = (
+    OSError, ValueError, RuntimeError, TypeError, LookupError, EOFError, AttributeError,
+    SyntaxError, struct.error, zlib.error,
+)  # fmt: skip
+
+# What tifffile logs, and goes on, where pages or pixels are missing.
+_TRUNCATED = re.compile("invalid page offset|failed to reshape|corrupt|truncat|invalid .*offset")
+
+_SENSIBLE = 1e-6, 1e6
+"""Pixel sizes between these are believed, in whatever unit."""
+
+_UNITS = {
+    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
+    "microns": "micrometer", "\\u00b5m": "micrometer", "nm": "nanometer", "mm": "millimeter",
+    "cm": "centimeter", "inch": "inch", "pixel": "pixel", "": "pixel",
+}  # fmt: skip
+
+
+def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
+    """Open the image in a TIFF; its pixels are read when they are asked for.
+
+    Returns
+    -------
+    array
+        With ``shape``, ``dtype`` and indexing.
+    axes
+        A letter each, or None where the file does not tell.
+    pixel_size
+        None where the file does not tell.
+
+    Raises
+    ------
+    InputError
+        If the file holds several images.
+    ValueError, OSError and others of `DAMAGED`
+        If it is truncated, damaged or no TIFF.
+    """
+    import tifffile
+
+    try:
+        with _complaints() as complaints, tifffile.TiffFile(path) as file:
+            pages = len(file.pages)  # walks through the whole file
+            if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
+                raise ValueError("no image, or not all of it")
+            if len(file.series) > 1:
+                raise InputError(
+                    f"{path} holds {len(file.series)} images (positions, or pages of different "
+                    "size); save each to a file of its own."
+                )
+            series = file.series[0]
+            array = _array(path, file, series)
+            axes = _known_axes(series.axes, _is_colour(series.keyframe))
+            return array, axes, _pixel_size_if_any(file)
+    except tifffile.TiffFileError as error:
+        raise ValueError(str(error)) from error
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs, instead of showing it."""
+    messages: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, handler = logging.getLogger("tifffile"), Collect()
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+def _array(path: Path, file: Any, series: Any) -> Any:
+    """A memory map where the pixels lie one after the other, else page by page."""
+    shape, dtype = series.shape, series.dtype
+    if dtype is None:
+        raise ValueError("pages of different dtype")
+    if series.dataoffset is None:
+        page = series.pages[0]
+        return _Pages(path, shape, dtype, len(page.shape) if page is not None else 2)
+    if series.dataoffset + prod(shape) * dtype.itemsize > file.filehandle.size:
+        raise ValueError("the file is shorter than its pixels")
+    return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
+
+
+class _Pages:
+    """A TIFF series that is read page by page, like an array.
+
+    Parameters
+    ----------
+    path
+        The file; it is opened for each reading, so that nothing stays open.
+    shape, dtype
+        Of the whole series.
+    pages
+        Number of trailing axes that one page covers.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, page_axes: int) -> None:
+        self.path, self.shape, self.dtype = path, shape, dtype
+        self._leading = len(shape) - page_axes
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
+        import tifffile
+
+        outer, inner = index[: self._leading], index[self._leading :]
+        sizes = self.shape[: self._leading]
+        wanted = np.arange(prod(sizes)).reshape(sizes)[outer]
+        with tifffile.TiffFile(self.path) as file:
+            pages = file.series[0].pages
+            read = [_page(pages[int(number)])[inner] for number in np.ravel(wanted)]
+        return np.stack(read).reshape(*np.shape(wanted), *read[0].shape)
+
+
+def _page(page: Any) -> np.ndarray:
+    if page is None:
+        raise ValueError("a page is missing")
+    return page.asarray()
+
+
+def _is_colour(page: Any) -> bool:
+    """Whether samples are red, green and blue, or grey and alpha; else they are channels."""
+    alpha = any(int(extra) in (1, 2) for extra in page.extrasamples)
+    return int(page.photometric) in (2, 6) or (page.samplesperpixel == 2 and alpha)
+
+
+def _known_axes(axes: str, colour: bool) -> str | None:
+    """The file's axes; None where it only counts its pages and tells no channels."""
+    if not colour and "C" not in axes:
+        axes = axes.replace("S", "C")
+    if "Q" in axes and not set(axes) & set("CS"):
+        return None
+    free = iter([axis for axis in "ZTABDE" if axis not in axes])
+    return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
+
+
+def _pixel_size_if_any(file: Any) -> PixelSize | None:
+    """The pixel size; metadata that make no sense keep nobody from the pixels."""
+    try:
+        size = _pixel_size(file)
+    except DAMAGED:
+        return None
+    if size is None or not all(_SENSIBLE[0] < v < _SENSIBLE[1] for v in (size.y, size.x)):
+        return None
+    if size.z is not None and not _SENSIBLE[0] < size.z < _SENSIBLE[1]:
+        return replace(size, z=None)
+    return size
+
+
+def _pixel_size(file: Any) -> PixelSize | None:
+    """From OME-XML or ImageJ's tags; other TIFFs' resolution means the paper's, not the sample's."""
+    import tifffile
+
+    if file.ome_metadata:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+        if "PhysicalSizeX" not in pixels or "PhysicalSizeY" not in pixels:
+            return None
+        z = pixels.get("PhysicalSizeZ")
+        return PixelSize(
+            float(pixels["PhysicalSizeY"]),
+            float(pixels["PhysicalSizeX"]),
+            None if z is None else float(z),
+            _unit(pixels.get("PhysicalSizeXUnit", "µm")),
+        )
+    if file.imagej_metadata is not None:
+        tags = file.pages[0].tags
+        found = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
+        unit = _unit(str(file.imagej_metadata.get("unit", "")))
+        if len(found) == 2 and all(numerator for numerator, _ in found) and unit != "pixel":
+            y, x = (denominator / numerator for numerator, denominator in found)
+            return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
+    return None
+
+
+def _unit(name: str) -> str:
+    return _UNITS.get(name.strip().lower(), name.strip())
