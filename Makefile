@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml Makefile
 demo: $(INSTALLED)  ## tune and segment the bundled sample, into demo_output/
 	$(BIN)/napari-ptsam demo --out demo_output --overwrite
 
-test: $(INSTALLED)  ## format,, types and tests
+test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

@@ -132,7 +132,7 @@ def test_images_and_masks_that_do_not_fit(folders, tmp_path: Path, capsys) -> No
         assert not out.exists() and not list(tmp_path.glob(".out*"))
 
     train_fails("holds no images", empty, masks)
-    train_fails("no file", tmp_path / "none", masks / "000.tif")
+    train_fails("no file or folder", tmp_path / "none", masks)
     train_fails("must both be folders", images, masks / "000.tif")
     (images / "005.tif").rename(images / "extra.tif")
     train_fails("has the name of extra.tif", images, masks)
@@ -188,7 +188,7 @@ def test_prompt_files_that_are_none(folders, prompt_path, tmp_path: Path, capsys
         bad.write_bytes(content) if isinstance(content, bytes) else torch.save(content, bad)
         fails(capsys, message, "segment", bad, folders[0], "-o", tmp_path / "labels")
     assert not mark.exists()
-    assert not list((tmp_path / "labels").glob("*")) if (tmp_path / "labels").exists() else True
+    assert not (tmp_path / "labels").exists()
 
 
 def test_outputs_that_cannot_be_written(folders, prompt_path, tmp_path: Path, capsys) -> None:
@@ -257,25 +257,93 @@ def weights() -> Path:
     return embedded_checkpoint()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are sent another way there")
-def test_ctrl_c_saves_nothing_and_says_how_to_go_on(folders, tmp_path: Path) -> None:
+def test_ctrl_c_saves_nothing_and_says_how_to_go_on(folders, tmp_path, capsys, monkeypatch) -> None:
+    def stop_at_step_3(self, progress) -> None:
+        if progress.phase == "training" and progress.step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_ptsam.cli.commands.TrainingBar.show", stop_at_step_3)
     out = tmp_path / "a.pt"
-    command = [sys.executable, "-m", "napari_ptsam", "train", *map(str, folders), "-o", str(out)]
-    command += ["--steps", "100000", *QUICK[2:], "--json"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(12)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "was not written" in stderr and "same command again" in stderr
-    assert stderr.count("\n") == 1 and stdout == ""
+    assert run("train", *folders, "-o", out, *QUICK, "--json") == 130
+    stdout, stderr = capsys.readouterr()
+    assert "Stopped after 3 of 30 steps" in stderr and "was not written" in stderr
+    assert "same command again" in stderr and stderr.count("\n") == 1 and stdout == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "masks"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent another way there")
+def test_a_real_interrupt_leaves_no_traceback(folders, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "napari_ptsam", "train", *map(str, folders)]
+    command += ["-o", str(tmp_path / "a.pt"), "--steps", "100000", *QUICK[2:]]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(10)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr and stderr.startswith("napari-ptsam: Stopped")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "masks"]
+
+
+def test_what_would_be_found_out_too_late_is_found_out_first(folders, tmp_path, capsys) -> None:
+    """Before any training: a long one must not be lost for a note."""
+    out = tmp_path / "a.pt"
+    for message, *options in (
+        ("at most 1000 fit", "--notes", "n" * 1001),
+        ("no valid text", "--notes", "\udcff"),
+        ("1 to 60 printable", "--classes", ""),
+        ("1 to 60 printable", "--classes", "a,"),
+        ("at most 16384", "--tile", "3000000"),
+        ("same name", "--classes", "a,a"),
+    ):
+        fails(capsys, message, "train", *folders, "-o", out, "--steps", "10000000", *options)
+
+
+def test_negative_values_are_no_options(folders, tmp_path: Path) -> None:
+    out = tmp_path / "a.pt"
+    assert run("train", *folders, "-o", out, *QUICK, "--normalize", "-10,2000") == 0
+    assert load(out).images.normalization.low == -10
+
+
+def test_results_never_replace_the_images(folders, prompt_path, capsys) -> None:
+    before = (folders[0] / "000.tif").read_bytes()
+    for out in (folders[0], folders[0] / "000.tif"):
+        fails(
+            capsys, "would replace the image", "segment", prompt_path,
+            folders[0] / "000.tif", "-o", out, "--overwrite",
+        )  # fmt: skip
+    assert (folders[0] / "000.tif").read_bytes() == before
+
+
+def test_evaluating_where_a_class_is_missing(nuclei, tmp_path: Path, capsys) -> None:
+    from dataclasses import replace
+
+    prompt = load_two_classes()
+    image, mask = nuclei[0][0], (nuclei[1][0] > 0).astype(np.uint8)
+    for name, array in (("i.tif", image), ("m.tif", mask)):
+        tifffile.imwrite(tmp_path / name, array)
+    replace(prompt).save(tmp_path / "p.pt")
+    code = run("evaluate", tmp_path / "p.pt", tmp_path / "i.tif", tmp_path / "m.tif", "--json")
+    assert code == 0
+    assert set(json.loads(capsys.readouterr().out)["classes"]) == {"a", "b"}
+
+
+def load_two_classes():
+    from napari_ptsam.images.settings import ImageSettings
+    from napari_ptsam.images.tiling import Tiling
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.sam.backbones import load_backbone
+
+    tokens = np.random.default_rng(0).normal(size=(2, 8, 256)).astype(np.float32)
+    signature = load_backbone().signature
+    settings = ImageSettings(Tiling(128, whole=True))
+    return Prompt(tokens, ("a", "b"), ("#E69F00", "#56B4E9"), "vit_t", signature, settings)
 
 
 def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys) -> None:
     out = tmp_path / "demo"
-    assert run("demo", "--out", out, "--steps", "40", "--embeddings", "13") == 0
+    assert run("demo", "--out", out, "--steps", "40", "--embeddings", "13", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 12 * 1024
     assert sorted(p.name for p in out.iterdir()) == [
         "labels.tif", "overlay.png", "prompt.pt", "report.txt",
     ]  # fmt: skip

@@ -24,12 +24,14 @@ from napari_ptsam.errors import (
 
 if TYPE_CHECKING:
     from napari_ptsam.api import load, segment, train
+    from napari_ptsam.images.normalize import Normalization
     from napari_ptsam.prompts.prompt import Prompt
 
 __all__ = [
     "CheckpointError",
     "CollapsedError",
     "InputError",
+    "Normalization",
     "OutputError",
     "Prompt",
     "PromptFileError",
@@ -45,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from napari_ptsam import api
 
         return getattr(api, name)
+    if name == "Normalization":
+        from napari_ptsam.images.normalize import Normalization
+
+        return Normalization
     if name == "Prompt":
         from napari_ptsam.prompts.prompt import Prompt
 

@@ -34,7 +34,7 @@ def train(
     backbone: str = "vit_t",
     checkpoint: str | Path | None = None,
     device: str = "auto",
-    start: Prompt | None = None,
+    start: Prompt | str | Path | None = None,
     progress: Callable[[Progress], object] | None = None,
     **settings: Any,
 ) -> Prompt:
@@ -60,12 +60,13 @@ def train(
     backbone, checkpoint, device
         See `napari_ptsam.sam.backbones.load_backbone`.
     start
-        A prompt to go on from.
+        A prompt to go on from, or the path of its file.
     progress
         Called with each `Progress`.
     **settings
         Fields of `napari_ptsam.training.settings.TrainingSettings`, for
-        instance ``steps``, ``seed``, ``tile`` and ``channels``.
+        instance ``steps``, ``seed``, ``tile``, ``channels`` and
+        ``normalization=ptsam.Normalization("stack")``.
 
     Returns
     -------
@@ -82,6 +83,9 @@ def train(
         raise InputError(
             f"Unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}."
         )
+    begin = load(start) if isinstance(start, (str, Path)) else start
+    if classes is None and begin is not None:
+        classes = begin.classes
     reading = MaskReading(None if classes is None else tuple(classes), unlabelled, empty)
     chosen = TrainingSettings(**settings)
     annotations = annotate(*pair(images, masks, axes), reading)
@@ -89,7 +93,7 @@ def train(
     from napari_ptsam.sam.backbones import load_backbone
     from napari_ptsam.training.trainer import Training
 
-    training = Training(annotations, load_backbone(backbone, checkpoint, device), chosen, start)
+    training = Training(annotations, load_backbone(backbone, checkpoint, device), chosen, begin)
     for step in training:
         if progress is not None:
             progress(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -25,6 +26,14 @@ SHOWN = (18, 26, 34)
 FILES = ("prompt.pt", "labels.tif", "overlay.png", "report.txt")
 
 
+@dataclass(frozen=True)
+class Report:
+    """What the demo found: for people, and as plain values for machines."""
+
+    text: str
+    figures: dict[str, object]
+
+
 def run_demo(
     folder: Path,
     settings: TrainingSettings,
@@ -32,15 +41,15 @@ def run_demo(
     device: str = "auto",
     on_training: Callable[[Progress], object] = lambda progress: None,
     on_plane: Callable[[int, int], object] = lambda done, total: None,
-) -> str:
+) -> Report:
     """Tune on 16 planes of the sample, segment all 40, and measure on the other 24.
 
     Writes ``prompt.pt``, ``labels.tif``, ``overlay.png`` and ``report.txt``.
 
     Returns
     -------
-    str
-        The report.
+    Report
+        As it stands in ``report.txt``.
 
     Raises
     ------
@@ -87,7 +96,7 @@ def run_demo(
     _save_overlay(stack, labels, prompt, overlay_path, overwrite)
     report = _report(labels, prompt, prompt_path.stat().st_size, seconds)
     with replacing(report_path, overwrite) as beside:
-        beside.write_text(report, encoding="utf-8")
+        beside.write_text(report.text, encoding="utf-8")
     return report
 
 
@@ -109,7 +118,7 @@ def _save_overlay(
     )
 
 
-def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, float]) -> str:
+def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, float]) -> Report:
     images, instances = make_sample().unseen
     unseen = annotate(
         [Planes(images, "ZYX", "sample")], [Planes(instances, "ZYX", "truth")]
@@ -136,4 +145,11 @@ def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, fl
         *(f"  {phase:<33}{spent:.1f}" for phase, spent in seconds.items()),
         f"  {'in all':<33}{sum(seconds.values()):.1f}",
     ]
-    return "\n".join(lines) + "\n"
+    figures: dict[str, object] = {
+        **{name: scores[name] for name in ("iou", "dice", "ap50")},
+        "held_out_dice": dice,
+        "trained_parameters": prompt.trained_parameters,
+        "bytes": size,
+        "seconds": seconds,
+    }
+    return Report("\n".join(lines) + "\n", figures)

@@ -75,6 +75,9 @@ def pair(
     """
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
     if is_path(images) and is_path(masks):
+        for path in (Path(images), Path(masks)):
+            if not path.exists():
+                raise InputError(f"There is no file or folder {path}; check the path.")
         folders = Path(images).is_dir(), Path(masks).is_dir()
         if all(folders):
             files = _match(list_images(images), list_images(masks), Path(images), Path(masks))

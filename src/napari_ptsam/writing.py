@@ -21,24 +21,25 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         folder does not exist or cannot be written to.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file.")
-    if path.exists() and not overwrite:
-        raise OutputError(
-            f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
-        )
     folder = path.absolute().parent
-    if not folder.is_dir():
-        raise OutputError(f"There is no folder {folder} to write {path.name} to; make it first.")
-    probe = _beside(path)
-    try:  # asking for permissions does not tell of read-only disks
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of a file.")
+        if path.exists() and not overwrite:
+            raise OutputError(
+                f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
+            )
+        if not folder.is_dir():
+            raise OutputError(
+                f"There is no folder {folder} to write {path.name} to; make it first."
+            )
+        probe = _beside(path)  # asking for permissions does not tell of read-only disks
         probe.touch(exist_ok=False)
+        probe.unlink()
     except OSError as error:
         raise OutputError(
-            f"The folder {folder} cannot be written to ({_reason(error)}); choose another one."
+            f"{path.name} cannot be written to {folder} ({_reason(error)}); choose another place."
         ) from error
-    finally:
-        probe.unlink(missing_ok=True)
     return path
 
 

@@ -125,3 +125,62 @@ def test_what_is_not_there(tmp_path) -> None:
     (tmp_path / "c.docx").touch()
     with pytest.raises(ptsam.InputError, match="no image that can be read"):
         open_image(tmp_path / "c.docx")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.55, 0.8])
+def test_truncated_stack_is_not_taken_for_a_shorter_one(kept: float, tmp_path) -> None:
+    with tifffile.TiffWriter(tmp_path / "whole.tif") as file:
+        for plane in np.repeat(STACK[0], 4, axis=0):
+            file.write(plane, compression="zlib", contiguous=False, metadata=None)
+    assert len(open_image(tmp_path / "whole.tif")) == 12
+    data = (tmp_path / "whole.tif").read_bytes()
+    (tmp_path / "part.tif").write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(ptsam.InputError, match="truncated"):
+        open_image(tmp_path / "part.tif")
+
+
+def test_planar_rgb_stack(tmp_path) -> None:
+    stack = np.random.default_rng(0).integers(0, 255, (5, 3, 40, 50)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack, photometric="rgb", planarconfig="separate")
+    planes = open_image(path)
+    assert planes.rgb and planes.leading == (5,)
+    assert np.array_equal(planes[2], stack[2].transpose(1, 2, 0))
+
+
+def test_bands_are_channels_and_no_colours(tmp_path) -> None:
+    bands = np.random.default_rng(0).integers(0, 255, (40, 50, 5)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig")
+    planes = open_image(path)
+    assert not planes.rgb and planes.channels == 5
+
+
+def test_several_images_in_a_file_are_not_silently_dropped(tmp_path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        file.write(STACK[0, 0], metadata={"axes": "YX"})
+        file.write(STACK[0, 1], metadata={"axes": "YX"})
+    with pytest.raises(ptsam.InputError, match="holds 2 images"):
+        open_image(tmp_path / "a.ome.tif")
+
+
+def test_senseless_pixel_size_keeps_nobody_from_the_pixels(tmp_path) -> None:
+    metadata = {"axes": "YX", "PhysicalSizeX": 0.0, "PhysicalSizeY": 1.0}
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK[0, 0], ome=True, metadata=metadata)
+    assert open_image(tmp_path / "a.ome.tif").pixel_size is None
+
+
+def test_jpeg_masks_are_refused(tmp_path) -> None:
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(ptsam.InputError, match="JPEG, which changes its values"):
+        open_image(tmp_path / "a.jpg", labels=True)
+
+
+def test_an_archive_called_npy_and_odd_names(tmp_path) -> None:
+    np.savez(tmp_path / "a.npz", STACK)
+    (tmp_path / "a.npz").rename(tmp_path / "5²3.npy")
+    assert [path.name for path in list_images(tmp_path)] == ["5²3.npy"]
+    with pytest.raises(ptsam.InputError, match="cannot be read"):
+        open_image(tmp_path / "5²3.npy")
+    with pytest.raises(ptsam.InputError, match="cannot be read"):
+        open_image(tmp_path / ("x" * 300 + ".tif"))

@@ -19,9 +19,11 @@ def test_tiles_cover_every_pixel(shape, tiling: Tiling) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_neighbours_overlap(shape) -> None:
-    starts = sorted({tile.x for tile in Tiling(128).tiles(shape)})
-    gaps = np.diff(starts)
-    assert (gaps <= 128 * 7 / 8).all()
+    tiles = Tiling(128).tiles(shape)
+    for starts, length in (({t.y for t in tiles}, shape[0]), ({t.x for t in tiles}, shape[1])):
+        gaps = np.diff(sorted(starts))
+        assert (gaps <= 128 * 7 / 8).all()
+        assert len(gaps) > 0 or length <= 128
 
 
 def test_whole_planes_of_about_the_size() -> None:
@@ -62,3 +64,7 @@ def test_cut_pads_with_the_mean_colour() -> None:
 def test_tiny_tiles_are_refused() -> None:
     with pytest.raises(ptsam.InputError, match="at least 16 pixels"):
         Tiling(15)
+    with pytest.raises(ptsam.InputError, match="at most 16384"):
+        Tiling(20000)
+    with pytest.raises(ptsam.InputError, match=r"overlap by 0 to 0\.5"):
+        Tiling(128, overlap=1.0)

@@ -68,6 +68,28 @@ def test_it_is_one_plain_dict(tmp_path: Path) -> None:
     assert plain["tokens"].dtype == torch.float32 and plain["tokens"].shape == (1, 8, 256)
 
 
+def test_numpy_values_are_saved_as_plain_numbers(tmp_path: Path) -> None:
+    images = ImageSettings(
+        Tiling(np.int64(128)), Normalization("range", np.float32(3), np.uint16(9)), (np.int64(1),)
+    )
+    path = make(images=images, pixel_size=PixelSize(np.float32(1), np.float64(2))).save(
+        tmp_path / "a.pt"
+    )
+    assert load(path).images == images
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ptsam.InputError, match="finite number"):
+        make(pixel_size=PixelSize(1.0, 1.0, float("nan"))).save(tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_hostile_shapes_are_not_unfolded(tmp_path: Path) -> None:
+    for tokens in (torch.zeros(1).expand(10**11, 8, 256), torch.zeros(1).expand(1, 8, 10**11)):
+        with pytest.raises(ptsam.PromptFileError, match="of shape"):
+            load(written(tmp_path, saved(plain_of(make(), tokens=tokens))))
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     path = make().save(tmp_path / "a.pt")
     before = path.read_bytes()
@@ -130,6 +152,7 @@ def test_flipped_bytes_are_noticed_or_harmless(tmp_path: Path) -> None:
             continue
         # A byte that nothing is read from, such as a date in the archive.
         assert np.array_equal(found.tokens, reference.tokens)
+        assert found.describe() == reference.describe()
 
 
 def bomb() -> bytes:

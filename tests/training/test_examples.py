@@ -49,6 +49,13 @@ def test_classes_and_unlabelled_pixels() -> None:
     assert np.array_equal(example.counts, mask != 9) and example.instances is None
 
 
+def test_zero_and_255_tell_no_instances_apart() -> None:
+    examples = annotated([(MASK > 0).astype(np.uint8) * 255, (MASK == 1).astype(np.uint8)]).examples
+    assert [example.instances for example in examples] == [None, None]
+    examples = annotated([MASK, (MASK == 1).astype(np.uint8)]).examples
+    assert all(example.instances is not None for example in examples)
+
+
 def test_one_name_for_all_instances() -> None:
     found = annotated([MASK], classes=("nucleus",))
     assert found.classes == ("nucleus",)
@@ -96,6 +103,9 @@ def test_pixel_size_where_all_agree() -> None:
         ([MASK], {"classes": ("a", "b", "c")}, "any pixel of c"),
         ([MASK], {"classes": ("a", "a")}, "same name"),
         ([MASK], {"classes": ()}, "1 to 250 classes"),
+        ([MASK], {"classes": ("",)}, "1 to 60 printable"),
+        ([MASK], {"classes": ("a", "x" * 61)}, "1 to 60 printable"),
+        ([MASK.astype(np.uint64) * 2**63], {}, "beyond all numbers"),
         ([MASK], {"empty": "whatever"}, "one of refuse"),
         ([np.dstack([MASK, MASK * 2, MASK])], {}, "colour picture"),
     ],
@@ -192,7 +202,8 @@ def test_large_held_out_planes_are_measured_where_most_is_annotated() -> None:
 @pytest.mark.parametrize(
     "settings",
     [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0}, {"held_out": 0.9}, {"seed": -1},
-     {"tile": 8}, {"tile": "large"}, {"embeddings": 0}],
+     {"tile": 8}, {"tile": "large"}, {"embeddings": 0}, {"tile": 10**6}, {"steps": 1.5},
+     {"seed": None}, {"tile": 128.5}, {"channels": 0}, {"normalization": "stack"}],
 )  # fmt: skip
 def test_senseless_settings(settings) -> None:
     with pytest.raises(ptsam.InputError):

@@ -107,6 +107,48 @@ def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
     assert training.prompt.origin.held_out_dice == 0.9
 
 
+def test_dice_that_falls_slowly_is_not_followed_down(two, backbone, monkeypatch) -> None:
+    dice = iter([0.90, 0.86, 0.82, 0.78, 0.74, 0.70])
+    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(next(dice), False))
+    training = Training(two, backbone, TrainingSettings(**QUICK))
+    list(training)
+    assert training.prompt.origin.held_out_dice == 0.86
+
+
+def test_closing_while_starts_are_tried_gives_the_best_of_them(two, backbone, monkeypatch) -> None:
+    dice = iter([0.9])
+    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(next(dice), False))
+    training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 160}))
+    for progress in training:
+        if progress.phase == "training" and progress.step == 12:  # the second start's second step
+            break
+    training.close()
+    assert training.prompt.origin.held_out_dice == 0.9
+
+
+def test_a_prompt_to_go_on_from_competes(nuclei, prompt, backbone) -> None:
+    training = Training(annotations(nuclei, 6), backbone, TrainingSettings(**QUICK), start=prompt)
+    for progress in training:
+        if progress.phase == "training":
+            break
+    training.close()
+    assert np.array_equal(training.prompt.tokens, prompt.tokens)
+
+
+def test_collapse_is_seen_though_the_held_out_plane_is_empty(nuclei, backbone, monkeypatch) -> None:
+    from napari_ptsam.training import measuring
+
+    images, masks = nuclei[0][:4], [nuclei[1][0], *[np.zeros_like(nuclei[1][0])] * 3]
+    found = annotate(
+        [Planes(i) for i in images], [Planes(m) for m in masks], MaskReading(empty="background")
+    )
+    nothing = lambda *a: np.full((1, *a[3]), -1.0, np.float32)  # noqa: E731
+    monkeypatch.setattr(measuring, "plane_logits", nothing)
+    training = Training(found, backbone, TrainingSettings(**QUICK))
+    with pytest.raises(ptsam.CollapsedError):
+        list(training)
+
+
 def test_few_planes_are_measured_on_themselves(nuclei, backbone) -> None:
     for count in (1, 2, 3):
         training = Training(annotations(nuclei, count), backbone, TrainingSettings(**QUICK))
@@ -160,23 +202,40 @@ def test_a_start_with_other_classes_is_refused(nuclei, prompt, backbone) -> None
         Training(other, backbone, start=prompt)
 
 
-def test_several_classes_and_unlabelled_pixels(nuclei, backbone) -> None:
-    """Two classes with a token set each; a region that says the opposite does not count."""
-    images = nuclei[0][:2]
+def two_classes(nuclei, left_out: int):
+    """Cells and the rest; what the left-out lower part says must not matter."""
     masks = []
     for mask in nuclei[1][:2]:
         value = np.where(mask > 0, 1, 2).astype(np.uint8)
-        value[:10] = 0  # unannotated background keeps both classes from being everything
-        value[100:] = 9
+        value[:10] = 0  # background keeps both classes from being everything
+        value[100:] = left_out
         masks.append(value)
-    found = annotate(
-        [Planes(i) for i in images], [Planes(m) for m in masks], MaskReading(("cell", "rest"), 9)
+    images = [Planes(image) for image in nuclei[0][:2]]
+    return annotate(images, [Planes(m) for m in masks], MaskReading(("cell", "rest"), left_out))
+
+
+def test_several_classes_have_a_token_set_each(nuclei, backbone) -> None:
+    training = Training(
+        two_classes(nuclei, 9), backbone, TrainingSettings(**QUICK | {"steps": 60}, seed=1)
     )
-    training = Training(found, backbone, TrainingSettings(**QUICK | {"steps": 60}, seed=1))
     list(training)
     result = training.prompt
     assert result.tokens.shape == (2, 8, 256) and result.trained_parameters == 4096
     assert result.classes == ("cell", "rest") and len(set(result.colours)) == 2
+
+
+def test_unlabelled_pixels_do_not_count(nuclei, backbone) -> None:
+    targets = []
+    for left_out in (9, 77):
+        training = Training(two_classes(nuclei, left_out), backbone, TrainingSettings(**QUICK))
+        for progress in training:
+            if progress.phase == "training":
+                targets.append(training._tiles[0])
+                break
+        training.close()
+    assert targets[0].weight[:200].min() == 1 and targets[0].weight[201:].max() == 0
+    assert torch.equal(targets[0].target, targets[1].target)
+    assert targets[0].target[:, 201:].max() == 0
 
 
 def test_pixels_that_do_not_count_do_not_change_the_loss() -> None:

@@ -22,11 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except InterruptedByUserError as stop:
         return _fail(str(stop), 130)
-    except KeyboardInterrupt:
-        return _fail("Stopped; what was not finished was not written.", 130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'A file'}: {error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        return _fail("Stopped; what was not finished was not written.", 130)
     return 0
 
 

@@ -127,6 +127,7 @@ def segment(options: Namespace) -> None:
     prompt = load(options.prompt)
     targets = _targets(options)
     segmenter = _segmenter(options, prompt)
+    make_folder(targets[0][1].parent)
     from napari_ptsam.segmenting.output import write_result
 
     written = []
@@ -166,11 +167,13 @@ def _targets(options: Namespace) -> list[tuple[Path, Path]]:
         open_image(source, options.axes)
     single = len(sources) == 1 and options.out.suffix.lower() in TIFF
     if single and not options.out.is_dir():
+        if options.out.resolve() == sources[0].resolve():
+            raise InputError(f"The result would replace the image {options.out}; choose another.")
         return [(sources[0], check_output(options.out, options.overwrite))]
     if options.out.suffix and not options.out.is_dir():
         raise InputError(
-            f"{options.out} is no folder, and results are .tif files; give a folder"
-            + (" for several images." if len(sources) > 1 else " or the name of a .tif file.")
+            f"{options.out} is no folder, and results are .tif files; make the folder first"
+            + (", for several images." if len(sources) > 1 else " or give the name of a .tif file.")
         )
     names = [source.name.removesuffix(source.suffix) for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -178,11 +181,13 @@ def _targets(options: Namespace) -> list[tuple[Path, Path]]:
         raise InputError(
             f"Several inputs are called {twice[0]}; segment them into different folders."
         )
-    folder = make_folder(options.out)
-    return [
-        (source, check_output(folder / f"{name}.tif", options.overwrite))
-        for source, name in zip(sources, names, strict=True)
-    ]
+    targets = [options.out / f"{name}.tif" for name in names]
+    if any(target.resolve() == source.resolve() for target in targets for source in sources):
+        raise InputError(f"The results would replace the images in {options.out}; choose another.")
+    if options.out.exists():
+        for target in targets:
+            check_output(target, options.overwrite)
+    return list(zip(sources, targets, strict=True))
 
 
 def evaluate(options: Namespace) -> None:
@@ -237,8 +242,10 @@ def demo(options: Namespace) -> None:
             options.out, settings, options.overwrite, options.device,
             training.show, lambda done, total: planes.show(done),
         )  # fmt: skip
-    print(report, end="")
-    print(f"\nWritten to {options.out}")
+    if options.json:
+        _print_json({"folder": str(options.out), **report.figures})
+    else:
+        print(f"{report.text}\nWritten to {options.out}")
 
 
 def _print_json(values: dict[str, Any]) -> None:

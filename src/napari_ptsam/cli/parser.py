@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from napari_ptsam.cli import commands
 from napari_ptsam.training.examples import Empty
@@ -16,7 +17,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line, like all others."""
+    """Errors in one line, like all others; values such as -1000,1000 are no options."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._negative_number_matcher = re.compile(r"-[\d.][\d.,e-]*$")
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(2, f"napari-ptsam: {message}; see {self.prog} --help\n")
@@ -150,6 +155,7 @@ def _add_demo(parts: argparse._SubParsersAction[_Parser]) -> None:
     )
     add.add_argument("--device", default="auto", choices=DEVICES)
     _add_overwrite(add)
+    _add_json(add)
 
 
 def _command(

@@ -164,13 +164,15 @@ def _pixel_size_if_any(file: Any) -> PixelSize | None:
     """The pixel size; metadata that make no sense keep nobody from the pixels."""
     try:
         size = _pixel_size(file)
+        if size is None or not (_sensible(size.y) and _sensible(size.x)):
+            return None
+        return size if size.z is None or _sensible(size.z) else replace(size, z=None)
     except DAMAGED:
         return None
-    if size is None or not all(_SENSIBLE[0] < v < _SENSIBLE[1] for v in (size.y, size.x)):
-        return None
-    if size.z is not None and not _SENSIBLE[0] < size.z < _SENSIBLE[1]:
-        return replace(size, z=None)
-    return size
+
+
+def _sensible(size: float) -> bool:
+    return _SENSIBLE[0] < size < _SENSIBLE[1]
 
 
 def _pixel_size(file: Any) -> PixelSize | None:

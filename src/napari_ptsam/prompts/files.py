@@ -87,9 +87,9 @@ def load(path: str | Path) -> Prompt:
         newer version, or holds code (which is not run).
     """
     path = Path(path)
-    if not path.is_file():
-        raise PromptFileError(f"There is no prompt file at {path}; check the path.")
     try:
+        if not path.is_file():
+            raise PromptFileError(f"There is no prompt file at {path}; check the path.")
         if path.stat().st_size > SIZE_LIMIT:
             raise PromptFileError(f"{path} is no prompt file: it is much too large for one.")
         data = path.read_bytes()

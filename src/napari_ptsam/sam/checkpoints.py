@@ -77,12 +77,17 @@ def read_checkpoint(path: str | Path) -> StateDict:
         EOFError,
         OSError,
         ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
     ) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint (it is damaged or another kind of file); "
             "use a file with SAM weights as its makers published it."
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise CheckpointError(
             f"{path} holds no plain table of tensors; "
             "use a file with SAM weights as its makers published it."
@@ -96,7 +101,7 @@ def architecture_of(state: StateDict) -> str | None:
         return None
     if _PATCH_TINY in state:
         return "vit_t"
-    if _PATCH_VIT in state:
+    if _PATCH_VIT in state and state[_PATCH_VIT].ndim == 4:
         return _ARCHITECTURE_BY_WIDTH.get(len(state[_PATCH_VIT]))
     return None
 

@@ -82,8 +82,9 @@ def _axes(planes: Planes, classes: bool) -> str:
 
 
 def _imagej(axes: str, size: PixelSize | None) -> dict[str, Any]:
-    if any(IMAGEJ_AXES.index(a) > IMAGEJ_AXES.index(b) for a, b in pairwise(axes)):
-        return _ome(axes, size)  # ImageJ knows one order of axes only
+    ordered = all(IMAGEJ_AXES.index(a) < IMAGEJ_AXES.index(b) for a, b in pairwise(axes))
+    if not ordered or (size is not None and not size.unit.isascii()):
+        return _ome(axes, size)  # ImageJ knows one order of axes, and plain letters
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"imagej": True, "metadata": metadata}
     if size is not None:

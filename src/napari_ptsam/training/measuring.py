@@ -14,7 +14,7 @@ from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.metrics import Overlap, overlap
 from napari_ptsam.prompts.predict import labels_of, plane_logits
 from napari_ptsam.training.examples import Example
-from napari_ptsam.training.tiles import TrainingTile, crop
+from napari_ptsam.training.tiles import TrainingTile, crop, prepare
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
@@ -61,7 +61,7 @@ def embed_planes(
 ) -> Iterator[MeasuredPlane | None]:
     """Embed planes tile by tile; gives None for a tile, and the plane with its last one."""
     for example in examples:
-        plane = settings.prepare(example.pixels, example.rgb, limits[example.stack])
+        plane = prepare(example, settings, limits)
         tiles = settings.tiling.tiles(example.shape)
         embeddings = []
         for tile in tiles:

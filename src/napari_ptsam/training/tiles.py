@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from napari_ptsam.errors import InputError
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.sam.decoder import MASK_SIDE
@@ -109,8 +110,7 @@ def embed(
     for job in jobs:
         example = examples[job.example]
         if prepared is None or prepared[0] != job.example:
-            plane = settings.prepare(example.pixels, example.rgb, limits[example.stack])
-            prepared = (job.example, plane)
+            prepared = (job.example, prepare(example, settings, limits))
         pixels = turn(cut(prepared[1], job.tile), job.symmetry)
         target, weight = _target(example, job, classes)
         embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
@@ -120,6 +120,16 @@ def embed(
             weight.to(backbone.device),
             job,
         )
+
+
+def prepare(
+    example: Example, settings: ImageSettings, limits: Sequence[Limits | None]
+) -> np.ndarray:
+    """Three float32 channels of an example; errors name it."""
+    try:
+        return settings.prepare(example.pixels, example.rgb, limits[example.stack])
+    except InputError as error:
+        raise InputError(f"{example.name}: {error}") from error
 
 
 def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
