@@ -24,10 +24,21 @@ def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Pa
 
 @pytest.fixture(scope="session")
 def nuclei() -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Six crops of 128 x 128 pixels of real nuclei, with instance masks."""
+    """Six crops of 128 x 128 pixels of real nuclei, with instance masks.
+
+    Where the real images are not to be had, crops of the bundled sample, so
+    that a clone of the repository can be tested by itself.
+    """
+    if (DATA / "bbbc039_nuclei").is_dir():
+        pairs = [real_pair("bbbc039_nuclei", number) for number in range(6)]
+        planes = [tuple(tifffile.imread(path) for path in pair) for pair in pairs]
+    else:
+        from napari_ptsam.sample import make_sample
+
+        sample = make_sample()
+        planes = [(sample.images[z], sample.instances[z]) for z in range(4, 40, 6)]
     images, masks = [], []
-    for number in range(6):
-        image, mask = (tifffile.imread(path) for path in real_pair("bbbc039_nuclei", number))
+    for image, mask in planes:
         # The crop with most foreground of a few: some corners are empty.
         corners = [(y, x) for y in (0, 192, 384) for x in (0, 192, 384)]
         y, x = max(corners, key=lambda c: (mask[c[0] : c[0] + 128, c[1] : c[1] + 128] > 0).sum())
