@@ -45,9 +45,9 @@ def largest_difference(name: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Our logits against segment-anything's.")
-    parser.add_argument("names", nargs="*", default=NAMES, choices=NAMES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     print("| backbone | largest difference | standard deviation of the logits |\n|---|---|---|")
-    for name in parser.parse_args().names:
+    for name in parser.parse_args().names or NAMES:
         difference, deviation = largest_difference(name)
         print(f"| {name} | {difference:.1e} | {deviation:.2f} |", flush=True)
 

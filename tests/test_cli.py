@@ -204,9 +204,20 @@ def test_outputs_that_cannot_be_written(folders, prompt_path, tmp_path: Path, ca
     assert labels.read_bytes() == b"mine"
     assert run("segment", prompt_path, image, "-o", labels, "--overwrite") == 0
     assert tifffile.imread(labels).shape == (128, 128)
-    fails(capsys, "give a folder", "segment", prompt_path, folders[0], "-o", tmp_path / "x.tif")
+    fails(
+        capsys,
+        "make the folder first",
+        "segment",
+        prompt_path,
+        folders[0],
+        "-o",
+        tmp_path / "x.tif",
+    )
     fails(capsys, ".tif files", "segment", prompt_path, image, "-o", tmp_path / "x.png")
-    fails(capsys, "exists and is kept", "segment", prompt_path, image, "-o", folders[0])
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "000.tif").write_bytes(b"mine")
+    fails(capsys, "exists and is kept", "segment", prompt_path, image, "-o", taken)
 
 
 @pytest.mark.skipif(not Path("/proc/1").exists(), reason="needs a folder nobody may write to")

@@ -53,11 +53,10 @@ def test_embedded_backbone(exact_backbone, image) -> None:
     torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-# vit_h takes 10 GB and minutes; benchmarks/equality.py runs it as well.
-@pytest.mark.parametrize("name", ["vit_b", "vit_l"])
-def test_other_backbones_from_a_checkpoint_file(name: str, image, tmp_path) -> None:
+def test_another_backbone_from_a_checkpoint_file(image, tmp_path) -> None:
+    """vit_b; benchmarks/equality.py does the same for vit_l and vit_h, which take minutes."""
     torch.manual_seed(0)
-    sam = sam_model_registry[name]().eval()
+    sam = sam_model_registry["vit_b"]().eval()
     # Fresh position tables are zero; a mistake in them would not show.
     for key, value in sam.named_parameters():
         if "pos" in key:
@@ -67,7 +66,7 @@ def test_other_backbones_from_a_checkpoint_file(name: str, image, tmp_path) -> N
     tokens = torch.randn(8, 256)
     theirs = reference_logits(sam, image, tokens)
     del sam
-    backbone = load_backbone(name, path, device="cpu", dtype=torch.float32)
+    backbone = load_backbone("vit_b", path, device="cpu", dtype=torch.float32)
     ours = our_logits(backbone, image, tokens)
     assert theirs.std() > 0.01
     torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE)

@@ -21,6 +21,8 @@ UPRIGHT = 0.5
 """Part of a batch that is not turned or flipped: images often have an up and a down."""
 MOST_LOSS_WHEN_TURNED = 2.0
 """Turned tiles are used if their loss is at most this many times that of the upright ones."""
+COMPARED = 6
+"""Tiles of each flip and rotation that are compared with the same tiles upright."""
 WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
@@ -90,19 +92,17 @@ def suitable_tiles(
     tiles
         Upright and turned ones.
     """
-    losses = [float(class_losses(decoder, tokens, [tile]).mean()) for tile in tiles]
-    upright = {
-        (tile.job.example, tile.job.tile): loss
-        for tile, loss in zip(tiles, losses, strict=True)
-        if tile.upright
-    }
+    upright = {(tile.job.example, tile.job.tile): tile for tile in tiles if tile.upright}
     alike = {0}
     for symmetry in range(1, SYMMETRIES):
-        own = [
-            (t, loss) for t, loss in zip(tiles, losses, strict=True) if t.job.symmetry == symmetry
-        ]
-        straight = sum(upright[tile.job.example, tile.job.tile] for tile, _ in own)
-        if own and sum(loss for _, loss in own) <= MOST_LOSS_WHEN_TURNED * straight:
+        turned = [tile for tile in tiles if tile.job.symmetry == symmetry][:COMPARED]
+        if not turned:
+            continue
+        straight = [upright[tile.job.example, tile.job.tile] for tile in turned]
+        before, after = (
+            float(class_losses(decoder, tokens, part).mean()) for part in (straight, turned)
+        )
+        if after <= MOST_LOSS_WHEN_TURNED * before:
             alike.add(symmetry)
     return [tile for tile in tiles if tile.job.symmetry in alike]
 
