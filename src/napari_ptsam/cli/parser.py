@@ -186,7 +186,7 @@ def _add_annotations(add: _Parser, classes: bool = True) -> None:
     add.add_argument(
         "--empty",
         choices=get_args(Empty),
-        default="refuse",
+        default="refuse" if classes else "background",
         help="masks without foreground (default: %(default)s)",
     )
     add.add_argument("--axes", help="of the images, a letter each, for instance CYX")
