@@ -25,7 +25,7 @@ DAMAGED = (
 )  # fmt: skip
 
 # What tifffile logs, and goes on, where pages or pixels are missing.
-_TRUNCATED = re.compile("invalid page offset|failed to reshape|corrupt|truncat|invalid .*offset")
+_TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
 
 _SENSIBLE = 1e-6, 1e6
 """Pixel sizes between these are believed, in whatever unit."""
