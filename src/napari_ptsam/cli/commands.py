@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.cli.bars import PlaneBar, TrainingBar
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization
-from napari_ptsam.images.reading import list_images, open_image
+from napari_ptsam.images.reading import TIFF, list_images, open_image
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.segmenting.segment import Output, Segmenter
     from napari_ptsam.training.trainer import Training
-
-TIFF = (".tif", ".tiff")
 
 
 class InterruptedByUserError(Exception):
