@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,16 @@ def overlap(truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray | None 
         int(np.count_nonzero(truth & predicted)),
         int(np.count_nonzero(truth)),
         int(np.count_nonzero(predicted)),
+    )
+
+
+def sum_of(parts: Iterable[Overlap]) -> Overlap:
+    """Overlap of an area that was measured in parts."""
+    parts = list(parts)
+    return Overlap(
+        sum(part.shared for part in parts),
+        sum(part.truth for part in parts),
+        sum(part.predicted for part in parts),
     )
 
 

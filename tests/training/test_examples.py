@@ -1,5 +1,7 @@
 """What can be wrong with annotations is said before anything is computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -10,7 +12,7 @@ from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
 from napari_ptsam.training.scale import choose_tiling, object_size
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.split import split
+from napari_ptsam.training.split import choose_held_out, split
 from napari_ptsam.training.tiles import measurable_part, plan, turn
 
 IMAGE = np.zeros((32, 40), np.uint8)
@@ -154,7 +156,7 @@ def test_long_planes_are_cut() -> None:
 @pytest.mark.parametrize(("count", "held_out"), [(1, 0), (3, 0), (4, 1), (16, 2)])
 def test_split(count: int, held_out: int) -> None:
     annotations = annotated([MASK] * count)
-    training, measured = split(annotations.examples, 1, 0.15, seed=0)
+    training, measured = split(annotations, 0.15, seed=0)
     assert (len(training), len(measured)) == (count - held_out, held_out)
     assert {id(e) for e in training} & {id(e) for e in measured} == set()
 
@@ -163,9 +165,31 @@ def test_split_leaves_every_class_in_the_training_part() -> None:
     rare = np.where(MASK == 2, 3, MASK)
     annotations = annotated([MASK] * 7 + [rare], classes=("a", "b", "c"))
     for seed in range(20):
-        training, measured = split(annotations.examples, 3, 0.25, seed)
+        training, measured = split(annotations, 0.25, seed)
         assert any((example.labels == 3).any() for example in training)
         assert len(measured) == 2
+
+
+def test_a_split_of_the_annotations_own_is_kept() -> None:
+    annotations = replace(annotated([MASK] * 3), held_out=frozenset({1}))
+    training, measured = split(annotations, 0.15, seed=0)
+    assert [id(e) for e in measured] == [id(annotations.examples[1])] and len(training) == 2
+    with pytest.raises(ptsam.InputError, match="All annotated planes are held out"):
+        split(replace(annotations, held_out=frozenset({0, 1, 2})), 0.15, seed=0)
+    rare = annotated([MASK, np.where(MASK == 2, 3, MASK)], classes=("a", "b", "c"))
+    with pytest.raises(ptsam.InputError, match="All planes with c on them are held out"):
+        split(replace(rare, held_out=frozenset({1})), 0.15, seed=0)
+
+
+def test_old_planes_stay_on_their_side_of_the_split() -> None:
+    present = [{1}] * 12
+    before = choose_held_out(present[:8], 1, 0.25, 0)
+    known = [number in before for number in range(8)] + [None] * 4
+    after = choose_held_out(present, 1, 0.25, 0, known)
+    assert len(before) == 2 and len(after) == 3
+    assert before == {number for number in after if number < 8}
+    # Nothing new to choose from: what was trained on is not held out.
+    assert choose_held_out(present, 1, 0.25, 0, [False] * 12) == frozenset()
 
 
 def test_plan_bounds_the_embeddings_and_turns_tiles() -> None:

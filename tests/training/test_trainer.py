@@ -1,5 +1,7 @@
 """Tuning on crops of real nuclei, in few steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,64 @@ def test_closing_before_anything_is_learned_is_said(two, backbone) -> None:
     training.close()
     with pytest.raises(ptsam.CollapsedError, match="stopped before"):
         _ = training.prompt
+
+
+def test_a_draft_shows_early_and_changes_nothing(nuclei, backbone) -> None:
+    six = annotations(nuclei, 6)
+    settings = TrainingSettings(**QUICK | {"embeddings": 10})
+    with_draft = Training(six, backbone, settings, draft=True)
+    shown = [with_draft.tokens.clone() for progress in with_draft if progress.phase == "embedding"]
+    moved = [float((tokens - shown[0]).abs().mean()) for tokens in shown]
+    assert moved[0] == 0 < moved[1] < moved[-1]
+    without = Training(six, backbone, settings)
+    assert without.tokens is None
+    list(without)
+    assert np.array_equal(with_draft.prompt.tokens, without.prompt.tokens)
+
+
+def test_stopping_while_embedding_keeps_the_draft(nuclei, backbone) -> None:
+    settings = TrainingSettings(**QUICK | {"embeddings": 30})
+    training = Training(annotations(nuclei, 6), backbone, settings, draft=True)
+    for progress in training:
+        if progress.step == 20:
+            training.stop()
+    assert progress.phase == "embedding" and progress.step < progress.steps
+    training.close()
+    origin = training.prompt.origin
+    assert origin.steps == 0 and origin.held_out_dice > 0.3 and not origin.measured_on_training
+
+
+def test_stop_ends_the_iteration_from_outside(two, backbone) -> None:
+    training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 500}))
+    phases = []
+    for progress in training:
+        phases.append(progress.phase)
+        if progress.phase == "training" and progress.step == 60:
+            training.stop()
+    assert phases.count("training") == 60 and "done" not in phases
+    assert training.prompt.origin.steps == 60
+
+
+def test_every_plane_gets_its_dice(nuclei, backbone) -> None:
+    training = Training(annotations(nuclei, 6), backbone, TrainingSettings(**QUICK | {"steps": 40}))
+    list(training)
+    scores = dict(training.plane_scores())
+    assert sorted(scores) == [0, 1, 2, 3, 4, 5]
+    held_out = [i for i, e in enumerate(training.annotations.examples) if e in training.held_out]
+    assert np.mean([scores[i] for i in held_out]) == pytest.approx(
+        training.prompt.origin.held_out_dice
+    )
+    labels = ptsam.segment(nuclei[0][2], training.prompt, device=str(backbone.device))
+    assert scores[2] == pytest.approx(overlap(nuclei[1][2] > 0, labels > 0).dice, abs=0.02)
+    training.close()
+    assert dict(training.plane_scores()) == {}
+
+
+def test_colours_of_the_annotations_are_kept(two, backbone) -> None:
+    coloured = replace(two, colours=("#123456",))
+    training = Training(coloured, backbone, TrainingSettings(**QUICK | {"steps": 30}))
+    list(training)
+    assert training.prompt.colours == ("#123456",)
 
 
 def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
@@ -231,7 +291,7 @@ def test_unlabelled_pixels_do_not_count(nuclei, backbone) -> None:
         training = Training(two_classes(nuclei, left_out), backbone, TrainingSettings(**QUICK))
         for progress in training:
             if progress.phase == "training":
-                targets.append(training._tiles[0])
+                targets.append(training._embedded.tiles[0])
                 break
         training.close()
     assert targets[0].weight[:200].min() == 1 and targets[0].weight[201:].max() == 0

@@ -17,7 +17,7 @@ from napari_ptsam.sam.checkpoints import (
     signature_of,
 )
 from napari_ptsam.sam.decoder import GRID, WIDTH, PromptDecoder
-from napari_ptsam.sam.encoder import SIDE, ImageEncoder
+from napari_ptsam.sam.encoder import SIDE, Encoder, ImageEncoder
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.checkpoints import StateDict
@@ -42,7 +42,7 @@ class Backbone:
 
     name: str
     signature: str
-    encoder: ImageEncoder
+    encoder: Encoder
     decoder: PromptDecoder
 
     @property

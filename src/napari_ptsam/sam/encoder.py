@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -34,6 +34,18 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
             part.c = fuse_conv_bn_eval(conv, norm)
             part.bn = nn.Identity()
     return module
+
+
+class Encoder(Protocol):
+    """What turns tiles into embeddings; see `ImageEncoder`."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def __call__(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
+    ) -> torch.Tensor:
+        """Embed square tiles: shape (tiles, 4096, 256)."""
 
 
 class ImageEncoder:

@@ -72,12 +72,19 @@ class AnnotationSet:
         Of the images, where all agree on it.
     stacks
         The images that the examples were taken from, for their value limits.
+    colours
+        ``#RRGGBB`` for each class; None leaves the choice to the training.
+    held_out
+        Numbers of the examples that are held out; None leaves the choice to
+        the training.
     """
 
     examples: tuple[Example, ...]
     classes: tuple[str, ...]
     pixel_size: PixelSize | None
     stacks: tuple[Planes, ...]
+    colours: tuple[str, ...] | None = None
+    held_out: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,14 +72,13 @@ def embed_planes(
 
 
 def planes_of_tiles(
-    examples: Sequence[Example],
-    tiling: Tiling,
-    tiles: Sequence[TrainingTile],
-) -> list[MeasuredPlane]:
-    """Planes to measure on, of tiles that were embedded for training.
+    examples: Sequence[Example], tiling: Tiling, tiles: Sequence[TrainingTile]
+) -> list[list[MeasuredPlane]]:
+    """For each example what there is to measure on, of tiles that were embedded for training.
 
     For when there are too few planes to hold any out: nothing is embedded
-    twice. Of a plane that was not embedded as a whole, each tile counts as one.
+    twice. Of a plane that was not embedded as a whole, each tile counts as a
+    plane of its own.
     """
     planes = []
     for number, example in enumerate(examples):
@@ -89,12 +88,16 @@ def planes_of_tiles(
             if tile.job.example == number and tile.upright
         ]
         if len(own) == len(tiling.tiles(example.shape)):
-            planes.append(MeasuredPlane(example, *(tuple(part) for part in zip(*own, strict=True))))
+            planes.append(
+                [MeasuredPlane(example, *(tuple(part) for part in zip(*own, strict=True)))]
+            )
         else:
-            planes += [
-                MeasuredPlane(crop(example, tile), (Tile(0, 0, tile.side),), (embedding,))
-                for tile, embedding in own
-            ]
+            planes.append(
+                [
+                    MeasuredPlane(crop(example, tile), (Tile(0, 0, tile.side),), (embedding,))
+                    for tile, embedding in own
+                ]
+            )
     return planes
 
 
@@ -125,7 +128,8 @@ def measure(
     tokens: torch.Tensor,
     backbone: Backbone,
     watched: Sequence[MeasuredPlane] = (),
-) -> Measurement:
+    stopped: Callable[[], bool] = lambda: False,
+) -> Measurement | None:
     """Segment the planes with the tokens and compare with their annotation.
 
     Parameters
@@ -136,17 +140,33 @@ def measure(
         float32, shape (classes, 8, 256).
     watched
         More planes to look for a collapse on; they do not count for the Dice.
+    stopped
+        Asked before each plane; once it says yes, nothing more is measured.
+
+    Returns
+    -------
+    Measurement or None
+        None if it was stopped.
     """
-    overlaps = [_overlaps(plane, tokens, backbone) for plane in planes]
-    # A class that is not on a plane says little: finding nothing there is no feat.
-    present = [one.dice for plane in overlaps for one in plane if one.truth]
-    dice = float(np.mean(present or [one.dice for plane in overlaps for one in plane]))
-    seen = overlaps + [_overlaps(plane, tokens, backbone) for plane in watched]
+    seen = []
+    for plane in (*planes, *watched):
+        if stopped():
+            return None
+        seen.append(overlaps(plane, tokens, backbone))
+    dice = mean_dice(seen[: len(planes)])
     pixels = sum(_counting(plane.example) for plane in (*planes, *watched))
     return Measurement(dice, any(_collapsed(own, pixels) for own in zip(*seen, strict=True)))
 
 
-def _overlaps(plane: MeasuredPlane, tokens: torch.Tensor, backbone: Backbone) -> list[Overlap]:
+def mean_dice(found: Sequence[Sequence[Overlap]]) -> float:
+    """Mean Dice over planes and the classes on them."""
+    # A class that is not on a plane says little: finding nothing there is no feat.
+    present = [one.dice for plane in found for one in plane if one.truth]
+    return float(np.mean(present or [one.dice for plane in found for one in plane]))
+
+
+def overlaps(plane: MeasuredPlane, tokens: torch.Tensor, backbone: Backbone) -> list[Overlap]:
+    """Overlap of each class with its annotation."""
     example = plane.example
     found = labels_of(
         plane_logits(backbone.decoder, plane.embeddings, plane.tiles, example.shape, tokens)

@@ -2,52 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.training.examples import Example
+from napari_ptsam.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_ptsam.training.examples import AnnotationSet, Example
 
 FEWEST_TO_HOLD_OUT = 4
 """Planes below which none is held out."""
 
 
 def split(
-    examples: Sequence[Example], classes: int, part: float, seed: int
+    annotations: AnnotationSet, part: float, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Split into training and held-out examples; every class stays in the training part.
+    """Split into training and held-out examples.
 
     Parameters
     ----------
-    examples
-        All annotated planes.
-    classes
-        Count of classes.
+    annotations
+        All annotated planes; the split that they name is kept.
     part
-        To hold out, 0 to 0.5; at least one plane unless it is 0.
+        To hold out where they name none, 0 to 0.5; at least one plane unless it is 0.
     seed
         Same seed, same split.
 
     Returns
     -------
     training, held_out
-        The second is empty if there are fewer than four examples.
+        Without a split of their own, the second is empty if there are fewer
+        than four examples.
+
+    Raises
+    ------
+    InputError
+        If the annotation set holds out everything, or all planes of a class.
     """
-    if len(examples) < FEWEST_TO_HOLD_OUT or part == 0:
-        return list(examples), []
-    wanted = max(1, round(len(examples) * part))
-    held_out: set[int] = set()
+    examples, held_out = annotations.examples, annotations.held_out
+    present = [set(np.unique(example.labels).tolist()) - {0} for example in examples]
+    if held_out is None:
+        held_out = choose_held_out(present, len(annotations.classes), part, seed)
+    training = [i for i in range(len(examples)) if i not in held_out]
+    if not training:
+        raise InputError("All annotated planes are held out; leave some to train on.")
+    learned = set().union(*(present[i] for i in training))
+    for value, name in enumerate(annotations.classes, start=1):
+        if value not in learned:
+            raise InputError(
+                f"All planes with {name} on them are held out; leave some to train on."
+            )
+    return [examples[i] for i in training], [examples[i] for i in sorted(held_out)]
+
+
+def choose_held_out(
+    present: Sequence[Collection[int]],
+    classes: int,
+    part: float,
+    seed: int,
+    known: Sequence[bool | None] | None = None,
+) -> frozenset[int]:
+    """Choose planes to hold out; every class stays in the training part.
+
+    Parameters
+    ----------
+    present
+        For each plane the classes on it, numbered from 1.
+    classes
+        Count of classes.
+    part, seed
+        See `split`.
+    known
+        For each plane whether it was held out before (None: a new plane). Old
+        planes stay where they are, so that what a prompt was trained on never
+        comes to measure it.
+
+    Returns
+    -------
+    frozenset of int
+        Numbers of the planes.
+    """
+    known = known or [None] * len(present)
+    held_out = {number for number, before in enumerate(known) if before}
+    if len(present) < FEWEST_TO_HOLD_OUT or part == 0:
+        return frozenset(held_out)
+    wanted = max(1, round(len(present) * part))
     # Planes with all classes first: on others there is less to measure.
     order = sorted(
-        np.random.default_rng(seed).permutation(len(examples)).tolist(),
-        key=lambda i: -len(np.unique(examples[i].labels[examples[i].labels > 0])),
+        np.random.default_rng(seed).permutation(len(present)).tolist(),
+        key=lambda i: -len(present[i]),
     )
     for candidate in order:
-        rest = [e for i, e in enumerate(examples) if i not in held_out | {candidate}]
-        present = set().union(*(np.unique(e.labels).tolist() for e in rest)) - {0}
-        if len(held_out) < wanted and len(present) == classes:
+        if known[candidate] is not None or len(held_out) >= wanted:
+            continue
+        rest = [set(p) for i, p in enumerate(present) if i not in held_out | {candidate}]
+        if len(set().union(*rest)) == classes:
             held_out.add(candidate)
-    return (
-        [e for i, e in enumerate(examples) if i not in held_out],
-        [e for i, e in enumerate(examples) if i in held_out],
-    )
+    return frozenset(held_out)

@@ -11,20 +11,16 @@ import numpy as np
 import torch
 
 from napari_ptsam.errors import CollapsedError, InputError
+from napari_ptsam.metrics import sum_of
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
+from napari_ptsam.training.draft import Draft
+from napari_ptsam.training.embedding import EmbeddedTiles
 from napari_ptsam.training.examples import AnnotationSet
-from napari_ptsam.training.measuring import (
-    MeasuredPlane,
-    Measurement,
-    embed_planes,
-    measure,
-    planes_of_tiles,
-    tiles_to_watch,
-)
+from napari_ptsam.training.measuring import Measurement, mean_dice, measure, overlaps
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.split import split
-from napari_ptsam.training.tiles import TrainingTile, embed, measurable_part, plan
+from napari_ptsam.training.tiles import TrainingTile
 from napari_ptsam.training.tuning import (
     STARTS,
     Batches,
@@ -56,8 +52,9 @@ PROMPT_RATE = 0.3
 class Training:
     """Tunes decoder tokens for an annotation set; everything else is frozen.
 
-    Iterate over it for `Progress`; stop or `close` whenever you like, then take
-    the best prompt so far from `prompt`. Method: Piater, Barz and Freytag,
+    Iterate over it for `Progress`; stop iterating, or call `stop` from any
+    thread, whenever you like, then take the best prompt so far from `prompt`,
+    and `close` it to free its memory. Method: Piater, Barz and Freytag,
     "Prompt-Tuning SAM", arXiv 2504.16739.
 
     Parameters
@@ -71,11 +68,15 @@ class Training:
     start
         A prompt to go on from; its classes, normalisation, channels and tiles
         are kept.
+    draft
+        Whether to tune a first draft while tiles are embedded, so that `tokens`
+        has something to show early; what comes of the training is the same.
 
     Raises
     ------
     InputError
-        If the start does not fit the annotation set.
+        If the start does not fit the annotation set, or no plane is left to
+        train on.
     PromptFileError
         If the start belongs to another backbone.
     """
@@ -86,37 +87,57 @@ class Training:
         backbone: Backbone,
         settings: TrainingSettings | None = None,
         start: Prompt | None = None,
+        draft: bool = False,
     ) -> None:
         self.settings = settings or TrainingSettings()
         self.backbone, self.annotations, self.start = backbone, annotations, start
         if start is not None:
             _check_start(start, annotations, backbone)
         self.training, self.held_out = split(
-            annotations.examples,
-            len(annotations.classes),
-            self.settings.held_out,
-            self.settings.seed,
+            annotations, self.settings.held_out, self.settings.seed
         )
         self.images = start.images if start else image_settings(annotations.examples, self.settings)
         self.seconds = {"embedding": 0.0, "training": 0.0}
         """Seconds spent in each phase."""
         self.steps_done = 0
-        self._tiles: list[TrainingTile] = []
-        self._measured: list[MeasuredPlane] = []
-        self._watched: list[MeasuredPlane] = []
+        self._embedded = EmbeddedTiles(
+            self.training, self.held_out, annotations.stacks, self.images, len(annotations.classes)
+        )
+        self._suitable: list[TrainingTile] = []
         self._generator = torch.Generator().manual_seed(self.settings.seed)
         self._tokens: torch.Tensor | None = None
         self._best: tuple[float, torch.Tensor] | None = None
         self._top = 0.0
         self._dice: float | None = None
+        self._stopping = False
+        self._draft = (
+            Draft(backbone.decoder, len(annotations.classes), self._embedded.tiles)
+            if draft and start is None
+            else None
+        )
         self._progress = self._run()
 
     def __iter__(self) -> Iterator[Progress]:
         return self._progress
 
+    def stop(self) -> None:
+        """Let the iteration end soon; may be called from any thread."""
+        self._stopping = True
+
     def close(self) -> None:
-        """Stop; the best prompt so far stays available."""
+        """Stop, and free the embedded tiles; the best prompt so far stays available."""
         self._progress.close()
+        if self._best is None:
+            self._check_at_last()
+        self._embedded.free()
+        self._suitable, self._draft = [], None
+
+    @property
+    def tokens(self) -> torch.Tensor | None:
+        """Tokens as they are now: float32, shape (classes, 8, 256); None before there are any."""
+        if self._tokens is None and self._draft is not None:
+            return self._draft.tokens
+        return self._tokens
 
     @property
     def prompt(self) -> Prompt:
@@ -127,8 +148,8 @@ class Training:
         CollapsedError
             If nothing has been learned yet that tells the classes apart.
         """
-        if self._best is None and self._tokens is not None:
-            self._check(self._tokens)
+        if self._best is None:
+            self._check_at_last()
         if self._best is None:
             raise CollapsedError(
                 "The training was stopped before it had learned to tell the classes apart; "
@@ -139,7 +160,7 @@ class Training:
         return Prompt(
             tokens=tokens.cpu().numpy().astype(np.float32),
             classes=classes,
-            colours=start.colours if start else default_colours(len(classes)),
+            colours=self._colours(),
             backbone=self.backbone.name,
             signature=self.backbone.signature,
             images=self.images,
@@ -149,6 +170,32 @@ class Training:
             licence=start.licence if start else "",
         )
 
+    def _colours(self) -> tuple[str, ...]:
+        if self.annotations.colours is not None:
+            return self.annotations.colours
+        return self.start.colours if self.start else default_colours(len(self.annotations.classes))
+
+    def plane_scores(self) -> Iterator[tuple[int, float]]:
+        """Dice of the best prompt on each annotated plane, trained on or held out.
+
+        Yields
+        ------
+        int
+            Number of the plane in the annotation set.
+        float
+            Mean Dice over its classes. Planes that were not embedded are left
+            out, and all of them once the training is closed.
+        """
+        if self._best is None:
+            return
+        tokens = self._best[1]
+        numbers = {id(example): i for i, example in enumerate(self.annotations.examples)}
+        for example, planes in self._embedded.planes_to_score():
+            if planes:
+                found = [overlaps(plane, tokens, self.backbone) for plane in planes]
+                whole = [sum_of(own) for own in zip(*found, strict=True)]
+                yield numbers[id(example)], mean_dice([whole])
+
     def _origin(self, dice: float) -> Origin:
         return Origin(
             images=len(self.annotations.examples),
@@ -157,20 +204,19 @@ class Training:
             batch_size=self.settings.batch_size,
             seed=self.settings.seed,
             held_out_dice=dice,
-            measured_on_training=not self.held_out,
+            measured_on_training=self._embedded.measured_on_training,
             start="a prompt" if self.start else "label or normal",
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={name: package_version(name) for name in ("napari-ptsam", "torch")},
         )
 
     def _run(self) -> Generator[Progress, None, None]:
-        try:
-            yield from self._embed()
+        yield from self._embed()
+        if not self._stopping:
             yield from self._train()
-        finally:
-            self._tiles = []  # hundreds of megabytes
 
     def _train(self) -> Generator[Progress, None, None]:
+        self._suitable = self._embedded.tiles
         if self.start is not None:
             first = torch.from_numpy(self.start.tokens.copy()).to(self.backbone.device)
             attempts, tried = [first], 0
@@ -180,7 +226,9 @@ class Training:
             self._top = 0.0  # what was tried for a few steps is no measure for the rest
         if tried or self.start is not None:
             begin = perf_counter()
-            self._tiles = suitable_tiles(self.backbone.decoder, attempts[0], self._tiles)
+            self._suitable = suitable_tiles(
+                self.backbone.decoder, attempts[0], self._suitable, lambda: self._stopping
+            )
             self.seconds["training"] += perf_counter() - begin
         for number, tokens in enumerate(attempts):
             note = "" if number == 0 else "The training had collapsed; going on from another start."
@@ -188,52 +236,35 @@ class Training:
                 dice = self._best[0] if self._best else None
                 yield Progress("done", self.steps_done, self.steps_done, None, dice, 0.0)
                 return
+            if self._stopping:
+                return
         raise CollapsedError(
             f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
             "or everywhere. Look for wrong masks, add annotated planes, or try another tile size."
         )
 
     def _embed(self) -> Generator[Progress, None, None]:
-        """Embed all tiles once, those to measure on first."""
-        begin = perf_counter()
-        images, classes = self.images, len(self.annotations.classes)
-        limits = [images.limits(stack) for stack in self.annotations.stacks]
-        rng = np.random.default_rng(self.settings.seed)
-        jobs = plan(self.training, images.tiling, self.settings.embeddings, rng)
-        measured = [measurable_part(example, images) for example in self.held_out]
-        total = len(jobs) + sum(len(images.tiling.tiles(example.shape)) for example in measured)
-        step_seconds: float | None = None
-
-        def progress(done: int) -> Progress:
+        """Embed all tiles once."""
+        begin, settings = perf_counter(), self.settings
+        tiles, step_seconds = self._embedded.tiles, None
+        for done, total in self._embedded.embed(self.backbone, settings.embeddings, settings.seed):
+            if step_seconds is None and len(tiles) >= min(settings.batch_size, total):
+                step_seconds = self._time_one_step()
+            if self._draft is not None:
+                self._draft.go_on()
             self.seconds["embedding"] = spent = perf_counter() - begin
             left = None
             if step_seconds is not None:
-                left = spent / done * (total - done) + step_seconds * self.settings.steps
-            return Progress("embedding", done, total, seconds_left=left)
-
-        done = 0
-        for plane in embed_planes(measured, images, limits, self.backbone):
-            if plane is not None:
-                self._measured.append(plane)
-            done += 1
-            yield progress(done)
-        for tile in embed(jobs, self.training, images, limits, self.backbone, classes):
-            self._tiles.append(tile)
-            done += 1
-            if step_seconds is None and len(self._tiles) == min(
-                self.settings.batch_size, len(jobs)
-            ):
-                step_seconds = self._time_one_step()
-            yield progress(done)
-        if self.held_out:
-            self._watched = tiles_to_watch(self.training, self._tiles, classes)
-        else:
-            self._measured = planes_of_tiles(self.training, images.tiling, self._tiles)
+                left = spent / done * (total - done) + step_seconds * settings.steps
+            yield Progress("embedding", done, total, seconds_left=left)
+            if self._stopping:
+                return
 
     def _time_one_step(self) -> float:
         tokens = self._start("label", torch.Generator().manual_seed(0)).requires_grad_()
         begin = perf_counter()
-        class_losses(self.backbone.decoder, tokens, self._tiles).sum().backward()
+        batch = self._embedded.tiles[: self.settings.batch_size]
+        class_losses(self.backbone.decoder, tokens, batch).sum().backward()
         return perf_counter() - begin
 
     def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
@@ -249,8 +280,10 @@ class Training:
         for number, tokens in enumerate(starts):
             late: list[torch.Tensor] = []
             self._tokens = tokens
-            upright = [tile for tile in self._tiles if tile.upright]
+            upright = [tile for tile in self._embedded.tiles if tile.upright]
             yield from self._optimise(tokens, upright, steps, number * steps, late)
+            if self._stopping:
+                return [], 0
             tried.append(self._tokens)
             self._check(self._tokens)
             losses.append(torch.stack(late[-max(1, steps // 2) :]).mean(0))
@@ -265,11 +298,12 @@ class Training:
         """Tune to the end, measuring now and then; False if it collapsed, which ends it early."""
         steps, fine = self.settings.steps - before, False
         interval = max(1, steps // CHECKS)
-        for progress in self._optimise(tokens, self._tiles, steps, before, [], note):
+        for progress in self._optimise(tokens, self._suitable, steps, before, [], note):
             number = progress.step - before
             if number % interval == 0 or number == steps:
                 assert self._tokens is not None
-                fine |= not self._check(self._tokens).collapsed
+                found = self._check(self._tokens)
+                fine |= found is not None and not found.collapsed
                 if not fine and number > steps // 3:
                     return False
             yield progress
@@ -300,9 +334,23 @@ class Training:
             )
             # What the caller did meanwhile, such as measuring, is part of the phase.
             self.seconds["training"] = spent + perf_counter() - begin
+            if self._stopping:
+                return
 
-    def _check(self, tokens: torch.Tensor) -> Measurement:
-        measurement = measure(self._measured, tokens, self.backbone, self._watched)
+    def _check_at_last(self) -> None:
+        """Measure what there is after a stop before the first check."""
+        tokens = self.tokens
+        if tokens is None or not self._embedded.tiles:
+            return
+        self._embedded.settle()
+        self._stopping = False
+        self._check(tokens)
+
+    def _check(self, tokens: torch.Tensor) -> Measurement | None:
+        planes, watched = self._embedded.measured, self._embedded.watched
+        measurement = measure(planes, tokens, self.backbone, watched, lambda: self._stopping)
+        if measurement is None:
+            return None
         self._dice = measurement.dice
         if not measurement.collapsed:
             self._top = max(self._top, measurement.dice)

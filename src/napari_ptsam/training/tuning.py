@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -25,6 +25,13 @@ COMPARED = 6
 """Tiles of each flip and rotation that are compared with the same tiles upright."""
 WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
+
+
+class Source(Protocol):
+    """Where batches come from."""
+
+    def draw(self) -> list[TrainingTile]:
+        """The next batch."""
 
 
 class Batches:
@@ -77,7 +84,10 @@ def class_losses(
 
 @torch.no_grad()
 def suitable_tiles(
-    decoder: PromptDecoder, tokens: torch.Tensor, tiles: Sequence[TrainingTile]
+    decoder: PromptDecoder,
+    tokens: torch.Tensor,
+    tiles: Sequence[TrainingTile],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[TrainingTile]:
     """Leave out the flips and rotations under which the images no longer look alike.
 
@@ -91,12 +101,14 @@ def suitable_tiles(
         Tuned on upright tiles for a while.
     tiles
         Upright and turned ones.
+    stopped
+        Asked before each comparison; once it says yes, nothing more is compared.
     """
     upright = {(tile.job.example, tile.job.tile): tile for tile in tiles if tile.upright}
     alike = {0}
     for symmetry in range(1, SYMMETRIES):
         turned = [tile for tile in tiles if tile.job.symmetry == symmetry][:COMPARED]
-        if not turned:
+        if not turned or stopped():
             continue
         straight = [upright[tile.job.example, tile.job.tile] for tile in turned]
         before, after = (
@@ -135,7 +147,7 @@ class Step:
 
 
 def optimise(
-    decoder: PromptDecoder, tokens: torch.Tensor, batches: Batches, steps: int, rate: float
+    decoder: PromptDecoder, tokens: torch.Tensor, batches: Source, steps: int, rate: float
 ) -> Iterator[Step]:
     """Tune tokens with AdamW: a warm-up, then half a cosine down to almost nothing.
 

@@ -1,0 +1,120 @@
+"""Embeddings that were computed before, kept in memory up to a limit."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.sam.encoder import Encoder
+
+LIMIT = 512 * 2**20
+"""Bytes; an embedding in float16 has 2 MB, so 256 of them."""
+
+
+class EmbeddingCache:
+    """Embeddings by what they were made of; those not asked for longest go first.
+
+    Since the key is the tile's pixels, nothing is ever out of date, and
+    whatever needs an embedding - clicks, suggestions, trainings, previews -
+    can share one cache. Safe to use from several threads.
+
+    Parameters
+    ----------
+    limit
+        Bytes that are kept, at most.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+        self._lock = Lock()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes in use."""
+        return self._size
+
+    def get(self, key: bytes) -> torch.Tensor | None:
+        """The embedding kept under that key, if any."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+            return found
+
+    def put(self, key: bytes, embedding: torch.Tensor) -> None:
+        """Keep an embedding."""
+        with self._lock:
+            if key in self._kept:  # another thread was quicker
+                return
+            self._kept[key] = embedding
+            self._size += embedding.nbytes
+            while self._size > self.limit and self._kept:
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= oldest.nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+            self._size = 0
+
+
+def with_cache(backbone: Backbone, cache: EmbeddingCache) -> Backbone:
+    """The same backbone, whose encoder looks into the cache first."""
+    return replace(backbone, encoder=_CachedEncoder(backbone.encoder, backbone.signature, cache))
+
+
+class _CachedEncoder:
+    """An image encoder that computes no embedding twice.
+
+    Parameters
+    ----------
+    encoder
+        The one that computes.
+    signature
+        Of its weights.
+    cache
+        Shared with others.
+    """
+
+    def __init__(self, encoder: Encoder, signature: str, cache: EmbeddingCache) -> None:
+        self._encoder, self._cache = encoder, cache
+        self._whose = f"{signature} {encoder.dtype} {encoder.device}"
+        self.device, self.dtype = encoder.device, encoder.dtype
+
+    def __call__(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
+    ) -> torch.Tensor:
+        """See `napari_ptsam.sam.encoder.ImageEncoder`."""
+        return torch.stack([self._embed(tile, dtype) for tile in tiles])
+
+    def holds(self, tile: np.ndarray, dtype: torch.dtype = torch.float16) -> bool:
+        """Whether the tile's embedding is there already."""
+        return self._cache.get(self._key(tile, dtype)) is not None
+
+    def _embed(self, tile: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+        key = self._key(tile, dtype)
+        embedding = self._cache.get(key)
+        if embedding is None:
+            embedding = self._encoder([tile], dtype)[0]
+            self._cache.put(key, embedding)
+        return embedding
+
+    def _key(self, tile: np.ndarray, dtype: torch.dtype) -> bytes:
+        digest = blake2b(f"{self._whose} {tile.shape} {dtype}".encode(), digest_size=20)
+        digest.update(np.ascontiguousarray(tile).data)
+        return digest.digest()

@@ -1,0 +1,127 @@
+"""The tiles of a training: what is trained on, what is measured on, embedded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ptsam.training.measuring import (
+    MeasuredPlane,
+    embed_planes,
+    planes_of_tiles,
+    tiles_to_watch,
+)
+from napari_ptsam.training.tiles import TrainingTile, embed, measurable_part, plan
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.images.settings import ImageSettings
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.training.examples import Example
+
+
+class EmbeddedTiles:
+    """Embeds tile by tile; upright training tiles first, turned ones last.
+
+    Parameters
+    ----------
+    training, held_out
+        Examples.
+    stacks
+        The images that they were taken from, for their value limits.
+    images
+        How images are prepared.
+    classes
+        Count of classes.
+
+    Attributes
+    ----------
+    tiles
+        To train on, as far as they are embedded.
+    measured
+        Planes to measure on.
+    watched
+        Training tiles to see a collapse on.
+    measured_on_training
+        Whether the planes to measure on are those that are trained on.
+    """
+
+    def __init__(
+        self,
+        training: Sequence[Example],
+        held_out: Sequence[Example],
+        stacks: Sequence[Planes],
+        images: ImageSettings,
+        classes: int,
+    ) -> None:
+        self._training, self._held_out = training, held_out
+        self._stacks, self._images, self._classes = stacks, images, classes
+        self.tiles: list[TrainingTile] = []
+        self.measured: list[MeasuredPlane] = []
+        self.watched: list[MeasuredPlane] = []
+        self.measured_on_training = not held_out
+
+    def embed(self, backbone: Backbone, embeddings: int, seed: int) -> Iterator[tuple[int, int]]:
+        """Embed everything; stop iterating whenever you like.
+
+        Parameters
+        ----------
+        backbone
+            Whose embeddings are wanted.
+        embeddings
+            Tiles to train on, at most.
+        seed
+            Of the choice of tiles and how they are turned.
+
+        Yields
+        ------
+        int, int
+            Tiles done, and tiles in all.
+        """
+        limits = [self._images.limits(stack) for stack in self._stacks]
+        tiling, rng = self._images.tiling, np.random.default_rng(seed)
+        jobs = plan(self._training, tiling, embeddings, rng)
+        parts = [measurable_part(example, self._images) for example in self._held_out]
+        total = len(jobs) + sum(len(tiling.tiles(part.shape)) for part in parts)
+        upright, turned = (
+            embed(own, self._training, self._images, limits, backbone, self._classes)
+            for own in (
+                [job for job in jobs if job.symmetry == 0],
+                [job for job in jobs if job.symmetry != 0],
+            )
+        )
+        planes = embed_planes(parts, self._images, limits, backbone)
+        for done, one in enumerate(chain(upright, planes, turned), start=1):
+            if isinstance(one, MeasuredPlane):
+                self.measured.append(one)
+            elif one is not None:
+                self.tiles.append(one)
+            yield done, total
+        self.settle()
+
+    def settle(self) -> None:
+        """Make do with what is embedded by now."""
+        if not self.measured:
+            self.measured_on_training = True
+            self.measured = [plane for own in self.planes_of_training() for plane in own]
+        elif self._held_out:
+            self.watched = tiles_to_watch(self._training, self.tiles, self._classes)
+
+    def free(self) -> None:
+        """Let go of all embeddings: hundreds of megabytes."""
+        for kept in (self.tiles, self.measured, self.watched):
+            kept.clear()
+
+    def planes_of_training(self) -> list[list[MeasuredPlane]]:
+        """For each training example what is embedded of it, to measure on."""
+        return planes_of_tiles(self._training, self._images.tiling, self.tiles)
+
+    def planes_to_score(self) -> Iterator[tuple[Example, list[MeasuredPlane]]]:
+        """Each annotated plane with what is embedded of it."""
+        yield from zip(self._training, self.planes_of_training(), strict=True)
+        if not self.measured_on_training:
+            for example, plane in zip(self._held_out, self.measured, strict=False):
+                yield example, [plane]
