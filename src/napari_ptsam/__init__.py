@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.errors import (
     CheckpointError,
     CollapsedError,
+    DownloadError,
     InputError,
     OutputError,
     PromptFileError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointError",
     "CollapsedError",
+    "DownloadError",
     "InputError",
     "Normalization",
     "OutputError",

@@ -30,3 +30,7 @@ class CollapsedError(PtsamError):
 
 class OutputError(PtsamError):
     """A result cannot be written where it was asked for."""
+
+
+class DownloadError(PtsamError):
+    """Sample images cannot be downloaded, or not be kept."""

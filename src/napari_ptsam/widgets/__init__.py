@@ -1,0 +1,1 @@
+"""What napari shows: the only package that imports Qt or napari."""
