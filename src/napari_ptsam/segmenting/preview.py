@@ -1,0 +1,73 @@
+"""One plane under tokens that change: embedded once, decoded again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_ptsam.images.tiling import cut
+from napari_ptsam.prompts.predict import labels_of, plane_logits
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.images.settings import ImageSettings
+    from napari_ptsam.sam.backbones import Backbone
+
+
+class PlanePreview:
+    """What a prompt in the making finds on a plane.
+
+    Parameters
+    ----------
+    backbone
+        The frozen SAM.
+    images
+        How the training prepares images.
+    plane
+        Shape (y, x) or (y, x, channels).
+    rgb
+        Whether the channels are red, green and blue.
+    limits
+        Value limits of its stack, for normalisation over the stack.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        images: ImageSettings,
+        plane: np.ndarray,
+        rgb: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self._backbone, self._images = backbone, images
+        self._source = plane, rgb, limits
+        self._shape = (plane.shape[0], plane.shape[1])
+        self._tiles = images.tiling.tiles(self._shape)
+        self._embeddings: list[torch.Tensor] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of the plane is embedded."""
+        return len(self._embeddings) == len(self._tiles)
+
+    def embed(self) -> Iterator[None]:
+        """Embed tile by tile.
+
+        Raises
+        ------
+        InputError
+            If the plane does not fit the settings.
+        """
+        pixels = self._images.prepare(*self._source)
+        for tile in self._tiles[len(self._embeddings) :]:
+            self._embeddings.append(self._backbone.encoder([cut(pixels, tile)])[0])
+            yield
+
+    def labels(self, tokens: torch.Tensor) -> np.ndarray:
+        """What the tokens find: uint8, shape (y, x); `embed` comes first."""
+        return labels_of(
+            plane_logits(self._backbone.decoder, self._embeddings, self._tiles, self._shape, tokens)
+        )
