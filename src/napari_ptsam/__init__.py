@@ -21,6 +21,7 @@ from napari_ptsam.errors import (
     OutputError,
     PromptFileError,
     PtsamError,
+    SessionError,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "Prompt",
     "PromptFileError",
     "PtsamError",
+    "SessionError",
     "load",
     "segment",
     "train",

@@ -34,3 +34,7 @@ class OutputError(PtsamError):
 
 class DownloadError(PtsamError):
     """Sample images cannot be downloaded, or not be kept."""
+
+
+class SessionError(PtsamError):
+    """A session folder, or a file in it, cannot be read or written."""

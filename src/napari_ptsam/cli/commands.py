@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.cli.bars import PlaneBar, TrainingBar
+from napari_ptsam.cli.sources import open_source
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.reading import TIFF, list_images, open_image
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
@@ -32,26 +32,11 @@ class InterruptedByUserError(Exception):
 def train(options: Namespace) -> None:
     """``napari-ptsam train``."""
     begin = perf_counter()
-    check_output(options.out, options.overwrite)
-    settings = TrainingSettings(
-        steps=options.steps,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        held_out=options.held_out,
-        seed=options.seed,
-        embeddings=options.embeddings,
-        tile=options.tile,
-        normalization=_normalization(options),
-        channels=options.channels,
-    )
+    source = open_source(options)
+    settings = source.settings
     start = None if options.start is None else load(options.start)
     check_text(options.notes, options.licence)
-    reading = MaskReading(
-        options.classes or (None if start is None else start.classes),
-        options.unlabelled,
-        options.empty,
-    )
-    annotations = annotate(*pair(options.images, options.masks, options.axes), reading)
+    annotations = source.annotations(start)
 
     from napari_ptsam.sam.backbones import load_backbone
     from napari_ptsam.training.trainer import Training
@@ -65,17 +50,19 @@ def train(options: Namespace) -> None:
         except KeyboardInterrupt:
             training.close()
             raise InterruptedByUserError(
-                f"Stopped after {training.steps_done} of {settings.steps} steps; {options.out} was not written. "
+                f"Stopped after {training.steps_done} of {settings.steps} steps; {source.target} was not written. "
                 "Run the same command again to start over, or with fewer --steps to be done sooner."
             ) from None
     prompt = training.prompt
     if options.notes or options.licence:
         prompt = prompt.with_text(options.notes or None, options.licence or None)
-    prompt.save(options.out, options.overwrite)
-    _say_trained(options, training, prompt, perf_counter() - begin)
+    path = source.save(prompt)
+    _say_trained(options, path, training, prompt, perf_counter() - begin)
 
 
-def _say_trained(options: Namespace, training: Training, prompt: Prompt, total: float) -> None:
+def _say_trained(
+    options: Namespace, path: Path, training: Training, prompt: Prompt, total: float
+) -> None:
     origin, tiling = prompt.origin, prompt.images.tiling
     seconds = {
         phase: round(spent, 3) for phase, spent in (training.seconds | {"total": total}).items()
@@ -83,7 +70,7 @@ def _say_trained(options: Namespace, training: Training, prompt: Prompt, total: 
     if options.json:
         _print_json(
             {
-                "prompt": str(options.out),
+                "prompt": str(path),
                 "steps": origin.steps,
                 "batch_size": origin.batch_size,
                 "seconds": seconds,
@@ -105,19 +92,9 @@ def _say_trained(options: Namespace, training: Training, prompt: Prompt, total: 
         else f"on {origin.held_out_images} held-out planes of {origin.images}"
     )
     print(
-        f"{options.out}: Dice {origin.held_out_dice:.3f} ({where}); {tiling}; "
-        f"{prompt.trained_parameters:,} parameters, {options.out.stat().st_size:,} bytes, {total:.0f} s"
+        f"{path}: Dice {origin.held_out_dice:.3f} ({where}); {tiling}; "
+        f"{prompt.trained_parameters:,} parameters, {path.stat().st_size:,} bytes, {total:.0f} s"
     )
-
-
-def _normalization(options: Namespace) -> Normalization:
-    if isinstance(options.normalize, tuple):
-        if options.percentiles:
-            raise InputError(
-                "A fixed range has no percentiles; leave one of --normalize and --percentiles out."
-            )
-        return Normalization("range", *options.normalize)
-    return Normalization(options.normalize, *(options.percentiles or (1.0, 99.8)))
 
 
 def segment(options: Namespace) -> None:

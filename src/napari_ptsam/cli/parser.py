@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from napari_ptsam.cli import commands
 from napari_ptsam.training.examples import Empty
+from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import TrainingSettings
 
 # Spelled out, since sam.backbones would load torch.
@@ -22,6 +23,13 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._negative_number_matcher = re.compile(r"-[\d.][\d.,e-]*$")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        # argparse takes masks, which may be left out, as left out at the first option it meets.
+        if "masks" in found and found.masks is None and rest and not rest[0].startswith("-"):
+            found.masks = Path(rest.pop(0))
+        return found, rest
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(2, f"napari-ptsam: {message}; see {self.prog} --help\n")
@@ -46,10 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
-    defaults = TrainingSettings()
     add = _command(parts, "train", "tune a prompt on annotated images", commands.train)
     _add_annotations(add)
-    add.add_argument("-o", "--out", type=Path, required=True, help="prompt file to write (.pt)")
+    add.add_argument(
+        "-o", "--out", type=Path,
+        help="prompt file to write (.pt); of a session: the next number in its prompts (default)",
+    )  # fmt: skip
     add.add_argument(
         "--backbone",
         default="vit_t",
@@ -57,40 +67,40 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
         help="frozen SAM to tune for (default: vit_t)",
     )
     _add_machine(add)
+    _add_training(add)
+    add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="go on from this prompt")
+    add.add_argument("--notes", default="", help="free text to keep in the prompt file")
+    add.add_argument("--licence", default="", help="licence of the prompt, kept in the file")
+    _add_overwrite(add)
+    _add_json(add)
+
+
+def _add_training(add: _Parser) -> None:
+    """Settings; what is not named comes from the preset, or from the session."""
+    defaults = TrainingSettings()
+    add.add_argument("--preset", choices=PRESETS, help="how thoroughly to train (default: normal)")
     add.add_argument(
-        "--steps", type=int, default=defaults.steps, help="optimiser steps (default: %(default)s)"
+        "--steps", type=int, help=f"optimiser steps (default: the preset's, {defaults.steps})"
     )
     add.add_argument(
-        "--batch-size",
-        type=int,
-        default=defaults.batch_size,
-        help="tiles a step (default: %(default)s)",
-    )
-    add.add_argument(
-        "--learning-rate",
-        type=float,
-        default=defaults.learning_rate,
-        help="highest one (default: %(default)s)",
-    )
-    add.add_argument(
-        "--held-out",
-        type=float,
-        default=defaults.held_out,
-        help="part of the planes to measure on (default: %(default)s)",
-    )
-    add.add_argument(
-        "--embeddings", type=int, default=defaults.embeddings, metavar="N",
-        help="tiles to embed, flipped and turned ones included (default: %(default)s)",
+        "--embeddings", type=int, metavar="N",
+        help="tiles to embed, flipped and turned ones included (default: the preset's, "
+        f"{defaults.embeddings})",
     )  # fmt: skip
+    for name, kind, what in (
+        ("batch_size", int, "tiles a step"),
+        ("learning_rate", float, "highest one"),
+        ("held_out", float, "part of the planes to measure on"),
+        ("seed", int, "for repeatable runs"),
+    ):
+        option = "--" + name.replace("_", "-")
+        add.add_argument(option, type=kind, help=f"{what} (default: {getattr(defaults, name)})")
     add.add_argument(
-        "--seed", type=int, default=defaults.seed, help="for repeatable runs (default: %(default)s)"
-    )
-    add.add_argument(
-        "--tile", type=_tile, default="auto", metavar="N|auto|whole",
+        "--tile", type=_tile, metavar="N|auto|whole",
         help="side of a tile in pixels, whole planes, or chosen from the objects' size (default: auto)",
     )  # fmt: skip
     add.add_argument(
-        "--normalize", type=_normalization, default="plane", metavar="plane|stack|LOW,HIGH",
+        "--normalize", type=_normalization, metavar="plane|stack|LOW,HIGH",
         help="percentiles of each plane, of the whole stack, or a fixed range of values (default: plane)",
     )  # fmt: skip
     add.add_argument(
@@ -102,11 +112,6 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
     add.add_argument(
         "--channels", type=_numbers, metavar="C[,C[,C]]", help="up to three channels, from 0"
     )
-    add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="go on from this prompt")
-    add.add_argument("--notes", default="", help="free text to keep in the prompt file")
-    add.add_argument("--licence", default="", help="licence of the prompt, kept in the file")
-    _add_overwrite(add)
-    _add_json(add)
 
 
 def _add_segment(parts: argparse._SubParsersAction[_Parser]) -> None:
@@ -167,27 +172,30 @@ def _command(
 
 
 def _add_annotations(add: _Parser, classes: bool = True) -> None:
-    add.add_argument("images", type=Path, help="folder of images, or one stack")
-    add.add_argument(
-        "masks",
-        type=Path,
-        help="folder of masks with the same names, or one stack; 0 is background",
-    )
+    masks = "folder of masks with the same names, or one stack; 0 is background"
     if classes:
+        add.add_argument(
+            "images", type=Path, help="folder of images, one stack, or a session folder"
+        )
+        add.add_argument("masks", type=Path, nargs="?", help=f"{masks}; none for a session")
         add.add_argument(
             "--classes",
             type=_names,
             metavar="NAME[,NAME...]",
             help="of the masks' values 1, 2, ... (default: all above 0 is foreground)",
         )
+    else:
+        add.add_argument("images", type=Path, help="folder of images, or one stack")
+        add.add_argument("masks", type=Path, help=masks)
     add.add_argument(
         "--unlabelled", type=int, metavar="VALUE", help="mask value of pixels that do not count"
     )
     add.add_argument(
         "--empty",
         choices=get_args(Empty),
-        default="refuse" if classes else "background",
-        help="masks without foreground (default: %(default)s)",
+        # None: nothing was said, which is right for a session.
+        default=None if classes else "background",
+        help=f"masks without foreground (default: {'refuse' if classes else 'background'})",
     )
     add.add_argument("--axes", help="of the images, a letter each, for instance CYX")
 

@@ -98,6 +98,11 @@ class Planes(Sequence[np.ndarray]):
         """Of a plane: (y, x)."""
         self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
 
+    @property
+    def array_shape(self) -> tuple[int, ...]:
+        """Of the whole array, in the order of `axes`."""
+        return tuple(int(size) for size in self._array.shape)
+
     def _size(self, axis: str) -> int:
         return int(self._array.shape[self.axes.index(axis)])
 

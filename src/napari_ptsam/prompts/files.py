@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -19,9 +18,18 @@ import numpy as np
 
 from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.images.normalize import Normalization
-from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.plain import (
+    as_colour,
+    as_flag,
+    as_integer,
+    as_list,
+    as_number,
+    as_pixel_size,
+    as_text,
+    python_values,
+)
 from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH, Origin, Prompt
 from napari_ptsam.writing import replacing
 
@@ -173,19 +181,10 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "notes": prompt.notes,
         "licence": prompt.licence,
     }
-    plain = _python_values(plain)
+    plain = python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
     return plain
-
-
-def _python_values(value: Any) -> Any:
-    """The same with Python's own numbers and lists in place of numpy's and tuples."""
-    if isinstance(value, dict):
-        return {key: _python_values(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_python_values(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def from_plain(plain: Mapping[str, Any]) -> Prompt:
@@ -200,23 +199,23 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
     size = plain["pixel_size"]
     return Prompt(
         tokens=_tokens(plain["tokens"]),
-        classes=tuple(_text(name) for name in _list(plain["classes"])),
-        colours=tuple(_colour(colour) for colour in _list(plain["colours"])),
-        backbone=_text(plain["backbone"]),
-        signature=_text(plain["signature"]),
+        classes=tuple(as_text(name) for name in as_list(plain["classes"])),
+        colours=tuple(as_colour(colour) for colour in as_list(plain["colours"])),
+        backbone=as_text(plain["backbone"]),
+        signature=as_text(plain["signature"]),
         images=ImageSettings(
             tiling=_tiling(plain["tile"]),
             normalization=Normalization(
                 mode=plain["normalization"]["mode"],
-                low=_number(plain["normalization"]["low"]),
-                high=_number(plain["normalization"]["high"]),
+                low=as_number(plain["normalization"]["low"]),
+                high=as_number(plain["normalization"]["high"]),
             ),
-            channels=None if channels is None else tuple(_integer(c) for c in _list(channels)),
+            channels=None if channels is None else tuple(as_integer(c) for c in as_list(channels)),
         ),
-        pixel_size=None if size is None else _pixel_size(size),
+        pixel_size=None if size is None else as_pixel_size(size),
         origin=_origin(plain["origin"]),
-        notes=_text(plain["notes"]),
-        licence=_text(plain["licence"]),
+        notes=as_text(plain["notes"]),
+        licence=as_text(plain["licence"]),
     )
 
 
@@ -234,64 +233,20 @@ def _tokens(value: Any) -> np.ndarray:
 
 
 def _tiling(value: Any) -> Tiling:
-    return Tiling(_integer(value["side"]), _flag(value["whole"]), _number(value["overlap"]))
-
-
-def _pixel_size(value: Any) -> PixelSize:
-    z = value["z"]
-    return PixelSize(
-        _number(value["y"]),
-        _number(value["x"]),
-        None if z is None else _number(z),
-        _text(value["unit"]),
-    )
+    return Tiling(as_integer(value["side"]), as_flag(value["whole"]), as_number(value["overlap"]))
 
 
 def _origin(value: Any) -> Origin:
     dice = value["held_out_dice"]
     return Origin(
-        images=_integer(value["images"]),
-        held_out_images=_integer(value["held_out_images"]),
-        steps=_integer(value["steps"]),
-        batch_size=_integer(value["batch_size"]),
-        seed=_integer(value["seed"]),
-        held_out_dice=None if dice is None else _number(dice),
-        measured_on_training=_flag(value["measured_on_training"]),
-        start=_text(value["start"]),
-        date=_text(value["date"]),
-        versions={_text(k): _text(v) for k, v in dict(value["versions"]).items()},
+        images=as_integer(value["images"]),
+        held_out_images=as_integer(value["held_out_images"]),
+        steps=as_integer(value["steps"]),
+        batch_size=as_integer(value["batch_size"]),
+        seed=as_integer(value["seed"]),
+        held_out_dice=None if dice is None else as_number(dice),
+        measured_on_training=as_flag(value["measured_on_training"]),
+        start=as_text(value["start"]),
+        date=as_text(value["date"]),
+        versions={as_text(k): as_text(v) for k, v in dict(value["versions"]).items()},
     )
-
-
-def _checked(value: Any, kind: type, what: str) -> Any:
-    if type(value) is not kind:
-        raise InputError(f"{what} was expected where a {type(value).__name__} stands")
-    return value
-
-
-def _text(value: Any) -> str:
-    return str(_checked(value, str, "text"))
-
-
-def _integer(value: Any) -> int:
-    return int(_checked(value, int, "a whole number"))
-
-
-def _flag(value: Any) -> bool:
-    return bool(_checked(value, bool, "yes or no"))
-
-
-def _list(value: Any) -> list[Any]:
-    return list(_checked(value, list, "a list"))
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not np.isfinite(value):
-        raise InputError("a finite number was expected")
-    return float(value)
-
-
-def _colour(value: Any) -> str:
-    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", _text(value)):
-        raise InputError("a colour is not of the form #RRGGBB")
-    return str(value)

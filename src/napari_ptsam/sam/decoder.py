@@ -103,7 +103,7 @@ def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
 
 
 class PromptDecoder:
-    """SAM's mask decoder with learned tokens in place of clicks.
+    """SAM's mask decoder, with learned tokens in place of clicks or with the tokens of clicks.
 
     Parameters
     ----------
@@ -126,7 +126,8 @@ class PromptDecoder:
         self._final = _Attention(transformer.final_attn_token_to_image)
         self._final_norm = transformer.norm_final_attn
         self._output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        self._mask_mlp = decoder.output_hypernetworks_mlps[0]
+        self._mask_mlp, *self._multimask_mlps = decoder.output_hypernetworks_mlps
+        self._iou_head = decoder.iou_prediction_head
         first, norm, _, second, _ = decoder.output_upscaling
         self._upscale = [tuple(t.to(dtype) for t in _as_linear(conv)) for conv in (first, second)]
         self._upscale_norm = (norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
@@ -139,6 +140,8 @@ class PromptDecoder:
         self._positions = prompts.get_dense_pe().flatten(2).transpose(1, 2).to(dtype)
         self.foreground_label = prompts.point_embeddings[1].weight[0].clone()
         """SAM's embedding of the label "foreground", shape (256,)."""
+        self.prompt_encoder = prompts
+        """segment-anything's module that makes tokens of clicks; frozen, float32."""
 
     def __call__(self, embeddings: Tensor, tokens: Tensor) -> Tensor:
         """Mask logits of tiles under one prompt.
@@ -155,15 +158,49 @@ class PromptDecoder:
         torch.Tensor
             Logits, float32, shape (B, 256, 256); positive is foreground.
         """
+        queries, image = self._attend(embeddings, tokens, self._no_mask)
+        return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
+
+    def masks(
+        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """All that SAM answers to one prompt: four masks, and how good it takes each to be.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (B, 4096, 256).
+        tokens
+            Sparse prompt tokens, float32, shape (any number, 256).
+        dense
+            Dense prompt, float32, shape (4096, 256): SAM's embedding of a
+            former mask; None stands for its embedding of "no mask".
+
+        Returns
+        -------
+        logits : torch.Tensor
+            float32, shape (B, 4, 256, 256); positive is foreground. The first
+            mask is SAM's single answer, the other three are its choices where
+            the prompt is ambiguous.
+        ious : torch.Tensor
+            IoU of each mask as SAM predicts it, float32, shape (B, 4).
+        """
+        placed = self._no_mask if dense is None else dense.to(self.device, self.dtype)
+        queries, image = self._attend(embeddings, tokens, placed)
+        mlps = (self._mask_mlp, *self._multimask_mlps)
+        hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(mlps)], dim=1)
+        return self._upscaled(image, hyper), self._iou_head(queries[:, 0])
+
+    def _attend(self, embeddings: Tensor, tokens: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """The two-way transformer: prompt side (B, 5 + tokens, 256), image side (B, 4096, 256)."""
         batch = len(embeddings)
         prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
-        image = embeddings.to(self.device, self.dtype) + self._no_mask
+        image = embeddings.to(self.device, self.dtype) + dense
         queries = prompt
         for index, layer in enumerate(self._layers):
             queries, image = self._layer(index, layer, queries, image, prompt)
         attended = self._final.tokens_to_image(queries + prompt, image + self._positions, image)
-        queries = self._final_norm(queries + attended)
-        return self._mask(image, self._mask_mlp(queries[:, 1]))
+        return self._final_norm(queries + attended), image
 
     def _layer(
         self, index: int, layer: Any, queries: Tensor, image: Tensor, prompt: Tensor
@@ -185,15 +222,19 @@ class PromptDecoder:
         weight, bias, eps = self._image_norms[index]
         return queries, F.layer_norm(image, (WIDTH,), weight, bias, eps)
 
-    def _mask(self, image: Tensor, hyper: Tensor) -> Tensor:
-        """Upscale the image tokens twice and take the product with the mask token's weights."""
-        batch = len(image)
+    def _upscaled(self, image: Tensor, hyper: Tensor) -> Tensor:
+        """Upscale the image tokens twice and take the product with mask tokens' weights.
+
+        Weights of shape (B, masks, 32) give logits of shape (B, masks, 256, 256).
+        """
+        batch, count = hyper.shape[:2]
         (weight1, bias1), (weight2, bias2) = self._upscale
         x = F.linear(image, weight1, bias1).unflatten(-1, (4, -1))
         norm_weight, norm_bias, eps = self._upscale_norm
         x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
         x = F.gelu(F.linear(x, weight2, bias2).unflatten(-1, (4, -1)))  # (B, 4096, 4, 4, 32)
-        logits = torch.bmm(x.flatten(1, 3), hyper[:, :, None].to(x.dtype)).float()
-        # (row, column, row in 2, column in 2, row in 2, column in 2) to (row, column)
-        logits = logits.view(batch, GRID, GRID, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-        return logits.reshape(batch, MASK_SIDE, MASK_SIDE)
+        logits = torch.bmm(x.flatten(1, 3), hyper.transpose(1, 2).to(x.dtype)).float()
+        # (row, column, row in 2, column in 2, row in 2, column in 2, mask) to (mask, row, column)
+        logits = logits.view(batch, GRID, GRID, 2, 2, 2, 2, count)
+        logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return logits.reshape(batch, count, MASK_SIDE, MASK_SIDE)

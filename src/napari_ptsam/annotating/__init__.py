@@ -1,0 +1,1 @@
+"""What helps a person annotate: suggestions, outlines, the session folder."""

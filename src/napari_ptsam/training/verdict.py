@@ -1,0 +1,63 @@
+"""How good a prompt is, in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Origin
+
+GOOD, FAIR = 0.9, 0.75
+"""Dice from which a prompt is called good, or fair."""
+FEW = 3
+"""Held-out planes below which their Dice is a rough figure."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the user is told after a training.
+
+    Attributes
+    ----------
+    level
+        ``good``, ``fair`` or ``poor``; ``unsure`` where it was measured on the
+        training planes.
+    text
+        One or a few sentences.
+    """
+
+    level: Literal["good", "fair", "poor", "unsure"]
+    text: str
+
+
+def verdict(origin: Origin, stopped: bool = False) -> Verdict:
+    """Judge a prompt by its Dice, and say what to try if it is poor."""
+    dice = origin.held_out_dice or 0.0
+    trained = origin.images - origin.held_out_images
+    begin = f"Stopped after {origin.steps} steps. " if stopped else ""
+    if origin.measured_on_training:
+        return Verdict(
+            "unsure",
+            f"{begin}Dice {dice:.2f}, but measured on the {_planes(trained)} that it was trained "
+            "on, so new planes will be worse. Annotate at least 4 planes, so that one can be held out.",
+        )
+    where = f"on {_planes(origin.held_out_images)} held out, trained on {trained}"
+    rough = " With so few held-out planes this is a rough figure." * (origin.held_out_images < FEW)
+    if dice >= GOOD:
+        return Verdict("good", f"{begin}Good: Dice {dice:.2f} {where}.{rough}")
+    if dice >= FAIR:
+        return Verdict(
+            "fair",
+            f"{begin}Fair: Dice {dice:.2f} {where}.{rough} Look at the planes with the lowest Dice, "
+            "correct and add planes like them, and train on.",
+        )
+    return Verdict(
+        "poor",
+        f"{begin}Poor: Dice {dice:.2f} {where}.{rough} Look for objects that were forgotten in the "
+        "annotation, annotate more planes (“Suggest”), try the preset “thorough” or another tile size.",
+    )
+
+
+def _planes(count: int) -> str:
+    return "1 plane" if count == 1 else f"{count} planes"

@@ -1,0 +1,73 @@
+"""Loss and held-out Dice while a training runs."""
+
+from __future__ import annotations
+
+import pyqtgraph as pg
+from qtpy.QtGui import QPalette
+from qtpy.QtWidgets import QWidget
+
+LOSS, DICE = "#D55E00", "#0072B2"
+SMOOTH = 0.9
+"""Weight of the past in the line of the loss, whose single values jump."""
+
+
+class TrainingPlot(pg.PlotWidget):
+    """Two lines over the steps: loss on the left axis, Dice on the right one."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent, background=None)
+        self.setToolTip(
+            "Loss (orange, should fall) and Dice on the held-out planes (blue, should rise to 1)."
+        )
+        self.setMinimumHeight(110)
+        self.setMouseEnabled(x=False, y=False)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        plot = self.getPlotItem()
+        plot.setLabel("left", "loss", color=LOSS)
+        plot.setLabel("bottom", "step")
+        plot.showAxis("right")
+        plot.setLabel("right", "Dice", color=DICE)
+        self._dice_box = pg.ViewBox(enableMenu=False, enableMouse=False)
+        plot.scene().addItem(self._dice_box)
+        plot.getAxis("right").linkToView(self._dice_box)
+        self._dice_box.setXLink(plot)
+        self._dice_box.setYRange(0, 1, padding=0.02)
+        plot.vb.sigResized.connect(self._align)
+        self._loss = plot.plot(pen=pg.mkPen(LOSS, width=2))
+        self._dice = pg.PlotDataItem(
+            pen=pg.mkPen(DICE, width=2), symbol="o", symbolSize=6, symbolBrush=DICE, symbolPen=None
+        )
+        self._dice_box.addItem(self._dice)
+        self.clear_lines()
+
+    def _align(self) -> None:
+        self._dice_box.setGeometry(self.getPlotItem().vb.sceneBoundingRect())
+
+    def clear_lines(self, steps: int | None = None) -> None:
+        """Start anew, for so many steps."""
+        self._losses: tuple[list[int], list[float]] = ([], [])
+        self._dices: tuple[list[int], list[float]] = ([], [])
+        self._loss.setData([], [])
+        self._dice.setData([], [])
+        if steps is not None:
+            self.setXRange(0, steps, padding=0.01)
+        colour = self.palette().color(QPalette.ColorRole.WindowText)
+        for side in ("left", "bottom", "right"):
+            self.getAxis(side).setTextPen(colour)
+
+    def add(self, step: int, loss: float | None, dice: float | None) -> None:
+        """Add a step; the Dice only when it is a new one."""
+        if loss is not None:
+            steps, losses = self._losses
+            smooth = loss if not losses else SMOOTH * losses[-1] + (1 - SMOOTH) * loss
+            steps.append(step)
+            losses.append(smooth)
+        if dice is not None and (not self._dices[1] or self._dices[1][-1] != dice):
+            self._dices[0].append(step)
+            self._dices[1].append(dice)
+
+    def draw(self) -> None:
+        """Show what was added."""
+        self._loss.setData(*self._losses)
+        self._dice.setData(*self._dices)

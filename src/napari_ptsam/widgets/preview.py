@@ -1,0 +1,127 @@
+"""The prediction for the plane in view, in a Labels layer of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer
+
+from napari_ptsam.widgets.layers import placement
+from napari_ptsam.widgets.training_run import Shown, View
+from napari_ptsam.widgets.workers import NORMAL
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.widgets.studio import Studio
+    from napari_ptsam.widgets.workers import Steps
+
+NAME = "preview (not saved)"
+SETTLE = 150
+"""Milliseconds that a plane must be in view before it is segmented."""
+
+
+class Preview(QObject):
+    """One plane of labels that follows the view.
+
+    While a training runs, the training computes it; after that, the prompt is
+    applied to whatever plane comes into view.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        self._studio = studio
+        self._layer: Labels | None = None
+        self.wanted = True
+        self._settled = QTimer(self, singleShot=True, interval=SETTLE)
+        self._settled.timeout.connect(self.refresh)
+        studio.view_changed.connect(self._settled.start)
+        studio.prompt_changed.connect(self.refresh)
+
+    def want(self, wanted: bool) -> None:
+        """Show the layer, or take it away."""
+        self.wanted = wanted
+        if wanted:
+            self.refresh()
+        else:
+            self._studio.jobs.cancel("preview")
+            self.remove()
+
+    def view(self) -> View | None:
+        """The plane in view, if a preview is wanted."""
+        current = self._studio.current() if self.wanted else None
+        return None if current is None else View(current[0], current[0].planes, current[1])
+
+    def refresh(self) -> None:
+        """Apply the prompt to the plane in view, unless a training does."""
+        studio, view = self._studio, self.view()
+        if studio.training or studio.prompt is None or view is None:
+            return
+        steps = partial(self._steps, view, studio.prompt)
+        studio.jobs.submit("preview", steps, self.show, priority=NORMAL)
+
+    def _steps(self, view: View, prompt: Prompt) -> Steps:
+        backbone = self._studio.engine.backbone()
+        import torch
+
+        from napari_ptsam.segmenting.preview import PlanePreview
+
+        limits = prompt.images.limits(view.planes)
+        plane = view.planes[view.number]
+        preview = PlanePreview(backbone, prompt.images, plane, view.planes.rgb, limits)
+        yield from preview.embed()
+        tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
+        yield Shown(view, preview.labels(tokens))
+
+    def show(self, shown: Shown) -> None:
+        """Put labels into the layer, at the plane that they belong to."""
+        source = shown.view.source
+        if not self.wanted or source not in self._studio.sources:
+            return
+        planes = source.planes
+        leading = dict(zip(planes.leading_axes, source.index(shown.view.number), strict=True))
+        axes = [axis for axis in planes.axes if axis != "S"]
+        labels = shown.labels.reshape([1] * (len(axes) - 2) + list(shown.labels.shape))
+        where = placement(source.layer, {axes.index(a): float(i) for a, i in leading.items()})
+        viewer = self._studio.viewer
+        if self._layer is None or self._layer not in viewer.layers:
+            self._add(labels, where)
+        elif self._layer.ndim != labels.ndim:
+            self.remove()
+            self._add(labels, where)
+        else:
+            self._layer.translate = where["translate"]
+            self._layer.data = labels
+
+    def _add(self, labels: np.ndarray, where: dict[str, Any]) -> None:
+        viewer = self._studio.viewer
+        active = viewer.layers.selection.active
+        self._layer = viewer.add_labels(labels, name=NAME, opacity=0.5, **where)
+        self._layer.contour = 2
+        self._layer.colormap = self._colours()
+        self._layer.editable = False
+        # Painting must go on where it was.
+        viewer.layers.selection.active = active
+
+    def _colours(self) -> Any:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        scheme = self._studio.scheme
+        colours: dict[int | None, str] = {None: "#FFFFFF", 0: "transparent"}
+        colours |= dict(enumerate(scheme.colours, start=1))
+        return DirectLabelColormap(color_dict=colours)
+
+    def remove(self) -> None:
+        """Take the layer away."""
+        layer, self._layer = self._layer, None
+        if layer is not None and layer in self._studio.viewer.layers:
+            self._studio.viewer.layers.remove(layer)
+
+    def close(self) -> None:
+        """Stop following the view, and take the layer away."""
+        self._settled.stop()
+        self.wanted = False
+        self.remove()

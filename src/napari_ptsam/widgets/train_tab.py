@@ -1,0 +1,271 @@
+"""Third tab: train, watch, judge, save."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
+
+from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.training.verdict import verdict
+from napari_ptsam.widgets.options import Options
+from napari_ptsam.widgets.parts import Scrolling, button, row, text
+from napari_ptsam.widgets.plot import TrainingPlot
+from napari_ptsam.widgets.preview import Preview
+from napari_ptsam.widgets.training_run import Annotated, Rated, Request, Trained, TrainingRun
+
+if TYPE_CHECKING:
+    from napari_ptsam.annotating.ledger import Entry
+    from napari_ptsam.training.settings import Progress
+    from napari_ptsam.widgets.studio import Studio
+
+REDRAW = 0.2
+"""Seconds between two updates of bar and plot."""
+PHASES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
+COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
+
+
+class TrainTab(Scrolling):
+    """Options, the run itself, and what comes of it."""
+
+    new_prompt = Signal(object)
+    """A training gave a prompt."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__()
+        self._studio = studio
+        self.options = Options(studio)
+        self.preview = Preview(studio)
+        self.run = TrainingRun(studio.engine.backbone, studio)
+        self._entries: list[Entry] = []
+        self._drawn = 0.0
+        self._add_widgets()
+        for signal, slot in (
+            (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
+            (self.run.trained, self._trained), (self.run.rated, self._rated),
+            (self.run.failed, self._failed), (self.run.ended, self._ended),
+        ):  # fmt: skip
+            signal.connect(slot)
+        studio.view_changed.connect(self._viewed)
+        studio.planes_changed.connect(self.refresh)
+        self.refresh()
+
+    def _add_widgets(self) -> None:
+        self.train = button(
+            "Train", "Tune a prompt on the annotated planes; you can go on annotating meanwhile.",
+            self.start,
+        )  # fmt: skip
+        self.train_on = button(
+            "Train on",
+            "Go on from the last prompt, with the planes that were annotated since.",
+            lambda: self.start(going_on=True),
+        )
+        self.stop = button(
+            "Stop", "End the training now, and keep the best prompt so far.", self.end
+        )
+        self.save = button(
+            "Save prompt…", "Save the prompt as a file of about 10 KB, to use and to pass on.",
+            self.save_as,
+        )  # fmt: skip
+        self.bar = QProgressBar()
+        self.bar.setToolTip("How far the training is, and how long it still takes.")
+        self.bar.hide()
+        self.status = text()
+        self.plot = TrainingPlot()
+        self.plot.hide()
+        self.judgement = text(tip="How well the prompt finds what you painted on held-out planes.")
+        self.shown = QCheckBox("Show what the prompt finds on the plane in view")
+        self.shown.setToolTip(
+            "A layer of its own with the prediction, refreshed while the training runs."
+        )
+        self.shown.setChecked(True)
+        self.shown.toggled.connect(self._show_preview)
+        self.column.addWidget(self.options)
+        self.column.addLayout(row(self.train, self.train_on, self.stop, stretch=0))
+        self.column.addWidget(self.bar)
+        self.column.addWidget(self.status)
+        self.column.addWidget(self.plot, 1)
+        self.column.addWidget(self.judgement)
+        self.column.addLayout(row(self.save, stretch=0))
+        self.column.addWidget(self.shown)
+        self.column.addStretch(0)
+
+    # Start and stop
+
+    def start(self, going_on: bool = False) -> None:
+        """Train on the planes that are annotated now."""
+        if self.run.running:
+            return
+        try:
+            request = self._request(going_on)
+        except InputError as error:
+            show_warning(str(error))
+            return
+        self._studio.training = True
+        self.plot.clear_lines(request.settings.steps)
+        self.plot.show()
+        self.judgement.setText("")
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("Getting ready…")
+        self.bar.show()
+        self.status.setText("")
+        self.run.view = self.preview.view()
+        self._studio.jobs.cancel("preview")
+        self.run.start(request)
+        self._studio.touch()
+        self.refresh()
+        self.stop.setFocus()
+
+    def _request(self, going_on: bool) -> Request:
+        studio = self._studio
+        self._entries = studio.counting()
+        if not studio.sources:
+            raise InputError("Choose an image first, on the tab “Images”.")
+        if not self._entries:
+            raise InputError(
+                "No plane is annotated yet: scribble on some."
+                if studio.scheme.sparse
+                else "No plane is marked as done yet: paint the objects of one, then press "
+                "“Done, next plane”."
+            )
+        planes = []
+        for entry in self._entries:
+            source = studio.source_of(entry.image)
+            assert source is not None
+            planes.append(
+                Annotated(source.planes, source.label_planes, entry.number, entry.held_out)
+            )
+        settings = self.options.settings()
+        return Request(planes, studio.scheme, settings, studio.prompt if going_on else None)
+
+    def end(self) -> None:
+        """Stop the training."""
+        if self.run.running:
+            self.stop.setEnabled(False)
+            self.bar.setFormat("Stopping…")
+            self.run.stop()
+
+    # While it runs
+
+    def _progress(self, progress: Progress) -> None:
+        now = perf_counter()
+        if progress.phase == "training":
+            self.plot.add(progress.step, progress.loss, progress.held_out_dice)
+        last = progress.step == progress.steps
+        if (now - self._drawn < REDRAW and not last) or not self.stop.isEnabled():
+            return
+        self._drawn = now
+        self.bar.setRange(0, progress.steps)
+        self.bar.setValue(progress.step)
+        left = "" if progress.seconds_left is None else f", {_time(progress.seconds_left)} left"
+        self.bar.setFormat(f"{PHASES[progress.phase]}: %v of %m{left}")
+        words = []
+        if progress.loss is not None:
+            words.append(f"Loss {progress.loss:.3f}")
+        if progress.held_out_dice is not None:
+            words.append(f"Dice {progress.held_out_dice:.2f}")
+        self.status.setText(", ".join(words) + (f" – {progress.note}" if progress.note else ""))
+        self.plot.draw()
+
+    def _viewed(self) -> None:
+        if self.run.running:
+            self.run.view = self.preview.view()
+
+    def _show_preview(self, wanted: bool) -> None:
+        self.preview.want(wanted)
+        self._viewed()
+
+    # After it
+
+    def _trained(self, trained: Trained) -> None:
+        studio = self._studio
+        studio.prompt, studio.prompt_path = trained.prompt, None
+        studio.trained = len(self._entries)
+        for number, entry in enumerate(self._entries):
+            studio.ledger.hold_out(entry.image, entry.number, number in trained.held_out)
+            studio.ledger.rate(entry.image, entry.number, None)
+        found = verdict(trained.prompt.origin, trained.stopped)
+        self.judgement.setText(found.text)
+        self.judgement.setStyleSheet(
+            f"border-left: 4px solid {COLOURS[found.level]}; padding-left: 6px;"
+        )
+        self.new_prompt.emit(trained.prompt)
+        self.plot.draw()
+        studio.touch()
+
+    def _rated(self, rated: Rated) -> None:
+        entry = self._entries[rated.number]
+        self._studio.ledger.rate(entry.image, entry.number, rated.dice)
+        self._studio.touch()
+
+    def _failed(self, message: str) -> None:
+        show_warning(message)
+        self.judgement.setText(message)
+        self.judgement.setStyleSheet(
+            f"border-left: 4px solid {COLOURS['poor']}; padding-left: 6px;"
+        )
+
+    def _ended(self) -> None:
+        self._studio.training = False
+        self.bar.hide()
+        self._studio.prompt_changed.emit()
+        self._studio.touch()
+        self.refresh()
+
+    # Saving
+
+    def save_as(self) -> None:
+        """Ask for a file, and save the prompt there."""
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save the prompt", str(Path.home() / self.default_name()), "Prompt files (*.pt)"
+        )
+        if chosen:
+            # The dialog has asked already whether a file may be replaced.
+            self.save_to(Path(chosen), overwrite=True)
+
+    def default_name(self) -> str:
+        """From the image and the classes."""
+        layer = self._studio.sources[0].layer.name if self._studio.sources else "prompt"
+        name = "-".join([layer, *self._studio.scheme.classes[:3]])
+        return re.sub(r"[^\w-]+", "-", name).strip("-").lower() + ".pt"
+
+    def save_to(self, path: Path, overwrite: bool = False) -> None:
+        """Save the prompt."""
+        prompt = self._studio.prompt
+        if prompt is None:
+            show_warning("There is no prompt to save yet; train one.")
+            return
+        path = path if path.suffix else path.with_suffix(".pt")
+        try:
+            prompt.save(path, overwrite)
+        except PtsamError as error:
+            show_warning(str(error))
+            return
+        self._studio.prompt_path = path
+        show_info(f"Saved {path}; whoever has the file can segment with it.")
+        self._studio.touch()
+
+    def refresh(self) -> None:
+        """Show what can be done."""
+        studio, running = self._studio, self.run.running
+        self.train.setEnabled(not running)
+        self.train_on.setEnabled(not running and studio.prompt is not None)
+        self.train_on.setVisible(studio.prompt is not None)
+        self.stop.setVisible(running)
+        self.stop.setEnabled(running)
+        self.save.setEnabled(studio.prompt is not None)
+        self.options.setEnabled(not running)
+
+    def close_tab(self) -> None:
+        """End the training, and take the preview away."""
+        self.run.close()
+        self.preview.close()
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,231 @@
+"""A training in a worker: progress, a live preview, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from threading import Event
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+
+from napari_ptsam.annotating.planes import AnnotatedPlane, annotation_set
+from napari_ptsam.errors import InputError, PtsamError
+
+if TYPE_CHECKING:
+    from napari_ptsam.annotating.scheme import Scheme
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.segmenting.preview import PlanePreview
+    from napari_ptsam.training.settings import TrainingSettings
+    from napari_ptsam.training.trainer import Training
+
+REFRESH = 1.0
+"""Seconds between two previews, at least."""
+SHARE = 0.25
+"""Part of the time that previews may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A plane that somebody looks at: of which image, and where."""
+
+    source: Any
+    planes: Planes
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """A plane to train on, read only when the training starts in its thread."""
+
+    image: Planes
+    labels: Planes
+    number: int
+    held_out: bool | None
+
+    def copy(self) -> AnnotatedPlane:
+        """As it is now, so that painting can go on."""
+        return AnnotatedPlane(
+            self.image, self.number, np.array(self.labels[self.number]), self.held_out
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What to train on, and how."""
+
+    planes: list[Annotated]
+    scheme: Scheme
+    settings: TrainingSettings
+    start: Prompt | None
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the tokens find on the plane in view: labels uint8, shape (y, x)."""
+
+    view: View
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished training, or one that was stopped; ``held_out`` numbers its planes."""
+
+    prompt: Prompt
+    stopped: bool
+    held_out: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """Dice of the prompt on plane ``number`` of the request."""
+
+    number: int
+    dice: float
+
+
+class TrainingRun(QObject):
+    """One training at a time.
+
+    Parameters
+    ----------
+    backbone
+        Gives the backbone; called in the thread.
+    """
+
+    progressed = Signal(object)
+    shown = Signal(object)
+    trained = Signal(object)
+    rated = Signal(object)
+    failed = Signal(str)
+    ended = Signal()
+
+    def __init__(self, backbone: Callable[[], Backbone], parent: QObject) -> None:
+        super().__init__(parent)
+        self._backbone = backbone
+        self._worker: Any = None
+        self._stop = Event()
+        self._closed = False
+        self.view: View | None = None
+        """What to show; may be changed at any time."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a training runs."""
+        return self._worker is not None
+
+    def start(self, request: Request) -> None:
+        """Train."""
+        self._stop.clear()
+        self._worker = create_worker(self._steps, request, _start_thread=False)
+        self._worker.yielded.connect(self._take)
+        self._worker.finished.connect(self._finished)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End soon, with the best prompt so far."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """End soon, and tell nobody."""
+        self._closed = True
+        self._stop.set()
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _take(self, result: object) -> None:
+        if self._closed:
+            return
+        signals = {Shown: self.shown, Trained: self.trained, Rated: self.rated, str: self.failed}
+        signals.get(type(result), self.progressed).emit(result)
+
+    def _finished(self) -> None:
+        self._worker = None
+        if not self._closed:
+            self.ended.emit()
+
+    # In the thread
+
+    def _steps(self, request: Request) -> Generator[object, None, None]:
+        try:
+            yield from self._train(request)
+        except PtsamError as error:
+            yield str(error)
+
+    def _train(self, request: Request) -> Generator[object, None, None]:
+        planes = [plane.copy() for plane in request.planes]
+        settings = request.settings
+        annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)
+        backbone = self._backbone()
+        if self._stop.is_set():
+            return
+        from napari_ptsam.training.trainer import Training
+
+        training = Training(annotations, backbone, settings, request.start, draft=True)
+        preview = _LivePreview(backbone, training)
+        try:
+            for progress in training:
+                yield progress
+                if self._stop.is_set():
+                    training.stop()
+                else:
+                    yield from preview.step(self.view)
+            held_out = annotations.held_out or frozenset()
+            yield Trained(training.prompt, self._stop.is_set(), held_out)
+            for number, dice in training.plane_scores():
+                yield Rated(number, dice)
+        finally:
+            training.close()
+
+
+class _LivePreview:
+    """What the training's tokens find on the plane in view, about every second."""
+
+    def __init__(self, backbone: Backbone, training: Training) -> None:
+        self._backbone, self._training = backbone, training
+        self._view: View | None = None
+        self._preview: PlanePreview | None = None
+        self._embedding: Generator[None, None, None] | Any = None
+        self._next = 0.0
+
+    def step(self, view: View | None) -> Generator[Shown, None, None]:
+        """Embed one more tile of the plane, or decode it if it is time to."""
+        if view is not self._view:
+            self._look_at(view)
+        if self._preview is None or view is None:
+            return
+        if not self._preview.ready:
+            try:
+                next(self._embedding, None)
+            except InputError:  # a plane that cannot be read has no preview
+                self._preview = None
+            return
+        tokens, begin = self._training.tokens, perf_counter()
+        if tokens is None or begin < self._next:
+            return
+        labels = self._preview.labels(tokens)
+        spent = perf_counter() - begin
+        self._next = perf_counter() + max(REFRESH - spent, spent / SHARE - spent)
+        yield Shown(view, labels)
+
+    def _look_at(self, view: View | None) -> None:
+        from napari_ptsam.segmenting.preview import PlanePreview
+
+        self._view, self._preview, self._next = view, None, 0.0
+        if view is None:
+            return
+        images = self._training.images
+        try:
+            self._preview = PlanePreview(
+                self._backbone, images, view.planes[view.number], view.planes.rgb,
+                images.limits(view.planes),
+            )  # fmt: skip
+        except InputError:
+            return
+        self._embedding = self._preview.embed()
