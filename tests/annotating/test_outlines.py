@@ -91,7 +91,7 @@ def test_a_box_finds_nuclei(nuclei_scenes) -> None:
 
 
 def test_further_clicks_refine(cell_scene) -> None:
-    """Two more, each where the answer is most wrong: 0.53 grew to 0.72; 0.68 without `former`.
+    """Two more, each where the answer is most wrong: IoU 0.53 grew to 0.72.
 
     Of 19 places clicked away, 3 were still there afterwards.
     """
@@ -107,9 +107,14 @@ def test_further_clicks_refine(cell_scene) -> None:
             unwanted += not on
             left += not on and bool(outline.mask[int(y), int(x)])
         ious.append(iou(outline.mask, cell))
-    print("REFINED", np.mean(ious), unwanted, left)
-    assert np.mean(ious) > 0.69
+    assert np.mean(ious) > 0.68
     assert unwanted > 5 and left < unwanted / 3
+
+
+def test_the_former_answer_is_used(cell_scene) -> None:
+    clicks = Clicks((centre(cell_scene.objects[0]),), (True,))
+    first = cell_scene.ask(clicks)
+    assert not torch.equal(cell_scene.ask(clicks, first.logits).logits, first.logits)
 
 
 def test_a_click_in_one_of_several_tiles(nuclei_scenes) -> None:

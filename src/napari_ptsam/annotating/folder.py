@@ -159,11 +159,11 @@ class SessionFolder:
 
     def read_pixels(self, plane: SessionPlane) -> np.ndarray:
         """Pixels as saved: shape (y, x) or (y, x, channels); a SessionError if there are none."""
-        return read_plane_file(plane_path(self.path, IMAGES, plane))
+        return read_plane_file(plane_path(self.path, IMAGES, plane), False, self._shape(plane))
 
     def read_labels(self, plane: SessionPlane) -> np.ndarray:
         """Labels as painted: unsigned, shape (y, x); a SessionError if there are none."""
-        return read_plane_file(plane_path(self.path, MASKS, plane), labels=True)
+        return read_plane_file(plane_path(self.path, MASKS, plane), True, self._shape(plane))
 
     def remove_plane(self, plane: SessionPlane) -> None:
         """Remove a plane's files, those that are there.
@@ -253,6 +253,10 @@ class SessionFolder:
                 return None
         return self._images[plane.image] if plane.image < len(self._images) else None
 
+    def _shape(self, plane: SessionPlane) -> tuple[int, int] | None:
+        image = self._image(plane)
+        return None if image is None else image.plane_shape
+
     def _named_or_there(self, session: Session) -> list[SessionPlane]:
         """Planes that session.json names, then those of which there is only a mask."""
         stems = {plane.stem for plane in session.planes}
@@ -261,19 +265,9 @@ class SessionFolder:
 
     def _check(self, plane: SessionPlane, session: Session) -> bool:
         """Whether a plane has labels; a SessionError if it cannot be read."""
-        labels = self.read_labels(plane)
-        annotated = session.scheme.is_annotated(labels)
-        if not annotated and plane not in session.planes:
-            return False
-        shape = session.images[plane.image].plane_shape
-        for path, size in (
-            (plane_path(self.path, MASKS, plane), labels.shape),
-            (plane_path(self.path, IMAGES, plane), self.read_pixels(plane).shape[:2]),
-        ):
-            if size != shape:
-                raise SessionError(
-                    f"{path} has {size[0]} x {size[1]} pixels, its image {shape[0]} x {shape[1]}."
-                )
+        annotated = session.scheme.is_annotated(self.read_labels(plane))
+        if annotated or plane in session.planes:
+            self.read_pixels(plane)
         return annotated
 
 

@@ -80,8 +80,17 @@ def _fits(size: PixelSize) -> bool:
     return plain and all(SMALLEST < length < LARGEST for length in (size.y, size.x))
 
 
-def read_plane_file(path: Path, labels: bool = False) -> np.ndarray:
+def read_plane_file(
+    path: Path, labels: bool = False, shape: tuple[int, int] | None = None
+) -> np.ndarray:
     """Read what `write_plane_file` wrote.
+
+    Parameters
+    ----------
+    labels
+        Whether it is a mask.
+    shape
+        That the plane must have: (y, x).
 
     Returns
     -------
@@ -91,17 +100,23 @@ def read_plane_file(path: Path, labels: bool = False) -> np.ndarray:
     Raises
     ------
     SessionError
-        If the file is missing or damaged, or holds more than a plane.
+        If the file is missing or damaged, or holds more than a plane, or
+        something of another shape.
     """
     try:
         planes = open_image(path, labels=labels)
         if len(planes) > 1:
             raise InputError(f"{path} holds {len(planes)} planes instead of one.")
+        if shape is not None and planes.shape != shape:  # before anything of a wrong size is read
+            (y, x), (own_y, own_x) = planes.shape, shape
+            raise InputError(f"{path} has {y} x {x} pixels, its image {own_y} x {own_x}.")
+        if labels and (planes.channels > 1 or planes.dtype.kind not in "ui"):
+            raise InputError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
         plane: np.ndarray = planes[0]
     except InputError as error:
         raise SessionError(str(error)) from error
-    if labels and (plane.ndim != 2 or plane.dtype.kind not in "bui"):
-        raise SessionError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
+    except (MemoryError, ArithmeticError) as error:  # a damaged size
+        raise SessionError(f"{path} cannot be read: the file is damaged.") from error
     return plane
 
 

@@ -167,8 +167,11 @@ def optimise(
     # A copy that the optimiser may change in place, class by class independent of the others.
     tuned = tokens.clone().requires_grad_()
     optimiser = torch.optim.AdamW([tuned], lr=rate, weight_decay=0.0)
+    total = steps + 1
+    # The scheduler divides by the warm-up's length less one.
+    warm_up = WARM_UP if abs(WARM_UP * total - 1) > 1e-6 else 2 / total
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=steps + 1, pct_start=WARM_UP
+        optimiser, rate, total_steps=total, pct_start=warm_up
     )
     for number in range(1, steps + 1):
         optimiser.zero_grad()

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_ptsam.annotating.guide import next_step
 from napari_ptsam.widgets.annotate_tab import AnnotateTab
 from napari_ptsam.widgets.images_tab import ImagesTab
+from napari_ptsam.widgets.layers import warm_up
 from napari_ptsam.widgets.parts import button, row, text
 from napari_ptsam.widgets.preferences import preferences, remember
 from napari_ptsam.widgets.recorder import Recorder
@@ -30,7 +31,11 @@ from napari_ptsam.widgets.watcher import Seen, Watcher
 if TYPE_CHECKING:
     import napari
 
+    from napari_ptsam.widgets.workers import Steps
+
 PLACES = ("images", "annotate", "train")
+WAIT = 5.0
+"""Seconds that closing napari waits for threads; mostly they end within one."""
 LOAD_AFTER = 300
 """Milliseconds until the backbone is loaded: first the form is to be there."""
 
@@ -123,6 +128,7 @@ class AnnotateAndTrain(QWidget):
 
     def _load(self) -> None:
         if not self._closed:
+            self.studio.disk.submit("warm up", _warm_up)
             self.studio.engine.load()
             self.recovery.look()
 
@@ -207,17 +213,24 @@ class AnnotateAndTrain(QWidget):
 
     # End
 
-    def close_down(self) -> None:
-        """End all work and leave nothing in the viewer but the annotations."""
+    def close_down(self, wait: float = 0.0) -> None:
+        """End all work, and leave nothing in the viewer but the annotations.
+
+        Parameters
+        ----------
+        wait
+            Seconds to wait for threads to end: when napari itself goes away,
+            they must not outlive it.
+        """
         if self._closed:
             return
         self._closed = True
         self.watcher.close()
         self.annotate.close_tab()
-        self.train.close_tab()
+        self.train.close_tab(wait)
         self.images.close_tab()
         self.recorder.close()
-        self.studio.close()
+        self.studio.close(wait)
 
     def closeEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
         """Closed by itself, as in a script that shows it without a dock."""
@@ -252,8 +265,13 @@ class AnnotateAndTrain(QWidget):
                 self._closing = True
                 QTimer.singleShot(0, self._not_closing)
             elif event.type() == QEvent.Type.Hide and self._closing:
-                self.close_down()
+                self.close_down(WAIT)
         return super().eventFilter(watched, event)
 
     def _not_closing(self) -> None:
         self._closing = False
+
+
+def _warm_up() -> Steps:
+    warm_up()
+    yield None

@@ -12,6 +12,7 @@ from napari_ptsam.images.planes import PixelSize, Planes
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Layer
+    from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotating.scheme import Scheme
 
@@ -174,22 +175,41 @@ def _blank(shape: tuple[int, ...]) -> Any:
 
 def dress(labels: Labels, scheme: Scheme) -> None:
     """Give labels the colours and names of the classes; objects keep napari's own colours."""
-    from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+    from napari.utils.colormaps import label_colormap
 
     names = {0: "not labelled" if scheme.sparse else "background"}
     if scheme.sparse:
         names[scheme.background] = "background"
     if scheme.instances:
-        if not isinstance(labels.colormap, CyclicLabelColormap):
-            labels.colormap = label_colormap()
+        labels.colormap = label_colormap()
     else:
         names |= dict(zip(scheme.values, scheme.classes, strict=True))
-        colours: dict[int | None, str] = {None: "#FFFFFF", 0: "transparent"}
-        colours |= dict(zip(scheme.values, scheme.colours, strict=True))
+        colours = dict(zip(scheme.values, scheme.colours, strict=True))
         if scheme.sparse:
             colours[scheme.background] = BACKGROUND
-        labels.colormap = DirectLabelColormap(color_dict=colours)
+        labels.colormap = class_colours(colours)
     labels.features = {"index": list(names), "name": list(names.values())}
+
+
+def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
+    """A colour for each label; white tells of labels that have none.
+
+    napari's colormap for given colours compiles code when it is first used,
+    which keeps the window waiting for seconds; a cyclic one does the same here.
+    """
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    count = max(colours)
+    listed = ["transparent", *(colours.get(label, "#FFFFFF") for label in range(1, count + 2))]
+    return CyclicLabelColormap(colors=listed, name="classes")
+
+
+def warm_up() -> None:
+    """Let napari compile what it draws and paints labels with; call this in a worker."""
+    from napari.layers import Labels
+
+    labels = Labels(np.zeros((1, 8, 8), np.uint16))
+    labels.paint((0, 2, 2), 1)
 
 
 BACKGROUND = "#808080"

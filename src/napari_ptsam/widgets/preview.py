@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
-from napari_ptsam.widgets.layers import placement
+from napari_ptsam.widgets.layers import class_colours, placement
 from napari_ptsam.widgets.training_run import Shown, View
 from napari_ptsam.widgets.workers import NORMAL
 
@@ -76,6 +76,14 @@ class Preview(QObject):
         tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
         yield Shown(view, preview.labels(tokens))
 
+    def prepare(self) -> None:
+        """Make the layer before the training starts: adding one takes a while."""
+        view = self.view()
+        if view is not None and (
+            self._layer is None or self._layer not in self._studio.viewer.layers
+        ):
+            self.show(Shown(view, np.zeros(view.planes.shape, np.uint8)))
+
     def show(self, shown: Shown) -> None:
         """Put labels into the layer, at the plane that they belong to."""
         source = shown.view.source
@@ -93,26 +101,18 @@ class Preview(QObject):
             self.remove()
             self._add(labels, where)
         else:
-            self._layer.translate = where["translate"]
+            if not np.array_equal(self._layer.translate, where["translate"]):
+                self._layer.translate = where["translate"]
             self._layer.data = labels
 
     def _add(self, labels: np.ndarray, where: dict[str, Any]) -> None:
         viewer = self._studio.viewer
         active = viewer.layers.selection.active
         self._layer = viewer.add_labels(labels, name=NAME, opacity=0.5, **where)
-        self._layer.contour = 2
-        self._layer.colormap = self._colours()
+        self._layer.colormap = class_colours(dict(enumerate(self._studio.scheme.colours, 1)))
         self._layer.editable = False
         # Painting must go on where it was.
         viewer.layers.selection.active = active
-
-    def _colours(self) -> Any:
-        from napari.utils.colormaps import DirectLabelColormap
-
-        scheme = self._studio.scheme
-        colours: dict[int | None, str] = {None: "#FFFFFF", 0: "transparent"}
-        colours |= dict(enumerate(scheme.colours, start=1))
-        return DirectLabelColormap(color_dict=colours)
 
     def remove(self) -> None:
         """Take the layer away."""

@@ -278,13 +278,13 @@ class Studio(QObject):
             self.use_images([s.layer for s in self.sources if s.layer is not layer])
         self._unused = [s for s in self._unused if s.layer is not layer]
 
-    def close(self) -> None:
-        """Let go of the viewer, and end all work."""
+    def close(self, wait: float = 0.0) -> None:
+        """Let go of the viewer, and end all work; wait so many seconds for that."""
         self._soon.stop()
         self.viewer.dims.events.current_step.disconnect(self._viewed)
         self.viewer.layers.events.removed.disconnect(self._removed)
-        self.jobs.close()
-        self.disk.close()
+        self.jobs.close(wait)
+        self.disk.close(wait)
         self.engine.close()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_ptsam.training.settings import Progress
     from napari_ptsam.widgets.studio import Studio
 
-REDRAW = 0.2
+REDRAW = 0.4
 """Seconds between two updates of bar and plot."""
 PHASES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
 COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
@@ -114,8 +114,9 @@ class TrainTab(Scrolling):
         self.bar.setFormat("Getting ready…")
         self.bar.show()
         self.status.setText("")
-        self.run.view = self.preview.view()
         self._studio.jobs.cancel("preview")
+        self.preview.prepare()
+        self.run.view = self.preview.view()
         self.run.start(request)
         self._studio.touch()
         self.refresh()
@@ -261,9 +262,9 @@ class TrainTab(Scrolling):
         self.save.setEnabled(studio.prompt is not None)
         self.options.setEnabled(not running)
 
-    def close_tab(self) -> None:
+    def close_tab(self, wait: float = 0.0) -> None:
         """End the training, and take the preview away."""
-        self.run.close()
+        self.run.close(wait)
         self.preview.close()
 
 

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.planes import AnnotatedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.widgets.workers import step_back, wait_for
 
 if TYPE_CHECKING:
     from napari_ptsam.annotating.scheme import Scheme
@@ -112,6 +113,7 @@ class TrainingRun(QObject):
         self._worker: Any = None
         self._stop = Event()
         self._closed = False
+        self._training: Training | None = None
         self.view: View | None = None
         """What to show; may be changed at any time."""
 
@@ -131,13 +133,15 @@ class TrainingRun(QObject):
     def stop(self) -> None:
         """End soon, with the best prompt so far."""
         self._stop.set()
+        training = self._training
+        if training is not None:
+            training.stop()
 
-    def close(self) -> None:
-        """End soon, and tell nobody."""
+    def close(self, wait: float = 0.0) -> None:
+        """End soon, tell nobody, and wait so many seconds for the thread to end."""
         self._closed = True
-        self._stop.set()
-        if self._worker is not None:
-            self._worker.quit()
+        self.stop()
+        wait_for(self._worker, wait)
 
     def _take(self, result: object) -> None:
         if self._closed:
@@ -153,6 +157,7 @@ class TrainingRun(QObject):
     # In the thread
 
     def _steps(self, request: Request) -> Generator[object, None, None]:
+        step_back()
         try:
             yield from self._train(request)
         except PtsamError as error:
@@ -169,6 +174,7 @@ class TrainingRun(QObject):
 
         training = Training(annotations, backbone, settings, request.start, draft=True)
         preview = _LivePreview(backbone, training)
+        self._training = training
         try:
             for progress in training:
                 yield progress
@@ -176,11 +182,16 @@ class TrainingRun(QObject):
                     training.stop()
                 else:
                     yield from preview.step(self.view)
+            if self._closed:
+                return
             held_out = annotations.held_out or frozenset()
             yield Trained(training.prompt, self._stop.is_set(), held_out)
             for number, dice in training.plane_scores():
+                if self._closed:
+                    return
                 yield Rated(number, dice)
         finally:
+            self._training = None
             training.close()
 
 

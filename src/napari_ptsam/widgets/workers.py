@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from threading import Lock
+from threading import Lock, get_native_id
+from time import perf_counter, sleep
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThread, Signal
 
 from napari_ptsam.errors import PtsamError
 
@@ -17,6 +21,29 @@ Steps = Generator[Any, None, None]
 
 URGENT, NORMAL, IDLE = 0, 1, 2
 """Priorities: clicks, what the user waits for, what may be useful later."""
+
+
+NICE = 10
+"""Of 19: how far the window goes before the work behind it, on Linux."""
+
+
+def step_back() -> None:
+    """Leave the processor to the window whenever it wants it; call this in a worker.
+
+    What computes must not make painting stutter. The threads that torch starts
+    from here are as polite.
+    """
+    QThread.currentThread().setPriority(QThread.Priority.LowPriority)  # Linux ignores it
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+
+
+def wait_for(worker: Any, seconds: float) -> None:
+    """Wait for a worker that was told to end; for when the window goes away."""
+    end = perf_counter() + seconds
+    while worker is not None and worker.is_running and perf_counter() < end:
+        sleep(0.01)
 
 
 def _ignore(result: object) -> None:
@@ -97,15 +124,14 @@ class Jobs(QObject):
         with self._lock:
             return any(job.name == name for job in self._waiting)
 
-    def close(self) -> None:
-        """Drop everything, and take nothing more."""
+    def close(self, wait: float = 0.0) -> None:
+        """Drop everything, take nothing more, and wait so many seconds for the thread to end."""
         self._closed = True
         with self._lock:
             for job in self._waiting:
                 job.cancelled = True
             self._waiting = []
-        if self._worker is not None:
-            self._worker.quit()
+        wait_for(self._worker, wait)
 
     def _start(self) -> None:
         if self._worker is None and not self._closed:
@@ -117,6 +143,7 @@ class Jobs(QObject):
 
     def _work(self) -> Generator[Any, None, None]:
         """In the thread: advance the most urgent job by a step, until there is none."""
+        step_back()
         while (job := self._most_urgent()) is not None:
             try:
                 result = next(job.steps)
