@@ -127,6 +127,8 @@ class Training:
     def close(self) -> None:
         """Stop, and free the embedded tiles; the best prompt so far stays available."""
         self._progress.close()
+        if self._best is None:
+            self._check_at_last()
         self._embedded.free()
         self._suitable, self._draft = [], None
 
