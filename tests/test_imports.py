@@ -11,11 +11,12 @@ import napari_ptsam
 
 SOURCE = Path(napari_ptsam.__file__).parent
 QT = ("napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "magicgui", "vispy", "superqt")
-ROOMS = ("sam", "images", "prompts", "training", "segmenting")
+ROOMS = ("sam", "images", "prompts", "training", "segmenting", "annotating")
 """From the ground up; a room may import those before it. Segmenting does not need training."""
 MAY = {
     "sam": set(), "images": set(), "prompts": {"images", "sam"},
     "training": {"images", "sam", "prompts"}, "segmenting": {"images", "sam", "prompts"},
+    "annotating": {"images", "sam", "prompts", "training"},
 }  # fmt: skip
 
 

@@ -57,6 +57,10 @@ class Ledger:
         self._entries: dict[Key, Entry] = {}
         self._images: list[Hashable] = []
 
+    def all(self) -> list[Entry]:
+        """Entries of all images, in use or not."""
+        return list(self._entries.values())
+
     def __iter__(self) -> Iterator[Entry]:
         order = {image: position for position, image in enumerate(self._images)}
         return iter(

@@ -103,10 +103,10 @@ class ClassList(QWidget):
             self.refresh()
 
     def _renamed(self, item: QListWidgetItem) -> None:
-        number = self._number()
-        if self._filling or number is None:
-            return
         scheme = self._studio.scheme
+        number = self.list.row(item) - scheme.sparse
+        if self._filling or number < 0:
+            return
         names = [*scheme.classes]
         names[number] = item.text().strip()
         self._use(tuple(names), scheme.colours)

@@ -38,6 +38,17 @@ def read_folder(folder: Path) -> Steps:
         yield [_layer(image, folder / image.name) for image in images]
 
 
+def read_file(path: Path) -> dict[str, Any]:
+    """Keywords for ``add_image`` of one image or stack, read plane by plane when it is shown.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return _layer(open_image(path), path)
+
+
 def _stack(folder: Path, images: list[Planes]) -> dict[str, Any]:
     """Images of one size as a stack that is read plane by plane."""
     first = images[0]

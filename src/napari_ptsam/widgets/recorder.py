@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from qtpy.QtCore import QLockFile, QObject, QTimer, Signal
@@ -16,6 +16,9 @@ from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.folders import FOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_ptsam.annotating.ledger import Entry
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.studio import Source, Studio
     from napari_ptsam.widgets.watcher import Seen
@@ -23,13 +26,20 @@ if TYPE_CHECKING:
 
 DELAY = 1000
 """Milliseconds from a change of settings or marks until the session is written."""
+RETRY = 10_000
+"""Milliseconds until what could not be saved is tried again."""
 LOCK = ".in-use"
+
+
+Where = tuple[int, int]
+"""An image's id, and the number of a plane in it."""
 
 
 class Recorder(QObject):
     """Keeps a session folder up to date with a studio.
 
-    The folder is made when the first plane is annotated.
+    The folder is made when the first plane is annotated. An image keeps its
+    number for the folder's life, whether it is in use or not.
 
     Parameters
     ----------
@@ -45,14 +55,23 @@ class Recorder(QObject):
     def __init__(self, studio: Studio, root: Path | None) -> None:
         super().__init__(studio)
         self._studio, self._root = studio, root
+        self._problem = ""
+        self._start_afresh()
+        self._later = QTimer(self, singleShot=True, interval=DELAY)
+        self._retry = QTimer(self, singleShot=True, interval=RETRY)
+        for timer in (self._later, self._retry):
+            timer.timeout.connect(self.write_session)
+        studio.planes_changed.connect(self.soon)
+        studio.settings_changed.connect(self.soon)
+
+    def _start_afresh(self) -> None:
         self.folder: SessionFolder | None = None
         self._lock: QLockFile | None = None
         self._created, self._prompts = "", tuple[str, ...]()
-        self._problem = ""
-        self._later = QTimer(self, singleShot=True, interval=DELAY)
-        self._later.timeout.connect(self.write_session)
-        studio.planes_changed.connect(self.soon)
-        studio.settings_changed.connect(self.soon)
+        self._images: list[SessionImage] = []
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._written: dict[Where, SessionPlane] = {}
+        self._named = 0
 
     @property
     def root(self) -> Path:
@@ -62,60 +81,65 @@ class Recorder(QObject):
     def use_root(self, root: Path | None) -> None:
         """Make new session folders elsewhere, and save what there is once more, there."""
         self._root = root
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Save what there is into a new session folder."""
         self._let_go()
         self._problem = ""
-        self.save_everything()
+        self.write_session()
 
     def go_on(self, folder: SessionFolder, session: Session) -> None:
-        """Save into a session folder that is there already."""
+        """Save into a session folder that is there already, made of the images in use."""
         self._let_go()
         self.folder, self._created, self._prompts = folder, session.created, session.prompts
         self._lock = _locked(folder.path)
+        self._images, self._named = list(session.images), len(session.images)
+        for number, source in enumerate(self._studio.sources):
+            self._numbers[source.id, source.planes.axes] = number
+        for entry in self._studio.ledger:
+            plane = self._plane(entry)
+            if plane is not None:
+                self._written[source_and_number(entry)] = plane
         self.soon()
 
     # What is saved when
 
     def soon(self) -> None:
         """Write the session's marks and settings in a moment."""
-        if (self.folder is not None or len(self._studio.ledger)) and not self._later.isActive():
+        if (self.folder is not None or self._studio.ledger.all()) and not self._later.isActive():
             self._later.start()
 
     def record(self, seen: Seen) -> None:
         """Save a plane that was painted on."""
-        if not seen.changed or seen.counts is None:
-            return
-        name = seen.source.planes.name
-        self._submit(
-            f"plane {seen.source.id} {seen.number}",
-            partial(self._save, seen.source, seen.number, name),
-        )
+        entry = self._studio.ledger.get(seen.source.id, seen.number)
+        if seen.changed and seen.counts is not None and (entry.painted or entry.done):
+            self._save_plane(entry)
         self.soon()
 
-    def save_everything(self) -> None:
-        """Save all annotated planes, into a new folder if need be."""
-        for entry in self._studio.ledger:
-            source = self._studio.source_of(entry.image)
-            if source is not None:
-                steps = partial(self._save, source, entry.number, source.planes.name)
-                self._submit(f"plane {source.id} {entry.number}", steps)
-        self.soon()
-
-    def write_session(self, closed: bool = False) -> None:
-        """Write the session's marks and settings now."""
-        if self.folder is None and not len(self._studio.ledger):
+    def write_session(self) -> None:
+        """Write the marks and settings now, and the planes that are missing on disk."""
+        if self.folder is None and not self._studio.ledger.all():
             return
-        session = self._session(closed)
-        name = self._studio.sources[0].planes.name if self._studio.sources else "session"
-        self._submit("session", partial(self._write, session, name))
+        entries = {source_and_number(entry): entry for entry in self._studio.ledger.all()}
+        for where, entry in entries.items():
+            if where not in self._written:
+                self._save_plane(entry)
+        session = self._session(closed=False)
+        gone = [plane for where, plane in self._written.items() if where not in entries]
+        self._written = {w: plane for w, plane in self._written.items() if w in entries}
+        self._submit("session", partial(self._write, session, gone), replace=not gone)
 
     def keep_prompt(self, prompt: Prompt) -> None:
         """Save a prompt beside the annotations that it was made from."""
-        name = self._studio.sources[0].planes.name if self._studio.sources else "session"
-        self._submit("prompt", partial(self._save_prompt, prompt, name), replace=False)
+        session = self._session(closed=False)
+        self._submit("prompt", partial(self._save_prompt, prompt, session), replace=False)
+        self.soon()
 
     def close(self) -> None:
         """Write what is left, here and now, and let go of the folder."""
         self._later.stop()
+        self._retry.stop()
         if self.folder is not None:
             with suppress(PtsamError):  # it was told before
                 self.folder.write(self._session(closed=True))
@@ -124,41 +148,53 @@ class Recorder(QObject):
     def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.unlock()
-        self.folder, self._lock, self._prompts, self._created = None, None, (), ""
+        self._start_afresh()
+
+    def _save_plane(self, entry: Entry) -> None:
+        plane = self._plane(entry)
+        source = next((s for s in self._studio.known if s.id == entry.image), None)
+        if plane is None or source is None or source.labels is None:
+            return
+        self._written[source_and_number(entry)] = plane
+        steps = partial(self._save, source, entry.number, plane, self._session(closed=False))
+        self._submit(f"plane {source.id} {entry.number}", steps)
 
     # In the thread
 
-    def _submit(self, name: str, steps: object, replace: bool = True) -> None:
-        self._studio.disk.submit(
-            f"save {name}",
-            steps,
-            self._saved,
-            self._failed,
-            replace=replace,  # type: ignore[arg-type]
-        )
+    def _submit(self, name: str, steps: Callable[[], Steps], replace: bool = True) -> None:
+        self._studio.disk.submit(f"save {name}", steps, self._saved, self._failed, replace=replace)
 
-    def _ensure(self, name: str) -> SessionFolder:
+    def _ensure(self, session: Session) -> SessionFolder:
         if self.folder is None:
-            self.folder = SessionFolder.create(self.root, name)
-            self._lock = _locked(self.folder.path)
+            name = session.images[0].name if session.images else "session"
+            folder = SessionFolder.create(self.root, name)
+            self._write_into(folder, session)  # it names the images before their planes come
+            self._lock = _locked(folder.path)
+            self.folder = folder
         return self.folder
 
-    def _save(self, source: Source, number: int, name: str) -> Steps:
-        folder = self._ensure(name)
-        plane = self._plane(source, number)
-        yield None
+    def _write_into(self, folder: SessionFolder, session: Session) -> None:
+        folder.write(session)
+        self._named = len(session.images)
+
+    def _save(self, source: Source, number: int, plane: SessionPlane, session: Session) -> Steps:
+        folder = self._ensure(session)
+        if plane.image >= self._named:
+            self._write_into(folder, session)
         labels = np.array(source.label_planes[number])
         pixels = None if folder.has_pixels(plane) else source.planes[number]
         folder.write_plane(plane, pixels, labels)
         yield folder.path
 
-    def _write(self, session: Session, name: str) -> Steps:
-        folder = self._ensure(name)
-        folder.write(session)
+    def _write(self, session: Session, gone: list[SessionPlane]) -> Steps:
+        folder = self._ensure(session)
+        self._write_into(folder, session)
+        for plane in gone:
+            folder.remove_plane(plane)
         yield folder.path
 
-    def _save_prompt(self, prompt: Prompt, name: str) -> Steps:
-        path = self._ensure(name).save_prompt(prompt)
+    def _save_prompt(self, prompt: Prompt, session: Session) -> Steps:
+        path = self._ensure(session).save_prompt(prompt)
         self._prompts = (*self._prompts, path.name)
         yield path.parent.parent
 
@@ -169,34 +205,51 @@ class Recorder(QObject):
         self.state_changed.emit(f"Saved in {path}", False)
 
     def _failed(self, message: str) -> None:
+        self._written.clear()
+        self._retry.start()
         if message != self._problem:
             self._problem = message
             self.state_changed.emit(message, True)
 
-    def _plane(self, source: Source, number: int) -> SessionPlane:
-        entry = self._studio.ledger.get(source.id, number)
+    # The session as it is now
+
+    def _plane(self, entry: Entry) -> SessionPlane | None:
+        source = next((s for s in self._studio.known if s.id == entry.image), None)
+        if source is None:
+            return None
+        used = source in self._studio.sources
         return SessionPlane(
-            self._studio.sources.index(source), source.index(number), entry.done, entry.held_out,
+            self._number(source), source.index(entry.number), entry.done and used, entry.held_out,
             entry.dice,
         )  # fmt: skip
 
+    def _number(self, source: Source) -> int:
+        """The image's number in the folder; another one if it is read along other axes now."""
+        key = source.id, source.planes.axes
+        if key not in self._numbers:
+            self._numbers[key] = len(self._images)
+            self._images.append(_image(source))
+        return self._numbers[key]
+
     def _session(self, closed: bool) -> Session:
         studio = self._studio
-        planes = []
-        for entry in studio.ledger:
-            source = studio.source_of(entry.image)
-            if source is not None:
-                planes.append(self._plane(source, entry.number))
+        for source in studio.sources:
+            self._number(source)
+        planes = [plane for e in studio.ledger.all() if (plane := self._plane(e)) is not None]
         return Session(
             scheme=studio.scheme,
-            images=tuple(_image(source) for source in studio.sources),
+            images=tuple(self._images),
             planes=tuple(planes),
             settings=dict(studio.settings),
             prompts=self._prompts,
             closed=closed,
             created=self._created,
-            saved="",
         )
+
+
+def source_and_number(entry: Entry) -> Where:
+    """What the recorder finds a plane by."""
+    return cast(int, entry.image), entry.number
 
 
 def _image(source: Source) -> SessionImage:

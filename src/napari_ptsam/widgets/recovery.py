@@ -18,7 +18,7 @@ from napari_ptsam.annotating.ledger import Entry
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
-from napari_ptsam.widgets.folders import read_folder
+from napari_ptsam.widgets.folders import read_file, read_folder
 from napari_ptsam.widgets.layers import image_planes
 from napari_ptsam.widgets.recorder import Recorder, in_use
 
@@ -175,7 +175,7 @@ class Recovery(QObject):
             studio.prompt_path = opened.folder.path
         if renumbered:
             self.dismiss(opened.folder.path)
-            self._recorder.save_everything()
+            self._recorder.begin_anew()
         else:
             self._recorder.go_on(opened.folder, session)
         studio.prompt_changed.emit()
@@ -219,8 +219,6 @@ def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | No
                 found = result or found
                 yield None
         else:
-            from napari_ptsam.widgets.folders import read_file
-
             found = [read_file(path)]
     except PtsamError:
         return None

@@ -123,7 +123,7 @@ class Studio(QObject):
         InputError
             If a layer cannot be used; then nothing changes.
         """
-        known = {id(source.layer): source for source in (*self.sources, *self._unused)}
+        known = {id(source.layer): source for source in self.known}
         wanted = [known.get(id(layer)) or self._new_source(layer) for layer in layers]
         self._unused = [s for s in known.values() if s not in wanted]
         self.sources = wanted
@@ -164,8 +164,13 @@ class Studio(QObject):
         return self.sources[0].channels if self.sources else None
 
     def source_of(self, image: object) -> Source | None:
-        """The image that a ledger's entry names."""
+        """The image in use that a ledger's entry names."""
         return next((s for s in self.sources if s.id == image), None)
+
+    @property
+    def known(self) -> list[Source]:
+        """Images in use, and those that were."""
+        return [*self.sources, *self._unused]
 
     # Annotation
 
@@ -271,7 +276,7 @@ class Studio(QObject):
 
     def _removed(self, event: Any) -> None:
         layer = event.value
-        for source in (*self.sources, *self._unused):
+        for source in self.known:
             if source.labels is layer:
                 self.attach(source, None)
         if any(layer is source.layer for source in self.sources):

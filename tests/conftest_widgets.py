@@ -1,0 +1,53 @@
+"""What the tests of the widget do again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+
+LONG = 90_000
+"""Milliseconds after which something that should happen has not; a slow machine is no failure."""
+
+
+@dataclass
+class Nuclei:
+    """Six planes, and their instances."""
+
+    images: np.ndarray
+    masks: np.ndarray
+
+
+def paint(labels: Any, number: int, mask: np.ndarray) -> None:
+    """Paint a plane as a user would, stroke by stroke: one for each object."""
+    for value in np.unique(mask[mask > 0]):
+        rows, columns = np.nonzero(mask == value)
+        labels.data_setitem((np.full(len(rows), number), rows, columns), int(value))
+
+
+def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int]) -> None:
+    """Paint planes and mark them as done."""
+    if not widget.studio.situation().annotation_layers:
+        widget.annotate.add.click()
+    source = widget.studio.sources[0]
+    for number in numbers:
+        paint(source.labels, number, stack.masks[number])
+    qtbot.waitUntil(
+        lambda: all(widget.studio.ledger.get(source.id, n).painted for n in numbers), timeout=LONG
+    )
+    for number in numbers:
+        widget.studio.ledger.mark(source.id, number, True)
+    widget.studio.touch()
+    qtbot.wait(100)
+
+
+def train(qtbot, widget: AnnotateAndTrain) -> None:
+    """Press Train, and wait until it is done."""
+    widget.train.train.click()
+    assert widget.train.run.running
+    qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
+    qtbot.wait(200)  # the table follows in a moment

@@ -1,0 +1,74 @@
+"""A viewer with real nuclei, and the widget docked in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest_widgets import Nuclei
+from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+
+
+@pytest.fixture
+def sessions(tmp_path: Path, monkeypatch) -> Path:
+    """Where session folders go, instead of the user's data directory."""
+    folder = tmp_path / "sessions"
+    monkeypatch.setenv("NAPARI_PTSAM_SESSIONS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def liked(monkeypatch) -> dict[str, Any]:
+    """Preferences that are kept nowhere."""
+    from napari_ptsam.widgets import annotate_train
+
+    kept: dict[str, Any] = {"device": "auto", "preset": "normal", "session_folder": ""}
+    monkeypatch.setattr(annotate_train, "preferences", lambda: dict(kept))
+    monkeypatch.setattr(annotate_train, "remember", kept.__setitem__)
+    return kept
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    """What the user is notified of."""
+    import importlib
+
+    messages: list[str] = []
+    for name in (
+        "annotate_tab", "annotate_train", "classes", "clicker", "images_tab", "recovery", "train_tab",
+    ):  # fmt: skip
+        module = importlib.import_module(f"napari_ptsam.widgets.{name}")
+        for function in ("show_info", "show_warning"):
+            if hasattr(module, function):
+                monkeypatch.setattr(module, function, messages.append)
+    return messages
+
+
+@pytest.fixture
+def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[..., Any]]:
+    """Docks the widget in a new viewer, or in one that is given."""
+    docked: list[AnnotateAndTrain] = []
+
+    def make(viewer: Any = None, **images: np.ndarray) -> tuple[Any, AnnotateAndTrain]:
+        viewer = viewer or make_napari_viewer()
+        for name, image in images.items():
+            viewer.add_image(image, name=name)
+        widget = AnnotateAndTrain(viewer)
+        viewer.window.add_dock_widget(widget, name="Annotate and train")
+        widget.studio.settings |= {"steps": 60, "embeddings": 8, "tile": "whole", "seed": 0}
+        docked.append(widget)
+        return viewer, widget
+
+    yield make
+    for widget in docked:
+        widget.close_down(10)
+
+
+@pytest.fixture(scope="session")
+def stack(nuclei) -> Nuclei:
+    """The crops of real nuclei as one stack: (6, 128, 128)."""
+    return Nuclei(np.stack(nuclei[0]), np.stack(nuclei[1]))
