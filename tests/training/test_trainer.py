@@ -137,6 +137,14 @@ def test_stop_ends_the_iteration_from_outside(two, backbone) -> None:
     assert training.prompt.origin.steps == 60
 
 
+def test_stop_while_starts_are_tried(two, backbone) -> None:
+    training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 800}))
+    for progress in training:
+        if progress.phase == "training" and progress.step == 40:  # of the first start's 50
+            training.stop()
+    assert training.prompt.origin.steps == 40 and training.prompt.origin.held_out_dice > 0
+
+
 def test_every_plane_gets_its_dice(nuclei, backbone) -> None:
     training = Training(annotations(nuclei, 6), backbone, TrainingSettings(**QUICK | {"steps": 40}))
     list(training)

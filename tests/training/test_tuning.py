@@ -29,6 +29,16 @@ def test_batches_are_half_upright_and_fair() -> None:
     assert np.ptp(counts) <= 1
 
 
+@pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 30])
+def test_any_number_of_steps_can_be_scheduled(steps: int, monkeypatch) -> None:
+    loss = lambda decoder, tokens, tiles: (tokens**2).mean((1, 2))  # noqa: E731
+    monkeypatch.setattr(tuning, "class_losses", loss)
+    batches = Batches(tiles_of([0]), 1, torch.Generator().manual_seed(0))
+    taken = list(optimise(None, torch.ones(1, 8, 256), batches, steps, 0.1))
+    assert [step.number for step in taken] == list(range(1, steps + 1))
+    assert float(taken[-1].tokens.mean()) < 1
+
+
 def test_batches_of_upright_tiles_alone() -> None:
     batches = Batches(tiles_of([0]), 5, torch.Generator().manual_seed(0))
     assert all(tile.upright for tile in batches.draw())

@@ -223,6 +223,8 @@ class Training:
             self._check(first)
         else:
             attempts, tried = yield from self._try_starts()
+            if self._stopping:
+                return
             self._top = 0.0  # what was tried for a few steps is no measure for the rest
         if tried or self.start is not None:
             begin = perf_counter()
