@@ -146,7 +146,8 @@ def test_stop_while_starts_are_tried(two, backbone) -> None:
 
 
 def test_every_plane_gets_its_dice(nuclei, backbone) -> None:
-    training = Training(annotations(nuclei, 6), backbone, TrainingSettings(**QUICK | {"steps": 40}))
+    settings = TrainingSettings(**QUICK | {"steps": 40, "embeddings": 8})
+    training = Training(annotations(nuclei, 6), backbone, settings)
     list(training)
     scores = dict(training.plane_scores())
     assert sorted(scores) == [0, 1, 2, 3, 4, 5]

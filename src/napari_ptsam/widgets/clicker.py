@@ -60,14 +60,16 @@ class Clicker(QObject):
 
     def activate(self, active: bool) -> None:
         """Take clicks on the canvas, or leave them to napari."""
+        if active == self.active:
+            return
+        self.active, self._object = active, None
         callbacks = self._studio.viewer.mouse_drag_callbacks
-        if active and not self.active:
+        if active:
             callbacks.append(self._dragged)
             self.embed_view()
-        elif not active and self.active:
+        else:
             callbacks.remove(self._dragged)
-        self.active = active
-        self._object = None
+            self._studio.jobs.cancel("embed view")
 
     # Embedding in the background
 

@@ -6,7 +6,6 @@ import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 TRITON = "triton._C.libtriton"
 
@@ -15,11 +14,11 @@ def load_torch() -> None:
     """Import torch; call this in a worker.
 
     torchvision makes torch import triton where it is installed (on Linux, with
-    CUDA builds). Triton brings an LLVM of its own, Mesa's drivers have loaded
-    another one for all to see, and with the symbols of both mixed up the
-    process dies. So triton is made to look at its own symbols first.
+    CUDA builds). Triton brings an LLVM of its own, Mesa's drivers load another
+    one for all to see, and with the symbols of both mixed up the process dies.
+    So triton is made to look at its own symbols first.
     """
-    if "torch" not in sys.modules and _llvm_is_loaded() and _has_triton():
+    if sys.platform == "linux" and TRITON not in sys.modules and find_spec("triton") is not None:
         before = sys.getdlopenflags()
         sys.setdlopenflags(os.RTLD_NOW | os.RTLD_DEEPBIND)
         try:
@@ -29,16 +28,3 @@ def load_torch() -> None:
         finally:
             sys.setdlopenflags(before)
     import_module("torch")
-
-
-def _llvm_is_loaded() -> bool:
-    if not sys.platform.startswith("linux") or not hasattr(os, "RTLD_DEEPBIND"):
-        return False
-    try:
-        return "libLLVM" in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-
-
-def _has_triton() -> bool:
-    return TRITON not in sys.modules and find_spec("triton") is not None
