@@ -53,7 +53,7 @@ class AnnotateAndTrain(QWidget):
         super().__init__()
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
-        self._closed = self._closing = False
+        self._closed = self._closing = self._docked = False
         self._window: QMainWindow | None = None
         self.studio = Studio(napari_viewer, settings, self)
         self.watcher = Watcher(self.studio)
@@ -240,9 +240,12 @@ class AnnotateAndTrain(QWidget):
     def event(self, event: QEvent) -> bool:
         """Notice in which window the widget is, and when napari takes it out of its dock."""
         if event.type() == QEvent.Type.ParentChange:
-            if self._window is not None and self.parentWidget() is None:
+            if self.parentWidget() is not None:
+                self._docked = True
+                # The dock itself is put into the window only after this.
+                QTimer.singleShot(0, self._watch_window)
+            elif self._docked:
                 self.close_down()
-            self._watch_window()
         return super().event(event)
 
     def showEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
@@ -264,7 +267,9 @@ class AnnotateAndTrain(QWidget):
             if event.type() == QEvent.Type.Close:
                 self._closing = True
                 QTimer.singleShot(0, self._not_closing)
-            elif event.type() == QEvent.Type.Hide and self._closing:
+            elif event.type() == QEvent.Type.DeferredDelete or (
+                event.type() == QEvent.Type.Hide and self._closing
+            ):
                 self.close_down(WAIT)
         return super().eventFilter(watched, event)
 

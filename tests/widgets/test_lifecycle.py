@@ -1,0 +1,182 @@
+"""Starting, ending, and what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_ptsam
+from conftest_widgets import LONG, annotate, train
+from napari_ptsam.widgets.preview import NAME as PREVIEW
+
+
+def long_training(qtbot, dock, stack):
+    """A widget whose training is under way, with the preview shown."""
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1, 2, 3])
+    widget.studio.settings["steps"] = 5000
+    widget.train.train.click()
+    qtbot.waitUntil(lambda: bool(widget.train.plot._losses[0]), timeout=LONG)
+    assert PREVIEW in viewer.layers
+    return viewer, widget
+
+
+def wait_for_end(qtbot, widget) -> None:
+    worker = widget.train.run._worker
+    qtbot.waitUntil(lambda: worker is None or not worker.is_running, timeout=LONG)
+
+
+def test_closing_the_widget_ends_the_training(qtbot, dock, stack) -> None:
+    viewer, widget = long_training(qtbot, dock, stack)
+    viewer.window.remove_dock_widget(widget)
+    assert PREVIEW not in viewer.layers and len(viewer.layers) == 2
+    wait_for_end(qtbot, widget)
+    viewer.layers.remove(widget.studio.sources[0].labels)
+    viewer.dims.set_point(0, 3)  # nobody listens any more
+    qtbot.wait(300)
+    assert len(viewer.layers) == 1
+
+
+def test_closing_the_viewer_ends_the_training(qtbot, dock, stack, sessions) -> None:
+    viewer, widget = long_training(qtbot, dock, stack)
+    worker = widget.train.run._worker
+    viewer.close()
+    qtbot.waitUntil(lambda: widget._closed, timeout=LONG)
+    assert not worker.is_running
+    (folder,) = sessions.iterdir()
+    assert '"closed": true' in (folder / "session.json").read_text()
+
+
+def test_layers_deleted_while_training(qtbot, dock, stack) -> None:
+    viewer, widget = long_training(qtbot, dock, stack)
+    viewer.layers.clear()
+    qtbot.wait(1500)
+    assert list(viewer.layers) == [] and "Choose an image" in widget.hint.text()
+    widget.train.stop.click()
+    qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
+    qtbot.wait(300)
+    assert list(viewer.layers) == [] and widget.studio.prompt is not None
+
+
+def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> None:
+    import torch
+
+    _, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1, 2, 3])
+    train(qtbot, widget)
+    qtbot.waitUntil(lambda: not widget.studio.jobs.has("preview"), timeout=LONG)
+    qtbot.wait(300)
+    cache = widget.studio.engine._cache
+    assert 0 < cache.size <= cache.limit
+    gc.collect()
+    kept = {id(embedding) for embedding in cache._kept.values()}
+    large = [
+        found for found in gc.get_objects()
+        if type(found) is torch.Tensor and found.shape[-2:] == (4096, 256) and found.shape[0] != 1
+    ]  # fmt: skip
+    assert [found for found in large if id(found) not in kept] == []
+    widget.close_down(10)
+    assert cache.size == 0
+
+
+def test_the_form_does_not_wait_for_torch() -> None:
+    code = """
+import sys, napari
+from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+viewer = napari.Viewer(show=False)
+widget = AnnotateAndTrain(viewer)
+viewer.window.add_dock_widget(widget)
+assert "torch" not in sys.modules, "torch"
+assert not widget.train.train.isHidden() and "not loaded" in widget.backbone.text()
+viewer.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("when", ["loading", "training"])
+def test_napari_ends_without_a_word(when: str, stack, tmp_path: Path) -> None:
+    """A process of its own, with a window that is drawn: graphics driver and torch side by side."""
+    tifffile.imwrite(tmp_path / "images.tif", stack.images)
+    tifffile.imwrite(tmp_path / "masks.tif", stack.masks)
+    code = """
+import sys, napari, tifffile
+from qtpy.QtCore import QTimer
+from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+folder, when = sys.argv[1:]
+viewer = napari.Viewer()
+viewer.add_image(tifffile.imread(folder + "/images.tif"), name="nuclei")
+viewer.add_labels(tifffile.imread(folder + "/masks.tif"), name="nuclei annotation")
+widget = AnnotateAndTrain(viewer)
+viewer.window.add_dock_widget(widget)
+if when == "loading":
+    QTimer.singleShot(1500, viewer.close)
+else:
+    widget.studio.settings |= {"steps": 500, "embeddings": 6, "tile": "whole"}
+    widget.train.run.progressed.connect(
+        lambda progress: progress.phase == "training" and QTimer.singleShot(0, viewer.close)
+    )
+    QTimer.singleShot(2000, widget.train.train.click)
+napari.run()
+print("closed", widget._closed)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), when], capture_output=True, text=True,
+        timeout=200, env=environment(tmp_path),
+    )  # fmt: skip
+    assert run.returncode == 0 and run.stdout.splitlines()[-1] == "closed True", run
+    assert "Traceback" not in run.stderr and "Error" not in run.stderr, run.stderr
+
+
+def environment(folder: Path) -> dict[str, str]:
+    import os
+
+    return {**os.environ, "NAPARI_PTSAM_SESSIONS": str(folder / "sessions")}
+
+
+def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
+    _, widget = dock(nuclei=stack.images)
+    qtbot.waitUntil(lambda: "Ready" in widget.backbone.text(), timeout=LONG)
+    qtbot.waitUntil(
+        lambda: widget.studio.jobs._worker is None and widget.studio.disk._worker is None,
+        timeout=LONG,
+    )
+    assert not any("Generator" in thread.name for thread in threading.enumerate())
+
+
+def test_the_manifest_names_what_is_there() -> None:
+    from npe2 import PluginManifest
+
+    path = Path(napari_ptsam.__file__).parent / "napari.yaml"
+    manifest = PluginManifest.from_file(path)
+    manifest.validate_imports()
+    commands = {command.id: command for command in manifest.contributions.commands}
+    for widget in manifest.contributions.widgets:
+        assert commands[widget.command]
+    assert {item.command for item in manifest.contributions.menus["napari/layers/segment"]} == {
+        "napari-ptsam.annotate_and_train"
+    }
+    assert {sample.key for sample in manifest.contributions.sample_data} == {"sample", "bbbc039"}
+    top = Path(napari_ptsam.__file__).parents[2] / "napari.yaml"
+    assert not top.parent.joinpath("pyproject.toml").exists() or top.samefile(path)
+
+
+def test_the_annotation_fits_in_memory_that_is_not_there(dock) -> None:
+    """A stack of 200 GB: its annotation takes memory only where it is painted."""
+    import dask.array as da
+
+    viewer, widget = dock()
+    huge = da.zeros((50_000, 2048, 2048), dtype=np.uint8, chunks=(1, 2048, 2048))
+    layer = viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
+    widget.studio.use_images([layer])
+    widget.annotate.add.click()
+    labels = widget.studio.sources[0].labels
+    assert labels.data.shape == huge.shape
+    labels.data_setitem((np.full(9, 7), np.arange(9), np.arange(9)), 2)
+    assert np.asarray(labels.data[7])[3, 3] == 2
