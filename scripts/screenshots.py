@@ -4,7 +4,7 @@
 
 OUT is a folder, docs/images unless named. Where the environment variable
 PTSAM_DATA names the real sets, the images are BBBC039 nuclei, else the bundled
-sample. Settings and sessions are kept in a temporary folder. Takes about three
+sample. Settings and sessions are kept in a temporary folder. Takes three to five
 minutes on two cores.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import os
 import shutil
 import tempfile
@@ -32,8 +33,8 @@ PIXEL_SIZE = 0.656
 """Of BBBC039, in micrometers."""
 PREPARED = (0, 1, 2, 3, 4, 6, 7)
 """Planes that get their annotation from the masks that are there."""
-CLICKED, LOOKED_AT = 5, 8
-"""The plane whose objects are clicked on, and one that is not annotated."""
+CLICKED, LOOKED_AT, RESULT = 5, 8, 13
+"""The plane whose objects are clicked on, and two that are not annotated."""
 CLICKS = 14
 SCRIBBLED = (0, 1, 2)
 
@@ -107,9 +108,12 @@ def _whole_objects(out: Path, data: str | None) -> None:
     driver.wait(lambda: not widget.train.run.running, "a prompt")
     driver.wait(lambda: all(e.dice is not None for e in studio.counting()), "a Dice a plane")
     widget.train.save_to(Path("nuclei.pt"))
-    driver.rest(1.5)
+    driver.go(source, RESULT)
+    driver.wait(lambda: not studio.jobs.has("preview"), "a preview")
     driver.shoot("annotate-4-result")
-    shutil.copytree(widget.recorder.folder.path, Path("crashed", widget.recorder.folder.path.name))
+    session = widget.recorder.folder.path
+    unlocked = shutil.ignore_patterns(".*")
+    shutil.copytree(session, Path("crashed", session.name), ignore=unlocked)
     driver.close()
 
 
@@ -120,7 +124,7 @@ def _scribbles(out: Path) -> None:
     driver = Driver("scribbled", out)
     name, images, _, where = _sample()
     labels = make_sample().annotated[1]
-    driver.viewer.add_image(images, name=name, **where)
+    driver.viewer.add_image(images, name=name, contrast_limits=_limits(images), **where)
     widget = driver.dock()
     widget.tabs.setCurrentWidget(widget.annotate)
     widget.annotate.sparse.click()
@@ -261,7 +265,7 @@ class Driver:
         background = ~ndimage.binary_dilation(found | cells, iterations=8)
         for region, label, strokes in ((background, 1, 4), (cells, 2, 5), (debris, 3, 4)):
             for stroke in _strokes(region, strokes):
-                for (y0, x0), (y1, x1) in zip(stroke, stroke[1:], strict=False):
+                for (y0, x0), (y1, x1) in itertools.pairwise(stroke):
                     steps = int(max(abs(y1 - y0), abs(x1 - x0), 1))
                     for part in np.linspace(0, 1, steps, endpoint=False):
                         at = (number, y0 + part * (y1 - y0), x0 + part * (x1 - x0))
@@ -270,8 +274,13 @@ class Driver:
         labels.refresh()
 
     def shoot(self, name: str) -> None:
-        """Take a picture of the window."""
+        """Take a picture of the window, without notifications over it."""
+        from napari._qt.dialogs.qt_notification import NapariQtNotification
+
         self.rest(1.5)
+        for shown in self.viewer.window._qt_window.findChildren(NapariQtNotification):
+            shown.close()
+        self.rest(0.5)
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
         path = self._out / f"{name}.png"
         picture = Image.fromarray(np.ascontiguousarray(pixels))

@@ -65,8 +65,8 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
         return viewer, widget
 
     yield make
-    for widget in docked:
-        widget.close_down(10)
+    while docked:
+        docked.pop().close_down(10)
 
 
 @pytest.fixture(scope="session")

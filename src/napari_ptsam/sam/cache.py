@@ -100,7 +100,9 @@ class _CachedEncoder:
         self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
     ) -> torch.Tensor:
         """See `napari_ptsam.sam.encoder.ImageEncoder`."""
-        return torch.stack([self._embed(tile, dtype) for tile in tiles])
+        embeddings = [self._embed(tile, dtype) for tile in tiles]
+        # One alone is not copied, so that who keeps it shares the cache's memory.
+        return embeddings[0][None] if len(tiles) == 1 else torch.stack(embeddings)
 
     def holds(self, tile: np.ndarray, dtype: torch.dtype = torch.float16) -> bool:
         """Whether the tile's embedding is there already."""

@@ -225,6 +225,9 @@ class AnnotateAndTrain(QWidget):
         if self._closed:
             return
         self._closed = True
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
         self.watcher.close()
         self.annotate.close_tab()
         self.train.close_tab(wait)
@@ -264,10 +267,10 @@ class AnnotateAndTrain(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, Qt's name
         """The window is closed when it is hidden after a request to close, which may be denied."""
         if watched is self._window:
-            if event.type() == QEvent.Type.Close:
+            if event.type() == QEvent.Type.Close and self._window.isVisible():
                 self._closing = True
                 QTimer.singleShot(0, self._not_closing)
-            elif event.type() == QEvent.Type.DeferredDelete or (
+            elif event.type() == QEvent.Type.Close or (
                 event.type() == QEvent.Type.Hide and self._closing
             ):
                 self.close_down(WAIT)

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -24,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.folders import read_folder
 from napari_ptsam.widgets.layers import fits, image_planes, lies_elsewhere
-from napari_ptsam.widgets.parts import Scrolling, button, row, text
+from napari_ptsam.widgets.parts import NameBox, Scrolling, button, row, text
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class ImagesTab(Scrolling):
         header = self.table.horizontalHeader()
         for column in range(3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(READ_AS, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.setWordWrap(False)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.table.itemChanged.connect(self._ticked)
         self.table.itemSelectionChanged.connect(self._show_channels)
         self.column.addWidget(
@@ -154,9 +158,9 @@ class ImagesTab(Scrolling):
             name.setToolTip(layer.name)
             name.setData(Qt.ItemDataRole.UserRole, position)
             self.table.setItem(position, IMAGE, name)
-            read_as = _read_as(layer, source)
+            read_as, exactly = _read_as(layer, source)
             item = QTableWidgetItem(read_as)
-            item.setToolTip(read_as)
+            item.setToolTip(exactly)
             self.table.setItem(position, READ_AS, item)
             self.table.setCellWidget(
                 position, ANNOTATION, self._annotation_box(source) if source else None
@@ -166,8 +170,9 @@ class ImagesTab(Scrolling):
         self._show_channels()
 
     def _annotation_box(self, source: Source) -> QComboBox:
-        box = QComboBox()
-        box.setToolTip("The Labels layer that annotates this image.")
+        box = NameBox()
+        box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        box.setToolTip(f"The Labels layer that annotates {source.layer.name}.")
         box.addItem(NONE, None)
         for layer in self._studio.viewer.layers:
             if isinstance(layer, Labels) and layer.name != PREVIEW:
@@ -308,14 +313,16 @@ class ImagesTab(Scrolling):
             emitter.disconnect(self._later)
 
 
-def _read_as(layer: Image, source: Source | None) -> str:
+def _read_as(layer: Image, source: Source | None) -> tuple[str, str]:
+    """How a layer is understood, in short and exactly."""
     try:
         planes = source.planes if source else image_planes(layer)
-    except PtsamError:
-        return "cannot be used"
+    except PtsamError as error:
+        return "cannot be used", str(error)
     count = "1 plane" if not planes.leading else f"{len(planes)} planes"
     colours = ", RGB" if planes.rgb else f", {planes.channels} channels" * (planes.channels > 1)
-    return f"{count}, {planes.shape[0]} x {planes.shape[1]}{colours}"
+    short = f"{count}{colours}"
+    return short, f"{short}, {planes.shape[0]} x {planes.shape[1]} pixels"
 
 
 def _numbers(values: Any) -> str:

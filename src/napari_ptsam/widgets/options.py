@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -29,8 +29,8 @@ PRESET_TIP = {
 DEVICES = {"auto": "auto", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 TILES = {"auto": "from the objects' size", "whole": "whole planes"}
 VALUES = {
-    "plane": "stretch each plane (percentiles)",
-    "stack": "stretch the whole stack (percentiles)",
+    "plane": "each plane by itself",
+    "stack": "alike in the whole stack",
 }
 
 
@@ -54,7 +54,7 @@ class Options(QWidget):
             "How long to train. " + " ".join(f"{n}: {t}" for n, t in PRESET_TIP.items())
         )
         self.device.setToolTip(
-            "Where to train. “auto” takes a GPU if there is one; the line at the top tells which."
+            "Where to train. “auto” takes a GPU if there is one; the line at the bottom tells which."
         )
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
@@ -106,7 +106,7 @@ class Options(QWidget):
              "each takes about half a second on a laptop."),
             ("Scale", self.tile, "Small objects want small tiles, large ones whole planes."),
             ("Tile side", self.tile_side, "Side of a tile, for the scale “tiles of”."),
-            ("Brightness", self.values, "How pixel values become what the model sees."),
+            ("Brightness", self.values, "What counts as dark and as bright: the percentiles of each plane, or of the whole stack."),
             ("Held out", self.held_out, "Part of the planes that measures instead of training."),
             ("Seed", self.seed, "The same seed gives the same prompt on the same computer."),
         )  # fmt: skip
@@ -118,6 +118,17 @@ class Options(QWidget):
     def _fold(self, unfolded: bool) -> None:
         self._advanced.setVisible(unfolded)
         self._toggle.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802, Qt's name
+        """Leave the room to the plot while a training runs: nothing can be changed then."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.EnabledChange:
+            self._fold(self._toggle.isChecked() and self.isEnabled())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802, Qt's name
+        """As wide as when it is unfolded, so that the dock stays as it is."""
+        hint = super().minimumSizeHint()
+        return hint.expandedTo(QSize(self._advanced.minimumSizeHint().width(), 0))
 
     def show_settings(self) -> None:
         """Show what the studio's settings say."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
@@ -28,10 +32,24 @@ def button(text: str, tip: str, clicked: Callable[[], object] | None = None) -> 
     return made
 
 
+class Text(QLabel):
+    """A label that breaks its lines, and takes no room while it is empty."""
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__(words)
+        self.setWordWrap(True)
+        self.setHidden(not words)
+
+    def setText(self, words: str | None) -> None:  # noqa: N802, Qt's name
+        """Show words, or nothing."""
+        super().setText(words)
+        if not words or self.parent() is not None:  # else it would open a window of its own
+            self.setHidden(not words)
+
+
 def text(words: str = "", tip: str = "") -> QLabel:
     """A label that breaks its lines."""
-    made = QLabel(words)
-    made.setWordWrap(True)
+    made = Text(words)
     made.setToolTip(tip)
     made.setTextFormat(Qt.TextFormat.PlainText)
     made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -45,6 +63,24 @@ def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
     for number, widget in enumerate(widgets):
         layout.addWidget(widget, 1 if number == stretch else 0)
     return layout
+
+
+class NameBox(QComboBox):
+    """A choice of names that may be longer than the box: their middle is left out."""
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, Qt's name
+        """As Qt does it, but for the name."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        style = self.style()
+        assert style is not None
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = style.subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
+        option.currentText = self.fontMetrics().elidedText(
+            self.currentText(), Qt.TextElideMode.ElideMiddle, room.width() - 4
+        )
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 def line() -> QFrame:
@@ -82,3 +118,10 @@ class Scrolling(QScrollArea):
         assert inner is not None
         width = inner.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
         return QSize(width, hint.height())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Tell those around when what is in it needs another width."""
+        done = super().eventFilter(watched, event)
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return done

@@ -44,7 +44,10 @@ class PlanesTable(QTableWidget):
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(PIXELS, QHeaderView.ResizeMode.Stretch)
+        for column in (IMAGE, PIXELS):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.itemChanged.connect(self._ticked)
         self.cellClicked.connect(self._go)
         self.cellActivated.connect(self._go)
@@ -53,7 +56,7 @@ class PlanesTable(QTableWidget):
 
     def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
         """Low enough for a laptop's screen; the layout gives it what is left."""
-        return QSize(240, 150)
+        return self.minimumSizeHint()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """The header and three rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyqtgraph as pg
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QWidget
 
@@ -22,12 +23,15 @@ class TrainingPlot(pg.PlotWidget):
         self.setMinimumHeight(110)
         self.setMouseEnabled(x=False, y=False)
         self.setMenuEnabled(False)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.hideButtons()
         plot = self.getPlotItem()
         plot.setLabel("left", "loss", color=LOSS)
         plot.setLabel("bottom", "step")
         plot.showAxis("right")
         plot.setLabel("right", "Dice", color=DICE)
+        for side in ("left", "bottom", "right"):
+            plot.getAxis(side).enableAutoSIPrefix(False)
         self._dice_box = pg.ViewBox(enableMenu=False, enableMouse=False)
         plot.scene().addItem(self._dice_box)
         plot.getAxis("right").linkToView(self._dice_box)
@@ -40,6 +44,10 @@ class TrainingPlot(pg.PlotWidget):
         )
         self._dice_box.addItem(self._dice)
         self.clear_lines()
+
+    def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
+        """Low enough for a laptop's screen; the layout gives it what is left."""
+        return QSize(200, 110)
 
     def _align(self) -> None:
         self._dice_box.setGeometry(self.getPlotItem().vb.sceneBoundingRect())

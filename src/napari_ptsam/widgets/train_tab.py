@@ -79,7 +79,7 @@ class TrainTab(Scrolling):
         self.plot = TrainingPlot()
         self.plot.hide()
         self.judgement = text(tip="How well the prompt finds what you painted on held-out planes.")
-        self.shown = QCheckBox("Show what the prompt finds on the plane in view")
+        self.shown = QCheckBox("Preview on the plane in view")
         self.shown.setToolTip(
             "A layer of its own with the prediction, refreshed while the training runs."
         )
