@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test format bench-accuracy clean
+.PHONY: help demo test format bench-accuracy bench-window screenshots clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,7 +31,7 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	scripts/with_display.sh $(BIN)/python -m pytest
 
 format: $(INSTALLED)  ## put the code in order
 	$(BIN)/ruff format
@@ -39,6 +39,12 @@ format: $(INSTALLED)  ## put the code in order
 
 bench-accuracy: $(INSTALLED)  ## the table of README and docs (PTSAM_DATA names the data's folder)
 	$(BIN)/python benchmarks/accuracy.py
+
+bench-window: $(INSTALLED)  ## how long the window is kept waiting while the widget works
+	scripts/with_display.sh $(BIN)/python benchmarks/responsiveness.py
+
+screenshots: $(INSTALLED)  ## the pictures in docs/images
+	scripts/with_display.sh $(BIN)/python scripts/screenshots.py
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) demo_output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -27,7 +27,7 @@ from PIL import Image
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = 1366, 768
 COLOURS = 255
-LONG = 300.0
+LONG = 900.0
 """Seconds after which something that should happen has not."""
 PIXEL_SIZE = 0.656
 """Of BBBC039, in micrometers."""
@@ -277,6 +277,7 @@ class Driver:
         """Take a picture of the window, without notifications over it."""
         from napari._qt.dialogs.qt_notification import NapariQtNotification
 
+        self.viewer.reset_view()
         self.rest(1.5)
         for shown in self.viewer.window._qt_window.findChildren(NapariQtNotification):
             shown.close()

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.planes import AnnotatedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.widgets.workers import step_back, wait_for
+from napari_ptsam.widgets.workers import give_memory_back, step_back, wait_for
 
 if TYPE_CHECKING:
     from napari_ptsam.annotating.scheme import Scheme
@@ -162,6 +162,8 @@ class TrainingRun(QObject):
             yield from self._train(request)
         except PtsamError as error:
             yield str(error)
+        finally:
+            give_memory_back()
 
     def _train(self, request: Request) -> Generator[object, None, None]:
         planes = [plane.copy() for plane in request.planes]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -37,6 +39,14 @@ def step_back() -> None:
     if sys.platform.startswith("linux"):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system, which glibc would keep for the next time."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def wait_for(worker: Any, seconds: float) -> None:
