@@ -4,7 +4,7 @@
 
 OUT is a folder, docs/images unless named. Where the environment variable
 PTSAM_DATA names the real sets, the images are BBBC039 nuclei, else the bundled
-sample. Settings and sessions are kept in a temporary folder. Takes three to five
+sample. Settings and sessions are kept in a temporary folder. Takes two
 minutes on two cores.
 """
 
@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ PREPARED = (0, 1, 2, 3, 4, 6, 7)
 CLICKED, LOOKED_AT, RESULT = 5, 8, 13
 """The plane whose objects are clicked on, and two that are not annotated."""
 CLICKS = 14
+HALF = 0.6
+"""Part of the training after which its picture is taken."""
 SCRIBBLED = (0, 1, 2)
 
 
@@ -103,7 +105,7 @@ def _whole_objects(out: Path, data: str | None) -> None:
         lambda now: now.phase == "training" and rates.append(now.step / now.steps)
     )
     widget.train.train.click()
-    driver.wait(lambda: bool(rates) and rates[-1] > 0.65, "a training half done")
+    driver.wait(lambda: bool(rates) and rates[-1] > HALF, "a training half done")
     driver.shoot("annotate-3-training")
     driver.wait(lambda: not widget.train.run.running, "a prompt")
     driver.wait(lambda: all(e.dice is not None for e in studio.counting()), "a Dice a plane")
@@ -234,6 +236,7 @@ class Driver:
         end = perf_counter() + seconds
         while perf_counter() < end:
             QApplication.processEvents()
+            sleep(0.005)  # the work behind the window gives way to it
 
     def wait(self, happened: Callable[[], bool], what: str) -> None:
         """Until something has happened."""

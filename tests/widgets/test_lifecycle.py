@@ -160,8 +160,11 @@ def test_the_manifest_names_what_is_there() -> None:
     for widget in manifest.contributions.widgets:
         assert commands[widget.command]
     assert {item.command for item in manifest.contributions.menus["napari/layers/segment"]} == {
-        "napari-ptsam.annotate_and_train"
+        "napari-ptsam.annotate_and_train",
+        "napari-ptsam.batch_segment",
     }
+    (reader,) = manifest.contributions.readers
+    assert commands[reader.command] and reader.filename_patterns == ["*.pt"]
     assert {sample.key for sample in manifest.contributions.sample_data} == {"sample", "bbbc039"}
     top = Path(napari_ptsam.__file__).parents[2] / "napari.yaml"
     assert not top.parent.joinpath("pyproject.toml").exists() or top.samefile(path)

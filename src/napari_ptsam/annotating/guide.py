@@ -58,7 +58,9 @@ def next_step(now: Situation) -> tuple[Place, str]:
     if now.trained and not now.saved:
         return "train", "Save the prompt, or annotate planes where it fails and train on."
     if now.trained and now.counting > now.trained:
-        return "train", f"{now.counting - now.trained} more planes are annotated: train on."
+        more = now.counting - now.trained
+        planes = "1 more plane is" if more == 1 else f"{more} more planes are"
+        return "train", f"{planes} annotated: train on."
     if now.trained:
         return "annotate", "Saved. Annotate planes where it fails and train on, to make it better."
     if now.counting >= WANTED:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.tiling import MINIMUM_SIDE
 
 CHANNEL_AXES = "CS"
@@ -156,7 +156,15 @@ class Planes(Sequence[np.ndarray]):
             else {}
         )
         picked = tuple(int(where[axis]) if axis in where else slice(None) for axis in self.axes)
-        plane = np.asarray(self._array[picked])
+        try:
+            plane = np.asarray(self._array[picked])
+        except PtsamError:
+            raise
+        except Exception as error:  # whatever reads a lazy array may raise anything
+            raise InputError(
+                f"Plane {index} of {self.name} cannot be read ({error}); check the file or folder "
+                "that it comes from."
+            ) from error
         left = [axis for axis in self.axes if axis not in where]
         plane = plane.transpose([left.index(axis) for axis in "YXCS" if axis in left])
         # A channel axis of length 1 beside the real one, or alone, says nothing.

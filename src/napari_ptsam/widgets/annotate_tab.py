@@ -187,6 +187,8 @@ class AnnotateTab(Scrolling):
 
     def _go(self, suggestion: Suggestion) -> None:
         self._show_idle()
+        if suggestion.source not in self._studio.sources:  # taken away meanwhile
+            return
         self._studio.show_plane(suggestion.source, suggestion.number)
         index = suggestion.source.index(suggestion.number)
         where = f"Plane {', '.join(map(str, index))} of " if index else ""

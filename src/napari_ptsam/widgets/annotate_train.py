@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFrame,
-    QMainWindow,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QFrame, QTabWidget, QVBoxLayout
 
 from napari_ptsam.annotating.guide import next_step
 from napari_ptsam.widgets.annotate_tab import AnnotateTab
+from napari_ptsam.widgets.dock import DockWidget
 from napari_ptsam.widgets.images_tab import ImagesTab
 from napari_ptsam.widgets.layers import warm_up
 from napari_ptsam.widgets.parts import button, row, text
@@ -34,13 +28,11 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.workers import Steps
 
 PLACES = ("images", "annotate", "train")
-WAIT = 5.0
-"""Seconds that closing napari waits for threads; mostly they end within one."""
 LOAD_AFTER = 300
 """Milliseconds until the backbone is loaded: first the form is to be there."""
 
 
-class AnnotateAndTrain(QWidget):
+class AnnotateAndTrain(DockWidget):
     """Choose images, annotate about 16 planes, train, save a prompt file.
 
     Parameters
@@ -53,8 +45,6 @@ class AnnotateAndTrain(QWidget):
         super().__init__()
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
-        self._closed = self._closing = self._docked = False
-        self._window: QMainWindow | None = None
         self.studio = Studio(napari_viewer, settings, self)
         self.watcher = Watcher(self.studio)
         root = str(liked["session_folder"])
@@ -124,7 +114,9 @@ class AnnotateAndTrain(QWidget):
         self.recovery.opened.connect(self._opened)
         self.images.open_session.connect(self._choose_session)
         self.images.choose_root.connect(self._choose_root)
-        self._problems: set[str] = set()
+        self._wrong: dict[int, set[int]] = {}
+        """Planes whose labels make no sense, by image."""
+        studio.labels_attached.connect(lambda source: self._wrong.pop(source.id, None))
 
     def _load(self) -> None:
         if not self._closed:
@@ -136,11 +128,13 @@ class AnnotateAndTrain(QWidget):
 
     def _seen(self, seen: Seen) -> None:
         studio = self.studio
+        wrong = self._wrong.setdefault(seen.source.id, set())
         if seen.counts is None:
-            if seen.problem not in self._problems:
-                self._problems.add(seen.problem)
+            if not wrong:  # else the user is at it: one message for a whole stack
                 show_warning(seen.problem)
+            wrong.add(seen.number)
             return
+        wrong.discard(seen.number)
         studio.ledger.count(seen.source.id, seen.number, seen.counts)
         taken_over = seen.first and not seen.source.own and any(seen.counts.values())
         if taken_over and not studio.scheme.sparse:
@@ -213,71 +207,14 @@ class AnnotateAndTrain(QWidget):
 
     # End
 
-    def close_down(self, wait: float = 0.0) -> None:
-        """End all work, and leave nothing in the viewer but the annotations.
-
-        Parameters
-        ----------
-        wait
-            Seconds to wait for threads to end: when napari itself goes away,
-            they must not outlive it.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-            self._window = None
+    def _end_work(self, wait: float) -> None:
+        """Leave nothing in the viewer but the annotations."""
         self.watcher.close()
         self.annotate.close_tab()
         self.train.close_tab(wait)
         self.images.close_tab()
         self.recorder.close()
         self.studio.close(wait)
-
-    def closeEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
-        """Closed by itself, as in a script that shows it without a dock."""
-        self.close_down()
-        super().closeEvent(event)
-
-    def event(self, event: QEvent) -> bool:
-        """Notice in which window the widget is, and when napari takes it out of its dock."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parentWidget() is not None:
-                self._docked = True
-                # The dock itself is put into the window only after this.
-                QTimer.singleShot(0, self._watch_window)
-            elif self._docked:
-                self.close_down()
-        return super().event(event)
-
-    def showEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
-        """The dock has its place in the window only now."""
-        self._watch_window()
-        super().showEvent(event)
-
-    def _watch_window(self) -> None:
-        window = self.parentWidget()
-        while window is not None and not isinstance(window, QMainWindow):
-            window = window.parentWidget()
-        if window is not None and window is not self._window:
-            self._window = window
-            window.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, Qt's name
-        """The window is closed when it is hidden after a request to close, which may be denied."""
-        if watched is self._window:
-            if event.type() == QEvent.Type.Close and self._window.isVisible():
-                self._closing = True
-                QTimer.singleShot(0, self._not_closing)
-            elif event.type() == QEvent.Type.Close or (
-                event.type() == QEvent.Type.Hide and self._closing
-            ):
-                self.close_down(WAIT)
-        return super().eventFilter(watched, event)
-
-    def _not_closing(self) -> None:
-        self._closing = False
 
 
 def _warm_up() -> Steps:

@@ -24,7 +24,13 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.folders import read_folder
-from napari_ptsam.widgets.layers import fits, image_planes, lies_elsewhere
+from napari_ptsam.widgets.layers import (
+    MOST_AXES,
+    fits,
+    guess_channel_axis,
+    image_planes,
+    lies_elsewhere,
+)
 from napari_ptsam.widgets.parts import NameBox, Scrolling, button, row, text
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
@@ -150,6 +156,7 @@ class ImagesTab(Scrolling):
         self._filling = True
         chosen = self.table.currentRow()
         self.table.setRowCount(len(layers))
+        before: QWidget = self.table
         for position, layer in enumerate(layers):
             source = used.get(id(layer))
             name = QTableWidgetItem(layer.name)
@@ -162,9 +169,11 @@ class ImagesTab(Scrolling):
             item = QTableWidgetItem(read_as)
             item.setToolTip(exactly)
             self.table.setItem(position, READ_AS, item)
-            self.table.setCellWidget(
-                position, ANNOTATION, self._annotation_box(source) if source else None
-            )
+            box = self._annotation_box(source) if source else None
+            self.table.setCellWidget(position, ANNOTATION, box)
+            if box is not None:  # the Tab key leads from row to row, and on from there
+                self.setTabOrder(before, box)
+                before = box
         self.table.setCurrentCell(min(max(chosen, 0), len(layers) - 1), IMAGE)
         self._filling = False
         self._show_channels()
@@ -220,7 +229,7 @@ class ImagesTab(Scrolling):
             known = any(source.layer is layer for source in self._studio.sources)
             try:
                 if not known:
-                    image_planes(layer)
+                    image_planes(layer, guess_channel_axis(layer))
                 usable.append(layer)
             except PtsamError as error:
                 if not quietly:
@@ -247,37 +256,44 @@ class ImagesTab(Scrolling):
 
     # Channels
 
-    def _source_of_row(self) -> Source | None:
+    def _layer_of_row(self) -> Image | None:
         layers, position = self._layers(), self.table.currentRow()
-        if not 0 <= position < len(layers):
-            return None
-        return next((s for s in self._studio.sources if s.layer is layers[position]), None)
+        return layers[position] if 0 <= position < len(layers) else None
+
+    def _source_of_row(self) -> Source | None:
+        layer = self._layer_of_row()
+        return next((s for s in self._studio.sources if s.layer is layer), None)
 
     def _show_channels(self) -> None:
-        source = self._source_of_row()
-        several = source is not None and (
-            source.planes.channels > 1
-            or (source.layer.ndim > 2 and source.layer.data.shape[0] <= 8)
+        layer, source = self._layer_of_row(), self._source_of_row()
+        several = layer is not None and (
+            layer.ndim > MOST_AXES
+            if source is None
+            else source.planes.channels > 1 or (layer.ndim > 2 and layer.data.shape[0] <= 8)
         )
         self._channels.setVisible(several)
-        if source is None or not several:
+        if layer is None or not several:
             return
         self._axis.clear()
         self._axis.addItem("none", None)
-        for axis in range(source.layer.ndim - 2):
-            label = f"{source.layer.axis_labels[axis]} ({source.layer.data.shape[axis]})"
-            self._axis.addItem(label, axis)
-            if axis == source.channel_axis:
+        for axis in range(layer.ndim - 2):
+            self._axis.addItem(f"{layer.axis_labels[axis]} ({layer.data.shape[axis]})", axis)
+            if source is not None and axis == source.channel_axis:
                 self._axis.setCurrentIndex(axis + 1)
-        self._axis.setEnabled(source.layer.ndim > 2)
-        self._numbers.setEnabled(source.planes.channels > 1)
+        self._axis.setEnabled(layer.ndim > 2)
+        self._numbers.setEnabled(source is not None and source.planes.channels > 1)
+        if source is None:
+            self._numbers.setText("")
+            return
         self._numbers.setText(
             "" if source.channels is None else ",".join(map(str, source.channels))
         )
 
     def _use_channels(self, position: int = 0) -> None:
-        source = self._source_of_row()
+        source, layer = self._source_of_row(), self._layer_of_row()
         if source is None:
+            if layer is not None:
+                self._name_channels(layer)
             return
         try:
             channels = _parse(self._numbers.text(), source)
@@ -288,6 +304,16 @@ class ImagesTab(Scrolling):
         except InputError as error:
             show_warning(str(error))
         self._show_channels()
+
+    def _name_channels(self, layer: Image) -> None:
+        """Make a layer of too many axes usable: its label tells which axis holds channels."""
+        axis = self._axis.currentData()
+        if axis is None:
+            return
+        names = [*layer.axis_labels]
+        names[axis] = "channel"
+        layer.axis_labels = names
+        self._use([*(source.layer for source in self._studio.sources), layer])
 
     # Folders
 
@@ -316,7 +342,7 @@ class ImagesTab(Scrolling):
 def _read_as(layer: Image, source: Source | None) -> tuple[str, str]:
     """How a layer is understood, in short and exactly."""
     try:
-        planes = source.planes if source else image_planes(layer)
+        planes = source.planes if source else image_planes(layer, guess_channel_axis(layer))
     except PtsamError as error:
         return "cannot be used", str(error)
     count = "1 plane" if not planes.leading else f"{len(planes)} planes"

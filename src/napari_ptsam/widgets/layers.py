@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from napari_ptsam.annotating.scheme import Scheme
 
 LETTERS = "TZYX"
+MOST_AXES = len(LETTERS)
 LARGE = 2 * 2**30
-"""Bytes; a larger annotation is kept in chunks, of which only those painted on take memory."""
+"""Bytes; larger labels are kept in chunks, of which only those written to take memory."""
 
 
 def guess_channel_axis(layer: Image) -> int | None:
@@ -43,10 +44,11 @@ def image_planes(layer: Image, channel_axis: int | None = None) -> Planes:
         If the layer has another number of axes, or its planes cannot be used.
     """
     plain = layer.ndim - (channel_axis is not None)
-    if not 2 <= plain <= 4:
+    if not 2 <= plain <= MOST_AXES:
+        hint = "choose below the table which of its axes holds channels, or "
         raise InputError(
-            f"The layer {layer.name} has {layer.ndim} axes; choose one with 2 (y, x) to 4 "
-            "(t, z, y, x), or name the axis that holds its channels."
+            f"The layer {layer.name} has {layer.ndim} axes; "
+            f"{hint * (plain == MOST_AXES + 1)}take one with 2 (y, x) to 4 (t, z, y, x)."
         )
     if layer.data is None:
         raise InputError(f"The layer {layer.name} is empty; choose another.")
@@ -153,24 +155,32 @@ def add_annotation_layer(
         axis, count = axes.index("C"), sizes["C"]
         where = placement(layer, {axis: (count - 1) / 2})
         where["scale"][axis] *= count
-    labels = viewer.add_labels(_blank(shape), name=f"{layer.name} annotation", opacity=0.6, **where)
+    labels = viewer.add_labels(blank(shape), name=f"{layer.name} annotation", opacity=0.6, **where)
     labels.metadata["napari-ptsam"] = "annotation"
     dress(labels, scheme)
     return labels
 
 
-def _blank(shape: tuple[int, ...]) -> Any:
-    if np.prod(shape, dtype=np.int64) * 2 < LARGE:
-        return np.zeros(shape, np.uint16)
+def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
+    """An array of zeros; if it is large, one that takes memory only where something is written.
+
+    Raises
+    ------
+    InputError
+        If it is large, and zarr is not installed.
+    """
+    dtype = np.dtype(dtype)
+    if np.prod(shape, dtype=np.int64) * dtype.itemsize < LARGE:
+        return np.zeros(shape, dtype)
     try:
         import zarr
     except ImportError as error:
         raise InputError(
-            "The image is so large that its annotation needs the package zarr; install it "
+            "The image is so large that labels for it need the package zarr; install it "
             "(pip install zarr)."
         ) from error
     chunk = (*(1 for _ in shape[:-2]), *(min(side, 2048) for side in shape[-2:]))
-    return zarr.create_array(zarr.storage.MemoryStore(), shape=shape, chunks=chunk, dtype="uint16")
+    return zarr.create_array(zarr.storage.MemoryStore(), shape=shape, chunks=chunk, dtype=dtype)
 
 
 def dress(labels: Labels, scheme: Scheme) -> None:

@@ -32,6 +32,7 @@ class TrainingPlot(pg.PlotWidget):
         plot.setLabel("right", "Dice", color=DICE)
         for side in ("left", "bottom", "right"):
             plot.getAxis(side).enableAutoSIPrefix(False)
+        plot.layout.setContentsMargins(0, 2, 0, 5)  # the label "step" is cut without
         self._dice_box = pg.ViewBox(enableMenu=False, enableMouse=False)
         plot.scene().addItem(self._dice_box)
         plot.getAxis("right").linkToView(self._dice_box)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_ptsam.training.presets import PRESETS
+
 PLUGIN, GROUP = "napari-ptsam", "training"
 DEFAULTS: dict[str, Any] = {"device": "auto", "preset": "normal", "session_folder": ""}
+CHOICES = {"device": ("auto", "cpu", "cuda", "mps"), "preset": tuple(PRESETS)}
 
 
 def preferences() -> dict[str, Any]:
@@ -14,7 +17,12 @@ def preferences() -> dict[str, Any]:
     if group is not None:
         return {name: getattr(group, name, default) for name, default in DEFAULTS.items()}
     store = _qt_store()
-    return {name: store.value(name, default) for name, default in DEFAULTS.items()}
+    stored = {name: str(store.value(name, default)) for name, default in DEFAULTS.items()}
+    # Written by hand, or by a newer version: what nobody knows must not keep the widget from coming.
+    return {
+        name: value if value in CHOICES.get(name, (value,)) else DEFAULTS[name]
+        for name, value in stored.items()
+    }
 
 
 def remember(name: str, value: str) -> None:

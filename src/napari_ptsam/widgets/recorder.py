@@ -12,13 +12,14 @@ from qtpy.QtCore import QLockFile, QObject, QTimer, Signal
 
 from napari_ptsam.annotating.folder import SessionFolder, default_root
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
-from napari_ptsam.errors import PtsamError
+from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.folders import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_ptsam.annotating.ledger import Entry
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.studio import Source, Studio
     from napari_ptsam.widgets.watcher import Seen
@@ -55,7 +56,6 @@ class Recorder(QObject):
     def __init__(self, studio: Studio, root: Path | None) -> None:
         super().__init__(studio)
         self._studio, self._root = studio, root
-        self._problem = ""
         self._start_afresh()
         self._later = QTimer(self, singleShot=True, interval=DELAY)
         self._retry = QTimer(self, singleShot=True, interval=RETRY)
@@ -63,6 +63,7 @@ class Recorder(QObject):
             timer.timeout.connect(self.write_session)
         studio.planes_changed.connect(self.soon)
         studio.settings_changed.connect(self.soon)
+        studio.labels_attached.connect(self._keep_files)
 
     def _start_afresh(self) -> None:
         self.folder: SessionFolder | None = None
@@ -72,6 +73,8 @@ class Recorder(QObject):
         self._numbers: dict[tuple[int, str], int] = {}
         self._written: dict[Where, SessionPlane] = {}
         self._named = 0
+        self._failing: set[str] = set()
+        self._prompt: Prompt | None = None
 
     @property
     def root(self) -> Path:
@@ -86,7 +89,6 @@ class Recorder(QObject):
     def begin_anew(self) -> None:
         """Save what there is into a new session folder."""
         self._let_go()
-        self._problem = ""
         self.write_session()
 
     def go_on(self, folder: SessionFolder, session: Session) -> None:
@@ -122,16 +124,24 @@ class Recorder(QObject):
         if self.folder is None and not self._studio.ledger.all():
             return
         entries = {source_and_number(entry): entry for entry in self._studio.ledger.all()}
+        self._failing &= {"session", "prompt", *map(_job, entries)}
         for where, entry in entries.items():
             if where not in self._written:
                 self._save_plane(entry)
+        if "prompt" in self._failing and self._prompt is not None:
+            self.keep_prompt(self._prompt)
         session = self._session(closed=False)
         gone = [plane for where, plane in self._written.items() if where not in entries]
         self._written = {w: plane for w, plane in self._written.items() if w in entries}
         self._submit("session", partial(self._write, session, gone), replace=not gone)
 
+    def _keep_files(self, source: Source) -> None:
+        """Leave on disk what was on an image's former annotation layer: it may be gone by mistake."""
+        self._written = {w: plane for w, plane in self._written.items() if w[0] != source.id}
+
     def keep_prompt(self, prompt: Prompt) -> None:
         """Save a prompt beside the annotations that it was made from."""
+        self._prompt = prompt
         session = self._session(closed=False)
         self._submit("prompt", partial(self._save_prompt, prompt, session), replace=False)
         self.soon()
@@ -155,14 +165,24 @@ class Recorder(QObject):
         source = next((s for s in self._studio.known if s.id == entry.image), None)
         if plane is None or source is None or source.labels is None:
             return
+        try:
+            # As they are known now: the layer may be gone when the thread comes to it.
+            labels = source.label_planes
+        except InputError:  # the watcher tells of labels that fit no more
+            return
         self._written[source_and_number(entry)] = plane
-        steps = partial(self._save, source, entry.number, plane, self._session(closed=False))
-        self._submit(f"plane {source.id} {entry.number}", steps)
+        steps = partial(
+            self._save, source.planes, labels, entry.number, plane, self._session(closed=False)
+        )
+        self._submit(_job(source_and_number(entry)), steps)
 
     # In the thread
 
     def _submit(self, name: str, steps: Callable[[], Steps], replace: bool = True) -> None:
-        self._studio.disk.submit(f"save {name}", steps, self._saved, self._failed, replace=replace)
+        self._studio.disk.submit(
+            f"save {name}", steps, partial(self._saved, name), partial(self._failed, name),
+            replace=replace,
+        )  # fmt: skip
 
     def _ensure(self, session: Session) -> SessionFolder:
         if self.folder is None:
@@ -177,13 +197,14 @@ class Recorder(QObject):
         folder.write(session)
         self._named = len(session.images)
 
-    def _save(self, source: Source, number: int, plane: SessionPlane, session: Session) -> Steps:
+    def _save(
+        self, image: Planes, labels: Planes, number: int, plane: SessionPlane, session: Session
+    ) -> Steps:
         folder = self._ensure(session)
         if plane.image >= self._named:
             self._write_into(folder, session)
-        labels = np.array(source.label_planes[number])
-        pixels = None if folder.has_pixels(plane) else source.planes[number]
-        folder.write_plane(plane, pixels, labels)
+        pixels = None if folder.has_pixels(plane) else image[number]
+        folder.write_plane(plane, pixels, np.array(labels[number]))
         yield folder.path
 
     def _write(self, session: Session, gone: list[SessionPlane]) -> Steps:
@@ -200,16 +221,17 @@ class Recorder(QObject):
 
     # Results
 
-    def _saved(self, path: Path) -> None:
-        self._problem = ""
-        self.state_changed.emit(f"Saved in {path}", False)
+    def _saved(self, name: str, path: Path) -> None:
+        self._failing.discard(name)
+        if not self._failing:
+            self.state_changed.emit(f"Saved in {path}", False)
 
-    def _failed(self, message: str) -> None:
+    def _failed(self, name: str, message: str) -> None:
         self._written.clear()
         self._retry.start()
-        if message != self._problem:
-            self._problem = message
+        if not self._failing:  # one message until all is saved again
             self.state_changed.emit(message, True)
+        self._failing.add(name)
 
     # The session as it is now
 
@@ -247,6 +269,11 @@ class Recorder(QObject):
         )
 
 
+def _job(where: Where) -> str:
+    """Name of the job that saves a plane."""
+    return f"plane {where[0]} {where[1]}"
+
+
 def source_and_number(entry: Entry) -> Where:
     """What the recorder finds a plane by."""
     return cast(int, entry.image), entry.number
@@ -278,7 +305,7 @@ def in_use(path: Path) -> bool:
     """Whether another napari works on a session folder."""
     lock = QLockFile(str(path / LOCK))
     lock.setStaleLockTime(0)
-    free = lock.tryLock(0)
-    if free:
+    if lock.tryLock(0):
         lock.unlock()
-    return not free
+    # A folder that is read-only, or is not there, is in nobody's use.
+    return lock.error() == QLockFile.LockError.LockFailedError

@@ -95,8 +95,8 @@ class Recovery(QObject):
     # In the GUI's thread
 
     def _restore(self, opened: _Opened) -> None:
-        for problem in opened.session.problems:
-            show_warning(problem)
+        if opened.session.problems:
+            show_warning("\n".join(opened.session.problems))
         layers = [self._find(image) for image in opened.session.images]
         missing = [n for n, layer in enumerate(layers) if layer is None]
         if not missing:

@@ -82,7 +82,7 @@ class Suggester(QObject):
         self, planes: list[tuple[Source, int]], annotated: list[int]
     ) -> Generator[object, None, None]:
         backbone = self._studio.engine.backbone()
-        features = []
+        features, usable, known = [], [], []
         for done, (source, number) in enumerate(planes, start=1):
             key = source.id, number, source.channels
             if key not in self._features:
@@ -90,14 +90,22 @@ class Suggester(QObject):
                     pixels = normalize(
                         source.planes[number], Normalization(), source.channels, source.planes.rgb
                     )
-                except InputError as error:
-                    raise InputError(f"{source.planes.name}, plane {number}: {error}") from error
+                except InputError:  # a training would refuse it
+                    continue
                 whole = Tile(0, 0, max(source.planes.shape))
                 self._features[key] = pool(backbone.encoder([cut(pixels, whole)])[0])
                 yield Looked(done, len(planes))
+            if done - 1 in annotated:
+                known.append(len(usable))
+            usable.append((source, number))
             features.append(self._features[key])
-        best = suggest(np.stack(features), annotated)
-        yield Suggestion(*planes[best[0]])
+        if len(usable) == len(known):
+            raise InputError(
+                "The planes that are not annotated hold NaN or infinite pixels; replace them (for "
+                "instance by 0)."
+            )
+        best = suggest(np.stack(features), known)
+        yield Suggestion(*usable[best[0]])
 
     def _show(self, result: object) -> None:
         (self.looked if isinstance(result, Looked) else self.suggested).emit(result)

@@ -76,6 +76,11 @@ class Watcher(QObject):
     def _attach(self, source: Source) -> None:
         self._detach(source)
         self._digests = {k: v for k, v in self._digests.items() if k[0] != source.id}
+        # What was to be looked at was on other labels.
+        self._suspicious = {w: s for w, s in self._suspicious.items() if s is not source}
+        self._recent = deque((one for one in self._recent if one[0] is not source), RECENT)
+        for first in (True, False):
+            self._studio.disk.cancel(f"look {source.id} {first}")
         labels = source.labels
         if labels is None:
             return
@@ -111,6 +116,12 @@ class Watcher(QObject):
                 self._suspect(source, number)
 
     def _replaced(self, source: Source, event: Any) -> None:
+        try:
+            _ = source.label_planes
+        except InputError as error:
+            self.seen.emit(Seen(source, 0, None, False, True, str(error)))
+            self._studio.attach(source, None)
+            return
         self._look_at_all(source)
 
     def _suspect(self, source: Source, number: int) -> None:

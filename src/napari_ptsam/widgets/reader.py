@@ -1,0 +1,108 @@
+"""A prompt file that is opened like an image: the dock widget "Batch segment" takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.loading import load_torch
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.widgets.batch_segment import BatchSegment
+
+Nothing = list[tuple[None]]
+NO_LAYERS: Nothing = [(None,)]
+"""What tells napari that a file was read and gives no layer."""
+PLUGIN, WIDGET = "napari-ptsam", "Batch segment"
+
+_running: set[Any] = set()
+"""Workers that read a file."""
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], Nothing] | None:
+    """What reads a path, for napari.
+
+    Parameters
+    ----------
+    path
+        One, or several that are to become one stack; of prompts there is none.
+    """
+    if not isinstance(path, str) or Path(path).suffix.lower() != ".pt":
+        return None
+    return read
+
+
+def read(path: str | list[str]) -> Nothing:
+    """Show a prompt file in the dock widget; a worker reads it, as torch takes its time to load.
+
+    A file that is no prompt is told of in a notification: what a reader raises,
+    napari shows together with its traceback.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Returns
+    -------
+    list of tuple
+        `NO_LAYERS`.
+    """
+    import napari
+    from napari.qt.threading import create_worker
+    from napari.utils.notifications import show_warning
+
+    viewer = napari.current_viewer()
+    if viewer is None or not isinstance(path, str):
+        show_warning("A prompt is opened in a viewer, one at a time; open an image first.")
+        return NO_LAYERS
+    worker = create_worker(_load, Path(path), _start_thread=False)
+    worker.returned.connect(partial(_show, worker, viewer, Path(path)))
+    worker.finished.connect(partial(_running.discard, worker))
+    _running.add(worker)
+    worker.start()
+    return NO_LAYERS
+
+
+def _load(path: Path) -> Generator[None, None, Prompt | str]:
+    yield None
+    load_torch()
+    from napari_ptsam.prompts.files import load
+
+    try:
+        return load(path)
+    except PtsamError as error:
+        return str(error)
+
+
+def _show(worker: Any, viewer: napari.Viewer, path: Path, result: Prompt | str) -> None:
+    """Tell what a worker found, in the main thread."""
+    from napari.utils.notifications import show_warning
+
+    if worker.abort_requested:  # the viewer was closed meanwhile
+        return
+    if isinstance(result, str):
+        show_warning(result)
+        return
+    open_dock(viewer).use_prompt(result, path)
+
+
+def open_dock(viewer: napari.Viewer) -> BatchSegment:
+    """The dock widget "Batch segment": the one that is open, or a new one."""
+    from napari_ptsam.widgets.batch_segment import BatchSegment
+
+    found = viewer.window._qt_window.findChildren(BatchSegment)
+    widget = next((widget for widget in found if not widget._closed), None)
+    if widget is None:
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    dock = widget.parentWidget()
+    if dock is not None:  # hidden, or behind another
+        dock.show()
+        dock.raise_()
+    return widget
