@@ -31,7 +31,7 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	scripts/with_display.sh $(BIN)/python -m pytest
+	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(INSTALLED)  ## put the code in order
 	$(BIN)/ruff format

@@ -299,7 +299,7 @@ def test_other_files_are_told_of_once(qtbot, opener, tmp_path: Path) -> None:
         ("pickle", "is no prompt file"), ("empty", "is empty"),
     ):  # fmt: skip
         notification_manager.records.clear()
-        assert opener.open(tmp_path / f"{name}.pt") == []
+        assert opener.open(tmp_path / f"{name}.pt", plugin=None) == []
         qtbot.waitUntil(lambda: bool(told()), timeout=LONG)
         (message,) = told()
         assert words in message

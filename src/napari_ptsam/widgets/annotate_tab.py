@@ -137,8 +137,7 @@ class AnnotateTab(Scrolling):
         current = self._studio.current()
         if current is not None and current[0].labels is not None:
             self._studio.viewer.layers.selection.active = current[0].labels
-            if self._studio.scheme.sparse or not self._studio.scheme.instances:
-                current[0].labels.selected_label = self._studio.scheme.values[0]
+            self.classes.paint_chosen()
         self.refresh()
 
     def _click(self, on: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_ptsam.sam.encoder import Encoder
     from napari_ptsam.segmenting.segment import Output, Segmenter
 
+WAIT = 0.05
+"""Seconds between two looks at whether the run is to end."""
 LISTED = 5
 """Numbers of planes that a message lists, at most."""
 
@@ -94,10 +96,11 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """An image has its first plane; ``result`` is filled on in the thread."""
+    """An image has its first plane; ``result`` is filled on in the thread once it is shown."""
 
     task: Task
     result: Any
+    shown: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +196,8 @@ class BatchRun(QObject):
             return
         signals = {Begun: self.begun, Step: self.stepped, Left: self.left, str: self.failed}
         signals[type(result)].emit(result)
+        if isinstance(result, Begun):
+            result.shown.set()
 
     def _finished(self) -> None:
         self._worker = None
@@ -255,7 +260,11 @@ class BatchRun(QObject):
                 if result is None:
                     result = blank(task.shape, segmenter.dtype)
                     result[task.at(number)] = labels
-                    yield Begun(task, result)
+                    begun = Begun(task, result)
+                    yield begun
+                    # napari takes four times as long to add a layer beside work that goes on.
+                    while not begun.shown.wait(WAIT):
+                        self._check()
                 else:
                     result[task.at(number)] = labels
             self._done += 1

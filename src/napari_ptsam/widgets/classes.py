@@ -86,6 +86,12 @@ class ClassList(QWidget):
         number = self.list.currentRow() - self._studio.scheme.sparse
         return number if number >= 0 else None
 
+    def paint_chosen(self) -> None:
+        """Paint with the label of the chosen class; of the first one, if it is the background."""
+        if self._number() is None:
+            self.list.setCurrentRow(int(self._studio.scheme.sparse))
+        self._selected(self.list.currentRow())
+
     def _selected(self, position: int) -> None:
         """Paint with the label of the chosen class."""
         current, scheme = self._studio.current(), self._studio.scheme

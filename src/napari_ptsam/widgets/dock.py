@@ -5,8 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-WAIT = 5.0
-"""Seconds that closing napari waits for threads; mostly they end within one."""
+WAIT = 15.0
+"""Seconds that closing napari waits for threads, out of sight: mostly they end within one, but torch
+cannot be stopped while it is imported."""
 
 
 class DockWidget(QWidget):
@@ -35,8 +36,7 @@ class DockWidget(QWidget):
         self._end_work(wait)
 
     def _end_work(self, wait: float) -> None:
-        """What `close_down` does in this widget."""
-        raise NotImplementedError
+        """What `close_down` does in this widget; nothing in one without work."""
 
     def closeEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
         """Closed by itself, as in a script that shows it without a dock."""

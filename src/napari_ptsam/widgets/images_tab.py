@@ -32,6 +32,7 @@ from napari_ptsam.widgets.layers import (
     lies_elsewhere,
 )
 from napari_ptsam.widgets.parts import NameBox, Scrolling, button, row, text
+from napari_ptsam.widgets.planes_table import BOXES
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class ImagesTab(Scrolling):
             "Tick the images to learn from. A Labels layer that you have already can be taken as "
             "annotation, if it has the image's size."
         )
+        self.table.setStyleSheet(BOXES)
         self.table.verticalHeader().hide()
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

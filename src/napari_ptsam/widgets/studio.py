@@ -195,13 +195,15 @@ class Studio(QObject):
 
     def add_annotation_layers(self) -> list[Labels]:
         """Give every image that has none an annotation layer."""
-        added = []
-        for source in self.sources:
-            if source.labels is None:
-                labels = add_annotation_layer(self.viewer, source.layer, source.planes, self.scheme)
-                added.append(labels)
-                self.attach(source, labels)
-        return added
+        # First all layers: napari's colours do not like it if a thread starts meanwhile.
+        added = [
+            (source, add_annotation_layer(self.viewer, source.layer, source.planes, self.scheme))
+            for source in self.sources
+            if source.labels is None
+        ]
+        for source, labels in added:
+            self.attach(source, labels)
+        return [labels for _, labels in added]
 
     def use_scheme(self, scheme: Scheme) -> None:
         """Annotate with other classes, or otherwise."""

@@ -79,8 +79,6 @@ class Watcher(QObject):
         # What was to be looked at was on other labels.
         self._suspicious = {w: s for w, s in self._suspicious.items() if s is not source}
         self._recent = deque((one for one in self._recent if one[0] is not source), RECENT)
-        for first in (True, False):
-            self._studio.disk.cancel(f"look {source.id} {first}")
         labels = source.labels
         if labels is None:
             return
@@ -156,7 +154,13 @@ class Watcher(QObject):
             self.seen.emit(Seen(source, 0, None, False, first, str(error)))
             return
         steps = partial(self._steps, source, planes, list(numbers), self._studio.scheme, first)
-        self._studio.disk.submit(f"look {source.id} {first}", steps, self.seen.emit, replace=first)
+        show = partial(self._tell, source.labels)
+        self._studio.disk.submit(f"look {source.id} {first}", steps, show, replace=first)
+
+    def _tell(self, labels: Any, seen: Seen) -> None:
+        """Tell what was seen, unless the layer is no longer the annotation."""
+        if seen.source.labels is labels:
+            self.seen.emit(seen)
 
     def _steps(
         self, source: Source, planes: Planes, numbers: list[int], scheme: Scheme, first: bool

@@ -25,7 +25,7 @@ URGENT, NORMAL, IDLE = 0, 1, 2
 """Priorities: clicks, what the user waits for, what may be useful later."""
 
 
-NICE = 10
+NICE = 5
 """Of 19: how far the window goes before the work behind it, on Linux."""
 
 
