@@ -111,6 +111,18 @@ def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     assert widget.train.train.isEnabled()
 
 
+def test_a_preview_that_is_deleted_stays_away(qtbot, dock, stack) -> None:
+    viewer, widget = dock(nuclei=stack.images)
+    widget.train.preview.prepare()
+    viewer.layers.remove(PREVIEW)
+    qtbot.waitUntil(lambda: not widget.train.shown.isChecked())
+    widget.train.preview.prepare()
+    assert PREVIEW not in viewer.layers
+    widget.train.shown.click()
+    widget.train.preview.prepare()
+    assert PREVIEW in viewer.layers
+
+
 def test_suggestions_lead_from_plane_to_plane(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()

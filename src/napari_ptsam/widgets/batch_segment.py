@@ -100,7 +100,7 @@ class BatchSegment(DockWidget):
             "has a number of its own, on each plane from 1."
         )
         self.output.addItem("Classes", "labels")
-        self.output.addItem("Instances (connected objects)", "instances")
+        self.output.addItem("Instances", "instances")
         self.in_view = QCheckBox("Only the plane in view")
         self.in_view.setToolTip("To try a prompt before whole stacks are segmented.")
         self.start_button = button("Run", "Segment the ticked images.", self.start)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ptsam.widgets.layers import class_colours, placement
 from napari_ptsam.widgets.training_run import Shown, View
@@ -31,6 +31,9 @@ class Preview(QObject):
     applied to whatever plane comes into view.
     """
 
+    dismissed = Signal()
+    """The user has deleted the layer."""
+
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
         self._studio = studio
@@ -38,6 +41,7 @@ class Preview(QObject):
         self.wanted = True
         self._settled = QTimer(self, singleShot=True, interval=SETTLE)
         self._settled.timeout.connect(self.refresh)
+        studio.viewer.layers.events.removed.connect(self._removed)
         studio.view_changed.connect(self._settled.start)
         studio.prompt_changed.connect(self.refresh)
 
@@ -114,6 +118,16 @@ class Preview(QObject):
         # Painting must go on where it was.
         viewer.layers.selection.active = active
 
+    def _removed(self, event: Any) -> None:
+        if self._layer is not None and event.value is self._layer:
+            self._layer = None
+            # Where all layers go at once, it was not this one that was meant.
+            QTimer.singleShot(0, self._dismiss)
+
+    def _dismiss(self) -> None:
+        if self._studio.sources and self.wanted:
+            self.dismissed.emit()
+
     def remove(self) -> None:
         """Take the layer away."""
         layer, self._layer = self._layer, None
@@ -124,4 +138,5 @@ class Preview(QObject):
         """Stop following the view, and take the layer away."""
         self._settled.stop()
         self.wanted = False
+        self._studio.viewer.layers.events.removed.disconnect(self._removed)
         self.remove()

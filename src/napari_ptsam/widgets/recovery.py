@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.studio import Source, Studio
 
-CHUNK = 8
-"""Planes whose annotation is put back at a time."""
+MOST_PROBLEMS = 3
+"""Of a session, that are told in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +95,10 @@ class Recovery(QObject):
     # In the GUI's thread
 
     def _restore(self, opened: _Opened) -> None:
-        if opened.session.problems:
-            show_warning("\n".join(opened.session.problems))
+        if problems := opened.session.problems:
+            more = len(problems) - MOST_PROBLEMS
+            rest = [f"… and {more} more."] if more > 0 else []
+            show_warning("\n".join([*problems[:MOST_PROBLEMS], *rest]))
         layers = [self._find(image) for image in opened.session.images]
         missing = [n for n, layer in enumerate(layers) if layer is None]
         if not missing:

@@ -89,11 +89,12 @@ class TrainTab(Scrolling):
         self.column.addLayout(row(self.train, self.train_on, self.stop, stretch=0))
         self.column.addWidget(self.bar)
         self.column.addWidget(self.status)
-        self.column.addWidget(self.plot, 1)
         self.column.addWidget(self.judgement)
         self.column.addLayout(row(self.save, stretch=0))
         self.column.addWidget(self.shown)
+        self.column.addWidget(self.plot, 1)
         self.column.addStretch(0)
+        self.preview.dismissed.connect(lambda: self.shown.setChecked(False))
 
     # Start and stop
 
