@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Tests that run beside each other share the cores; more threads than cores would wait for each other.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import pytest
 import tifffile
@@ -24,6 +20,18 @@ def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Pa
     if not folder.is_dir():
         pytest.skip(f"needs {DATA / name} (set PTSAM_DATA)")
     return folder / "images" / f"{number:03}.tif", folder / "masks" / f"{number:03}.tif"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_each() -> None:
+    """Tests that run beside each other share the cores; more threads would wait for each other.
+
+    Said to torch itself: what the environment says does not reach the threads of napari's workers.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

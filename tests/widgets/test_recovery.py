@@ -58,6 +58,7 @@ def test_killed_while_painting_loses_at_most_five_seconds(
     killed = time.time()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    process.stdout.close()
 
     _, widget = dock()
     qtbot.waitUntil(lambda: not widget.offer.isHidden(), timeout=LONG)
