@@ -12,23 +12,28 @@ if TYPE_CHECKING:
 def describe(prompt: Prompt, path: Path | None = None) -> str:
     """Lines for a person who was sent the file."""
     lines = [f"{path} ({path.stat().st_size:,} bytes)"] if path is not None else []
+    return "\n".join(lines + [f"  {name:<12}{text}" for name, text in facts(prompt).items()])
+
+
+def facts(prompt: Prompt) -> dict[str, str]:
+    """What there is to know of a prompt, in words; what is not known is left out."""
     classes = ", ".join(f"{n} ({c})" for n, c in zip(prompt.classes, prompt.colours, strict=True))
-    rows = [
-        ("Classes", classes),
-        ("Backbone", f"{prompt.backbone} (signature {prompt.signature})"),
-        ("Parameters", f"{prompt.trained_parameters:,} trained"),
-        ("Made from", _made_from(prompt)),
-        ("Dice", _dice(prompt)),
-        ("Scale", str(prompt.images.tiling)),
-        ("Values", _values(prompt)),
-        ("Channels", _channels(prompt)),
-        ("Pixel size", _pixel_size(prompt)),
-        ("Date", prompt.origin.date or "unknown"),
-        ("Versions", ", ".join(f"{k} {v}" for k, v in prompt.origin.versions.items())),
-        ("Notes", prompt.notes),
-        ("Licence", prompt.licence),
-    ]
-    return "\n".join(lines + [f"  {name:<12}{text}" for name, text in rows if text])
+    known = {
+        "Classes": classes,
+        "Backbone": f"{prompt.backbone} (signature {prompt.signature})",
+        "Parameters": f"{prompt.trained_parameters:,} trained",
+        "Made from": _made_from(prompt),
+        "Dice": _dice(prompt),
+        "Scale": str(prompt.images.tiling),
+        "Values": _values(prompt),
+        "Channels": _channels(prompt),
+        "Pixel size": _pixel_size(prompt),
+        "Date": prompt.origin.date or "unknown",
+        "Versions": ", ".join(f"{k} {v}" for k, v in prompt.origin.versions.items()),
+        "Notes": prompt.notes,
+        "Licence": prompt.licence,
+    }
+    return {name: words for name, words in known.items() if words}
 
 
 def _made_from(prompt: Prompt) -> str:

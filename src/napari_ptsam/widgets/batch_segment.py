@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QFrame,
     QLabel,
-    QListWidget,
-    QListWidgetItem,
     QProgressBar,
     QVBoxLayout,
 )
 
 from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.prompts.describe import _dice, _made_from, _pixel_size
 from napari_ptsam.widgets.batch_run import BatchRun, Begun, Left, Request, Step, Task
 from napari_ptsam.widgets.dock import DockWidget
 from napari_ptsam.widgets.engine import Engine
+from napari_ptsam.widgets.layer_list import LayerList, planes_of
 from napari_ptsam.widgets.layers import (
-    MOST_AXES,
     class_colours,
-    guess_channel_axis,
-    image_planes,
     plane_in_view,
 )
 from napari_ptsam.widgets.loading import load_torch
-from napari_ptsam.widgets.parts import Scrolling, Text, button, row, text
+from napari_ptsam.widgets.parts import Scrolling, button, in_time, row, text
 from napari_ptsam.widgets.preferences import preferences
+from napari_ptsam.widgets.prompt_card import PromptCard
 from napari_ptsam.widgets.workers import Jobs
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.workers import Steps
-
-NO_PROMPT = "No prompt yet: open a prompt file, or drop one here."
-MOST_CLASSES = 12
-"""That the card names."""
 
 
 class BatchSegment(DockWidget):
@@ -241,7 +228,7 @@ class BatchSegment(DockWidget):
             return
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
-        self.bar.setFormat(f"Plane %v of %m, {_time(step.seconds_left)} left")
+        self.bar.setFormat(f"Plane %v of %m, {in_time(step.seconds_left)} left")
 
     def _left(self, left: Left) -> None:
         if left.problem:
@@ -256,7 +243,7 @@ class BatchSegment(DockWidget):
         count = sum(task.labels is not None for task in tasks)
         images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
         stopped = "Stopped, what was done is kept" if self.run.stopping else "Done"
-        self.status.setText(f"{stopped}: {images} in {_time(perf_counter() - self._begin)}.")
+        self.status.setText(f"{stopped}: {images} in {in_time(perf_counter() - self._begin)}.")
         self.refresh()
 
     def _removed(self, event: Any) -> None:
@@ -284,129 +271,6 @@ class BatchSegment(DockWidget):
         self.engine.close()
 
 
-class PromptCard(QFrame):
-    """What a prompt is, for who was sent the file."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.title, self.facts = text(NO_PROMPT), text()
-        self.classes = Text()
-        self.classes.setTextFormat(Qt.TextFormat.RichText)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        for label in (self.title, self.classes, self.facts):
-            layout.addWidget(label)
-
-    def show_prompt(self, prompt: Prompt, path: Path | None) -> None:
-        """Show a prompt; its texts may be anybody's, so that none is taken for HTML."""
-        self.title.setText("Prompt" if path is None else path.name)
-        self.title.setToolTip("" if path is None else escape(str(path)))
-        font = self.title.font()
-        font.setBold(True)
-        self.title.setFont(font)
-        pairs = list(zip(prompt.classes, prompt.colours, strict=True))
-        listed = [
-            f'<span style="color: {escape(colour)}">■</span> {escape(name)}'
-            for name, colour in pairs[:MOST_CLASSES]
-        ]
-        more = len(pairs) - len(listed)
-        self.classes.setText(", ".join(listed) + (f" and {more} more" if more else ""))
-        rows = {
-            "Made from": _made_from(prompt), "Dice": _dice(prompt),
-            "Scale": str(prompt.images.tiling), "Pixel size": _pixel_size(prompt),
-            "Notes": prompt.notes,
-        }  # fmt: skip
-        self.facts.setText("\n".join(f"{name}: {words}" for name, words in rows.items() if words))
-
-
-class LayerList(QListWidget):
-    """The open images, each with a tick and how it is read."""
-
-    def __init__(self, viewer: napari.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
-        self._shown: list[Image] = []
-        self.setToolTip("The open images. Ticked ones are segmented, each into a layer of its own.")
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.setMinimumHeight(4 * self.fontMetrics().height())
-        self._soon = QTimer(self, singleShot=True, interval=30)
-        self._soon.timeout.connect(self.fill)
-        events = viewer.layers.events
-        self._emitters = (events.inserted, events.removed, events.reordered)
-        for emitter in self._emitters:
-            emitter.connect(self._later)
-        self.fill()
-
-    def _later(self, event: object = None) -> None:
-        self._soon.start()
-
-    def ticked(self) -> list[Image]:
-        """Images that are ticked and still there."""
-        return [
-            layer
-            for position, layer in enumerate(self._shown)
-            if self.item(position).checkState() == Qt.CheckState.Checked
-            and layer in self._viewer.layers
-        ]
-
-    def tick_first(self, selected: Any) -> None:
-        """Tick the selected images, or the topmost."""
-        first = [layer for layer in self._shown if layer in selected] or self._shown[-1:]
-        for position, layer in enumerate(self._shown):
-            if layer in first:
-                self.item(position).setCheckState(Qt.CheckState.Checked)
-
-    def fill(self) -> None:
-        """List the images anew; ticks stay."""
-        ticked, first = self.ticked(), not self._shown
-        self._shown = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        self.clear()
-        for layer in self._shown:
-            words, exactly = _read_as(layer)
-            item = QListWidgetItem(f"{layer.name} – {words}")
-            item.setToolTip(exactly)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            checked = layer in ticked or (first and len(self._shown) == 1)
-            item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
-            self.addItem(item)
-
-    def close_list(self) -> None:
-        """Let go of the viewer."""
-        self._soon.stop()
-        for emitter in self._emitters:
-            emitter.disconnect(self._later)
-
-
-def planes_of(layer: Image) -> Planes:
-    """An Image layer's planes; its axis labels tell which axis holds channels.
-
-    Raises
-    ------
-    InputError
-        If it cannot be segmented.
-    """
-    axis = guess_channel_axis(layer)
-    if axis is None and layer.ndim == MOST_AXES + 1:
-        raise InputError(
-            f"The layer {layer.name} has {layer.ndim} axes; label the one that holds channels "
-            "“channel” (layer.axis_labels)."
-        )
-    return image_planes(layer, axis)
-
-
-def _read_as(layer: Image) -> tuple[str, str]:
-    """How a layer is understood, in short and exactly."""
-    try:
-        planes = planes_of(layer)
-    except PtsamError as error:
-        return "cannot be used", str(error)
-    count = "1 plane" if not planes.leading else f"{len(planes)} planes"
-    colours = ", RGB" if planes.rgb else f", {planes.channels} channels" * (planes.channels > 1)
-    return f"{count}{colours}", f"{count}{colours}, {planes.shape[0]} x {planes.shape[1]} pixels"
-
-
 def _load(path: Path) -> Steps:
     load_torch()
     from napari_ptsam.prompts.files import load
@@ -422,9 +286,3 @@ def _dropped(event: QDragEnterEvent | QDropEvent) -> Path | None:
         return None
     path = Path(urls[0].toLocalFile())
     return path if path.suffix.lower() == ".pt" else None
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -29,6 +29,7 @@ from napari_ptsam.widgets.layers import (
     fits,
     guess_channel_axis,
     image_planes,
+    in_words,
     lies_elsewhere,
 )
 from napari_ptsam.widgets.parts import NameBox, Scrolling, button, row, text
@@ -347,10 +348,7 @@ def _read_as(layer: Image, source: Source | None) -> tuple[str, str]:
         planes = source.planes if source else image_planes(layer, guess_channel_axis(layer))
     except PtsamError as error:
         return "cannot be used", str(error)
-    count = "1 plane" if not planes.leading else f"{len(planes)} planes"
-    colours = ", RGB" if planes.rgb else f", {planes.channels} channels" * (planes.channels > 1)
-    short = f"{count}{colours}"
-    return short, f"{short}, {planes.shape[0]} x {planes.shape[1]} pixels"
+    return in_words(planes)
 
 
 def _numbers(values: Any) -> str:

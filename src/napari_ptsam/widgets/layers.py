@@ -72,6 +72,14 @@ def _pixel_size(layer: Layer) -> PixelSize | None:
     return PixelSize(y, x, z, units[-1])
 
 
+def in_words(planes: Planes) -> tuple[str, str]:
+    """How an image is understood, in short and exactly."""
+    count = "1 plane" if not planes.leading else f"{len(planes)} planes"
+    colours = ", RGB" if planes.rgb else f", {planes.channels} channels" * (planes.channels > 1)
+    short = f"{count}{colours}"
+    return short, f"{short}, {planes.shape[0]} x {planes.shape[1]} pixels"
+
+
 def labels_planes(layer: Labels, image: Planes) -> Planes:
     """An annotation layer's planes.
 

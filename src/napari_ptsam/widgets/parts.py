@@ -125,3 +125,10 @@ class Scrolling(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return done
+
+
+def in_time(seconds: float | None) -> str:
+    """Seconds that are left, as one would say it."""
+    if seconds is None:
+        return "?"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.options import Options
-from napari_ptsam.widgets.parts import Scrolling, button, row, text
+from napari_ptsam.widgets.parts import Scrolling, button, in_time, row, text
 from napari_ptsam.widgets.plot import TrainingPlot
 from napari_ptsam.widgets.preview import Preview
 from napari_ptsam.widgets.training_run import Annotated, Rated, Request, Trained, TrainingRun
@@ -164,7 +164,7 @@ class TrainTab(Scrolling):
         self._drawn = now
         self.bar.setRange(0, progress.steps)
         self.bar.setValue(progress.step)
-        left = "" if progress.seconds_left is None else f", {_time(progress.seconds_left)} left"
+        left = "" if progress.seconds_left is None else f", {in_time(progress.seconds_left)} left"
         self.bar.setFormat(f"{PHASES[progress.phase]}: %v of %m{left}")
         words = []
         if progress.loss is not None:
@@ -267,7 +267,3 @@ class TrainTab(Scrolling):
         """End the training, and take the preview away."""
         self.run.close(wait)
         self.preview.close()
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -43,7 +42,7 @@ def step_back() -> None:
 
 def give_memory_back() -> None:
     """Return freed memory to the system, which glibc would keep for the next time."""
-    gc.collect()
+    # No garbage collection: it would hold up the window for a third of a second.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
