@@ -189,7 +189,7 @@ class TrainingRun(QObject):
             held_out = annotations.held_out or frozenset()
             yield Trained(training.prompt, self._stop.is_set(), held_out)
             for number, dice in training.plane_scores():
-                if self._closed:
+                if self._stop.is_set():  # it is to end now, and this takes a second or two
                     return
                 yield Rated(number, dice)
         finally:
