@@ -170,3 +170,14 @@ def test_what_is_erased_is_erased_on_disk(qtbot, dock, stack, sessions) -> None:
         labels.undo()
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
     assert len(widget.recorder.folder.read().planes) == 1
+
+
+def test_the_last_strokes_are_saved_when_it_is_closed(qtbot, dock, stack, sessions) -> None:
+    _, widget = dock(nuclei=stack.images)
+    widget.annotate.add.click()
+    paint(widget.studio.sources[0].labels, 2, stack.masks[2])
+    widget.close_down(10)  # before anything was looked at
+    (folder,) = sessions.iterdir()
+    session = SessionFolder(folder).read()
+    assert session.closed and [plane.index for plane in session.planes] == [(2,)]
+    assert np.array_equal(SessionFolder(folder).read_labels(session.planes[0]), stack.masks[2])

@@ -209,11 +209,12 @@ class AnnotateAndTrain(DockWidget):
 
     def _end_work(self, wait: float) -> None:
         """Leave nothing in the viewer but the annotations."""
+        painted = self.watcher.painted_lately()
         self.watcher.close()
         self.annotate.close_tab()
         self.train.close_tab(wait)
         self.images.close_tab()
-        self.recorder.close()
+        self.recorder.close(painted)
         self.studio.close(wait)
 
 

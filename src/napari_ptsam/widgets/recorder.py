@@ -16,7 +16,7 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.folders import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari_ptsam.annotating.ledger import Entry
     from napari_ptsam.images.planes import Planes
@@ -146,14 +146,35 @@ class Recorder(QObject):
         self._submit("prompt", partial(self._save_prompt, prompt, session), replace=False)
         self.soon()
 
-    def close(self) -> None:
-        """Write what is left, here and now, and let go of the folder."""
+    def close(self, painted: Iterable[tuple[Source, int]]) -> None:
+        """Write what is left, here and now, and let go of the folder.
+
+        Parameters
+        ----------
+        painted
+            Planes whose last strokes may not be on disk yet.
+        """
         self._later.stop()
         self._retry.stop()
-        if self.folder is not None:
-            with suppress(PtsamError):  # it was told before
+        with suppress(PtsamError):  # it was told before
+            for source, number in painted:
+                self._write_now(source, number)
+            if self.folder is not None:
                 self.folder.write(self._session(closed=True))
         self._let_go()
+
+    def _write_now(self, source: Source, number: int) -> None:
+        planes, ledger = source.label_planes, self._studio.ledger
+        labels = planes[number]
+        with suppress(InputError):  # labels of no class are saved all the same
+            ledger.count(source.id, number, self._studio.scheme.counts(labels))
+        entry = ledger.get(source.id, number)
+        if entry.painted or entry.done or labels.any():
+            plane = self._plane(entry)
+            assert plane is not None
+            steps = self._save(source.planes, planes, number, plane, self._session(closed=False))
+            for _ in steps:
+                pass
 
     def _let_go(self) -> None:
         if self._lock is not None:

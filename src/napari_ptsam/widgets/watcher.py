@@ -180,6 +180,11 @@ class Watcher(QObject):
                 where = f"{source.planes.name}, plane {number}: " if planes.leading else ""
                 yield Seen(source, number, None, changed, first, where + str(error))
 
+    def painted_lately(self) -> set[tuple[Source, int]]:
+        """Planes that may have been painted on since they were looked at."""
+        suspicious = {(source, number) for (_, number), source in self._suspicious.items()}
+        return {plane for plane in suspicious.union(self._recent) if plane[0].labels is not None}
+
     def close(self) -> None:
         """Watch nothing any more."""
         self._quiet.stop()
