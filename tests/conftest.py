@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Tests that run beside each other share the cores; more threads would wait for each other. The
+# threads of napari's workers take this from the environment, torch itself is told below.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import tifffile
@@ -24,10 +29,7 @@ def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Pa
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread_each() -> None:
-    """Tests that run beside each other share the cores; more threads would wait for each other.
-
-    Said to torch itself: what the environment says does not reach the threads of napari's workers.
-    """
+    """Have torch compute in as many threads everywhere, so that results are the same everywhere."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         import torch
 
