@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-
-# Tests that run beside each other share the cores; more threads would wait for each other. The
-# threads of napari's workers take this from the environment, torch itself is told below.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -29,11 +25,24 @@ def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Pa
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread_each() -> None:
-    """Have torch compute in as many threads everywhere, so that results are the same everywhere."""
+    """Tests that run beside each other share the cores; more threads would wait for each other."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def all_threads() -> Iterator[None]:
+    """As users have it, for results that are compared to the last digit: how many threads sum up
+    decides it, and a worker's thread does not always take over the number that torch was told.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

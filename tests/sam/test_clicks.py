@@ -1,7 +1,5 @@
 """Clicks, boxes and former masks against segment-anything's own modules, in float32."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -10,19 +8,12 @@ from test_equality import TOLERANCE, reference_sam
 import napari_ptsam as ptsam
 from napari_ptsam.sam.clicks import Clicks, _choose, _encode, click_logits
 
+pytestmark = pytest.mark.usefixtures("all_threads")
+
 ONE = Clicks(((70.0, 61.5),), (True,))
 SEVERAL = Clicks(((70.0, 61.5), (20.0, 30.0), (90.25, 64.0)), (True, False, True))
 BOX = Clicks(box=(40.0, 30.0, 100.0, 95.0))
 BOX_AND_CLICKS = Clicks(SEVERAL.points, SEVERAL.positive, BOX.box)
-
-
-@pytest.fixture(autouse=True)
-def all_threads():
-    """As users have it: how many threads sum up decides the last digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
