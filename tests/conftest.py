@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
+# Tests that run beside each other share the cores: OpenMP's threads must not wait by spinning.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PTSAM_DATA", ROOT.parent / "shared" / "data"))
 """Annotated sets; PTSAM_DATA names another folder of the same layout."""
@@ -23,20 +27,9 @@ def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Pa
     return folder / "images" / f"{number:03}.tif", folder / "masks" / f"{number:03}.tif"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread_each() -> None:
-    """Tests that run beside each other share the cores; more threads would wait for each other."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        import torch
-
-        torch.set_num_threads(1)
-
-
 @pytest.fixture
 def all_threads() -> Iterator[None]:
-    """As users have it, for results that are compared to the last digit: how many threads sum up
-    decides it, and a worker's thread does not always take over the number that torch was told.
-    """
+    """As users have it, in this thread: how many sum up decides the last digits."""
     import torch
 
     before = torch.get_num_threads()

@@ -71,5 +71,8 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def stack(nuclei) -> Nuclei:
-    """The crops of real nuclei as one stack: (6, 128, 128)."""
-    return Nuclei(np.stack(nuclei[0]), np.stack(nuclei[1]))
+    """The crops of real nuclei as one stack: (6, 128, 128); read-only, since all tests share it."""
+    stacked = Nuclei(np.stack(nuclei[0]), np.stack(nuclei[1]))
+    for array in (stacked.images, stacked.masks):
+        array.setflags(write=False)
+    return stacked

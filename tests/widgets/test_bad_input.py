@@ -296,7 +296,7 @@ def test_labels_of_another_scale_are_taken_and_told(qtbot, dock, told, stack, as
 def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.studio.use_scheme(Scheme(("nucleus", "other")))
-    labels = viewer.add_labels(stack.masks, name="instances")
+    labels = viewer.add_labels(stack.masks.copy(), name="instances")
     qtbot.wait(80)
     choose(widget, labels)
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)

@@ -23,8 +23,6 @@ from napari_ptsam.widgets.batch_run import Task
 from napari_ptsam.widgets.batch_segment import BatchSegment
 from napari_ptsam.widgets.reader import get_reader
 
-pytestmark = pytest.mark.usefixtures("all_threads")
-
 
 @pytest.fixture
 def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:

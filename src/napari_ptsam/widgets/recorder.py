@@ -170,8 +170,7 @@ class Recorder(QObject):
             ledger.count(source.id, number, self._studio.scheme.counts(labels))
         entry = ledger.get(source.id, number)
         if entry.painted or entry.done or labels.any():
-            plane = self._plane(entry)
-            assert plane is not None
+            plane = self._plane_of(source, entry)
             steps = self._save(source.planes, planes, number, plane, self._session(closed=False))
             for _ in steps:
                 pass
@@ -258,8 +257,9 @@ class Recorder(QObject):
 
     def _plane(self, entry: Entry) -> SessionPlane | None:
         source = next((s for s in self._studio.known if s.id == entry.image), None)
-        if source is None:
-            return None
+        return None if source is None else self._plane_of(source, entry)
+
+    def _plane_of(self, source: Source, entry: Entry) -> SessionPlane:
         used = source in self._studio.sources
         return SessionPlane(
             self._number(source), source.index(entry.number), entry.done and used, entry.held_out,
