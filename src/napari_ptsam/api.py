@@ -18,7 +18,7 @@ from napari_ptsam.training.settings import Progress, TrainingSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.segmenting.segment import Output
+    from napari_ptsam.segmenting.result import Output
 
 __all__ = ["load", "segment", "train"]
 

@@ -21,7 +21,8 @@ from napari_ptsam.writing import check_output, make_folder
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.segmenting.segment import Output, Segmenter
+    from napari_ptsam.segmenting.result import Output
+    from napari_ptsam.segmenting.segment import Segmenter
     from napari_ptsam.training.trainer import Training
 
 

@@ -134,6 +134,27 @@ class Planes(Sequence[np.ndarray]):
                 f"{self.name} has the dtype {self.dtype}; use bool, integer or float pixels."
             )
 
+    def part(self, axis: str, start: int, stop: int) -> Planes:
+        """The same image from position ``start`` up to, not including, ``stop`` on one leading axis.
+
+        Raises
+        ------
+        InputError
+            If there is no such axis, or nothing between the two.
+        """
+        if axis not in self.leading_axes:
+            raise InputError(
+                f"{self.name} (axes {self.axes}) has no planes along {axis!r} to take a part of."
+            )
+        size = self._size(axis)
+        if not 0 <= start < stop <= size:
+            raise InputError(
+                f"{self.name} has positions 0 to {size - 1} along {axis}; there is nothing from "
+                f"{start} up to {stop - 1}."
+            )
+        array = _Part(self._array, self.axes.index(axis), start, stop)
+        return Planes(array, self.axes, self.name, self.pixel_size)
+
     def __len__(self) -> int:
         return int(np.prod(self.leading, dtype=int))
 
@@ -173,3 +194,19 @@ class Planes(Sequence[np.ndarray]):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
+
+
+class _Part:
+    """A part of an array along one axis, of which still nothing is read before it is asked for."""
+
+    def __init__(self, array: Any, axis: int, start: int, stop: int) -> None:
+        self._array, self._axis, self._start = array, axis, start
+        shape = list(array.shape)
+        shape[axis] = stop - start
+        self.shape, self.dtype = tuple(shape), array.dtype
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> Any:
+        """As `Planes` asks: a number on the axis that is cut."""
+        at = index[self._axis]
+        assert isinstance(at, int)
+        return self._array[(*index[: self._axis], at + self._start, *index[self._axis + 1 :])]

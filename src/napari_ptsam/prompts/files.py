@@ -35,6 +35,7 @@ from napari_ptsam.writing import replacing
 
 KIND = "napari-ptsam prompt"
 VERSION = 1
+TOKEN_SETS = ("tokens", "cores")
 SIZE_LIMIT = 16 * 2**20
 """No prompt is larger, encoder tokens included; what is larger is not even read."""
 
@@ -66,7 +67,9 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     import torch
 
     plain = to_plain(prompt)
-    plain["tokens"] = torch.from_numpy(prompt.tokens.copy())
+    for name in TOKEN_SETS:
+        if name in plain:
+            plain[name] = torch.from_numpy(plain[name].copy())
     from_plain(plain)  # what could not be read again is not written
     # Into memory first, so that the file's inner name does not depend on its path.
     data = io.BytesIO()
@@ -184,6 +187,8 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
     plain = python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
+        if prompt.cores is not None:
+            plain["cores"] = prompt.cores
     return plain
 
 
@@ -216,6 +221,8 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         origin=_origin(plain["origin"]),
         notes=as_text(plain["notes"]),
         licence=as_text(plain["licence"]),
+        # Files of version 1 may have none.
+        cores=None if plain.get("cores") is None else _tokens(plain["cores"]),
     )
 
 

@@ -82,6 +82,10 @@ class Prompt:
         How it was made.
     notes, licence
         Free text of its makers, up to 1,000 bytes together.
+    cores
+        Decoder tokens that find the inner parts of objects, by which objects
+        that touch are told apart: float32, shape (classes, 8, 256); None if the
+        prompt does not know them.
 
     Raises
     ------
@@ -99,15 +103,23 @@ class Prompt:
     origin: Origin = field(default_factory=Origin)
     notes: str = ""
     licence: str = ""
+    cores: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.classes)
+        if self.cores is not None and (
+            self.cores.shape != (count, TOKENS, WIDTH) or self.cores.dtype != np.float32
+        ):
+            raise InputError(
+                f"The tokens of the cores are float32 of shape ({count}, {TOKENS}, {WIDTH}), "
+                f"not {self.cores.dtype} of shape {self.cores.shape}."
+            )
         if self.tokens.shape != (count, TOKENS, WIDTH) or self.tokens.dtype != np.float32:
             raise InputError(
                 f"Decoder tokens for {count} classes are float32 of shape ({count}, {TOKENS}, {WIDTH}), "
                 f"not {self.tokens.dtype} of shape {self.tokens.shape}."
             )
-        if not np.isfinite(self.tokens).all():
+        if not np.isfinite(self.all_tokens).all():
             raise InputError("The decoder tokens hold NaN or infinity; train the prompt again.")
         if count == 0 or len(self.colours) != count:
             raise InputError("A prompt needs a name and a colour for each class.")
@@ -115,9 +127,14 @@ class Prompt:
         check_text(self.notes, self.licence)
 
     @property
+    def all_tokens(self) -> np.ndarray:
+        """Tokens of the classes, then those of their cores if there are any: (n, 8, 256)."""
+        return self.tokens if self.cores is None else np.concatenate([self.tokens, self.cores])
+
+    @property
     def trained_parameters(self) -> int:
-        """Count of numbers that were trained: 2,048 a class."""
-        return int(self.tokens.size)
+        """Count of numbers that were trained: 2,048 a class, and as many for its cores."""
+        return int(self.all_tokens.size)
 
     def with_text(self, notes: str | None = None, licence: str | None = None) -> Prompt:
         """Copy with other notes or licence."""

@@ -1,9 +1,9 @@
-"""A prompt applied to planes, one after the other, so that memory does not grow with the stack."""
+"""Prompts applied to planes, one after the other, so that memory does not grow with the stack."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,14 +12,13 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import cut
 from napari_ptsam.prompts.predict import labels_of, plane_logits
-from napari_ptsam.segmenting.instances import connected_components
+from napari_ptsam.segmenting.instances import clean, connected_components, split_by_cores
+from napari_ptsam.segmenting.result import Output, ResultSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
-
-Output = Literal["labels", "instances", "probabilities"]
 
 
 class Segmenter:
@@ -31,34 +30,46 @@ class Segmenter:
         The specialist.
     backbone
         The one that it was tuned for.
-    output
-        ``labels``: a class number a pixel; ``instances``: a number of its own
-        for each connected object; ``probabilities``: one float a class and pixel.
+    settings
+        What each plane becomes; an output's name alone will do.
 
     Raises
     ------
     InputError
-        If the output is unknown.
+        If the output is unknown, or the prompt does not know the cores that are
+        to split instances.
     PromptFileError
         If the prompt belongs to another backbone.
     """
 
-    def __init__(self, prompt: Prompt, backbone: Backbone, output: Output = "labels") -> None:
-        if output not in get_args(Output):
-            raise InputError(
-                f"Unknown output {output!r}; choose one of {', '.join(get_args(Output))}."
-            )
+    def __init__(
+        self, prompt: Prompt, backbone: Backbone, settings: ResultSettings | Output = "labels"
+    ) -> None:
+        if not isinstance(settings, ResultSettings):
+            settings = ResultSettings(settings)
         prompt.check_backbone(backbone.name, backbone.signature)
-        self.prompt, self.backbone, self.output = prompt, backbone, output
-        self._tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
+        self.prompt, self.backbone, self.settings = prompt, backbone, settings
+        cores = settings.output == "instances" and settings.split != "components"
+        if cores and settings.split == "cores" and prompt.cores is None:
+            raise InputError(
+                "The prompt knows no cores to split instances by; train it on masks that tell "
+                "objects apart, or take connected components (--split components)."
+            )
+        self.splits = cores and prompt.cores is not None
+        """Whether instances are split by their cores."""
+        tokens = prompt.all_tokens if self.splits else prompt.tokens
+        self.tokens = torch.from_numpy(tokens.copy()).to(backbone.device)
+        """All that are decoded: of the classes, then of their cores."""
+
+    @property
+    def output(self) -> Output:
+        """What each plane becomes."""
+        return self.settings.output
 
     @property
     def dtype(self) -> np.dtype:
         """Of the results."""
-        kinds: dict[str, type] = {
-            "labels": np.uint8, "instances": np.uint32, "probabilities": np.float32,
-        }  # fmt: skip
-        return np.dtype(kinds[self.output])
+        return self.settings.dtype
 
     def result_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
         """Shape of a plane's result: (y, x), or (classes, y, x) for probabilities."""
@@ -81,25 +92,33 @@ class Segmenter:
         Returns
         -------
         numpy.ndarray
-            float32, shape (classes, y, x).
+            float32, shape (classes, y, x); where instances are split by cores,
+            those of the cores follow: (2 * classes, y, x).
         """
-        images = self.prompt.images
-        pixels = images.prepare(plane, rgb, limits)
-        shape = (pixels.shape[0], pixels.shape[1])
-        tiles = images.tiling.tiles(shape)
-        embeddings = (self.backbone.encoder([cut(pixels, tile)])[0] for tile in tiles)
-        return plane_logits(self.backbone.decoder, embeddings, tiles, shape, self._tokens)
+        return _logits([self], plane, rgb, limits)
+
+    def result(self, logits: np.ndarray) -> np.ndarray:
+        """What `logits` become: shape `result_shape`."""
+        classes = logits[: len(self.prompt.classes)]
+        if self.output == "probabilities":
+            # The logistic function without overflow.
+            return 0.5 * (1 + np.tanh(0.5 * classes))
+        labels = labels_of(classes)
+        if self.output == "labels" and not self.settings.cleans:
+            return labels
+        if self.splits:
+            instances = split_by_cores(labels, classes, logits[len(classes) :])
+        else:
+            instances = connected_components(labels)
+        if self.settings.cleans:
+            instances = clean(instances, self.settings)
+        return instances if self.output == "instances" else _classes_of(instances, labels)
 
     def plane(
         self, plane: np.ndarray, rgb: bool = False, limits: Limits | None = None
     ) -> np.ndarray:
         """Result for one plane, of shape `result_shape`; see `logits` for the parameters."""
-        logits = self.logits(plane, rgb, limits)
-        if self.output == "probabilities":
-            # The logistic function without overflow.
-            return 0.5 * (1 + np.tanh(0.5 * logits))
-        labels = labels_of(logits)
-        return labels if self.output == "labels" else connected_components(labels)
+        return self.result(self.logits(plane, rgb, limits))
 
     def planes(self, planes: Planes) -> Iterator[np.ndarray]:
         """Results plane by plane; nothing is read before it is needed, nothing kept after.
@@ -116,3 +135,68 @@ class Segmenter:
             except InputError as error:
                 where = f"{planes.name}, plane {number}" if len(planes) > 1 else planes.name
                 raise InputError(f"{where}: {error}") from error
+
+
+class SharedSegmenter:
+    """Several prompts on one backbone: what they see alike is embedded once.
+
+    Parameters
+    ----------
+    segmenters
+        One a prompt; those whose prompts prepare images alike (tiles, values,
+        channels) share the embeddings, so that each but the first costs its
+        decoder only.
+    """
+
+    def __init__(self, segmenters: Sequence[Segmenter]) -> None:
+        self.segmenters = list(segmenters)
+        groups: dict[object, list[int]] = {}
+        for number, segmenter in enumerate(self.segmenters):
+            groups.setdefault(segmenter.prompt.images, []).append(number)
+        self._groups = list(groups.values())
+
+    def limits(self, planes: Planes) -> list[Limits | None]:
+        """For each prompt the value limits of a stack, where it normalises over the stack."""
+        found = {
+            i: self.segmenters[i[0]].prompt.images.limits(planes) for i in map(tuple, self._groups)
+        }
+        return [
+            next(value for group, value in found.items() if number in group)
+            for number in range(len(self.segmenters))
+        ]
+
+    def plane(
+        self, plane: np.ndarray, rgb: bool, limits: Sequence[Limits | None]
+    ) -> list[np.ndarray]:
+        """Each prompt's result for one plane; see `Segmenter.plane`."""
+        results: dict[int, np.ndarray] = {}
+        for group in self._groups:
+            own = [self.segmenters[number] for number in group]
+            logits = _logits(own, plane, rgb, limits[group[0]])
+            ends = np.cumsum([len(segmenter.tokens) for segmenter in own])
+            for number, segmenter, part in zip(
+                group, own, np.split(logits, ends[:-1]), strict=True
+            ):
+                results[number] = segmenter.result(part)
+        return [results[number] for number in range(len(self.segmenters))]
+
+
+def _logits(
+    segmenters: Sequence[Segmenter], plane: np.ndarray, rgb: bool, limits: Limits | None
+) -> np.ndarray:
+    """Logits of all tokens of segmenters that prepare images alike, one after the other."""
+    backbone, images = segmenters[0].backbone, segmenters[0].prompt.images
+    pixels = images.prepare(plane, rgb, limits)
+    shape = (pixels.shape[0], pixels.shape[1])
+    tiles = images.tiling.tiles(shape)
+    embeddings = (backbone.encoder([cut(pixels, tile)])[0] for tile in tiles)
+    tokens = torch.cat([segmenter.tokens for segmenter in segmenters])
+    return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens)
+
+
+def _classes_of(instances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Class numbers of objects that were cleaned; an object's holes have its class."""
+    numbers = np.zeros(int(instances.max()) + 1, dtype=np.uint8)
+    known = (instances > 0) & (labels > 0)
+    numbers[instances[known]] = labels[known]
+    return numbers[instances]

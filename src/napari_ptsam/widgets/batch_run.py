@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.sam.encoder import Encoder
-    from napari_ptsam.segmenting.segment import Output, Segmenter
+    from napari_ptsam.segmenting.result import Output
+    from napari_ptsam.segmenting.segment import Segmenter
 
 WAIT = 0.05
 """Seconds between two looks at whether the run is to end."""

@@ -1,0 +1,114 @@
+"""Objects of neighbouring planes that belong together."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """When objects on two planes are one.
+
+    Attributes
+    ----------
+    threshold
+        Smallest IoU of the two, above 0.
+    gap
+        Planes in between on which the object may be missing.
+
+    Raises
+    ------
+    InputError
+        If a value makes no sense.
+    """
+
+    threshold: float = 0.25
+    gap: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise InputError(
+                f"Objects are linked from an IoU above 0 up to 1 on, not {self.threshold}."
+            )
+        if self.gap not in range(10):
+            raise InputError(f"An object may be missing on 0 to 9 planes, not {self.gap}.")
+
+
+class Linker:
+    """Renumbers planes one after the other, so that an object keeps its number.
+
+    Objects are assigned one to one so that their IoU is largest in all
+    (Hungarian method); first to those of the plane before, then, what is left,
+    to those that were last seen before that. Along z the result is 3D objects,
+    along time it is tracks.
+    """
+
+    def __init__(self, settings: LinkSettings | None = None) -> None:
+        self.settings = settings or LinkSettings()
+        self._seen: deque[np.ndarray] = deque(maxlen=self.settings.gap + 1)
+        self.found = 0
+        """Objects so far; the next new one has the number after that."""
+
+    def start_afresh(self) -> None:
+        """The next plane follows on none: a new stack. Numbers go on."""
+        self._seen.clear()
+
+    def link(self, instances: np.ndarray) -> np.ndarray:
+        """Renumber a plane.
+
+        Parameters
+        ----------
+        instances
+            Shape (y, x); 0 is background, objects are numbered in any way.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint32, shape (y, x); numbers of the planes before where objects go
+            on, new ones from `found` + 1 on where they begin.
+        """
+        own = np.unique(instances[instances > 0])
+        numbers = np.zeros(len(own), dtype=np.uint32)
+        position = np.zeros(int(own[-1]) + 1 if len(own) else 1, dtype=np.int64)
+        position[own] = np.arange(1, len(own) + 1)
+        compact = position[instances]
+        taken: set[int] = set()
+        for before in self._seen:
+            for row, number in self._pairs(compact, before, numbers, taken):
+                numbers[row] = number
+                taken.add(number)
+        new = numbers == 0
+        numbers[new] = self.found + np.arange(1, new.sum() + 1)
+        self.found += int(new.sum())
+        linked = np.concatenate([[0], numbers]).astype(np.uint32)[compact]
+        self._seen.appendleft(linked)
+        return linked
+
+    def _pairs(
+        self, compact: np.ndarray, before: np.ndarray, numbers: np.ndarray, taken: set[int]
+    ) -> list[tuple[int, int]]:
+        """Positions of objects without a number, each with that of its partner on a plane before."""
+        from scipy.optimize import linear_sum_assignment
+
+        both = (compact > 0) & (before > 0)
+        if not both.any():
+            return []
+        old, old_areas = np.unique(before[before > 0], return_counts=True)
+        areas = np.bincount(compact.ravel(), minlength=len(numbers) + 1)[1:]
+        column = np.searchsorted(old, before[both])
+        shared = np.zeros((len(numbers), len(old)))
+        np.add.at(shared, (compact[both] - 1, column), 1)
+        iou = shared / (areas[:, None] + old_areas[None] - shared)
+        free = ~np.isin(old, list(taken))
+        iou = np.where((numbers == 0)[:, None] & free[None], iou, 0)
+        rows, columns = linear_sum_assignment(-np.where(iou >= self.settings.threshold, iou, 0))
+        return [
+            (int(row), int(old[column]))
+            for row, column in zip(rows, columns, strict=True)
+            if iou[row, column] >= self.settings.threshold
+        ]
