@@ -93,22 +93,48 @@ class Linker:
         self, compact: np.ndarray, before: np.ndarray, numbers: np.ndarray, taken: set[int]
     ) -> list[tuple[int, int]]:
         """Positions of objects without a number, each with that of its partner on a plane before."""
-        from scipy.optimize import linear_sum_assignment
-
         both = (compact > 0) & (before > 0)
         if not both.any():
             return []
         old, old_areas = np.unique(before[before > 0], return_counts=True)
         areas = np.bincount(compact.ravel(), minlength=len(numbers) + 1)[1:]
-        column = np.searchsorted(old, before[both])
-        shared = np.zeros((len(numbers), len(old)))
-        np.add.at(shared, (compact[both] - 1, column), 1)
-        iou = shared / (areas[:, None] + old_areas[None] - shared)
-        free = ~np.isin(old, list(taken))
-        iou = np.where((numbers == 0)[:, None] & free[None], iou, 0)
-        rows, columns = linear_sum_assignment(-np.where(iou >= self.settings.threshold, iou, 0))
-        return [
-            (int(row), int(old[column]))
-            for row, column in zip(rows, columns, strict=True)
-            if iou[row, column] >= self.settings.threshold
-        ]
+        pairs, shared = np.unique(
+            np.stack([compact[both] - 1, np.searchsorted(old, before[both])]),
+            axis=1,
+            return_counts=True,
+        )
+        rows, columns = pairs
+        iou = shared / (areas[rows] + old_areas[columns] - shared)
+        enough = (iou >= self.settings.threshold) & (numbers[rows] == 0)
+        enough &= ~np.isin(old[columns], list(taken))
+        chosen = _assign(rows[enough], columns[enough], iou[enough])
+        return [(row, int(old[column])) for row, column in chosen]
+
+
+def _assign(rows: np.ndarray, columns: np.ndarray, gain: np.ndarray) -> list[tuple[int, int]]:
+    """One to one, so that the gain is largest in all.
+
+    Objects overlap with few others, so that each group of those that do is
+    solved by itself: a plane may have tens of thousands of objects.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(rows):
+        return []
+    size = int(rows.max()) + 1
+    total = size + int(columns.max()) + 1
+    graph = coo_array((np.ones(len(rows)), (rows, columns + size)), shape=(total, total))
+    groups = connected_components(graph, directed=False)[1][rows]
+    order = np.argsort(groups, kind="stable")
+    chosen = []
+    for part in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        own_rows, row = np.unique(rows[part], return_inverse=True)
+        own_columns, column = np.unique(columns[part], return_inverse=True)
+        table = np.zeros((len(own_rows), len(own_columns)))
+        table[row, column] = gain[part]
+        for i, j in zip(*linear_sum_assignment(-table), strict=True):
+            if table[i, j] > 0:
+                chosen.append((int(own_rows[i]), int(own_columns[j])))
+    return chosen
