@@ -7,12 +7,13 @@ import pytest
 
 import napari_ptsam as ptsam
 
-QUICK = {"steps": 30, "embeddings": 6, "tile": "whole", "seed": 0}
+QUICK = {"steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0}
 
 
 def test_folders_and_arrays_give_the_same_prompt(folders, nuclei, device) -> None:
-    of_folders = ptsam.train(*folders, device=device, **QUICK)
-    of_arrays = ptsam.train(*nuclei, device=device, **QUICK)
+    shorter = QUICK | {"steps": 12}
+    of_folders = ptsam.train(*folders, device=device, **shorter)
+    of_arrays = ptsam.train(*nuclei, device=device, **shorter)
     assert np.array_equal(of_folders.tokens, of_arrays.tokens)
 
 
@@ -57,7 +58,7 @@ def test_unknown_settings_are_named(nuclei) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_and_two_images_are_enough_to_train(count: int, nuclei, device) -> None:
     images, masks = nuclei[0][:count], nuclei[1][:count]
-    prompt = ptsam.train(images, masks, device=device, **QUICK | {"steps": 60})
+    prompt = ptsam.train(images, masks, device=device, **QUICK | {"steps": 40})
     assert prompt.origin.measured_on_training and prompt.origin.held_out_images == 0
 
 

@@ -38,7 +38,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         probe.unlink()
     except OSError as error:
         raise OutputError(
-            f"{path.name} cannot be written to {folder} ({_reason(error)}); choose another place."
+            f"{path.name} cannot be written to {folder} ({reason(error)}); choose another place."
         ) from error
     return path
 
@@ -60,7 +60,7 @@ def make_folder(path: str | Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder {path} cannot be made ({_reason(error)}).") from error
+        raise OutputError(f"The folder {path} cannot be made ({reason(error)}).") from error
     return path
 
 
@@ -88,7 +88,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         ) from error
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written ({_reason(error)}); nothing was left there."
+            f"{path} cannot be written ({reason(error)}); nothing was left there."
         ) from error
     finally:
         beside.unlink(missing_ok=True)
@@ -106,5 +106,6 @@ def _move_where_nothing_is(source: Path, target: Path) -> None:
         source.replace(target)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """What the system says, as a part of a sentence."""
     return (error.strerror or str(error)).lower()

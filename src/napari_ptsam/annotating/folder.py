@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.annotating import layout
-from napari_ptsam.annotating.layout import IMAGES, MASKS, PROMPTS, plane_path, reason
+from napari_ptsam.annotating.layout import IMAGES, MASKS, PROMPTS, plane_path
 from napari_ptsam.annotating.plane_files import read_plane_file, write_plane_file
 from napari_ptsam.annotating.saved_set import saved_set
 from napari_ptsam.annotating.scheme import check_labels
@@ -22,6 +22,7 @@ from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane,
 from napari_ptsam.annotating.session_file import load_session, save_session
 from napari_ptsam.errors import InputError, OutputError, PtsamError, SessionError
 from napari_ptsam.training.presets import training_settings
+from napari_ptsam.writing import reason
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt

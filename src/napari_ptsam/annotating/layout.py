@@ -9,6 +9,7 @@ from pathlib import Path
 
 from napari_ptsam.annotating.session import SessionPlane
 from napari_ptsam.errors import SessionError
+from napari_ptsam.writing import reason
 
 IMAGES, MASKS, PROMPTS = "images", "masks", "prompts"
 LONGEST_SLUG = 40
@@ -85,8 +86,3 @@ def slug(name: str) -> str:
     """A name of lower-case letters, digits and hyphens that all systems allow in paths."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:LONGEST_SLUG].strip("-") or "session"
-
-
-def reason(error: OSError) -> str:
-    """What the system says, as a part of a sentence."""
-    return (error.strerror or str(error)).lower()

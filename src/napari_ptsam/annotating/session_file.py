@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from napari_ptsam.annotating.layout import reason
 from napari_ptsam.annotating.session import KIND, VERSION, Session
 from napari_ptsam.errors import OutputError, SessionError
-from napari_ptsam.writing import replacing
+from napari_ptsam.writing import reason, replacing
 
 FILE = "session.json"
 SIZE_LIMIT = 64 * 2**20
