@@ -98,6 +98,15 @@ def test_stack_limits_are_those_of_all_planes() -> None:
     assert normalize(stack[1], Normalization("stack", 0, 100), limits=limits).max() == 0.5
 
 
+def test_nan_on_a_plane_leaves_the_limits_of_the_others() -> None:
+    stack = np.stack([np.full((20, 20), value, np.float32) for value in (0, 500, 1000)])
+    stack[1, 3, 4] = np.nan
+    whole = Normalization("stack", 0, 100)
+    assert stack_limits(Planes(stack), whole, None, rgb=False).tolist() == [[0, 1000]]
+    with pytest.raises(ptsam.InputError, match="no pixel that is a finite number"):
+        stack_limits(Planes(np.full_like(stack, np.nan)), whole, None, rgb=False)
+
+
 @pytest.mark.parametrize(
     "arguments", [("plane", 5, 5), ("plane", -1, 99), ("stack", 0, 101), ("range", 3, 2),
                   ("range", np.nan, 2), ("median", 1, 2)]

@@ -144,8 +144,13 @@ def stack_limits(
     for index in picked:
         plane = select_channels(planes[index], channels, rgb)
         step = max(1, round((plane.shape[0] * plane.shape[1] / 250_000) ** 0.5))
-        samples.append(plane[::step, ::step].reshape(-1, plane.shape[-1]))
-    return value_limits(np.concatenate(samples), normalization, rgb)
+        sample = plane[::step, ::step].reshape(-1, plane.shape[-1])
+        # NaN on one plane is told of when its turn comes; the others need limits all the same.
+        samples.append(sample[np.isfinite(sample).all(-1)] if sample.dtype.kind == "f" else sample)
+    pixels = np.concatenate(samples)
+    if not len(pixels):
+        raise InputError("The image holds no pixel that is a finite number; is it the right one?")
+    return value_limits(pixels, normalization, rgb)
 
 
 def normalize(
