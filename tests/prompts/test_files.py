@@ -61,6 +61,28 @@ def test_a_trained_prompt_is_small_too(prompt: Prompt, tmp_path: Path) -> None:
     assert prompt.save(tmp_path / "a.pt").stat().st_size <= 12 * 1024
 
 
+def test_cores_come_back_and_files_without_them_still_load(tmp_path: Path) -> None:
+    cores = np.random.default_rng(1).normal(size=(2, 8, 256)).astype(np.float32)
+    prompt = make(2, cores=cores)
+    path = prompt.save(tmp_path / "a.pt")
+    assert np.array_equal(load(path).cores, cores)
+    assert load(path).trained_parameters == 2 * 2 * 2048
+    plain = plain_of(make(2))
+    assert "cores" not in plain  # nothing changes in the files of prompts without
+    assert load(written(tmp_path, saved(plain))).cores is None
+
+
+@pytest.mark.parametrize(
+    "cores",
+    [torch.zeros(1, 8, 256).double(), torch.zeros(2, 8, 256), torch.full((1, 8, 256), torch.nan),
+     torch.zeros(1).expand(10**11, 8, 256), [0.0], "cores", torch.zeros(1, 256)],
+    ids=["double", "classes", "nan", "huge", "list", "text", "flat"],
+)  # fmt: skip
+def test_damaged_cores_are_declined(cores, tmp_path: Path) -> None:
+    with pytest.raises(ptsam.PromptFileError, match="damaged prompt file"):
+        load(written(tmp_path, saved(plain_of(make(), cores=cores))))
+
+
 def test_it_is_one_plain_dict(tmp_path: Path) -> None:
     make().save(tmp_path / "a.pt")
     plain = torch.load(tmp_path / "a.pt", weights_only=True)

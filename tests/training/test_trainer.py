@@ -9,14 +9,14 @@ import torch
 import napari_ptsam as ptsam
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.metrics import overlap
-from napari_ptsam.training import trainer
+from napari_ptsam.training import attempts
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.measuring import Measurement
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
-QUICK = {"steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2}
+QUICK = {"steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2, "cores": "no"}
 
 
 def annotations(nuclei, count: int = 2, **reading):
@@ -76,7 +76,7 @@ def test_same_seed_same_prompt(two, backbone) -> None:
     def tokens(seed: int) -> np.ndarray:
         training = Training(two, backbone, TrainingSettings(**QUICK, seed=seed))
         list(training)
-        return training._tokens.cpu().numpy()
+        return training.tokens.cpu().numpy()
 
     assert np.array_equal(tokens(3), tokens(3))
     assert not np.array_equal(tokens(3), tokens(4))
@@ -170,7 +170,7 @@ def test_colours_of_the_annotations_are_kept(two, backbone) -> None:
 
 def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
     dice = iter([0.5, 0.9, 0.7, *[0.1] * 20])
-    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(next(dice), False))
+    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(next(dice), False))
     training = Training(two, backbone, TrainingSettings(**QUICK))
     list(training)
     assert training.prompt.origin.held_out_dice == 0.9
@@ -178,7 +178,7 @@ def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
 
 def test_dice_that_falls_slowly_is_not_followed_down(two, backbone, monkeypatch) -> None:
     dice = iter([0.90, 0.86, 0.82, 0.78, 0.74, 0.70])
-    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(next(dice), False))
+    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(next(dice), False))
     training = Training(two, backbone, TrainingSettings(**QUICK))
     list(training)
     assert training.prompt.origin.held_out_dice == 0.86
@@ -186,7 +186,7 @@ def test_dice_that_falls_slowly_is_not_followed_down(two, backbone, monkeypatch)
 
 def test_closing_while_starts_are_tried_gives_the_best_of_them(two, backbone, monkeypatch) -> None:
     dice = iter([0.9])
-    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(next(dice), False))
+    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(next(dice), False))
     training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 160}))
     for progress in training:
         if progress.phase == "training" and progress.step == 12:  # the second start's second step
@@ -231,7 +231,7 @@ def test_few_planes_are_measured_on_themselves(nuclei, backbone) -> None:
 
 
 def test_collapse_is_tried_again_and_then_reported(two, backbone, monkeypatch) -> None:
-    monkeypatch.setattr(trainer, "measure", lambda *_: Measurement(0.0, True))
+    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(0.0, True))
     training = Training(two, backbone, TrainingSettings(**QUICK))
     with pytest.raises(ptsam.CollapsedError, match="collapsed from 3 different starts"):
         list(training)
@@ -240,14 +240,14 @@ def test_collapse_is_tried_again_and_then_reported(two, backbone, monkeypatch) -
 
 
 def test_second_start_saves_a_collapsed_run(two, backbone, monkeypatch) -> None:
-    measured = trainer.measure
+    measured = attempts.measure
     calls = []
 
     def first_collapses(*arguments):
         calls.append(0)
         return Measurement(0.0, True) if len(calls) <= 4 else measured(*arguments)
 
-    monkeypatch.setattr(trainer, "measure", first_collapses)
+    monkeypatch.setattr(attempts, "measure", first_collapses)
     training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 40}))
     notes = {progress.note for progress in training}
     assert any("another start" in note for note in notes)

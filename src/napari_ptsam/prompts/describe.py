@@ -22,6 +22,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Classes": classes,
         "Backbone": f"{prompt.backbone} (signature {prompt.signature})",
         "Parameters": f"{prompt.trained_parameters:,} trained",
+        "Objects": _objects(prompt),
         "Made from": _made_from(prompt),
         "Dice": _dice(prompt),
         "Scale": str(prompt.images.tiling),
@@ -34,6 +35,14 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Licence": prompt.licence,
     }
     return {name: words for name, words in known.items() if words}
+
+
+def _objects(prompt: Prompt) -> str:
+    return (
+        "those that touch are connected, not split"
+        if prompt.cores is None
+        else "those that touch are split by their cores"
+    )
 
 
 def _made_from(prompt: Prompt) -> str:

@@ -1,4 +1,4 @@
-"""Labels to instances: connected components, or objects that are split by their cores."""
+"""Instances: objects told apart, and cleaned."""
 
 from __future__ import annotations
 
@@ -6,82 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.objects import connected_components, split_by_cores
+
 if TYPE_CHECKING:
     from napari_ptsam.segmenting.result import ResultSettings
 
-# Pixels are connected through their sides and corners.
-CONNECTED = np.ones((3, 3), dtype=bool)
-
-
-def connected_components(labels: np.ndarray) -> np.ndarray:
-    """Number the connected parts of each class.
-
-    Pixels are connected through their sides and corners; parts of different
-    classes get different numbers, even where they touch.
-
-    Parameters
-    ----------
-    labels
-        Class numbers, shape (y, x); 0 is background.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint32, shape (y, x): 0 is background, objects are numbered from 1.
-    """
-    from scipy import ndimage
-
-    instances = np.zeros(labels.shape, dtype=np.uint32)
-    found = 0
-    for value in np.unique(labels[labels > 0]):
-        parts, count = ndimage.label(labels == value, structure=CONNECTED, output=np.uint32)
-        parts[parts > 0] += np.uint32(found)
-        instances += parts
-        found += count
-    return instances
-
-
-def split_by_cores(labels: np.ndarray, logits: np.ndarray, cores: np.ndarray) -> np.ndarray:
-    """Number objects; those that touch are told apart by their cores.
-
-    Each connected core floods the foreground of its class, downhill from the
-    highest probability (watershed). A part without any core is an object too.
-
-    Parameters
-    ----------
-    labels
-        Class numbers, shape (y, x); 0 is background.
-    logits
-        Of each class: float32, shape (classes, y, x).
-    cores
-        Logits of being in an object's core: float32, shape (classes, y, x).
-
-    Returns
-    -------
-    numpy.ndarray
-        uint32, shape (y, x): 0 is background, objects are numbered from 1.
-    """
-    from scipy import ndimage
-    from skimage.segmentation import watershed
-
-    instances = np.zeros(labels.shape, dtype=np.uint32)
-    found = 0
-    for value in np.unique(labels[labels > 0]):
-        mask = labels == value
-        seeds, count = ndimage.label((cores[value - 1] > 0) & mask, CONNECTED, np.int32)
-        parts, total = ndimage.label(mask, CONNECTED, np.int32)
-        with_core = np.zeros(total + 1, dtype=bool)
-        with_core[parts[seeds > 0]] = True
-        without = mask & ~with_core[parts]
-        # Parts without a core keep their own numbers, after those of the cores.
-        numbers = np.cumsum(~with_core[1:], dtype=np.int32)
-        seeds[without] = count + numbers[parts[without] - 1]
-        # The relief is that of cores and foreground together: the cores alone are flat outside.
-        relief = -(logits[value - 1] + cores[value - 1])
-        flooded = watershed(relief, seeds, mask=mask, connectivity=CONNECTED)
-        instances[mask] = flooded[mask].astype(np.uint32) + np.uint32(found)
-        found += count + (int(numbers[-1]) if total else 0)
-    return instances
+__all__ = ["clean", "connected_components", "split_by_cores"]
 
 
 def clean(instances: np.ndarray, settings: ResultSettings) -> np.ndarray:

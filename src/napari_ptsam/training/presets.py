@@ -24,7 +24,7 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 
 DEFAULT_PRESET = "normal"
 
-_AS_THEY_ARE = ("steps", "batch_size", "embeddings", "seed", "tile", "channels")
+_AS_THEY_ARE = ("steps", "batch_size", "embeddings", "seed", "tile", "channels", "cores")
 _NUMBERS = ("learning_rate", "held_out")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from numbers import Integral
 from operator import index
-from typing import Literal
+from typing import Literal, get_args
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.tiling import Tiling
 
+Cores = Literal["auto", "yes", "no"]
 Phase = Literal["embedding", "training", "done"]
 
 
@@ -21,7 +22,8 @@ class TrainingSettings:
     Attributes
     ----------
     steps
-        Steps of the optimiser in all; a quarter of them tries out where to start.
+        Steps of the optimiser for the tokens of the classes; a quarter of them
+        tries out where to start. Cores take more steps, after these.
     batch_size
         Tiles a step.
     learning_rate
@@ -37,6 +39,10 @@ class TrainingSettings:
         bounds time and memory (2 MB each).
     normalization, channels
         What the model is to see.
+    cores
+        Whether to tune a second set of tokens that finds the inner parts of
+        objects, by which objects that touch are told apart: ``yes``, ``no``, or
+        ``auto``, where masks tell objects apart. They are kept if they help.
     """
 
     steps: int = 400
@@ -48,6 +54,7 @@ class TrainingSettings:
     embeddings: int = 112
     normalization: Normalization = field(default_factory=Normalization)
     channels: tuple[int, ...] | None = None
+    cores: Cores = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "embeddings", "seed"):
@@ -72,6 +79,8 @@ class TrainingSettings:
             )
         if not 0 <= self.held_out <= 0.5:
             raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
+        if self.cores not in get_args(Cores):
+            raise InputError(f"The setting cores is auto, yes or no, not {self.cores!r}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed is a whole number from 0 up, not {self.seed}.")
         if self.tile not in ("auto", "whole"):
@@ -95,7 +104,8 @@ class Progress:
     step, steps
         Of this phase.
     loss
-        Of the last step; None while embedding.
+        Of the last step for the tokens of the classes; None while embedding, and
+        while cores are tuned.
     held_out_dice
         Of the last check; None before the first one.
     seconds_left

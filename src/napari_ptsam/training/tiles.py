@@ -112,7 +112,7 @@ def embed(
         if prepared is None or prepared[0] != job.example:
             prepared = (job.example, prepare(example, settings, limits))
         pixels = turn(cut(prepared[1], job.tile), job.symmetry)
-        target, weight = _target(example, job, classes)
+        target, weight = target_of(example, job, classes)
         embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
         yield TrainingTile(
             embedding,
@@ -138,7 +138,8 @@ def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
     return pixels[:, ::-1] if symmetry >= 4 else pixels
 
 
-def _target(example: Example, job: TileJob, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+def target_of(example: Example, job: TileJob, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What an embedded tile should become, and what of it counts; see `TrainingTile`."""
     side = job.tile.side
     labels = np.zeros((side, side), dtype=np.uint8)
     counts = np.zeros((side, side), dtype=bool)
@@ -172,14 +173,14 @@ def measurable_part(example: Example, settings: ImageSettings) -> Example:
 
 
 def crop(example: Example, tile: Tile) -> Example:
-    """The part of an example that lies in a tile, without its instances."""
+    """The part of an example that lies in a tile."""
     window = tile.window
     return replace(
         example,
         pixels=example.pixels[window],
         labels=example.labels[window],
         counts=None if example.counts is None else example.counts[window],
-        instances=None,
+        instances=None if example.instances is None else example.instances[window],
     )
 
 

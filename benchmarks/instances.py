@@ -1,0 +1,110 @@
+"""How well objects are told apart on real images that were not trained on.
+
+    python benchmarks/instances.py [SET ...] [--seeds 0 1 2]
+
+Each SET is a folder with ``train/`` and ``test/``, in each ``images/`` and
+``masks/`` with files of matching names, whose masks number the objects; left
+out, bbbc039_nuclei of the folder that PTSAM_DATA names (default: ../shared/data
+beside the repository). Prints a Markdown table: for each set and seed average
+precision at IoU 0.5 and its mean over 0.5-0.95, split by cores and as connected
+components of the same probabilities; IoU and Dice; and seconds.
+
+Rows "no specks" leave out objects smaller than half of the smallest training
+object (of the 1st percentile, so that a stray pixel does not decide).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from accuracy import DATA, read
+from napari_ptsam.metrics import average_precision, overlap
+from napari_ptsam.prompts.predict import labels_of
+from napari_ptsam.sam.backbones import Backbone, load_backbone
+from napari_ptsam.segmenting.result import ResultSettings
+from napari_ptsam.segmenting.segment import Segmenter
+from napari_ptsam.training.examples import AnnotationSet
+from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.trainer import Training
+
+HEAD = (
+    "| set | seed | objects | AP50: cores | components | AP50-95: cores | components | IoU | Dice "
+    "| seconds: embedding | class tokens | cores |"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Objects told apart on real images.")
+    parser.add_argument("sets", nargs="*", type=Path)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    options = parser.parse_args()
+    folder = Path(os.environ.get("PTSAM_DATA", DATA))
+    sets = options.sets or [folder / "bbbc039_nuclei"]
+    if not all((path / "train").is_dir() for path in sets):
+        parser.error(f"no set at {sets[0]}; set PTSAM_DATA or name sets")
+    backbone = load_backbone()
+    print(f"{backbone.name} on {backbone.device}, {os.cpu_count()} cores, seeds {options.seeds}\n")
+    print(f"{HEAD}\n{'|---' * HEAD.count(' | ')}|---|", flush=True)
+    for path in sets:
+        train, test = (read(path / part) for part in ("train", "test"))
+        for seed in options.seeds:
+            for row in rows(train, test, backbone, seed):
+                print(f"| {path.name} | {seed} | {row} |", flush=True)
+
+
+def rows(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: int) -> list[str]:
+    """All objects, and those that are no specks."""
+    training = Training(train, backbone, TrainingSettings(seed=seed))
+    begin, core_seconds = perf_counter(), 0.0
+    for progress in training:
+        now = perf_counter()
+        if progress.phase == "training" and progress.step > training.settings.steps:
+            core_seconds += now - begin
+        begin = now
+    prompt, seconds = training.prompt, training.seconds
+    if prompt.cores is None:
+        print("(no cores: they did not help on the held-out planes)", flush=True)
+    training.close()
+    smallest = int(np.percentile(np.concatenate([e.areas for e in train.examples]), 1) / 2)
+    ways = {
+        (min_size, split): Segmenter(prompt, backbone, ResultSettings("instances", split, min_size))
+        for min_size in (0, smallest)
+        for split in (("cores", "components") if prompt.cores is not None else ("components",))
+    }
+    precisions: dict[tuple[int, str], list[np.ndarray]] = {way: [] for way in ways}
+    areas = []
+    limits = [prompt.images.limits(stack) for stack in test.stacks]
+    for example in test.examples:
+        first = next(iter(ways.values()))
+        logits = first.logits(example.pixels, example.rgb, limits[example.stack])
+        areas.append(overlap(example.labels == 1, labels_of(logits[:1]) == 1, example.counts))
+        for way, segmenter in ways.items():
+            found = segmenter.result(logits if segmenter.splits else logits[:1])
+            precisions[way].append(average_precision(example.instances, found))
+    means = {way: np.mean(values, 0) for way, values in precisions.items()}
+    rest = (
+        f"{np.mean([a.iou for a in areas]):.3f} | {np.mean([a.dice for a in areas]):.3f} | "
+        f"{seconds['embedding']:.0f} | {seconds['training'] - core_seconds:.0f} | {core_seconds:.0f}"
+    )
+    return [
+        f"{what} | {_both(means, size, slice(1))} | {_both(means, size, slice(None))} | {rest}"
+        for what, size in (("all", 0), (f"no specks (< {smallest} px)", smallest))
+    ]
+
+
+def _both(means: dict[tuple[int, str], np.ndarray], min_size: int, part: slice) -> str:
+    found: Sequence[str] = [
+        f"{means[min_size, way][part].mean():.3f}" if (min_size, way) in means else "-"
+        for way in ("cores", "components")
+    ]
+    return " | ".join(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""The tokens of the classes: starts that are tried, the best of them tuned and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_ptsam.errors import CollapsedError
+from napari_ptsam.training.measuring import Measurement, measure
+from napari_ptsam.training.settings import Progress, TrainingSettings
+from napari_ptsam.training.tuning import (
+    STARTS,
+    Batches,
+    class_losses,
+    optimise,
+    start_tokens,
+    suitable_tiles,
+)
+
+if TYPE_CHECKING:
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.training.embedding import EmbeddedTiles
+    from napari_ptsam.training.tiles import TrainingTile
+
+CHECKS = 10
+"""How often a training measures itself."""
+NOISE = 0.05
+"""Dice on a few held-out planes is not more exact than that: a later prompt, whose learning rate
+has come further down, is taken unless it is worse by more."""
+TRIAL_PART = 1 / 16
+"""Part of the steps that each start is tried for, before the best goes on."""
+SHORTEST_TRIAL = 5
+"""Steps below which a trial says nothing, and is left out."""
+ATTEMPTS = 3
+"""Starts that are followed up, one after the other, as long as the training collapses."""
+PROMPT_RATE = 0.3
+"""Part of the learning rate with which a prompt is trained on."""
+
+
+@dataclass(eq=False)
+class Run:
+    """What the parts of a training share.
+
+    Attributes
+    ----------
+    backbone
+        The frozen SAM.
+    settings
+        How to train.
+    classes
+        Count of classes.
+    embedded
+        The tiles.
+    core_steps
+        Steps that come after those of the class tokens.
+    stopping
+        Whether to end soon.
+    seconds
+        Spent in each phase.
+    """
+
+    backbone: Backbone
+    settings: TrainingSettings
+    classes: int
+    embedded: EmbeddedTiles
+    core_steps: int = 0
+    stopping: bool = False
+    seconds: dict[str, float] = field(default_factory=lambda: {"embedding": 0.0, "training": 0.0})
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser in all."""
+        return self.settings.steps + self.core_steps
+
+
+class Attempts:
+    """Tunes tokens from one start or another until they tell the classes apart.
+
+    Parameters
+    ----------
+    run
+        What the parts of the training share.
+    first
+        Tokens of a prompt to go on from: float32, shape (classes, 8, 256).
+
+    Attributes
+    ----------
+    tokens
+        As they are now; None before there are any.
+    best
+        Dice, and the tokens that are kept; None as long as all collapsed.
+    dice
+        Of the last check.
+    steps_done
+        Steps of the optimiser so far.
+    suitable
+        The tiles without the flips and rotations that lead astray.
+    note
+        What happened, for the user.
+    """
+
+    def __init__(self, run: Run, first: torch.Tensor | None = None) -> None:
+        self._run, self._first = run, first
+        self._generator = torch.Generator().manual_seed(run.settings.seed)
+        self._top = 0.0
+        self.tokens: torch.Tensor | None = None
+        self.best: tuple[float, torch.Tensor] | None = None
+        self.dice: float | None = None
+        self.steps_done = 0
+        self.suitable: list[TrainingTile] = []
+        self.note = ""
+
+    def tune(self) -> Generator[Progress, None, bool]:
+        """Tune; False if the run was stopped before it had led to anything.
+
+        Raises
+        ------
+        CollapsedError
+            If no start led to anything.
+        """
+        self.suitable = self._run.embedded.tiles
+        if self._first is not None:
+            attempts, tried = [self._first], 0
+            self.check(self._first)
+        else:
+            attempts, tried = yield from self._try_starts()
+            if self._run.stopping:
+                return False
+            self._top = 0.0  # what was tried for a few steps is no measure for the rest
+        if tried or self._first is not None:
+            begin = perf_counter()
+            self.suitable = suitable_tiles(
+                self._run.backbone.decoder, attempts[0], self.suitable, lambda: self._run.stopping
+            )
+            self._run.seconds["training"] += perf_counter() - begin
+        for number, tokens in enumerate(attempts):
+            if number:
+                self.note = "The training had collapsed; going on from another start."
+            if (yield from self._follow(tokens, tried)):
+                return True
+            if self._run.stopping:
+                return False
+        raise CollapsedError(
+            f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
+            "or everywhere. Look for wrong masks, add annotated planes, or try another tile size."
+        )
+
+    def time_one_step(self) -> float:
+        """Seconds that a step takes, on the tiles that are embedded."""
+        tokens = self._start("label", torch.Generator().manual_seed(0)).requires_grad_()
+        begin = perf_counter()
+        batch = self._run.embedded.tiles[: self._run.settings.batch_size]
+        class_losses(self._run.backbone.decoder, tokens, batch).sum().backward()
+        return perf_counter() - begin
+
+    def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
+        return start_tokens(name, self._run.backbone.decoder, self._run.classes, generator)
+
+    def _try_starts(self) -> Generator[Progress, None, tuple[list[torch.Tensor], int]]:
+        """Tune each start for a while on upright tiles; for each class, the best one goes on."""
+        steps = int(self._run.settings.steps * TRIAL_PART)
+        starts = [self._start(name, self._generator) for name in STARTS]
+        if steps < SHORTEST_TRIAL:
+            return starts[:ATTEMPTS], 0
+        tried, losses = [], []
+        for number, tokens in enumerate(starts):
+            late: list[torch.Tensor] = []
+            self.tokens = tokens
+            upright = [tile for tile in self._run.embedded.tiles if tile.upright]
+            yield from self._optimise(tokens, upright, steps, number * steps, late)
+            if self._run.stopping:
+                return [], 0
+            tried.append(self.tokens)
+            self.check(self.tokens)
+            losses.append(torch.stack(late[-max(1, steps // 2) :]).mean(0))
+        order = torch.stack(losses).argsort(0)  # (starts, classes)
+        stacked = torch.stack(tried)
+        classes = torch.arange(stacked.shape[1], device=order.device)
+        return [stacked[order[rank], classes] for rank in range(ATTEMPTS)], steps * len(starts)
+
+    def _follow(self, tokens: torch.Tensor, before: int) -> Generator[Progress, None, bool]:
+        """Tune to the end, measuring now and then; False if it collapsed, which ends it early."""
+        steps, fine = self._run.settings.steps - before, False
+        interval = max(1, steps // CHECKS)
+        for progress in self._optimise(tokens, self.suitable, steps, before, []):
+            number = progress.step - before
+            if number % interval == 0 or number == steps:
+                assert self.tokens is not None
+                found = self.check(self.tokens)
+                fine |= found is not None and not found.collapsed
+                if not fine and number > steps // 3:
+                    return False
+            yield progress
+        return fine
+
+    def _optimise(
+        self,
+        tokens: torch.Tensor,
+        tiles: list[TrainingTile],
+        steps: int,
+        before: int,
+        losses: list[torch.Tensor],
+    ) -> Generator[Progress, None, None]:
+        """Run the optimiser; the tokens stay in ``tokens``, the losses are appended."""
+        run = self._run
+        rate = run.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
+        batches = Batches(tiles, run.settings.batch_size, self._generator)
+        spent, begin = run.seconds["training"], perf_counter()
+        for step in optimise(run.backbone.decoder, tokens, batches, steps, rate):
+            losses.append(step.losses)
+            self.tokens, self.steps_done = step.tokens, before + step.number
+            left = (perf_counter() - begin) / step.number * (run.steps - self.steps_done)
+            run.seconds["training"] = spent + perf_counter() - begin
+            loss = float(step.losses.mean())
+            yield Progress("training", self.steps_done, run.steps, loss, self.dice, left, self.note)
+            # What the caller did meanwhile, such as measuring, is part of the phase.
+            run.seconds["training"] = spent + perf_counter() - begin
+            if run.stopping:
+                return
+
+    def check(self, tokens: torch.Tensor) -> Measurement | None:
+        """Measure tokens, and keep them if they are the best so far; None once it is stopping."""
+        run = self._run
+        planes, watched = run.embedded.measured, run.embedded.watched
+        measurement = measure(planes, tokens, run.backbone, watched, lambda: run.stopping)
+        if measurement is None:
+            return None
+        self.dice = measurement.dice
+        if not measurement.collapsed:
+            self._top = max(self._top, measurement.dice)
+            if measurement.dice >= self._top - NOISE:
+                self.best = (measurement.dice, tokens.clone())
+        return measurement
