@@ -105,4 +105,6 @@ def prompt(nuclei, device: str):
     """A prompt tuned on the crops, in few steps."""
     import napari_ptsam as ptsam
 
-    return ptsam.train(*nuclei, steps=60, embeddings=8, tile="whole", seed=0, device=device)
+    return ptsam.train(
+        *nuclei, steps=60, embeddings=8, tile="whole", seed=0, cores="no", device=device
+    )

@@ -70,7 +70,7 @@ def run_demo(
     seconds = {"making the sample": perf_counter() - begin}
 
     from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.segmenting.output import write_result
+    from napari_ptsam.segmenting.files import FileResult, segment_to_files
     from napari_ptsam.segmenting.segment import Segmenter
     from napari_ptsam.training.trainer import Training
 
@@ -85,10 +85,9 @@ def run_demo(
     prompt.save(prompt_path, overwrite)
 
     begin = perf_counter()
-    write_result(
-        stack, Segmenter(prompt, backbone), labels_path, overwrite,
-        lambda done: on_plane(done, len(stack)),
-    )  # fmt: skip
+    result = FileResult(Segmenter(prompt, backbone), labels_path)
+    for plane in segment_to_files(stack, [result], overwrite=overwrite):
+        on_plane(plane.done, plane.total)
     seconds["segmenting 40 planes"] = perf_counter() - begin
     import tifffile
 

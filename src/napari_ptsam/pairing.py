@@ -9,6 +9,7 @@ from typing import Any
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import list_images, open_image
+from napari_ptsam.images.zarrs import is_zarr
 
 Source = Any
 """A path of a folder or file, `Planes`, an array, or a sequence of these."""
@@ -41,7 +42,7 @@ def as_planes(source: Source, axes: str | None = None, labels: bool = False) -> 
         return [source]
     if is_path(source):
         path = Path(source)
-        files = list_images(path) if path.is_dir() else [path]
+        files = list_images(path) if path.is_dir() and not is_zarr(path) else [path]
         return [open_image(file, axes, labels) for file in files]
     if isinstance(source, (list, tuple)):
         kind = "mask" if labels else "image"
@@ -78,7 +79,9 @@ def pair(
         for path in (Path(images), Path(masks)):
             if not path.exists():
                 raise InputError(f"There is no file or folder {path}; check the path.")
-        folders = Path(images).is_dir(), Path(masks).is_dir()
+        folders = tuple(
+            path.is_dir() and not is_zarr(path) for path in (Path(images), Path(masks))
+        )
         if all(folders):
             files = _match(list_images(images), list_images(masks), Path(images), Path(masks))
             return (

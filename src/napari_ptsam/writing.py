@@ -21,7 +21,6 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         folder does not exist or cannot be written to.
     """
     path = Path(path)
-    folder = path.absolute().parent
     try:
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file.")
@@ -29,6 +28,22 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
             raise OutputError(
                 f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
             )
+    except OSError as error:
+        raise _no_place(path, error) from error
+    check_folder(path)
+    return path
+
+
+def check_folder(path: Path) -> None:
+    """Find out whether something can be written where ``path`` is to be.
+
+    Raises
+    ------
+    OutputError
+        If its folder does not exist, or cannot be written to.
+    """
+    folder = path.absolute().parent
+    try:
         if not folder.is_dir():
             raise OutputError(
                 f"There is no folder {folder} to write {path.name} to; make it first."
@@ -37,10 +52,14 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise OutputError(
-            f"{path.name} cannot be written to {folder} ({reason(error)}); choose another place."
-        ) from error
-    return path
+        raise _no_place(path, error) from error
+
+
+def _no_place(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path.name} cannot be written to {path.absolute().parent} ({reason(error)}); "
+        "choose another place."
+    )
 
 
 def _beside(path: Path) -> Path:
@@ -81,7 +100,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         if overwrite:
             beside.replace(path)
         else:
-            _move_where_nothing_is(beside, path)
+            move_where_nothing_is(beside, path)
     except FileExistsError as error:
         raise OutputError(
             f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
@@ -94,7 +113,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def _move_where_nothing_is(source: Path, target: Path) -> None:
+def move_where_nothing_is(source: Path, target: Path) -> None:
     """Rename without replacing what somebody else put there meanwhile."""
     try:
         os.link(source, target)

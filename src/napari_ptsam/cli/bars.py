@@ -18,6 +18,7 @@ class _Bar:
     def __init__(self, total: int, title: str) -> None:
         self._total, self._title = total, title
         self._bar: tqdm | None = None
+        self._done_before = 0
 
     def __enter__(self) -> _Bar:
         return self
@@ -37,7 +38,10 @@ class _Bar:
 
     def _at(self, done: int) -> tqdm:
         if self._bar is None:
-            self._bar = tqdm(total=self._total, desc=self._title, disable=None, file=sys.stderr)
+            self._bar = tqdm(
+                total=self._total, desc=self._title, initial=self._done_before, disable=None,
+                file=sys.stderr,
+            )  # fmt: skip
         self._bar.update(done - self._bar.n)
         return self._bar
 
@@ -48,8 +52,11 @@ class PlaneBar(_Bar):
     def __enter__(self) -> PlaneBar:
         return self
 
-    def show(self, done: int) -> None:
-        """Planes done so far."""
+    def show(self, done: int, before: bool = False) -> None:
+        """Planes done so far; those done ``before`` do not count for the time left."""
+        if before and self._bar is None:
+            self._done_before = done
+            return
         self._at(done)
 
 
@@ -67,6 +74,8 @@ class TrainingBar(_Bar):
         """Show how far the training is."""
         if progress.phase == "done":
             self._close()
+            if progress.note and progress.note != self._note:
+                print(progress.note, file=sys.stderr)
             return
         if (progress.phase, progress.steps) != (
             self._title,

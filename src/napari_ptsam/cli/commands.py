@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.cli.bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.sources import open_source
-from napari_ptsam.errors import InputError
-from napari_ptsam.images.reading import TIFF, list_images, open_image
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.writing import check_output, make_folder
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.segmenting.result import Output
-    from napari_ptsam.segmenting.segment import Segmenter
     from napari_ptsam.training.trainer import Training
 
 
@@ -44,7 +39,7 @@ def train(options: Namespace) -> None:
 
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     training = Training(annotations, backbone, settings, start)
-    with TrainingBar(training.settings.steps) as bar:
+    with TrainingBar(training.steps) as bar:
         try:
             for progress in training:
                 bar.show(progress)
@@ -98,84 +93,19 @@ def _say_trained(
     )
 
 
-def segment(options: Namespace) -> None:
-    """``napari-ptsam segment``."""
-    prompt = load(options.prompt)
-    targets = _targets(options)
-    segmenter = _segmenter(options, prompt)
-    make_folder(targets[0][1].parent)
-    from napari_ptsam.segmenting.output import write_result
-
-    written = []
-    for source, target in targets:
-        planes = open_image(source, options.axes)
-        with PlaneBar(len(planes), source.name) as bar:
-            write_result(planes, segmenter, target, options.overwrite, bar.show)
-        written.append({"input": str(source), "output": str(target), "planes": len(planes)})
-        if not options.json:
-            print(target)
-    if options.json:
-        _print_json({"output": segmenter.output, "classes": list(prompt.classes), "files": written})
-
-
-def _segmenter(options: Namespace, prompt: Prompt) -> Segmenter:
-    from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.segmenting.segment import Segmenter
-
-    output: Output = "labels"
-    if getattr(options, "instances", False):
-        output = "instances"
-    elif getattr(options, "probabilities", False):
-        output = "probabilities"
-    return Segmenter(
-        prompt, load_backbone(prompt.backbone, options.checkpoint, options.device), output
-    )
-
-
-def _targets(options: Namespace) -> list[tuple[Path, Path]]:
-    """Each input file with its output file; all are checked before any work starts."""
-    sources = [
-        file
-        for source in options.inputs
-        for file in (list_images(source) if source.is_dir() else [source])
-    ]
-    for source in sources:
-        open_image(source, options.axes)
-    single = len(sources) == 1 and options.out.suffix.lower() in TIFF
-    if single and not options.out.is_dir():
-        if options.out.resolve() == sources[0].resolve():
-            raise InputError(f"The result would replace the image {options.out}; choose another.")
-        return [(sources[0], check_output(options.out, options.overwrite))]
-    if options.out.suffix and not options.out.is_dir():
-        raise InputError(
-            f"{options.out} is no folder, and results are .tif files; make the folder first"
-            + (", for several images." if len(sources) > 1 else " or give the name of a .tif file.")
-        )
-    names = [source.name.removesuffix(source.suffix) for source in sources]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(
-            f"Several inputs are called {twice[0]}; segment them into different folders."
-        )
-    targets = [options.out / f"{name}.tif" for name in names]
-    if any(target.resolve() == source.resolve() for target in targets for source in sources):
-        raise InputError(f"The results would replace the images in {options.out}; choose another.")
-    if options.out.exists():
-        for target in targets:
-            check_output(target, options.overwrite)
-    return list(zip(sources, targets, strict=True))
-
-
 def evaluate(options: Namespace) -> None:
     """``napari-ptsam evaluate``."""
+    from napari_ptsam.evaluation import WAYS, summary
     from napari_ptsam.evaluation import evaluate as evaluate_planes
-    from napari_ptsam.evaluation import summary
+    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.segmenting.segment import Segmenter
 
     prompt = load(options.prompt)
     reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
     images = pair(options.images, options.masks, options.axes)
     annotations = annotate(*images, reading, complete=False)
-    segmenter = _segmenter(options, prompt)
+    backbone = load_backbone(prompt.backbone, options.checkpoint, options.device)
+    segmenter = Segmenter(prompt, backbone)
     scores = []
     with PlaneBar(len(annotations.examples), "evaluating") as bar:
         for score in evaluate_planes(annotations, segmenter):
@@ -191,7 +121,12 @@ def evaluate(options: Namespace) -> None:
         print(f"class {name}: IoU {own['iou']:.3f}, Dice {own['dice']:.3f}")
     print(f"mean: IoU {found['iou']:.3f}, Dice {found['dice']:.3f}")
     if found["ap50"] is not None:
-        print(f"objects: AP at IoU 0.5 {found['ap50']:.3f}, mean over 0.5-0.95 {found['ap']:.3f}")
+        print(
+            f"objects ({WAYS[found['split']]}): AP at IoU 0.5 {found['ap50']:.3f}, "  # type: ignore[index]
+            f"mean over 0.5-0.95 {found['ap']:.3f}"
+        )
+        if found["split"] == "cores":
+            print(f"objects ({WAYS['components']}): AP at IoU 0.5 {found['ap50_components']:.3f}")
 
 
 def info(options: Namespace) -> None:
@@ -211,7 +146,8 @@ def demo(options: Namespace) -> None:
 
     chosen = {name: getattr(options, name) for name in ("steps", "embeddings")}
     settings = TrainingSettings(
-        **{name: value for name, value in chosen.items() if value is not None}
+        **{name: value for name, value in chosen.items() if value is not None},
+        cores="no",  # it makes labels, not instances
     )
     with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:
         report = run_demo(

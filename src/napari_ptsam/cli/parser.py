@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_ptsam.cli import commands
+from napari_ptsam.cli.segment import segment
+from napari_ptsam.cli.segment_options import add_segment_options
 from napari_ptsam.training.examples import Empty
 from napari_ptsam.training.presets import PRESETS
-from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.settings import Cores, TrainingSettings
 
 # Spelled out, since sam.backbones would load torch.
 BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
@@ -22,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._negative_number_matcher = re.compile(r"-[\d.][\d.,e-]*$")
+        self._negative_number_matcher = re.compile(r"-[\d.][\d.,:e-]*$")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, rest = super().parse_known_args(args, namespace)
@@ -112,22 +114,15 @@ def _add_training(add: _Parser) -> None:
     add.add_argument(
         "--channels", type=_numbers, metavar="C[,C[,C]]", help="up to three channels, from 0"
     )
+    add.add_argument(
+        "--cores", choices=get_args(Cores),
+        help="learn to split touching objects (default: auto, where masks tell objects apart)",
+    )  # fmt: skip
 
 
 def _add_segment(parts: argparse._SubParsersAction[_Parser]) -> None:
-    add = _command(parts, "segment", "apply a prompt to images and stacks", commands.segment)
-    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
-    add.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="image files or folders")
-    add.add_argument(
-        "-o", "--out", type=Path, required=True,
-        help="a .tif file for a single image or stack, else a folder",
-    )  # fmt: skip
-    kind = add.add_mutually_exclusive_group()
-    kind.add_argument("--instances", action="store_true", help="number the connected objects")
-    kind.add_argument(
-        "--probabilities", action="store_true", help="probability of each class instead of labels"
-    )
-    add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
+    add = _command(parts, "segment", "apply prompts to images and stacks", segment)
+    add_segment_options(add)
     _add_machine(add)
     _add_overwrite(add)
     _add_json(add)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,27 @@ class Planes(Sequence[np.ndarray]):
         self.shape = (self._size("Y"), self._size("X"))
         """Of a plane: (y, x)."""
         self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
+        self.path: Path | None = None
+        """File or folder that the pixels come from, if they do."""
+        self.cut: tuple[tuple[str, int, int], ...] = ()
+        """Axis, start and stop of each `part` that was taken of the image."""
 
     @property
     def array_shape(self) -> tuple[int, ...]:
         """Of the whole array, in the order of `axes`."""
         return tuple(int(size) for size in self._array.shape)
+
+    @property
+    def data_axes(self) -> str:
+        """`axes` without the samples of a colour, which napari does not count."""
+        return self.axes.replace("S", "")
+
+    def position(self, number: int) -> dict[str, int]:
+        """Where plane ``number`` lies on each leading axis."""
+        if not self.leading:
+            return {}
+        index = np.unravel_index(number, self.leading)
+        return dict(zip(self.leading_axes, map(int, index), strict=True))
 
     def _size(self, axis: str) -> int:
         return int(self._array.shape[self.axes.index(axis)])
@@ -153,7 +170,9 @@ class Planes(Sequence[np.ndarray]):
                 f"{start} up to {stop - 1}."
             )
         array = _Part(self._array, self.axes.index(axis), start, stop)
-        return Planes(array, self.axes, self.name, self.pixel_size)
+        part = Planes(array, self.axes, self.name, self.pixel_size)
+        part.path, part.cut = self.path, (*self.cut, (axis, start, stop))
+        return part
 
     def __len__(self) -> int:
         return int(np.prod(self.leading, dtype=int))
@@ -165,18 +184,8 @@ class Planes(Sequence[np.ndarray]):
         index = int(index)
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        where = (
-            dict(
-                zip(
-                    self.leading_axes,
-                    np.unravel_index(index % len(self), self.leading),
-                    strict=True,
-                )
-            )
-            if self.leading
-            else {}
-        )
-        picked = tuple(int(where[axis]) if axis in where else slice(None) for axis in self.axes)
+        where = self.position(index % len(self))
+        picked = tuple(where.get(axis, slice(None)) for axis in self.axes)
         try:
             plane = np.asarray(self._array[picked])
         except PtsamError:

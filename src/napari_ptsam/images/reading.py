@@ -1,4 +1,4 @@
-"""Image files to planes: TIFF (ImageJ and OME included), PNG, JPEG, NPY."""
+"""Image files to planes: TIFF (ImageJ and OME included), PNG, JPEG, NPY, zarr."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiff import DAMAGED, open_tiff
+from napari_ptsam.images.zarrs import ZARR, is_zarr, open_zarr
 
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
 PICTURES = (".png", *JPEG)
-SUFFIXES = (*TIFF, *PICTURES, ".npy")
+SUFFIXES = (*TIFF, *PICTURES, ".npy", ZARR)
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -30,19 +31,22 @@ def list_images(folder: str | Path) -> list[Path]:
     try:
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}; check the path.")
-        files = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and path.is_file() and path.name[0] != "."
-        ]
+        files = [path for path in folder.iterdir() if is_image(path) and path.name[0] != "."]
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}).") from error
     if not files:
         raise InputError(f"The folder {folder} holds no images ({', '.join(SUFFIXES)}).")
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural_order)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def is_image(path: Path) -> bool:
+    """Whether a file or zarr folder is there, and called what images are called."""
+    suffix = path.suffix.lower()
+    return path.is_dir() if suffix == ZARR else suffix in SUFFIXES and path.is_file()
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """What to sort by, so that numbers in names count as numbers."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part)
         for part in re.split(r"(\d+)", path.name)
@@ -55,7 +59,8 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
     Parameters
     ----------
     path
-        A TIFF, PNG, JPEG or NPY file.
+        A TIFF, PNG, JPEG or NPY file, or a zarr array or OME-Zarr image (a
+        folder ``*.zarr``).
     axes
         Overrides the axes that the file names, or that its shape suggests.
     labels
@@ -69,12 +74,13 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
     """
     path = Path(path)
     try:
-        if not path.is_file():
+        folder = is_zarr(path)
+        if not path.is_file() and not folder:
             raise InputError(f"There is no file {path}; check the path.")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    suffix = ZARR if folder else path.suffix.lower()
+    if suffix not in SUFFIXES or (suffix == ZARR and not folder):
         raise InputError(f"{path} is no image that can be read here ({', '.join(SUFFIXES)}).")
     if labels and suffix in JPEG:
         raise InputError(
@@ -85,6 +91,8 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
             array, found, pixel_size = open_tiff(path)
         elif suffix == ".npy":
             array, found, pixel_size = _open_npy(path), None, None
+        elif suffix == ZARR:
+            array, found, pixel_size = open_zarr(path)
         else:
             array, found = _open_picture(path, labels)
             pixel_size = None
@@ -92,7 +100,9 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
         raise
     except DAMAGED as error:
         raise InputError(_damaged(path, error)) from error
-    return Planes(_Guarded(array, path), axes or found, path.name, pixel_size)
+    planes = Planes(_Guarded(array, path), axes or found, path.name, pixel_size)
+    planes.path = path
+    return planes
 
 
 def _damaged(path: Path, error: BaseException) -> str:

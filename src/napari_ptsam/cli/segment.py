@@ -1,0 +1,244 @@
+"""``napari-ptsam segment``: prompts on images and stacks, into files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ptsam.cli.bars import PlaneBar
+from napari_ptsam.cli.commands import InterruptedByUserError
+from napari_ptsam.cli.inputs import Place, find_images
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.reading import open_image
+from napari_ptsam.prompts.files import load
+from napari_ptsam.prompts.rescaling import differs, pixel_size_ratio, rescaled
+from napari_ptsam.segmenting.linking import LinkSettings
+from napari_ptsam.segmenting.result import ResultSettings
+from napari_ptsam.writing import make_folder
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.segmenting.files import FileResult, PlaneDone
+
+
+def segment(options: Namespace) -> None:
+    """Segment all inputs, and tell at the end what was left out.
+
+    Raises
+    ------
+    PtsamError
+        If something is wrong; what could be segmented is written.
+    """
+    paths = [options.prompt, *options.also]
+    prompts = [load(path) for path in paths]
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        raise InputError("Two of the prompts have the same name; rename one of the files.")
+    run = _Run(options, prompts, names)
+    run.check()
+    written, problems = [], []
+    for source in run.sources:
+        try:
+            found, left_out = run.segment(source)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        problems += left_out
+        written += found
+    if options.json:
+        classes = list(prompts[0].classes)
+        print(json.dumps({"output": run.settings.output, "classes": classes, "files": written}))
+    if problems:
+        raise InputError(_summary(problems, bool(written)))
+
+
+def _summary(problems: Sequence[str], any_written: bool) -> str:
+    if len(problems) == 1 and not any_written:
+        return problems[0]
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    rest = "; the rest is written." if any_written else "; nothing was written."
+    told = "; ".join(problem.rstrip(".") for problem in problems[:3])
+    return f"Left out: {told}{more}{rest}"
+
+
+class _Run:
+    """What the options ask for, checked as far as it can be without images' pixels."""
+
+    def __init__(self, options: Namespace, prompts: list[Prompt], names: list[str]) -> None:
+        self.options, self.prompts = options, prompts
+        self.settings, self.link = result_settings(options), link_settings(options)
+        self.sources = find_images(options.inputs)
+        self.place = Place(options, self.sources, names)
+        for source in self.sources:
+            self._open(source)
+        self.backbone: Backbone
+        self._warned = False
+
+    def _open(self, source: Path) -> Planes:
+        planes = open_image(source, self.options.axes)
+        if self.options.slices is None:
+            return planes
+        if not planes.leading:
+            raise InputError(f"{source} is a single plane; leave --slices out.")
+        start, stop, _ = slice(*self.options.slices).indices(planes.leading[-1])
+        return planes.part(planes.leading_axes[-1], start, stop)
+
+    def check(self) -> None:
+        """Load the backbone, and find out whether all results can be written."""
+        from napari_ptsam.sam.backbones import load_backbone
+        from napari_ptsam.segmenting.files import Job
+        from napari_ptsam.segmenting.segment import Segmenter
+
+        options, first = self.options, self.prompts[0]
+        for prompt in self.prompts[1:]:
+            if (prompt.backbone, prompt.signature) != (first.backbone, first.signature):
+                raise InputError(
+                    "The prompts were tuned for different backbones; segment with one after the other."
+                )
+        self.backbone = load_backbone(first.backbone, options.checkpoint, options.device)
+        for prompt in self.prompts:
+            Segmenter(prompt, self.backbone, self.settings)  # before a folder is made for it
+        if self.place.file is None:
+            make_folder(self.place.folder)
+        images = {source.resolve() for source in self.sources}
+        for source in self.sources:
+            planes = self._open(source)
+            parts = self._parts(source, planes)
+            if any(part.target.resolve() in images for part in parts):
+                raise InputError(
+                    f"The result would replace the image {parts[0].target}; choose another name."
+                )
+            Job(planes, parts, self.link, options.resume, options.overwrite)
+
+    def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
+        from napari_ptsam.segmenting.files import FileResult
+        from napari_ptsam.segmenting.segment import Segmenter
+
+        parts = []
+        for number, prompt in enumerate(self.prompts):
+            if self.options.rescale:
+                prompt = rescaled(prompt, planes.pixel_size)
+            segmenter = Segmenter(prompt, self.backbone, self.settings)
+            target = self.place.target(source, planes, number, segmenter)
+            parts.append(FileResult(segmenter, target))
+        return parts
+
+    def segment(self, source: Path) -> tuple[list[dict[str, Any]], list[str]]:
+        """Segment one image: what was written, and why planes were left out."""
+        from napari_ptsam.segmenting.files import where
+
+        planes = self._open(source)
+        self._warn(planes)
+        parts = self._parts(source, planes)
+        problems, count = [], 0
+        with PlaneBar(len(planes), source.name) as bar:
+            try:
+                for plane in self._planes(planes, parts):
+                    count = plane.done
+                    bar.show(plane.done, plane.results is None and not plane.problem)
+                    if plane.problem:
+                        problems.append(plane.problem)
+            except KeyboardInterrupt:
+                raise InterruptedByUserError(
+                    f"Stopped; {count} of {len(planes)} planes of {source.name} are kept in "
+                    f"{parts[0].target.name}.partial: the same command with --resume goes on."
+                ) from None
+        files = []
+        for part in parts:
+            place = where(part.target)
+            files.append(
+                {
+                    "input": str(source),
+                    "output": str(place),
+                    "planes": len(planes),
+                    "left_out": len(problems),
+                }
+            )
+            if not self.options.json:
+                print(place)
+        return files, problems
+
+    def _planes(self, planes: Planes, parts: list[FileResult]) -> Iterator[PlaneDone]:
+        options = self.options
+        how: dict[str, Any] = {
+            "link": self.link, "resume": options.resume, "overwrite": options.overwrite,
+        }  # fmt: skip
+        if options.scheduler is None:
+            from napari_ptsam.segmenting.files import segment_to_files
+
+            return segment_to_files(planes, parts, **how)
+        from napari_ptsam.segmenting.distributed import segment_on_cluster
+
+        return segment_on_cluster(
+            planes, parts, options.scheduler, checkpoint=options.checkpoint,
+            device=options.device, **how,
+        )  # fmt: skip
+
+    def _warn(self, planes: Planes) -> None:
+        """Tell once that the prompt was trained at another scale."""
+        if self.options.rescale or self._warned:
+            return
+        for prompt in self.prompts:
+            ratio = pixel_size_ratio(prompt, planes.pixel_size)
+            if ratio is not None and differs(ratio):
+                self._warned = True
+                print(
+                    f"napari-ptsam: The pixels of {planes.name} are {1 / ratio:.3g} times as large as "
+                    "those that the prompt was trained on; --rescale adapts the tiles.",
+                    file=sys.stderr,
+                )
+                return
+
+
+def result_settings(options: Namespace) -> ResultSettings:
+    """What each plane is to become.
+
+    Raises
+    ------
+    InputError
+        If options do not fit together.
+    """
+    output = "labels"
+    if options.instances:
+        output = "instances"
+    elif options.probabilities:
+        output = "probabilities"
+    if options.split is not None and output != "instances":
+        raise InputError("--split tells how objects are told apart; it needs --instances.")
+    settings = ResultSettings(
+        output,  # type: ignore[arg-type]
+        options.split or "auto",
+        options.min_size,
+        options.fill_holes,
+        options.remove_border,
+    )
+    if settings.cleans and output == "probabilities":
+        raise InputError(
+            "Probabilities have no objects; leave --min-size, --fill-holes and --remove-border out."
+        )
+    return settings
+
+
+def link_settings(options: Namespace) -> LinkSettings | None:
+    """How objects are linked from plane to plane; None where they are not.
+
+    Raises
+    ------
+    InputError
+        If options do not fit together.
+    """
+    if options.link_planes is None:
+        if options.link_gap is not None:
+            raise InputError("--link-gap is for linked planes; it needs --link-planes.")
+        return None
+    if not options.instances:
+        raise InputError("Only instances can be linked from plane to plane; add --instances.")
+    if options.link_gap is None:
+        return LinkSettings(options.link_planes)
+    return LinkSettings(options.link_planes, options.link_gap)

@@ -1,0 +1,84 @@
+"""The options of ``segment``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from napari_ptsam.segmenting.formats import SUFFIXES
+from napari_ptsam.segmenting.linking import LinkSettings
+
+
+def add_segment_options(add: argparse.ArgumentParser) -> None:
+    """What to segment, with what, and where to."""
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    add.add_argument(
+        "inputs", type=Path, nargs="+", metavar="INPUT",
+        help="image files, folders, or patterns such as 'data/**/*.tif'",
+    )  # fmt: skip
+    add.add_argument(
+        "-o", "--out", type=Path, required=True,
+        help="a .tif, .ome.tif or .ome.zarr for a single image or stack, else a folder",
+    )  # fmt: skip
+    add.add_argument(
+        "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",
+        help="one more prompt on the same images (may be given again)",
+    )  # fmt: skip
+    _add_result(add)
+    _add_linking(add)
+    add.add_argument(
+        "--format", choices=SUFFIXES, help="of the results (default: tiff, ome-zarr if too large)"
+    )
+    add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
+    add.add_argument(
+        "--slices", type=_slices, metavar="A:B", help="only these of the last axis of planes"
+    )
+    add.add_argument(
+        "--rescale", action="store_true",
+        help="adapt the tiles where images have another pixel size than the prompt",
+    )  # fmt: skip
+    add.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    add.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a dask cluster whose workers are to do the work"
+    )
+
+
+def _add_result(add: argparse.ArgumentParser) -> None:
+    kind = add.add_mutually_exclusive_group()
+    kind.add_argument("--instances", action="store_true", help="number the objects")
+    kind.add_argument(
+        "--probabilities", action="store_true", help="probability of each class instead of labels"
+    )
+    add.add_argument(
+        "--split", choices=("auto", "cores", "components"),
+        help="how objects that touch are told apart: by the cores that the prompt finds, or not "
+        "at all (default: auto, by cores where the prompt knows them)",
+    )  # fmt: skip
+    add.add_argument(
+        "--min-size", type=int, default=0, metavar="N", help="leave out objects of fewer pixels"
+    )
+    add.add_argument("--fill-holes", action="store_true", help="fill holes in objects")
+    add.add_argument(
+        "--remove-border", action="store_true", help="leave out objects at the planes' edges"
+    )
+
+
+def _add_linking(add: argparse.ArgumentParser) -> None:
+    defaults = LinkSettings()
+    add.add_argument(
+        "--link-planes", nargs="?", type=float, const=defaults.threshold, metavar="IOU",
+        help="let objects keep their number from plane to plane where they overlap by that much "
+        f"(default: {defaults.threshold})",
+    )  # fmt: skip
+    add.add_argument(
+        "--link-gap", type=int, metavar="N",
+        help=f"planes on which a linked object may be missing (default: {defaults.gap})",
+    )  # fmt: skip
+
+
+def _slices(text: str) -> tuple[int | None, int | None]:
+    try:
+        start, stop = (int(part) if part else None for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form A:B") from None
+    return start, stop

@@ -1,0 +1,111 @@
+"""Zarr arrays and OME-Zarr groups to arrays with axes and pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.planes import PixelSize
+
+ZARR = ".zarr"
+MARKS = ("zarr.json", ".zarray", ".zgroup")
+"""Files of which every zarr folder has one."""
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder that is called a zarr, or is one."""
+    if not path.is_dir():
+        return False
+    return path.suffix.lower() == ZARR or any((path / name).is_file() for name in MARKS)
+
+
+def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
+    """Open a zarr array, or the full resolution of an OME-Zarr image; no pixel is read.
+
+    Returns
+    -------
+    array
+        With ``shape``, ``dtype`` and indexing.
+    axes
+        A letter each, or None where nothing tells.
+    pixel_size
+        None where nothing tells.
+
+    Raises
+    ------
+    InputError
+        If it holds no image.
+    Exception
+        Whatever zarr raises on what is damaged.
+    """
+    import zarr
+
+    if not any((path / name).is_file() for name in MARKS):
+        raise InputError(f"{path} is no zarr ({', '.join(MARKS)}: none is there); check the path.")
+    opened = zarr.open(path, mode="r")
+    if isinstance(opened, zarr.Array):
+        names = getattr(opened.metadata, "dimension_names", None)
+        return opened, _letters(names, len(opened.shape)), None
+    attributes: dict[str, Any] = dict(opened.attrs)
+    found = attributes.get("ome", attributes)  # NGFF 0.5 and later put all of theirs under "ome"
+    scales = found.get("multiscales") if isinstance(found, Mapping) else None
+    if not scales:
+        raise InputError(
+            f"{path} is a zarr group without an image (no multiscales); name one of its arrays "
+            f"or images: {_inside(opened)}."
+        )
+    return _image(opened, scales[0])
+
+
+def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, PixelSize | None]:
+    """The first level of an OME-Zarr image."""
+    import zarr
+
+    dataset = scales["datasets"][0]
+    array = group[dataset["path"]]
+    if not isinstance(array, zarr.Array):
+        raise ValueError("the first level is no array")
+    axes = scales.get("axes")
+    if not axes:  # NGFF 0.1 and 0.2: always these
+        return array, "TCZYX" if len(array.shape) == 5 else None, None
+    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
+    letters = _letters([axis["name"] for axis in axes], len(array.shape))
+    steps = (
+        dataset.get("coordinateTransformations", []),
+        scales.get("coordinateTransformations", []),
+    )
+    return array, letters, _pixel_size(letters, axes, steps)
+
+
+def _letters(names: Any, count: int) -> str | None:
+    """First letters of the axes' names; None where they are not told, or not told apart."""
+    if not names or len(names) != count or not all(isinstance(n, str) and n for n in names):
+        return None
+    letters = "".join(name[0].upper() for name in names)
+    apart = len(set(letters)) == count and set("YX") <= set(letters)
+    return letters.replace("S", "A") if apart else None  # S would be the samples of a colour
+
+
+def _pixel_size(
+    letters: str | None, axes: list[Mapping[str, Any]], steps: tuple[list[Any], list[Any]]
+) -> PixelSize | None:
+    """From the scales of the level and of the whole image; None where there is no unit."""
+    if letters is None:
+        return None
+    sizes = dict.fromkeys(letters, 1.0)
+    for step in (*steps[0], *steps[1]):
+        if step.get("type") == "scale" and len(step.get("scale", ())) == len(letters):
+            for letter, factor in zip(letters, step["scale"], strict=True):
+                sizes[letter] *= float(factor)
+    units = {letter: axis.get("unit") for letter, axis in zip(letters, axes, strict=True)}
+    if units["Y"] is None or units["Y"] != units["X"] or min(sizes["Y"], sizes["X"]) <= 0:
+        return None
+    z = sizes["Z"] if units.get("Z") == units["Y"] and sizes["Z"] > 0 else None
+    return PixelSize(sizes["Y"], sizes["X"], z, units["Y"])
+
+
+def _inside(group: Any) -> str:
+    names = sorted(name for name, _ in group.members())
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "it is empty"

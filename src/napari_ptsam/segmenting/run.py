@@ -1,0 +1,66 @@
+"""What a run is made of, so that another one of the same can go on with its work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.segmenting.linking import LinkSettings
+    from napari_ptsam.segmenting.segment import Segmenter
+
+VERSION = 1
+"""Of the layout of work folders; another one is another run."""
+
+Run = dict[str, Any]
+"""Plain values that decide about the result, by what they are called in messages."""
+
+
+def describe_run(planes: Planes, segmenter: Segmenter, link: LinkSettings | None) -> Run:
+    """All that decides about a result: plain values, as they come back from JSON."""
+    prompt, size = segmenter.prompt, planes.pixel_size
+    source = planes.path
+    run = {
+        "format version": VERSION,
+        "prompt": digest_of(prompt),
+        "backbone": f"{prompt.backbone} {prompt.signature}",
+        "result settings": asdict(segmenter.settings),
+        "link settings": None if link is None else asdict(link),
+        "image": planes.name,
+        "shape": planes.array_shape,
+        "axes": planes.axes,
+        "part": planes.cut,
+        "dtype": planes.dtype.str,
+        "pixel size": None if size is None else asdict(size),
+        "size of the file": source.stat().st_size if source and source.is_file() else None,
+    }
+    return json.loads(json.dumps(run))
+
+
+def digest_of(prompt: Prompt) -> str:
+    """Fingerprint of what a prompt does: tokens, classes, and how it sees images."""
+    plain = {
+        "classes": prompt.classes,
+        "colours": prompt.colours,
+        "images": asdict(prompt.images),
+    }
+    found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for tokens in (prompt.tokens, prompt.cores):
+        if tokens is not None:
+            found.update(tokens.astype("<f4").tobytes())
+    return found.hexdigest()[:16]
+
+
+def digest_of_run(run: Run) -> str:
+    """Fingerprint of a run: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def differences(run: Run, other: Run) -> str:
+    """In what two runs differ, in words."""
+    names = [name for name in {**run, **other} if run.get(name) != other.get(name)]
+    return ", ".join(names)
