@@ -1,13 +1,14 @@
 """How long napari's window is kept waiting while the widget works, and what memory it keeps.
 
-    python benchmarks/responsiveness.py [--planes 40] [--side 1024] [--steps 150]
+    python benchmarks/responsiveness.py [--planes 40] [--side 1024] [--steps 150] [--batch]
 
 Needs a display (`scripts/with_display.sh` gives a virtual one). Drives the
 dock widget in a real window on a stack of `planes` images of `side` pixels:
 real nuclei or cells if PTSAM_DATA names the sets (default: ../shared/data beside the
 repository), else the bundled sample, repeated and cropped. A timer of the event loop
 that should fire every 10 ms tells how long each call on the GUI's thread has
-taken: whatever runs there keeps it from firing. Prints a Markdown table.
+taken: whatever runs there keeps it from firing. Prints a Markdown table. With
+--batch only the dock widget "Batch segment" is measured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import napari
 import numpy as np
@@ -27,6 +29,7 @@ import tifffile
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
 from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+from napari_ptsam.widgets.batch_segment import BatchSegment
 
 DATA = Path(os.environ.get("PTSAM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TICK = 10
@@ -120,6 +123,7 @@ def main() -> None:
     parser.add_argument("--planes", type=int, default=40)
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_PTSAM_SESSIONS"] = folder
@@ -136,6 +140,15 @@ def measure(options: argparse.Namespace) -> None:
     print(f"{images.shape} {images.dtype}, {os.cpu_count()} cores\n")
     print("| while | ticks | median ms | 99 % ms | longest ms | over 100 ms | |")
     print("|---|---|---|---|---|---|---|", flush=True)
+    if options.batch:
+        import napari_ptsam as ptsam
+        from napari_ptsam.widgets.loading import load_torch
+
+        load_torch()  # beside an open window
+        prompt = ptsam.train(list(images[:4]), list(masks[:4]), steps=options.steps, seed=0)
+        batch(viewer, ticker, prompt)
+        viewer.close()
+        return
 
     widget = AnnotateAndTrain(viewer)
     viewer.window.add_dock_widget(widget, name="Annotate and train")
@@ -225,7 +238,35 @@ def measure(options: argparse.Namespace) -> None:
         stops.append(perf_counter() - begin)
         wait(seconds=1)
     print(f"\nStop answers after {', '.join(f'{s:.2f}' for s in stops)} s.")
+    batch(viewer, ticker, studio.prompt)
     viewer.close()
+
+
+def batch(viewer: napari.Viewer, ticker: Ticker, prompt: Any) -> None:
+    """Apply a prompt to the stack: to layers, to files."""
+    ticker.start()
+    widget = BatchSegment(viewer)
+    viewer.window.add_dock_widget(widget, name="Batch segment")
+    widget.use_prompt(prompt)
+    spent = wait(lambda: widget.engine.state.startswith("Ready"))
+    print(ticker.row("Batch segment is opened", f"{spent:.1f} s"), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        widget.files.folder.setText(folder)
+        for output, where in (
+            ("labels", "layers"), ("labels", "layers"), ("instances", "layers"),
+            ("probabilities", "layers"), ("instances", "files"), ("labels", "both"),
+        ):  # fmt: skip
+            for box, value in ((widget.results.output, output), (widget.results.where, where)):
+                box.setCurrentIndex(box.findData(value))
+            wait(seconds=1)
+            ticker.start()
+            widget.start_button.click()
+            spent = wait(lambda: not widget.run.running)
+            name = f"a stack becomes {output} as {where}"
+            print(ticker.row(name, f"{spent:.0f} s"), flush=True)
+            for layer in [layer for layer in viewer.layers if " – " in layer.name]:
+                viewer.layers.remove(layer)
+    widget.close_down(5)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Take the pictures of docs/annotate-and-train.md: drive the widget in a real window.
+"""Take the pictures of the documentation: drive the dock widgets in a real window.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/screenshots.py [OUT]
+    xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/screenshots.py [OUT] [--batch]
 
-OUT is a folder, docs/images unless named. Where the environment variable
+OUT is a folder, docs/images unless named; with --batch only the pictures of
+"Batch segment" are taken. Where the environment variable
 PTSAM_DATA names the real sets, the images are BBBC039 nuclei, else the bundled
 sample. Settings and sessions are kept in a temporary folder. Takes two
 minutes on two cores.
@@ -44,7 +45,9 @@ SCRIBBLED = (0, 1, 2)
 def main() -> None:
     parser = argparse.ArgumentParser(description="Take the pictures of the documentation.")
     parser.add_argument("out", type=Path, nargs="?", default=IMAGES)
-    out = parser.parse_args().out.resolve()
+    parser.add_argument("--batch", action="store_true", help="only those of Batch segment")
+    options = parser.parse_args()
+    out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     data = os.environ.get("PTSAM_DATA")
     data = data and str(Path(data).resolve())
@@ -53,14 +56,16 @@ def main() -> None:
         os.chdir(folder)  # paths in the pictures are relative to it
         os.environ["NAPARI_CONFIG"] = str(Path(folder, "settings.yaml"))
         try:
-            _whole_objects(out, data)
-            _scribbles(out)
-            _recovery(out)
+            if not options.batch:
+                _whole_objects(out, data)
+                _scribbles(out)
+                _recovery(out)
+            _batch(out, data)
         finally:
             os.chdir(here)
 
 
-# The three parts
+# The parts
 
 
 def _whole_objects(out: Path, data: str | None) -> None:
@@ -153,6 +158,53 @@ def _recovery(out: Path) -> None:
     driver.close()
 
 
+def _batch(out: Path, data: str | None) -> None:
+    """Prompt files on a stack: the form, the result, and files."""
+    name, images, masks, where = _nuclei(data) if data else _sample()
+    path = _prompt_file(images, masks)
+    driver = Driver("batch", out)
+    limits = _limits(images)
+    driver.viewer.add_image(images[RESULT:], name=name, contrast_limits=limits, **where)
+    driver.viewer.add_image(
+        images[LOOKED_AT], name=f"{name}, one plane", contrast_limits=limits, visible=False,
+        scale=where["scale"][1:], units=where["units"][1:],
+    )  # fmt: skip
+    widget = driver.dock("Batch segment")
+    widget.open_prompt(path)
+    driver.wait(lambda: bool(widget.prompts.opened), "a prompt")
+    driver.wait(lambda: widget.engine.state.startswith("Ready"), "the backbone")
+    widget.images.all.click()
+    driver.shoot("batch-1-form")
+    choose = widget.results.output
+    choose.setCurrentIndex(choose.findData("instances"))
+    widget.results.objects.min_size.setValue(30)
+    driver.show(widget, widget.results)
+    widget.start_button.click()
+    driver.wait(lambda: not widget.run.running, "a result")
+    driver.shoot("batch-2-result")
+    widget.results.where.setCurrentIndex(widget.results.where.findData("files"))
+    Path("results").mkdir(exist_ok=True)
+    widget.files.folder.setText("results")
+    widget.results.objects.linked.setChecked(True)
+    driver.show(widget, widget.files)
+    widget.start_button.click()
+    driver.wait(lambda: not widget.run.running, "files")
+    driver.shoot("batch-3-files")
+    driver.close()
+
+
+def _prompt_file(images: np.ndarray, masks: np.ndarray) -> Path:
+    """The one that was trained in the other pictures, or a new one."""
+    path = Path("nuclei.pt")
+    if not path.exists():
+        import napari_ptsam as ptsam
+
+        planes = list(PREPARED)
+        prompt = ptsam.train(list(images[planes]), list(masks[planes]), steps=100, seed=0)
+        prompt.with_text("Nuclei of U2OS cells, Hoechst.", "CC0").save(path)
+    return path
+
+
 # Images
 
 
@@ -222,12 +274,20 @@ class Driver:
         self._out = out
         self.rest(1)
 
-    def dock(self) -> Any:
-        """Open the widget from its menu, and wait for the backbone."""
-        _, widget = self.viewer.window.add_plugin_dock_widget("napari-ptsam", "Annotate and train")
-        self.wait(lambda: widget.studio.engine.state.startswith("Ready"), "the backbone")
+    def dock(self, name: str = "Annotate and train") -> Any:
+        """Open a widget from its menu, and wait for the backbone."""
+        _, widget = self.viewer.window.add_plugin_dock_widget("napari-ptsam", name)
+        if name == "Annotate and train":
+            self.wait(lambda: widget.studio.engine.state.startswith("Ready"), "the backbone")
         self.rest(1)
         return widget
+
+    def show(self, widget: Any, part: Any) -> None:
+        """Scroll a form to a part of it."""
+        from qtpy.QtWidgets import QScrollArea
+
+        self.rest(0.2)
+        widget.findChild(QScrollArea).ensureWidgetVisible(part, 0, 20)
 
     def rest(self, seconds: float) -> None:
         """Let the window live."""

@@ -7,7 +7,7 @@ import pytest
 
 import napari_ptsam as ptsam
 
-QUICK = {"steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0}
+QUICK = {"steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
 
 
 def test_folders_and_arrays_give_the_same_prompt(folders, nuclei, device) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from napari_ptsam.cli import main
 from napari_ptsam.prompts.files import load
 
-QUICK = ["--steps", "30", "--embeddings", "6", "--tile", "whole", "--seed", "0"]
+QUICK = ["--steps", "30", "--embeddings", "6", "--tile", "whole", "--seed", "0", "--cores", "no"]
 
 
 @pytest.fixture(scope="module")
@@ -233,11 +233,13 @@ def test_a_full_disk(folders, prompt_path, tmp_path: Path, capsys, monkeypatch) 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tifffile, "imwrite", full)
-    target = tmp_path / "out" / "000.tif"
-    image = folders[0] / "000.tif"
-    fails(capsys, "no space left", "segment", prompt_path, image, "-o", tmp_path / "out")
-    assert not target.exists() and not list(target.parent.iterdir())
+    image, out = folders[0] / "000.tif", tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(tifffile, "imwrite", full)
+        fails(capsys, "no space left", "segment", prompt_path, image, "-o", out)
+    assert [path.name for path in out.iterdir()] == ["000.tif.partial"]
+    assert run("segment", prompt_path, image, "-o", out, "--resume") == 0
+    assert [path.name for path in out.iterdir()] == ["000.tif"]
 
 
 def test_settings_that_make_no_sense(folders, prompt_path, tmp_path: Path, capsys) -> None:

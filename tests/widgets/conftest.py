@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.settings import get_settings
+from napari.utils.notifications import notification_manager
 
+from conftest_batch import tick
 from conftest_widgets import Nuclei
+from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+from napari_ptsam.widgets.batch_segment import BatchSegment
 
 
 @pytest.fixture
@@ -76,3 +81,36 @@ def stack(nuclei) -> Nuclei:
     for array in (stacked.images, stacked.masks):
         array.setflags(write=False)
     return stacked
+
+
+@pytest.fixture
+def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
+    """Docks the widget in a new viewer, with images and a prompt."""
+    notification_manager.records.clear()
+    docked: list[BatchSegment] = []
+
+    def make(prompt: Prompt | None = prompt, **images: Any) -> tuple[Any, BatchSegment]:
+        viewer = make_napari_viewer()
+        for name, image in images.items():
+            viewer.add_image(image, name=name)
+        widget = BatchSegment(viewer)
+        viewer.window.add_dock_widget(widget, name="Batch segment")
+        docked.append(widget)
+        for position in range(widget.layers.count()):
+            tick(widget, position)
+        if prompt is not None:
+            widget.use_prompt(prompt, Path("nuclei.pt"))
+        return viewer, widget
+
+    yield make
+    while docked:
+        docked.pop().close_down(10)
+
+
+@pytest.fixture
+def appearance() -> Iterator[Any]:
+    """Settings of theme and font, put back at the end."""
+    chosen = get_settings().appearance
+    before = chosen.theme, chosen.font_size
+    yield chosen
+    chosen.theme, chosen.font_size = before

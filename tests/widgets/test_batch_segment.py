@@ -1,96 +1,27 @@
-"""A prompt file and open images to Labels layers, and how that ends."""
+"""Prompts and open images to layers, and how that ends."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import dask.array as da
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from npe2 import PluginManifest
 
-import napari_ptsam
 import napari_ptsam as ptsam
+from conftest_batch import Slow, choose, run, tick, told
 from conftest_widgets import LONG
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.widgets import layers
-from napari_ptsam.widgets.batch_run import Task
-from napari_ptsam.widgets.batch_segment import BatchSegment
-from napari_ptsam.widgets.reader import get_reader
-
-
-@pytest.fixture
-def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, with images and a prompt."""
-    notification_manager.records.clear()
-    docked: list[BatchSegment] = []
-
-    def make(prompt: Prompt | None = prompt, **images: Any) -> tuple[Any, BatchSegment]:
-        viewer = make_napari_viewer()
-        for name, image in images.items():
-            viewer.add_image(image, name=name)
-        widget = BatchSegment(viewer)
-        viewer.window.add_dock_widget(widget, name="Batch segment")
-        docked.append(widget)
-        for position in range(widget.layers.count()):
-            tick(widget, position)
-        if prompt is not None:
-            widget.use_prompt(prompt, Path("nuclei.pt"))
-        return viewer, widget
-
-    yield make
-    while docked:
-        docked.pop().close_down(10)
-
-
-def tick(widget: BatchSegment, position: int, ticked: bool = True) -> None:
-    from qtpy.QtCore import Qt
-
-    state = Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
-    widget.layers.item(position).setCheckState(state)
-
-
-def run(qtbot, widget: BatchSegment) -> None:
-    widget.start_button.click()
-    qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
-
-
-def told() -> list[str]:
-    return [record.message for record in notification_manager.records]
-
-
-class Slow:
-    """An array whose planes take a while, and which counts what is read at a time."""
-
-    def __init__(self, array: np.ndarray, seconds: float) -> None:
-        self.array, self.seconds, self.read = array, seconds, []
-
-    def lazy(self) -> Any:
-        def block(block_info: Any = None) -> np.ndarray:
-            from time import sleep
-
-            number = block_info[None]["array-location"][0][0] % len(self.array)
-            self.read.append(number)
-            sleep(self.seconds)
-            return self.array[number][None]
-
-        count, *plane = self.array.shape
-        return da.map_blocks(
-            block, chunks=((1,) * (count * 50), *((side,) for side in plane)),
-            dtype=self.array.dtype, meta=self.array[:0],
-        )  # fmt: skip
+from napari_ptsam.widgets.batch_task import Task
 
 
 @pytest.mark.parametrize("output", ["labels", "instances"])
 def test_the_result_is_that_of_the_library(qtbot, batch, stack, prompt, device, output) -> None:
     viewer, widget = batch(nuclei=stack.images)
     viewer.layers[0].scale = (2, 0.5, 0.5)
-    widget.output.setCurrentIndex(widget.output.findData(output))
+    choose(widget.results.output, output)
     run(qtbot, widget)
     expected = ptsam.segment(stack.images, prompt, output=output, device=device)
     result = viewer.layers["nuclei – nuclei"]
@@ -110,7 +41,7 @@ def test_only_the_plane_in_view(qtbot, batch, stack, prompt, device) -> None:
     image = viewer.layers[0]
     image.scale, image.translate, image.rotate = (2, 0.5, 0.5), (3, 4, 5), (0, 0, 10)
     viewer.dims.set_point(0, image.data_to_world((4, 0, 0))[0])
-    widget.in_view.setChecked(True)
+    choose(widget.planes.which, "view")
     run(qtbot, widget)
     result = viewer.layers[-1]
     assert np.array_equal(result.data[0], ptsam.segment(stack.images[4], prompt, device=device))
@@ -126,15 +57,13 @@ def test_a_result_lies_where_its_image_does(batch, stack) -> None:
     affine[2, 3], affine[:4, 4] = 0.2, (1, 2, 3, 4)
     layer.affine = affine
     planes = layers.image_planes(layer, 1)
-    for task, first in ((Task(layer, planes), 0), (Task(layer, planes, 4), 4)):
+    for task, first in ((Task(layer, planes), 0), (Task(layer, planes, [("Z", 4, 5)]), 4)):
         labels = widget.viewer.add_labels(np.zeros(task.shape, np.uint8), **task.where())
         assert task.shape == ((6 if first == 0 else 1), 1, 128, 128)
         assert labels.units == layer.units and labels.axis_labels == layer.axis_labels
         here, there = labels.data_to_world((0, 0, 9, 7)), layer.data_to_world((first, 0.5, 9, 7))
         assert np.allclose(here, there)
         assert labels.scale[1] == 6  # as thick as both channels
-    assert Task(layer, planes).at(3) == (3, 0, slice(None), slice(None))
-    assert Task(layer, planes, 4).at(4) == (0, 0, slice(None), slice(None))
 
 
 def test_stop_keeps_what_is_done_and_reads_a_plane_at_a_time(qtbot, batch, stack, prompt) -> None:
@@ -189,11 +118,11 @@ def test_closing_while_it_runs(qtbot, batch, stack, how: str) -> None:
 # Bad input
 
 
-def test_nothing_to_do(qtbot, batch, stack) -> None:
+def test_nothing_to_do(qtbot, batch, stack, prompt) -> None:
     viewer, widget = batch(prompt=None, nuclei=stack.images)
     widget.start_button.click()
     assert told() == ["There is no prompt yet; open a prompt file first."]
-    widget.prompt = object()  # type: ignore[assignment]
+    widget.use_prompt(prompt)
     tick(widget, 0, False)
     widget.start_button.click()
     assert told()[1:] == ["No image is ticked; tick the images to segment."]
@@ -201,8 +130,6 @@ def test_nothing_to_do(qtbot, batch, stack) -> None:
 
 
 def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device) -> None:
-    from dataclasses import replace
-
     spoilt = stack.images.astype(np.float32)
     spoilt[2, 5, 5] = spoilt[4, 0, 0] = np.nan
     two = np.stack([stack.images] * 2, axis=-1)
@@ -219,6 +146,7 @@ def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device)
     assert np.array_equal(result[good], ptsam.segment(spoilt[good], wanting, device=device))
     assert not result[[2, 4]].any()
     notification_manager.records.clear()
+    widget.prompts.remove()
     widget.use_prompt(replace(prompt, images=replace(prompt.images, channels=(1,))), Path("b.pt"))
     run(qtbot, widget)
     assert len(told()) == 2 and all("Channels 1 were asked for" in words for words in told())
@@ -228,10 +156,11 @@ def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device)
 def test_a_layer_that_cannot_be_used(batch) -> None:
     _, widget = batch(prompt=None, five=np.zeros((2, 2, 2, 32, 32), np.uint8))
     assert "cannot be used" in widget.layers.item(0).text()
-    assert "label the one that holds channels" in widget.layers.item(0).toolTip()
+    assert "type a letter for each into the field Axes" in widget.layers.item(0).toolTip()
     widget.viewer.layers[0].axis_labels = ("t", "channel", "z", "y", "x")
     widget.layers.fill()
-    assert widget.layers.item(0).text() == "five – 4 planes, 2 channels"
+    assert widget.layers.item(0).text() == "five – TCZYX 2 x 2 x 2 x 32 x 32"
+    assert "4 planes, 2 channels" in widget.layers.item(0).toolTip()
 
 
 def test_large_results_take_memory_where_something_is(monkeypatch) -> None:
@@ -242,97 +171,3 @@ def test_large_results_take_memory_where_something_is(monkeypatch) -> None:
     large[1, :, :] = np.ones((40, 40), np.uint32)
     assert np.asarray(large[1]).all() and not np.asarray(large[0]).any() and len(planes) == 3
     assert isinstance(layers.blank((3, 10, 10), np.uint8), np.ndarray)
-
-
-# Prompt files
-
-
-@pytest.fixture
-def opener(make_napari_viewer, npe2pm) -> Iterator[Any]:
-    """A viewer whose only plugin is this one, as it is installed."""
-    notification_manager.records.clear()
-    manifest = PluginManifest.from_file(Path(napari_ptsam.__file__).parent / "napari.yaml")
-    with npe2pm.tmp_plugin(manifest=manifest):
-        viewer = make_napari_viewer()
-        yield viewer
-        for widget in docks(viewer):
-            widget.close_down(10)
-
-
-def docks(viewer: Any) -> list[BatchSegment]:
-    return viewer.window._qt_window.findChildren(BatchSegment)
-
-
-def test_a_prompt_file_opens_the_widget(qtbot, opener, prompt, tmp_path: Path) -> None:
-    path = prompt.save(tmp_path / "cells.pt")
-    for _ in range(2):
-        assert opener.open(path, plugin="napari-ptsam") == []
-        qtbot.waitUntil(lambda: any(dock.prompt for dock in docks(opener)), timeout=LONG)
-        qtbot.wait(50)
-    (dock,) = docks(opener)
-    assert dock.prompt_path == path and dock.card.title.text() == "cells.pt"
-    assert prompt.classes[0] in dock.card.classes.text()
-    assert "Made from: 6 annotated planes" in dock.card.facts.text()
-    assert not opener.layers and told() == []
-
-
-class Hostile:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
-
-
-def test_other_files_are_told_of_once(qtbot, opener, tmp_path: Path) -> None:
-    import torch
-
-    ran = tmp_path / "ran"
-    torch.save({"a": 1}, tmp_path / "foreign.pt")
-    torch.save(Hostile(ran), tmp_path / "hostile.pt")
-    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Hostile(ran)))
-    (tmp_path / "empty.pt").write_bytes(b"")
-    for name, words in (
-        ("foreign", "is a PyTorch file of another kind"), ("hostile", "it was not run"),
-        ("pickle", "is no prompt file"), ("empty", "is empty"),
-    ):  # fmt: skip
-        notification_manager.records.clear()
-        assert opener.open(tmp_path / f"{name}.pt", plugin=None) == []
-        qtbot.waitUntil(lambda: bool(told()), timeout=LONG)
-        (message,) = told()
-        assert words in message
-    assert not ran.exists() and not docks(opener) and not opener.layers
-
-
-def test_what_the_reader_takes() -> None:
-    assert get_reader("a.pt") is not None and get_reader("B.PT") is not None
-    assert get_reader("a.tif") is None and get_reader(["a.pt", "b.pt"]) is None
-
-
-def test_a_dropped_prompt_file(qtbot, batch, prompt, tmp_path: Path) -> None:
-    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-    from qtpy.QtGui import QDropEvent
-
-    _, widget = batch(prompt=None)
-    for path, accepted in ((prompt.save(tmp_path / "a.pt"), True), (tmp_path / "a.tif", False)):
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(str(path))])
-        event = QDropEvent(
-            QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton,
-            Qt.KeyboardModifier.NoModifier,
-        )  # fmt: skip
-        event.ignore()
-        widget.dropEvent(event)
-        assert event.isAccepted() == accepted
-    qtbot.waitUntil(lambda: widget.prompt is not None, timeout=LONG)
-    assert widget.card.title.text() == "a.pt" and told() == []
-
-
-def test_texts_of_a_prompt_are_no_html(batch, prompt) -> None:
-    from dataclasses import replace
-
-    _, widget = batch(prompt=None)
-    widget.use_prompt(replace(prompt, classes=("<b>x</b>",), notes="<img src=x>"), None)
-    assert "&lt;b&gt;" in widget.card.classes.text() and "<img src=x>" in widget.card.facts.text()

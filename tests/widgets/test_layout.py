@@ -8,32 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.settings import get_settings
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractScrollArea,
-    QAbstractSpinBox,
-    QApplication,
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QHeaderView,
-    QLabel,
-    QLineEdit,
-    QListWidget,
-    QProgressBar,
-    QPushButton,
-    QRadioButton,
-    QSpinBox,
-    QStyle,
-    QStyleOptionComboBox,
-    QTableWidget,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QProgressBar, QPushButton, QRadioButton, QWidget
 
+from layout import LAPTOP, advance, controls_of, cut, settle, text_of
 from napari_ptsam.annotating.ledger import Entry
 from napari_ptsam.annotating.scheme import Scheme
 from napari_ptsam.training.settings import Progress
@@ -41,11 +20,6 @@ from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
 from napari_ptsam.widgets.parts import NameBox, text
 
-LAPTOP = 1366, 768
-CONTROLS = (
-    QPushButton, QRadioButton, QCheckBox, QToolButton, QComboBox, QSpinBox, QDoubleSpinBox,
-    QLineEdit, QTableWidget, QListWidget,
-)  # fmt: skip
 ORIGIN = SimpleNamespace(
     held_out_dice=0.62, images=4, held_out_images=1, steps=200, measured_on_training=False
 )
@@ -53,15 +27,6 @@ SAVED = (
     "Saved in /home/somebody/.local/share/napari-ptsam/sessions/2026-01-31-a-nuclei-stack-of-a-"
     "rather-long-name"
 )
-
-
-@pytest.fixture
-def appearance() -> Iterator[Any]:
-    """Settings of theme and font, put back at the end."""
-    chosen = get_settings().appearance
-    before = chosen.theme, chosen.font_size
-    yield chosen
-    chosen.theme, chosen.font_size = before
 
 
 @pytest.fixture
@@ -176,86 +141,6 @@ def end(widget: AnnotateAndTrain) -> None:
     assert not train.options._advanced.isHidden()
 
 
-def settle() -> None:
-    for _ in range(5):
-        QApplication.processEvents()
-    QTest.qWait(100)  # what is shown of the planes follows in a moment
-
-
-# What is cut
-
-
-def cut(widget: QWidget) -> list[str]:
-    """Visible children whose text has not the room that it needs."""
-    found = [
-        f"{type(child).__name__} {_text(child)}"
-        for child in widget.findChildren(QWidget)
-        if child.isVisible() and (_too_small(child) or _off_the_side(child))
-    ]
-    return [*found, *_cut_headers(widget)]
-
-
-def _text(child: Any) -> str:
-    return child.text() if hasattr(child, "text") else getattr(child, "currentText", str)()
-
-
-def _too_small(child: QWidget) -> bool:
-    if isinstance(child, QLabel):
-        if child.wordWrap():
-            return child.height() < child.heightForWidth(child.width())
-        return child.width() < child.sizeHint().width()
-    if isinstance(child, QAbstractButton) and child.text():
-        hint = child.minimumSizeHint()
-        return child.width() < hint.width() or child.height() < hint.height()
-    if isinstance(child, QProgressBar):
-        return child.width() < _advance(child, child.text())
-    if isinstance(child, QComboBox) and not isinstance(child, NameBox):
-        option = QStyleOptionComboBox()
-        child.initStyleOption(option)
-        room = child.style().subControlRect(
-            QStyle.ComplexControl.CC_ComboBox, option,
-            QStyle.SubControl.SC_ComboBoxEditField, child,
-        )  # fmt: skip
-        return room.width() < _advance(child, child.currentText())
-    if isinstance(child, QAbstractSpinBox):
-        return child.lineEdit().width() < _advance(child, child.text())
-    return False
-
-
-def _advance(child: QWidget, words: str) -> int:
-    return child.fontMetrics().horizontalAdvance(words)
-
-
-def _off_the_side(child: QWidget) -> bool:
-    """Whether parents hide a part of it at the side; below, one may scroll."""
-    around = child.parentWidget()
-    while around is not None and not isinstance(around, QAbstractScrollArea):
-        around = around.parentWidget()
-    if around is None or isinstance(around, QTableWidget) or isinstance(child, QHeaderView):
-        return False
-    view = around.viewport()
-    left = child.mapTo(around, child.rect().topLeft()).x() - view.x()
-    inside = around.isAncestorOf(child) and child is not view and view.isAncestorOf(child)
-    return inside and (left < 0 or left + child.width() > view.width())
-
-
-def _cut_headers(widget: QWidget) -> list[str]:
-    found = []
-    for table in widget.findChildren(QTableWidget):
-        if not table.isVisible():
-            continue
-        header = table.horizontalHeader()
-        shown = [n for n in range(table.columnCount()) if not table.isColumnHidden(n)]
-        found += [
-            f"column {table.horizontalHeaderItem(n).text()}"
-            for n in shown
-            if header.sectionSize(n) < header.sectionSizeHint(n)
-        ]
-        if sum(header.sectionSize(n) for n in shown) > table.viewport().width():
-            found.append(f"columns of {table.toolTip()}")
-    return found
-
-
 # By hand
 
 
@@ -263,20 +148,11 @@ def test_every_control_says_what_it_is_for(on_laptop) -> None:
     _, widget = on_laptop
     controls = list(controls_of(widget))
     assert len(controls) > 30
-    assert [f"{type(c).__name__} {_text(c)}" for c in controls if len(c.toolTip()) < 10] == []
+    assert [f"{type(c).__name__} {text_of(c)}" for c in controls if len(c.toolTip()) < 10] == []
     for bar in widget.findChildren(QProgressBar):
         assert bar.toolTip()
     for number in range(3):
         assert widget.tabs.tabToolTip(number)
-
-
-def controls_of(widget: QWidget) -> Iterator[QWidget]:
-    """What a user can work on; not the parts that it is made of."""
-    for child in widget.findChildren(CONTROLS):
-        of_another = isinstance(child.parent(), (QAbstractSpinBox, QComboBox, QTableWidget))
-        in_bar = child.objectName() in ("ScrollLeftButton", "ScrollRightButton")
-        if not of_another and not in_bar and "Private" not in type(child).__name__:
-            yield child
 
 
 def test_every_control_is_reached_by_the_tab_key(on_laptop, qtbot) -> None:
@@ -305,7 +181,7 @@ def test_every_control_is_reached_by_the_tab_key(on_laptop, qtbot) -> None:
                 break
             reached.add(at)
             QTest.keyClick(at, Qt.Key.Key_Tab)
-        missed = [f"{type(c).__name__} {_text(c)}" for c in wanted - reached]
+        missed = [f"{type(c).__name__} {text_of(c)}" for c in wanted - reached]
         assert missed == [], number
 
 
@@ -356,7 +232,7 @@ def test_long_names_are_shortened_in_the_middle(on_laptop) -> None:
     widget.tabs.setCurrentWidget(widget.images)
     settle()
     (box, *_) = [c for c in widget.findChildren(NameBox) if "a nuclei stack" in c.currentText()]
-    assert _advance(box, box.currentText()) > box.width()
+    assert advance(box, box.currentText()) > box.width()
     before = box.grab().toImage()
     box.setItemText(box.currentIndex(), box.currentText()[:30] + " something else")
     assert box.grab().toImage() != before  # the end is to be seen

@@ -181,3 +181,32 @@ def test_the_last_strokes_are_saved_when_it_is_closed(qtbot, dock, stack, sessio
     session = SessionFolder(folder).read()
     assert session.closed and [plane.index for plane in session.planes] == [(2,)]
     assert np.array_equal(SessionFolder(folder).read_labels(session.planes[0]), stack.masks[2])
+
+
+def test_planes_that_are_not_understood_are_told_of_once(
+    qtbot, dock, stack, sessions, told, monkeypatch
+) -> None:
+    from napari_ptsam.annotating.scheme import Scheme
+    from napari_ptsam.errors import InputError
+
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1, 2])
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 3, timeout=LONG)
+    qtbot.wait(1500)
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    counts = Scheme.counts
+
+    def strict(self: Scheme, labels: np.ndarray) -> dict[str, int]:
+        if not np.array_equal(labels, stack.masks[0]):
+            raise InputError("There are labels of no class.")
+        return counts(self, labels)
+
+    _, again = dock(viewer)
+    again.watcher.close()  # it would tell of them too when somebody looks
+    monkeypatch.setattr(Scheme, "counts", strict)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 1 and bool(told), timeout=LONG)
+    (message,) = told
+    assert message.count("There are labels of no class.") == 2 and "nuclei, plane 2" in message
+    monkeypatch.setattr(Scheme, "counts", counts)

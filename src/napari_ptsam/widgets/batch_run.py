@@ -6,107 +6,41 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.images.normalize import select_channels
-from napari_ptsam.widgets.layers import blank, placement
-from napari_ptsam.widgets.workers import give_memory_back, step_back, wait_for
+from napari_ptsam.errors import InputError, OutputError, PtsamError
+from napari_ptsam.widgets.batch_apply import Applied, Linkers, blank_results, fitting, in_memory
+from napari_ptsam.widgets.batch_files import Written, check
+from napari_ptsam.widgets.batch_task import Opened, Problems, Request, Result, Task
+from napari_ptsam.widgets.workers import Run
 
 if TYPE_CHECKING:
     import torch
-    from napari.layers import Image
 
-    from napari_ptsam.images.planes import Planes
-    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.sam.encoder import Encoder
-    from napari_ptsam.segmenting.result import Output
-    from napari_ptsam.segmenting.segment import Segmenter
 
 WAIT = 0.05
 """Seconds between two looks at whether the run is to end."""
-LISTED = 5
-"""Numbers of planes that a message lists, at most."""
-
-
-class Task:
-    """An image to segment: all of its planes, or one.
-
-    Parameters
-    ----------
-    layer
-        The Image layer.
-    planes
-        Its planes.
-    number
-        The only plane that is wanted.
-    """
-
-    def __init__(self, layer: Image, planes: Planes, number: int | None = None) -> None:
-        self.layer, self.planes = layer, planes
-        self.numbers: Sequence[int] = range(len(planes)) if number is None else (number,)
-        self.labels: Labels | None = None
-        """The layer with the result, once there is one."""
-        self.dropped = False
-        """Whether it is not wanted any more; may be set at any time."""
-        self._only = None if number is None else self._leading(number)
-        sizes = dict(zip(planes.axes, planes.array_shape, strict=True))
-        self._axes = [axis for axis in planes.axes if axis != "S"]
-        fixed = {"C": 1} if self._only is None else {"C": 1, **dict.fromkeys(self._only, 1)}
-        self.shape = tuple(fixed.get(axis, sizes[axis]) for axis in self._axes)
-        """Of the result: like the image, with one channel."""
-        self._channels = sizes.get("C", 1)
-
-    def _leading(self, number: int) -> dict[str, int]:
-        leading = self.planes.leading
-        index = np.unravel_index(number, leading) if leading else ()
-        return dict(zip(self.planes.leading_axes, map(int, index), strict=True))
-
-    def at(self, number: int) -> tuple[int | slice, ...]:
-        """Where a plane lies in the result."""
-        index = self._leading(number)
-        if self._only is not None:
-            index = dict.fromkeys(index, 0)
-        return tuple(slice(None) if axis in "YX" else index.get(axis, 0) for axis in self._axes)
-
-    def where(self) -> dict[str, Any]:
-        """What lets the result lie where the image does."""
-        offset = {self._axes.index(axis): float(at) for axis, at in (self._only or {}).items()}
-        if "C" not in self._axes:
-            return placement(self.layer, offset)
-        axis = self._axes.index("C")  # one plane for all channels, as thick as they are together
-        found = placement(self.layer, {**offset, axis: (self._channels - 1) / 2})
-        found["scale"][axis] *= self._channels
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What to segment, and with what."""
-
-    prompt: Prompt
-    output: Output
-    tasks: list[Task]
+TILE_EVERY = 0.2
+"""Seconds between two words about tiles."""
 
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """An image has its first plane; ``result`` is filled on in the thread once it is shown."""
+    """A result has its first plane; it is filled on in the thread once it is shown."""
 
-    task: Task
-    result: Any
+    result: Result
     shown: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Plane ``number`` of a task is through; ``done`` of ``total`` planes of the run are."""
+    """Plane ``number`` of an image is through; ``done`` of ``total`` planes of the run are."""
 
     task: Task
     number: int
@@ -139,8 +73,8 @@ class _Stoppable:
         return self._encoder(tiles, *options)
 
 
-class BatchRun(QObject):
-    """One run at a time.
+class BatchRun(Run):
+    """Prompts applied to images.
 
     Parameters
     ----------
@@ -151,138 +85,146 @@ class BatchRun(QObject):
     begun = Signal(object)
     stepped = Signal(object)
     left = Signal(object)
-    failed = Signal(str)
-    ended = Signal()
+    tiled = Signal(int, int)
+    """Tiles of the plane under way that are through, and all of them."""
 
     def __init__(self, backbone: Callable[[], Backbone], parent: QObject) -> None:
         super().__init__(parent)
         self._backbone = backbone
-        self._worker: Any = None
-        self._stop = Event()
-        self._closed = False
         self._task: Task | None = None
-        self._done = self._total = 0
-        self._begin = 0.0
+        self._done = self._total = self._tile = self._tiles = 0
+        self._begin = self._told = 0.0
 
-    @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._worker is not None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the run was told to end."""
-        return self._stop.is_set()
-
-    def start(self, request: Request) -> None:
-        """Segment."""
-        self._stop.clear()
-        self._worker = create_worker(self._steps, request, _start_thread=False)
-        self._worker.yielded.connect(self._take)
-        self._worker.finished.connect(self._finished)
-        self._worker.start()
-
-    def stop(self) -> None:
-        """End soon; the planes that are done stay."""
-        self._stop.set()
-
-    def close(self, wait: float = 0.0) -> None:
-        """End soon, tell nobody, and wait so many seconds for the thread to end."""
-        self._closed = True
-        self.stop()
-        wait_for(self._worker, wait)
-
-    def _take(self, result: object) -> None:
-        if self._closed:
-            return
-        signals = {Begun: self.begun, Step: self.stepped, Left: self.left, str: self.failed}
+    def _show(self, result: object) -> None:
+        signals = {Begun: self.begun, Step: self.stepped, Left: self.left}
         signals[type(result)].emit(result)
         if isinstance(result, Begun):
             result.shown.set()
 
-    def _finished(self) -> None:
-        self._worker = None
-        if not self._closed:
-            self.ended.emit()
-
     # In the thread
-
-    def _steps(self, request: Request) -> Generator[object, None, None]:
-        step_back()
-        try:
-            yield from self._segment(request)
-        except PtsamError as error:
-            yield str(error)
-        finally:
-            self._task = None
-            give_memory_back()
 
     def _check(self) -> None:
         if self._stop.is_set() or (self._task is not None and self._task.dropped):
             raise _Ended
 
-    def _segment(self, request: Request) -> Generator[object, None, None]:
-        backbone = self._backbone()
-        from napari_ptsam.segmenting.segment import Segmenter
+    def _next_tile(self) -> None:
+        self._check()
+        now = perf_counter()
+        if self._tiles > 1 and now > self._told + TILE_EVERY and not self._closed:
+            self._told = now
+            self.tiled.emit(self._tile, self._tiles)
+        self._tile += 1
 
-        stoppable = replace(backbone, encoder=_Stoppable(backbone.encoder, self._check))
-        segmenter = Segmenter(request.prompt, stoppable, request.output)
-        # napari compiles what it draws such labels with; the window would wait for it.
-        Labels(np.zeros((1, 8, 8), segmenter.dtype))
-        self._done, self._total = 0, sum(len(task.numbers) for task in request.tasks)
+    def _work(self, request: Request) -> Generator[object, None, None]:
+        try:
+            yield from self._segment(request)
+        except _Ended:
+            return
+        finally:
+            self._task = None
+
+    def _segment(self, request: Request) -> Generator[object, None, None]:
+        if request.files is not None:
+            check(request.files)
+        backbone = self._backbone()
+        backbone = replace(backbone, encoder=_Stoppable(backbone.encoder, self._next_tile))
+        prompts = []
+        for opened in request.prompts:
+            if opened.prompt.backbone != backbone.name:
+                yield (
+                    f"{opened.name} was made for the backbone {opened.prompt.backbone}, and here is "
+                    f"{backbone.name}; apply it with napari-ptsam segment --backbone "
+                    f"{opened.prompt.backbone}."
+                )
+                continue
+            try:
+                opened.prompt.check_backbone(backbone.name, backbone.signature)
+            except PtsamError as error:
+                yield f"{opened.name}: {error}"
+            else:
+                prompts.append(opened)
+        if not prompts:
+            return
+        if request.layers and request.settings.output != "probabilities":
+            # napari compiles what it draws such labels with; the window would wait for it.
+            Labels(np.zeros((1, 8, 8), request.settings.dtype))
+        self._done, self._total = 0, sum(len(task.planes) for task in request.tasks)
         self._begin = perf_counter()
+        unwritten: list[str] = []
         for task in request.tasks:
             before, self._task = self._done, task
             try:
-                yield from self._image(task, segmenter)
+                yield from self._image(task, request, prompts, backbone)
             except _Ended:
                 yield Left(task)
+            except OutputError as error:
+                unwritten.append(str(error))
+                yield Left(task)
             except PtsamError as error:
-                yield Left(task, f"{task.planes.name}: {error}")
+                yield Left(task, f"{task.whole.name}: {error}")
             if self._stop.is_set():
-                return
-            self._total -= len(task.numbers) - (self._done - before)  # of an image that was left
+                break
+            self._total -= len(task.planes) - (self._done - before)  # of an image that was left
+        if unwritten:
+            more = len(unwritten) - 1
+            others = f" {more} more image{'s' * (more > 1)} could not be written either."
+            yield unwritten[0] + others * (more > 0)
 
-    def _image(self, task: Task, segmenter: Segmenter) -> Generator[object, None, None]:
-        planes, images = task.planes, segmenter.prompt.images
-        # What is wrong with all planes is told before the first one.
-        select_channels(np.empty((1, 1, planes.channels)), images.channels, planes.rgb)
+    def _image(
+        self, task: Task, request: Request, prompts: list[Opened], backbone: Backbone
+    ) -> Generator[object, None, None]:
         self._check()
-        limits = images.limits(planes)
-        result: Any = None
-        problems: dict[int, str] = {}
-        for number in task.numbers:
+        applied, unfit = fitting(task, request, prompts, backbone)
+        if not applied:
+            raise InputError(next(iter(unfit.values())))
+        for name, words in unfit.items():
+            yield f"{task.whole.name}: {words} The prompt {name} was not applied to it."
+        tilings = {a.segmenter.prompt.images for a in applied}
+        self._tiles = sum(len(images.tiling.tiles(task.planes.shape)) for images in tilings)
+        problems = Problems(task)
+        written: Written | None = None
+        if request.files is not None:
+            written = Written(task, request, [(a.opened, a.segmenter) for a in applied])
+        linkers = Linkers(task, request, len(applied))
+        for number, results, problem in written or in_memory(task, applied):
+            results = linkers.link(number, results)
+            task.done += not problem
+            if problem:
+                problems.add(number, problem)
+            elif results is not None and request.layers:
+                yield from self._fill(task, request, applied, number, results)
+            self._done, self._tile = self._done + 1, 0
+            yield Step(
+                task, task.number_in_whole(number), self._done, self._total, self._seconds_left()
+            )
             self._check()
-            try:
-                labels = segmenter.plane(planes[number], planes.rgb, limits)
-            except InputError as error:
-                problems[number] = str(error)
-            else:
-                if result is None:
-                    result = blank(task.shape, segmenter.dtype)
-                    result[task.at(number)] = labels
-                    begun = Begun(task, result)
-                    yield begun
-                    # napari takes four times as long to add a layer beside work that goes on.
-                    while not begun.shown.wait(WAIT):
-                        self._check()
-                else:
-                    result[task.at(number)] = labels
-            self._done += 1
-            yield Step(task, number, self._done, self._total, self._seconds_left())
-        yield Left(task, _sentence(planes, problems))
+        if written is not None and written.skipped and request.layers:
+            for number, results in written.read_back():
+                yield from self._fill(task, request, applied, number, results)
+        yield Left(task, str(problems))
+
+    def _fill(
+        self, task: Task, request: Request, applied: list[Applied],
+        number: int, planes: Sequence[np.ndarray],
+    ) -> Generator[object, None, None]:  # fmt: skip
+        """Put a plane into the layers; the first one makes them."""
+        new = not task.results
+        if new:
+            task.results = [
+                result
+                for a in applied
+                for result in blank_results(task, a.opened, request.settings.output)
+            ]
+        channels = [part for plane in planes for part in (plane if plane.ndim == 3 else [plane])]
+        for result, plane in zip(task.results, channels, strict=True):
+            if not result.dropped:
+                task.put(result.array, number, plane)
+        for result in task.results if new else ():
+            begun = Begun(result)
+            yield begun
+            # napari takes four times as long to add a layer beside work that goes on.
+            while not begun.shown.wait(WAIT):
+                self._check()
 
     def _seconds_left(self) -> float:
         return (perf_counter() - self._begin) / self._done * (self._total - self._done)
-
-
-def _sentence(planes: Planes, problems: dict[int, str]) -> str:
-    """One message about all planes of an image that could not be segmented."""
-    if not problems:
-        return ""
-    first, *others = problems
-    where = f"{planes.name}, plane {first}" if len(planes) > 1 else planes.name
-    if not others:
-        return f"{where}: {problems[first]}"
-    numbers = ", ".join(map(str, others[:LISTED])) + "…" * (len(others) > LISTED)
-    return f"{where}: {problems[first]} {len(others)} more were left out too: {numbers}"

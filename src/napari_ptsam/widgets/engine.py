@@ -11,16 +11,19 @@ from napari_ptsam.widgets.loading import load_torch
 from napari_ptsam.widgets.workers import IDLE, Jobs
 
 if TYPE_CHECKING:
+    import napari
+
     from napari_ptsam.sam.backbones import Backbone
 
 
 class Engine(QObject):
     """Gives the backbone to workers; none of its methods but `backbone` waits for torch.
 
+    The docks of a viewer share one (`shared_engine`): the backbone is there
+    once, and what one has embedded the other need not.
+
     Parameters
     ----------
-    jobs
-        Where it is loaded.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
@@ -28,9 +31,10 @@ class Engine(QObject):
     state_changed = Signal(str)
     ready = Signal()
 
-    def __init__(self, jobs: Jobs, device: str = "auto", parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._jobs, self._lock = jobs, Lock()
+    def __init__(self, device: str = "auto") -> None:
+        super().__init__()
+        self._jobs, self._lock = Jobs(self), Lock()
+        self.users = 0
         self._device = device
         self._backbone: Backbone | None = None
         self._cache: Any = None
@@ -53,7 +57,8 @@ class Engine(QObject):
 
     def load(self) -> None:
         """Load the backbone in the background."""
-        self._say("Loading the backbone (the first time takes some seconds)…")
+        if self._backbone is None:
+            self._say("Loading the backbone (the first time takes some seconds)…")
         self._jobs.submit("backbone", self._load, self._loaded, self._say, priority=IDLE)
 
     def _load(self) -> Any:
@@ -86,10 +91,38 @@ class Engine(QObject):
                 self._backbone = with_cache(load_backbone(device=self._device), self._cache)
             return self._backbone
 
-    def close(self) -> None:
-        """Forget all embeddings."""
+    def release(self, wait: float = 0.0) -> None:
+        """One user less; the last one ends what loads (waiting so many seconds), and all embeddings."""
+        self.users -= 1
+        if self.users > 0:
+            return
+        for key in [key for key, engine in _shared.items() if engine is self]:
+            del _shared[key]
+        self._jobs.close(wait)
         if self._cache is not None:
             self._cache.clear()
+
+
+_shared: dict[int, Engine] = {}
+"""By viewer."""
+
+
+def shared_engine(viewer: napari.Viewer, device: str = "auto") -> Engine:
+    """The engine of a viewer; every user calls `Engine.release` once.
+
+    Parameters
+    ----------
+    viewer
+        napari's.
+    device
+        For the first user; others find the engine as it is.
+    """
+    key = id(getattr(viewer, "__wrapped__", viewer))  # plugins may get a proxy
+    engine = _shared.get(key)
+    if engine is None:
+        engine = _shared[key] = Engine(device)
+    engine.users += 1
+    return engine
 
 
 def device_name(device: str) -> str:

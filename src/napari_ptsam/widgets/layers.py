@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotating.scheme import Scheme
+    from napari_ptsam.widgets.batch_task import Result
 
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
@@ -28,7 +30,7 @@ def guess_channel_axis(layer: Image) -> int | None:
     return next((i for i, name in enumerate(names) if name in ("c", "channel", "channels")), None)
 
 
-def image_planes(layer: Image, channel_axis: int | None = None) -> Planes:
+def image_planes(layer: Image, channel_axis: int | None = None, axes: str | None = None) -> Planes:
     """An Image layer's planes; nothing is read yet.
 
     Parameters
@@ -37,6 +39,8 @@ def image_planes(layer: Image, channel_axis: int | None = None) -> Planes:
         2D, RGB, (z|t, y, x) or (t, z, y, x); numpy, dask or zarr behind it.
     channel_axis
         Axis that holds channels.
+    axes
+        A letter for each axis, where they are known; then any number will do.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def image_planes(layer: Image, channel_axis: int | None = None) -> Planes:
         If the layer has another number of axes, or its planes cannot be used.
     """
     plain = layer.ndim - (channel_axis is not None)
-    if not 2 <= plain <= MOST_AXES:
+    if axes is None and not 2 <= plain <= MOST_AXES:
         hint = "choose below the table which of its axes holds channels, or "
         raise InputError(
             f"The layer {layer.name} has {layer.ndim} axes; "
@@ -53,23 +57,29 @@ def image_planes(layer: Image, channel_axis: int | None = None) -> Planes:
     if layer.data is None:
         raise InputError(f"The layer {layer.name} is empty; choose another.")
     array = layer.data[0] if layer.multiscale else layer.data
-    return Planes(array, _axes(layer.ndim, channel_axis, layer.rgb), layer.name, _pixel_size(layer))
+    axes = axes or _axes(layer.ndim, channel_axis)
+    planes = Planes(array, axes + "S" * layer.rgb, layer.name)
+    planes.pixel_size = _pixel_size(layer, axes)
+    source = layer.source.path
+    planes.path = Path(source) if source is not None else None
+    return planes
 
 
-def _axes(ndim: int, channel_axis: int | None, rgb: bool) -> str:
+def _axes(ndim: int, channel_axis: int | None) -> str:
     letters = list(LETTERS[-(ndim - (channel_axis is not None)) :])
     if channel_axis is not None:
         letters.insert(channel_axis, "C")
-    return "".join(letters) + "S" * rgb
+    return "".join(letters)
 
 
-def _pixel_size(layer: Layer) -> PixelSize | None:
-    units = [str(unit) for unit in layer.units]
-    if units[-1] != units[-2] or units[-1] in ("pixel", ""):
+def _pixel_size(layer: Layer, axes: str) -> PixelSize | None:
+    units = {axis: str(unit) for axis, unit in zip(axes, layer.units, strict=True)}
+    sizes = {axis: float(abs(size)) for axis, size in zip(axes, layer.scale, strict=True)}
+    unit = units["X"]
+    if units["Y"] != unit or unit in ("pixel", ""):
         return None
-    y, x = (float(abs(size)) for size in layer.scale[-2:])
-    z = float(abs(layer.scale[-3])) if layer.ndim > 2 and units[-3] == units[-1] else None
-    return PixelSize(y, x, z, units[-1])
+    z = sizes["Z"] if units.get("Z") == unit else None
+    return PixelSize(sizes["Y"], sizes["X"], z, unit)
 
 
 def in_words(planes: Planes) -> tuple[str, str]:
@@ -88,7 +98,7 @@ def labels_planes(layer: Labels, image: Planes) -> Planes:
     InputError
         If it does not fit the image.
     """
-    axes = "".join(axis for axis in image.axes if axis != "S")
+    axes = image.data_axes
     expected = tuple(
         1 if a == "C" else n for a, n in zip(image.axes, image.array_shape, strict=True) if a != "S"
     )
@@ -155,7 +165,7 @@ def add_annotation_layer(
     viewer: napari.Viewer, layer: Image, image: Planes, scheme: Scheme
 ) -> Labels:
     """Add labels that fit an image, with nothing painted yet."""
-    axes = [axis for axis in image.axes if axis != "S"]
+    axes = image.data_axes
     sizes = dict(zip(image.axes, image.array_shape, strict=True))
     shape = tuple(1 if axis == "C" else sizes[axis] for axis in axes)
     where = placement(layer)
@@ -222,6 +232,30 @@ def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
     return CyclicLabelColormap(colors=listed, name="classes")
 
 
+def add_result(viewer: napari.Viewer, result: Result) -> None:
+    """Show a result as a layer that lies where its image does."""
+    from napari.utils.colormaps import Colormap
+
+    active = viewer.layers.selection.active
+    where, prompt = result.task.where(), result.opened.prompt
+    if result.number is not None:
+        colour = prompt.colours[result.number]
+        result.layer = viewer.add_image(
+            result.array, name=result.name, contrast_limits=(0, 1), blending="additive",
+            colormap=Colormap(["#000000", colour], name=f"to {colour}"), **where,
+        )  # fmt: skip
+    else:
+        result.layer = labels = viewer.add_labels(
+            result.array, name=result.name, opacity=0.6, **where
+        )
+        if result.array.dtype == np.uint8:
+            labels.colormap = class_colours(dict(enumerate(prompt.colours, 1)))
+            names = ["background", *prompt.classes]
+            labels.features = {"index": list(range(len(names))), "name": names}
+    # Whoever paints meanwhile goes on where they were.
+    viewer.layers.selection.active = active
+
+
 def warm_up() -> None:
     """Let napari compile what it draws and paints labels with; call this in a worker."""
     from napari.layers import Labels
@@ -240,7 +274,7 @@ def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | N
     if displayed != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
         return None
     position = np.asarray(layer.world_to_data(viewer.dims.point))
-    axes = [axis for axis in image.axes if axis != "S"]
+    axes = image.data_axes
     index = [
         int(np.round(at)) for at, axis in zip(position, axes, strict=True) if axis not in "YXC"
     ]
@@ -251,9 +285,9 @@ def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | N
 
 def go_to_plane(viewer: napari.Viewer, layer: Layer, image: Planes, number: int) -> None:
     """Let the viewer show a plane of an image."""
-    axes = [axis for axis in image.axes if axis != "S"]
-    leading = iter(np.unravel_index(number, image.leading) if image.leading else ())
-    position = [float(next(leading)) if axis not in "YXC" else 0.0 for axis in axes]
+    axes = image.data_axes
+    leading = image.position(number)
+    position = [float(leading.get(axis, 0)) for axis in axes]
     world = layer.data_to_world(position)
     for axis in range(layer.ndim):
         if axes[axis] not in "YXC":

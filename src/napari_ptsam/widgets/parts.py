@@ -21,6 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+EDGE = 4
+"""Pixels that napari's style leaves around what scrolls, at most."""
+
 
 def button(text: str, tip: str, clicked: Callable[[], object] | None = None) -> QPushButton:
     """A push button with a tooltip."""
@@ -117,7 +120,7 @@ class Scrolling(QScrollArea):
         inner = self.widget()
         assert inner is not None
         width = inner.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
-        return QSize(width, hint.height())
+        return QSize(width + EDGE, hint.height())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Tell those around when what is in it needs another width."""

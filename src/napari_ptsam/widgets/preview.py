@@ -94,8 +94,7 @@ class Preview(QObject):
         if not self.wanted or source not in self._studio.sources:
             return
         planes = source.planes
-        leading = dict(zip(planes.leading_axes, source.index(shown.view.number), strict=True))
-        axes = [axis for axis in planes.axes if axis != "S"]
+        leading, axes = planes.position(shown.view.number), planes.data_axes
         labels = shown.labels.reshape([1] * (len(axes) - 2) + list(shown.labels.shape))
         where = placement(source.layer, {axes.index(a): float(i) for a, i in leading.items()})
         viewer = self._studio.viewer

@@ -15,10 +15,12 @@ from napari_ptsam.widgets.parts import Text, text
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
-NO_PROMPT = "No prompt yet: open a prompt file, or drop one here."
+NO_PROMPT = "No prompt yet: open prompt files, or drop them here."
 MOST_CLASSES = 12
 """That the card names."""
-SHOWN = ("Made from", "Dice", "Scale", "Pixel size", "Notes")
+SHOWN = (
+    "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Notes", "Licence"
+)  # fmt: skip
 
 
 class PromptCard(QFrame):
@@ -35,13 +37,24 @@ class PromptCard(QFrame):
         for label in (self.title, self.classes, self.facts):
             layout.addWidget(label)
 
+    def show_none(self) -> None:
+        """Say how to come by a prompt."""
+        self.title.setText(NO_PROMPT)
+        self.title.setToolTip("")
+        self._embolden(False)
+        self.classes.setText("")
+        self.facts.setText("")
+
+    def _embolden(self, bold: bool) -> None:
+        font = self.title.font()
+        font.setBold(bold)
+        self.title.setFont(font)
+
     def show_prompt(self, prompt: Prompt, path: Path | None) -> None:
         """Show a prompt; its texts may be anybody's, so that none is taken for HTML."""
         self.title.setText("Prompt" if path is None else path.name)
         self.title.setToolTip("" if path is None else escape(str(path)))
-        font = self.title.font()
-        font.setBold(True)
-        self.title.setFont(font)
+        self._embolden(True)
         pairs = list(zip(prompt.classes, prompt.colours, strict=True))
         listed = [
             f'<span style="color: {escape(colour)}">■</span> {escape(name)}'

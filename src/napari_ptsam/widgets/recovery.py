@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -96,9 +96,7 @@ class Recovery(QObject):
 
     def _restore(self, opened: _Opened) -> None:
         if problems := opened.session.problems:
-            more = len(problems) - MOST_PROBLEMS
-            rest = [f"… and {more} more."] if more > 0 else []
-            show_warning("\n".join([*problems[:MOST_PROBLEMS], *rest]))
+            show_warning("\n".join(_listed(problems)))
         layers = [self._find(image) for image in opened.session.images]
         missing = [n for n, layer in enumerate(layers) if layer is None]
         if not missing:
@@ -160,11 +158,16 @@ class Recovery(QObject):
         except PtsamError as error:
             show_warning(str(error))
             return
+        wrong: list[str] = []
         for plane, labels in opened.labels.items():
             source = studio.sources[plane.image]
             number = _number(plane, source, renumbered or {})
             _write(source, number, labels)
-            counts = studio.scheme.counts(labels)
+            try:
+                counts = studio.scheme.counts(labels)
+            except InputError as error:  # changed by another program; it is shown, but not used
+                wrong.append(f"{source.planes.name}, plane {number}: {error}")
+                continue
             studio.ledger.put(
                 Entry(source.id, number, counts, plane.done, plane.held_out, plane.dice)
             )
@@ -172,6 +175,8 @@ class Recovery(QObject):
             source.channels = image.channels or source.channels
             if source.labels is not None:
                 source.labels.refresh()
+        if wrong:
+            show_warning("\n".join(_listed(wrong)))
         if opened.prompt is not None:
             studio.prompt, studio.trained = opened.prompt, opened.prompt.origin.images
             studio.prompt_path = opened.folder.path
@@ -183,6 +188,12 @@ class Recovery(QObject):
         studio.prompt_changed.emit()
         studio.touch()
         self.opened.emit(opened.folder.path)
+
+
+def _listed(problems: Sequence[str]) -> list[str]:
+    """The first few, and how many more."""
+    more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], *([f"… and {more} more."] if more > 0 else [])]
 
 
 def _is(layer: Image, image: SessionImage) -> bool:
@@ -205,7 +216,7 @@ def _write(source: Source, number: int, labels: np.ndarray) -> None:
     """Put a plane of labels into the annotation layer."""
     assert source.labels is not None
     planes = source.label_planes
-    leading = dict(zip(planes.leading_axes, source.index(number), strict=True))
+    leading = planes.position(number)
     where = tuple(slice(None) if axis in "YX" else leading.get(axis, 0) for axis in planes.axes)
     source.labels.data[where] = labels
 

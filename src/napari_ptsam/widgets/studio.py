@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ptsam.annotating.guide import Situation
@@ -15,7 +14,7 @@ from napari_ptsam.annotating.ledger import Entry, Ledger
 from napari_ptsam.annotating.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.widgets.engine import Engine
+from napari_ptsam.widgets.engine import shared_engine
 from napari_ptsam.widgets.layers import (
     add_annotation_layer,
     dress,
@@ -70,8 +69,7 @@ class Source:
 
     def index(self, number: int) -> tuple[int, ...]:
         """A plane's position on the leading axes."""
-        leading = self.planes.leading
-        return tuple(int(i) for i in np.unravel_index(number, leading)) if leading else ()
+        return tuple(self.planes.position(number).values())
 
 
 class Studio(QObject):
@@ -100,7 +98,7 @@ class Studio(QObject):
         self.viewer, self.settings = viewer, settings
         self.jobs, self.disk = Jobs(self), Jobs(self)
         """Work with the backbone, and work with files and counting, which must not wait for it."""
-        self.engine = Engine(self.jobs, settings.get("device", "auto"), self)
+        self.engine = shared_engine(viewer, settings.get("device", "auto"))
         self.ledger, self.scheme = Ledger(), Scheme()
         self.sources: list[Source] = []
         self._unused: list[Source] = []
@@ -292,7 +290,7 @@ class Studio(QObject):
         self.viewer.layers.events.removed.disconnect(self._removed)
         self.jobs.close(wait)
         self.disk.close(wait)
-        self.engine.close()
+        self.engine.release(wait)
 
 
 def _default_channels(planes: Planes) -> tuple[int, ...] | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.planes import AnnotatedPlane, annotation_set
-from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.widgets.workers import give_memory_back, step_back, wait_for
+from napari_ptsam.errors import InputError
+from napari_ptsam.widgets.workers import Run
 
 if TYPE_CHECKING:
     from napari_ptsam.annotating.scheme import Scheme
@@ -91,7 +89,7 @@ class Rated:
     dice: float
 
 
-class TrainingRun(QObject):
+class TrainingRun(Run):
     """One training at a time.
 
     Parameters
@@ -104,68 +102,28 @@ class TrainingRun(QObject):
     shown = Signal(object)
     trained = Signal(object)
     rated = Signal(object)
-    failed = Signal(str)
-    ended = Signal()
 
     def __init__(self, backbone: Callable[[], Backbone], parent: QObject) -> None:
         super().__init__(parent)
         self._backbone = backbone
-        self._worker: Any = None
-        self._stop = Event()
-        self._closed = False
         self._training: Training | None = None
         self.view: View | None = None
         """What to show; may be changed at any time."""
 
-    @property
-    def running(self) -> bool:
-        """Whether a training runs."""
-        return self._worker is not None
-
-    def start(self, request: Request) -> None:
-        """Train."""
-        self._stop.clear()
-        self._worker = create_worker(self._steps, request, _start_thread=False)
-        self._worker.yielded.connect(self._take)
-        self._worker.finished.connect(self._finished)
-        self._worker.start()
-
     def stop(self) -> None:
         """End soon, with the best prompt so far."""
-        self._stop.set()
+        super().stop()
         training = self._training
         if training is not None:
             training.stop()
 
-    def close(self, wait: float = 0.0) -> None:
-        """End soon, tell nobody, and wait so many seconds for the thread to end."""
-        self._closed = True
-        self.stop()
-        wait_for(self._worker, wait)
-
-    def _take(self, result: object) -> None:
-        if self._closed:
-            return
-        signals = {Shown: self.shown, Trained: self.trained, Rated: self.rated, str: self.failed}
+    def _show(self, result: object) -> None:
+        signals = {Shown: self.shown, Trained: self.trained, Rated: self.rated}
         signals.get(type(result), self.progressed).emit(result)
-
-    def _finished(self) -> None:
-        self._worker = None
-        if not self._closed:
-            self.ended.emit()
 
     # In the thread
 
-    def _steps(self, request: Request) -> Generator[object, None, None]:
-        step_back()
-        try:
-            yield from self._train(request)
-        except PtsamError as error:
-            yield str(error)
-        finally:
-            give_memory_back()
-
-    def _train(self, request: Request) -> Generator[object, None, None]:
+    def _work(self, request: Request) -> Generator[object, None, None]:
         planes = [plane.copy() for plane in request.planes]
         settings = request.settings
         annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from threading import Lock, get_native_id
+from threading import Event, Lock, get_native_id
 from time import perf_counter, sleep
 from typing import Any
 
@@ -76,8 +76,6 @@ class Jobs(QObject):
     The thread lives only as long as there are jobs, so that napari does not
     ask before it closes when nothing is going on.
     """
-
-    busy_changed = Signal(bool)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -148,7 +146,6 @@ class Jobs(QObject):
             self._worker.yielded.connect(self._take_result)
             self._worker.finished.connect(self._finished)
             self._worker.start()
-            self.busy_changed.emit(True)
 
     def _work(self) -> Generator[Any, None, None]:
         """In the thread: advance the most urgent job by a step, until there is none."""
@@ -191,5 +188,77 @@ class Jobs(QObject):
             waiting = bool(self._waiting)
         if waiting:
             self._start()
-        elif not self._closed:
-            self.busy_changed.emit(False)
+
+
+class Run(QObject):
+    """Long work in a thread, one at a time, that ends soon when it is told to.
+
+    A subclass says what is to be done (`_work`, in the thread) and who is told
+    of what it yields (`_show`, in the GUI's thread).
+    """
+
+    failed = Signal(str)
+    ended = Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._worker: Any = None
+        self._stop = Event()
+        self._closed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it is under way."""
+        return self._worker is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stop.is_set()
+
+    def start(self, request: Any) -> None:
+        """Begin."""
+        self._stop.clear()
+        self._worker = create_worker(self._steps, request, _start_thread=False)
+        self._worker.yielded.connect(self._take)
+        self._worker.finished.connect(self._finished)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End soon; what is done stays."""
+        self._stop.set()
+
+    def close(self, wait: float = 0.0) -> None:
+        """End soon, tell nobody, and wait so many seconds for the thread to end."""
+        self._closed = True
+        self.stop()
+        wait_for(self._worker, wait)
+
+    def _take(self, result: object) -> None:
+        if self._closed:
+            return
+        if isinstance(result, str):
+            self.failed.emit(result)
+        else:
+            self._show(result)
+
+    def _finished(self) -> None:
+        self._worker = None
+        if not self._closed:
+            self.ended.emit()
+
+    def _steps(self, request: Any) -> Steps:
+        """In the thread: the work; an error that is meant for people becomes a message."""
+        step_back()
+        try:
+            yield from self._work(request)
+        except PtsamError as error:
+            yield str(error)
+        finally:
+            give_memory_back()
+
+    def _work(self, request: Any) -> Steps:
+        raise NotImplementedError
+
+    def _show(self, result: Any) -> None:
+        raise NotImplementedError
