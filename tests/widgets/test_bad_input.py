@@ -231,9 +231,9 @@ def test_too_many_axes_are_told_and_can_be_named(qtbot, dock, told, asleep) -> N
     assert widget.images.table.item(1, 1).text() == "cannot be used"
     # The way that the message names.
     widget.images.table.setCurrentCell(1, 0)
-    assert not widget.images._channels.isHidden()
-    widget.images._axis.setCurrentIndex(2)
-    widget.images._axis.activated.emit(2)
+    assert not widget.images.channels.isHidden()
+    widget.images.channels.axis.setCurrentIndex(2)
+    widget.images.channels.axis.activated.emit(2)
     assert [source.layer for source in widget.studio.sources][1] is layer
     assert widget.studio.sources[1].planes.channels == 3
     assert len(told) == 1

@@ -223,18 +223,18 @@ def test_channels_are_chosen_in_the_table(qtbot, dock, told, asleep) -> None:
     viewer, widget = dock(image=array(3, 4).astype(np.uint16))
     images = widget.images
     source = widget.studio.sources[0]
-    assert source.planes.leading == (3, 4) and not images._channels.isHidden()
-    images._axis.setCurrentIndex(1)
-    images._axis.activated.emit(1)
+    assert source.planes.leading == (3, 4) and not images.channels.isHidden()
+    images.channels.axis.setCurrentIndex(1)
+    images.channels.axis.activated.emit(1)
     assert source.planes.channels == 3 and source.planes.leading == (4,)
-    images._numbers.setText("0,2")
-    images._numbers.editingFinished.emit()
+    images.channels.numbers.setText("0,2")
+    images.channels.numbers.editingFinished.emit()
     assert source.channels == (0, 2) and told == []
     for words in ("0,7", "red", "0,1,2,0"):
-        images._numbers.setText(words)
-        images._numbers.editingFinished.emit()
+        images.channels.numbers.setText(words)
+        images.channels.numbers.editingFinished.emit()
         assert words in told[-1] and source.channels == (0, 2)
-        assert images._numbers.text() == "0,2"
+        assert images.channels.numbers.text() == "0,2"
     assert len(told) == 3
     qtbot.wait(80)
     assert images.table.item(0, 1).text() == "4 planes, 3 channels"

@@ -161,7 +161,7 @@ def test_every_control_is_reached_by_the_tab_key(on_laptop, qtbot) -> None:
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=5000)
     widget.train.options._toggle.setChecked(True)
-    widget.images._channels.show()
+    widget.images.channels.show()
     for number in range(3):
         widget.tabs.setCurrentIndex(number)
         settle()

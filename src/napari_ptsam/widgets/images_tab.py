@@ -14,8 +14,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHeaderView,
-    QLabel,
-    QLineEdit,
     QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
@@ -23,9 +21,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.widgets.channels import ChannelsRow
 from napari_ptsam.widgets.folders import read_folder
 from napari_ptsam.widgets.layers import (
-    MOST_AXES,
     fits,
     guess_channel_axis,
     image_planes,
@@ -89,7 +87,9 @@ class ImagesTab(Scrolling):
                 stretch=2,
             )
         )
-        self._add_channels()
+        self.channels = ChannelsRow(studio)
+        self.channels.usable.connect(self._use_too)
+        self.column.addWidget(self.channels)
         self.column.addLayout(
             row(
                 button(
@@ -115,25 +115,6 @@ class ImagesTab(Scrolling):
         studio.images_changed.connect(self._soon.start)
         self._take_what_is_there()
         self.refresh()
-
-    def _add_channels(self) -> None:
-        self._channels = QWidget()
-        self._axis = QComboBox()
-        self._axis.setToolTip("The axis of the layer that holds channels, if any.")
-        self._numbers = QLineEdit()
-        self._numbers.setToolTip(
-            "Numbers of up to three channels that the prompt is to see, the first one being 0, "
-            "for instance 0,2. Empty: all."
-        )
-        self._numbers.setPlaceholderText("all")
-        layout = row(
-            QLabel("Channels on axis"), self._axis, QLabel("use"), self._numbers, stretch=3
-        )
-        self._channels.setLayout(layout)
-        self._axis.activated.connect(self._use_channels)
-        self._numbers.editingFinished.connect(self._use_channels)
-        self.column.addWidget(self._channels)
-        self._channels.hide()
 
     # Layers in the table
 
@@ -257,65 +238,13 @@ class ImagesTab(Scrolling):
         if len(found) == 1:
             self._studio.attach(source, found[0])
 
-    # Channels
-
-    def _layer_of_row(self) -> Image | None:
-        layers, position = self._layers(), self.table.currentRow()
-        return layers[position] if 0 <= position < len(layers) else None
-
-    def _source_of_row(self) -> Source | None:
-        layer = self._layer_of_row()
-        return next((s for s in self._studio.sources if s.layer is layer), None)
-
     def _show_channels(self) -> None:
-        layer, source = self._layer_of_row(), self._source_of_row()
-        several = layer is not None and (
-            layer.ndim > MOST_AXES
-            if source is None
-            else source.planes.channels > 1 or (layer.ndim > 2 and layer.data.shape[0] <= 8)
-        )
-        self._channels.setVisible(several)
-        if layer is None or not several:
-            return
-        self._axis.clear()
-        self._axis.addItem("none", None)
-        for axis in range(layer.ndim - 2):
-            self._axis.addItem(f"{layer.axis_labels[axis]} ({layer.data.shape[axis]})", axis)
-            if source is not None and axis == source.channel_axis:
-                self._axis.setCurrentIndex(axis + 1)
-        self._axis.setEnabled(layer.ndim > 2)
-        self._numbers.setEnabled(source is not None and source.planes.channels > 1)
-        if source is None:
-            self._numbers.setText("")
-            return
-        self._numbers.setText(
-            "" if source.channels is None else ",".join(map(str, source.channels))
-        )
+        layers, position = self._layers(), self.table.currentRow()
+        layer = layers[position] if 0 <= position < len(layers) else None
+        source = next((s for s in self._studio.sources if s.layer is layer), None)
+        self.channels.show_layer(layer, source)
 
-    def _use_channels(self, position: int = 0) -> None:
-        source, layer = self._source_of_row(), self._layer_of_row()
-        if source is None:
-            if layer is not None:
-                self._name_channels(layer)
-            return
-        try:
-            channels = _parse(self._numbers.text(), source)
-            axis = self._axis.currentData()
-            self._studio.use_channels(
-                source, axis, channels if axis == source.channel_axis else None
-            )
-        except InputError as error:
-            show_warning(str(error))
-        self._show_channels()
-
-    def _name_channels(self, layer: Image) -> None:
-        """Make a layer of too many axes usable: its label tells which axis holds channels."""
-        axis = self._axis.currentData()
-        if axis is None:
-            return
-        names = [*layer.axis_labels]
-        names[axis] = "channel"
-        layer.axis_labels = names
+    def _use_too(self, layer: Image) -> None:
         self._use([*(source.layer for source in self._studio.sources), layer])
 
     # Folders
@@ -353,17 +282,3 @@ def _read_as(layer: Image, source: Source | None) -> tuple[str, str]:
 
 def _numbers(values: Any) -> str:
     return " x ".join(f"{value:g}" for value in values)
-
-
-def _parse(words: str, source: Source) -> tuple[int, ...] | None:
-    if not words.strip():
-        return None
-    try:
-        channels = tuple(int(word) for word in words.split(","))
-    except ValueError:
-        raise InputError(f"“{words}” are no channels; write numbers such as 0,2.") from None
-    if len(channels) > 3 or not all(0 <= c < source.planes.channels for c in channels):
-        raise InputError(
-            f"Choose up to three channels from 0 to {source.planes.channels - 1}, not “{words}”."
-        )
-    return channels
