@@ -251,13 +251,15 @@ def batch(viewer: napari.Viewer, ticker: Ticker, prompt: Any) -> None:
     spent = wait(lambda: widget.engine.state.startswith("Ready"))
     print(ticker.row("Batch segment is opened", f"{spent:.1f} s"), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        widget.files.folder.setText(folder)
         for output, where in (
             ("labels", "layers"), ("labels", "layers"), ("instances", "layers"),
             ("probabilities", "layers"), ("instances", "files"), ("labels", "both"),
         ):  # fmt: skip
             for box, value in ((widget.results.output, output), (widget.results.where, where)):
                 box.setCurrentIndex(box.findData(value))
+            own = Path(folder, f"{output} {where}")
+            own.mkdir(exist_ok=True)
+            widget.files.folder.setText(str(own))
             wait(seconds=1)
             ticker.start()
             widget.start_button.click()

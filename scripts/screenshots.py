@@ -175,6 +175,8 @@ def _batch(out: Path, data: str | None) -> None:
     driver.wait(lambda: widget.engine.state.startswith("Ready"), "the backbone")
     widget.images.all.click()
     driver.shoot("batch-1-form")
+    widget.images.none.click()
+    widget.layers.tick_first([driver.viewer.layers[name]])
     choose = widget.results.output
     choose.setCurrentIndex(choose.findData("instances"))
     widget.results.objects.min_size.setValue(30)
@@ -189,6 +191,8 @@ def _batch(out: Path, data: str | None) -> None:
     driver.show(widget, widget.files)
     widget.start_button.click()
     driver.wait(lambda: not widget.run.running, "files")
+    driver.rest(0.5)
+    driver.show(widget, widget.files)
     driver.shoot("batch-3-files")
     driver.close()
 
@@ -199,8 +203,10 @@ def _prompt_file(images: np.ndarray, masks: np.ndarray) -> Path:
     if not path.exists():
         import napari_ptsam as ptsam
 
-        planes = list(PREPARED)
-        prompt = ptsam.train(list(images[planes]), list(masks[planes]), steps=100, seed=0)
+        planes = list(PREPARED[:4])
+        prompt = ptsam.train(
+            list(images[planes]), list(masks[planes]), steps=60, embeddings=16, seed=0
+        )
         prompt.with_text("Nuclei of U2OS cells, Hoechst.", "CC0").save(path)
     return path
 

@@ -106,5 +106,12 @@ def prompt(nuclei, device: str):
     import napari_ptsam as ptsam
 
     return ptsam.train(
-        *nuclei, steps=60, embeddings=8, tile="whole", seed=0, cores="no", device=device
+        *nuclei,
+        steps=60,
+        embeddings=6,
+        batch_size=2,
+        tile="whole",
+        seed=0,
+        cores="no",
+        device=device,
     )

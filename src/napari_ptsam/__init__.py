@@ -28,17 +28,21 @@ if TYPE_CHECKING:
     from napari_ptsam.api import load, segment, train
     from napari_ptsam.images.normalize import Normalization
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.segmenting.linking import LinkSettings
+    from napari_ptsam.segmenting.result import ResultSettings
 
 __all__ = [
     "CheckpointError",
     "CollapsedError",
     "DownloadError",
     "InputError",
+    "LinkSettings",
     "Normalization",
     "OutputError",
     "Prompt",
     "PromptFileError",
     "PtsamError",
+    "ResultSettings",
     "SessionError",
     "load",
     "segment",
@@ -59,6 +63,14 @@ def __getattr__(name: str) -> Any:
         from napari_ptsam.prompts.prompt import Prompt
 
         return Prompt
+    if name == "LinkSettings":
+        from napari_ptsam.segmenting.linking import LinkSettings
+
+        return LinkSettings
+    if name == "ResultSettings":
+        from napari_ptsam.segmenting.result import ResultSettings
+
+        return ResultSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,12 +13,14 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.pairing import Source, as_planes, is_path, pair
 from napari_ptsam.prompts.files import load
+from napari_ptsam.segmenting.linking import Linker, LinkSettings
+from napari_ptsam.segmenting.result import ResultSettings
 from napari_ptsam.training.examples import Empty, MaskReading, annotate
 from napari_ptsam.training.settings import Progress, TrainingSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.segmenting.result import Output
+    from napari_ptsam.segmenting.result import Output, Split
 
 __all__ = ["load", "segment", "train"]
 
@@ -105,6 +107,11 @@ def segment(
     prompt: Prompt | str | Path,
     *,
     output: Output = "labels",
+    split: Split = "auto",
+    min_size: int = 0,
+    fill_holes: bool = False,
+    remove_border: bool = False,
+    link: LinkSettings | bool | None = None,
     axes: str | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
@@ -120,8 +127,15 @@ def segment(
     prompt
         A prompt, or the path of its file.
     output
-        ``labels``: class numbers; ``instances``: connected objects, numbered
-        from 1 in each plane; ``probabilities``: of each class.
+        ``labels``: class numbers; ``instances``: objects, numbered from 1 in
+        each plane; ``probabilities``: of each class.
+    split, min_size, fill_holes, remove_border
+        How objects are told apart, and which are left out; see
+        `napari_ptsam.ResultSettings`.
+    link
+        Whether objects of instances keep their number along the last axis of
+        planes, or how they are found again; the numbers of other stacks of a
+        (t, z, y, x) follow.
     axes
         A letter for each axis, for instance ``"ZCYX"``; guessed if left out, or
         taken from the file.
@@ -144,14 +158,24 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
+    settings = ResultSettings(output, split, min_size, fill_holes, remove_border)
+    linker = None
+    if link:
+        if output != "instances":
+            raise InputError("Only instances can be linked from plane to plane.")
+        linker = Linker(link if isinstance(link, LinkSettings) else None)
     from napari_ptsam.sam.backbones import load_backbone
     from napari_ptsam.segmenting.segment import Segmenter
 
     frozen = load_backbone(prompt.backbone, checkpoint, device)  # type: ignore[union-attr]
-    segmenter = Segmenter(prompt, frozen, output)  # type: ignore[arg-type]
+    segmenter = Segmenter(prompt, frozen, settings)  # type: ignore[arg-type]
     shape = segmenter.result_shape(planes.shape)
     result = np.empty((len(planes), *shape), dtype=segmenter.dtype)
     for number, plane in enumerate(segmenter.planes(planes)):
+        if linker is not None:
+            if planes.leading and number % planes.leading[-1] == 0:
+                linker.start_afresh()
+            plane = linker.link(plane)
         result[number] = plane
         if progress is not None:
             progress(number + 1, len(planes))

@@ -79,9 +79,7 @@ def pair(
         for path in (Path(images), Path(masks)):
             if not path.exists():
                 raise InputError(f"There is no file or folder {path}; check the path.")
-        folders = tuple(
-            path.is_dir() and not is_zarr(path) for path in (Path(images), Path(masks))
-        )
+        folders = tuple(path.is_dir() and not is_zarr(path) for path in (Path(images), Path(masks)))
         if all(folders):
             files = _match(list_images(images), list_images(masks), Path(images), Path(masks))
             return (

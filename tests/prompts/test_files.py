@@ -267,3 +267,6 @@ def test_description(tmp_path: Path) -> None:
                  "tiles of 371 px", "3.5 to 200", "0, 2", "0.65 x 0.65 micrometer", "Präparat 7"):  # fmt: skip
         assert part in text
     assert make().describe()["trained_parameters"] == 2048
+    assert "not split" in text
+    cored = describe(make(cores=make().tokens))
+    assert "split by their cores" in cored and "4,096" in cored

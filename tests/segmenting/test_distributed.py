@@ -5,12 +5,14 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from fakes import fake_prompt
 
 import napari_ptsam as ptsam
 from napari_ptsam.images.planes import Planes
@@ -46,11 +48,13 @@ def image(nuclei, tmp_path) -> Path:
     return path
 
 
-@pytest.fixture
-def segmenter(prompt) -> Segmenter:
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    """With tokens that were not trained: what it finds does not matter here."""
     from napari_ptsam.sam.backbones import load_backbone
 
-    return Segmenter(prompt, load_backbone(device="cpu"), "instances")
+    backbone = load_backbone(device="cpu")
+    return Segmenter(replace(fake_prompt(), signature=backbone.signature), backbone, "instances")
 
 
 def contents(path: Path) -> dict[str, bytes]:

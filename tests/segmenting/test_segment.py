@@ -103,7 +103,7 @@ import napari_ptsam as ptsam
 from pathlib import Path
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.sam.backbones import load_backbone
-from napari_ptsam.segmenting.output import write_result
+from napari_ptsam.segmenting.files import FileResult, segment_to_files
 from napari_ptsam.segmenting.segment import Segmenter
 
 class Lazy:
@@ -113,7 +113,8 @@ class Lazy:
 
 segmenter = Segmenter(ptsam.load(sys.argv[1]), load_backbone(device="cpu"))
 def peak(planes, name):
-    write_result(Planes(Lazy(planes)), segmenter, Path(sys.argv[2]) / name)
+    parts = [FileResult(segmenter, Path(sys.argv[2]) / name)]
+    for _ in segment_to_files(Planes(Lazy(planes)), parts): pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak(4, "few.tif"), peak(34, "many.tif"))
 """

@@ -60,7 +60,7 @@ def begin(widget: BatchSegment) -> None:
     """As if it was in full swing."""
     widget.bar.setRange(0, 2000)
     widget.bar.setValue(1888)
-    widget.bar.setFormat("Plane %v of %m, 99 min left (tile 88 of 99)")
+    widget.bar.setFormat("Plane %v of %m, 99 min left")
     widget.bar.show()
     widget.stop_button.show()
     widget.status.setText("Done: 12 images segmented in 12 min. The files are in /home/a/results.")

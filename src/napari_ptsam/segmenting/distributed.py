@@ -177,7 +177,7 @@ def _collect(
     common = client.scatter(task, broadcast=False, hash=False)
     futures = {client.submit(_do, common, numbers, pure=False): numbers for numbers in runs}
     try:
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             if future.status != "finished":
                 why = _in_words(future.exception())
                 failed |= dict.fromkeys(futures[future], why)

@@ -52,7 +52,6 @@ class BatchSegment(DockWidget):
         self.run = BatchRun(self.engine.backbone, self)
         self._request: Request | None = None
         self._begin = 0.0
-        self._words = ""
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
         for signal, slot in (
@@ -87,7 +86,7 @@ class BatchSegment(DockWidget):
         self.bar = QProgressBar()
         self.bar.setToolTip("How far the run is, and how long it still takes.")
         self.bar.hide()
-        self.status = text(tip="What came of the last run.")
+        self.status = text(tip="How far a large plane is, and what came of the last run.")
         self.backbone = text(self.engine.state, "The frozen model behind everything.")
         column.addWidget(self.prompts)
         column.addWidget(line())
@@ -201,13 +200,11 @@ class BatchSegment(DockWidget):
             return
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
-        self._words = f"Plane %v of %m, {in_time(step.seconds_left)} left"
-        self.bar.setFormat(self._words)
+        self.bar.setFormat(f"Plane %v of %m, {in_time(step.seconds_left)} left")
 
     def _tiled(self, done: int, total: int) -> None:
         if self.run.running and not self.run.stopping and not self._closed:
-            words = self._words or "First plane"
-            self.bar.setFormat(f"{words} (tile {done + 1} of {total})")
+            self.status.setText(f"Tile {done + 1} of {total} of the plane under way.")
 
     def _left(self, left: Left) -> None:
         if left.problem:
@@ -217,7 +214,6 @@ class BatchSegment(DockWidget):
 
     def _ended(self) -> None:
         self.bar.hide()
-        self._words = ""
         request, self._request = self._request, None
         if request is None:
             return

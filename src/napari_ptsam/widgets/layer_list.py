@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QLabel,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AXES = "napari-ptsam axes"
 """Where a layer's metadata remembers its axes, as they were typed."""
+FEWEST, MOST = 4, 8
+"""Rows that the list has room for."""
 
 
 class ImagePicker(QWidget):
@@ -99,7 +101,7 @@ class LayerList(QListWidget):
         )
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.setMinimumHeight(4 * self.fontMetrics().height())
+        self.setMinimumHeight(FEWEST * self.fontMetrics().height())
         self._soon = QTimer(self, singleShot=True, interval=30)
         self._soon.timeout.connect(self.fill)
         self.itemChanged.connect(lambda item: self.changed.emit())
@@ -108,6 +110,12 @@ class LayerList(QListWidget):
         for emitter in self._emitters:
             emitter.connect(self._later)
         self.fill()
+
+    def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
+        """As high as what is listed, within limits."""
+        rows = min(max(self.count(), FEWEST), MOST)
+        row = max(self.sizeHintForRow(0), self.fontMetrics().height())
+        return QSize(super().sizeHint().width(), rows * row + 2 * self.frameWidth() + 4)
 
     def _later(self, event: object = None) -> None:
         self._soon.start()
@@ -161,6 +169,7 @@ class LayerList(QListWidget):
         kept = [n for n, layer in enumerate(self._shown) if layer is selected]
         self.setCurrentRow(kept[0] if kept else min(0, len(self._shown) - 1))
         self.blockSignals(False)
+        self.updateGeometry()
         self.currentRowChanged.emit(self.currentRow())
         self.changed.emit()
 

@@ -245,13 +245,14 @@ def add_result(viewer: napari.Viewer, result: Result) -> None:
             colormap=Colormap(["#000000", colour], name=f"to {colour}"), **where,
         )  # fmt: skip
     else:
-        result.layer = labels = viewer.add_labels(
-            result.array, name=result.name, opacity=0.6, **where
-        )
-        if result.array.dtype == np.uint8:
-            labels.colormap = class_colours(dict(enumerate(prompt.colours, 1)))
+        dressed: dict[str, Any] = {}
+        if result.array.dtype == np.uint8:  # given at once, so that napari draws only once
             names = ["background", *prompt.classes]
-            labels.features = {"index": list(range(len(names))), "name": names}
+            dressed["colormap"] = class_colours(dict(enumerate(prompt.colours, 1)))
+            dressed["features"] = {"index": list(range(len(names))), "name": names}
+        result.layer = viewer.add_labels(
+            result.array, name=result.name, opacity=0.6, **dressed, **where
+        )
     # Whoever paints meanwhile goes on where they were.
     viewer.layers.selection.active = active
 

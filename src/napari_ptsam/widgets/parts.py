@@ -97,7 +97,9 @@ def swatch(colour: str) -> QIcon:
     """A small square of a colour."""
     pixmap = QPixmap(QSize(14, 14))
     pixmap.fill(QColor(colour))
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else it would be tinted
+    return icon
 
 
 class Scrolling(QScrollArea):
