@@ -18,7 +18,8 @@ from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 
 import napari_ptsam as ptsam
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.segmenting.files import FileResult, Job, segment_to_files, target_for, where
+from napari_ptsam.segmenting.files import FileResult, segment_to_files, target_for, where
+from napari_ptsam.segmenting.job import Job
 from napari_ptsam.segmenting.linking import LinkSettings
 from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.segmenting.work import WorkFolder

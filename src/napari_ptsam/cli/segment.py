@@ -92,7 +92,7 @@ class _Run:
     def check(self) -> None:
         """Load the backbone, and find out whether all results can be written."""
         from napari_ptsam.sam.backbones import load_backbone
-        from napari_ptsam.segmenting.files import Job
+        from napari_ptsam.segmenting.job import Job
         from napari_ptsam.segmenting.segment import Segmenter
 
         options, first = self.options, self.prompts[0]

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.errors import InputError, OutputError, PtsamError
-from napari_ptsam.segmenting.files import FileResult, Job, PlaneDone, plane_problem
+from napari_ptsam.segmenting.job import FileResult, Job, PlaneDone, plane_problem
 from napari_ptsam.segmenting.work import PLANES, largest, open_array
 
 if TYPE_CHECKING:

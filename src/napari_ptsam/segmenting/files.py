@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.errors import InputError, OutputError
-from napari_ptsam.segmenting.finishing import finish
-from napari_ptsam.segmenting.formats import Format, places, suffix_for, target_state
-from napari_ptsam.segmenting.run import Run, describe_run, differences, digest_of_run
-from napari_ptsam.segmenting.work import WorkFolder, no_space
-from napari_ptsam.writing import check_folder
+from napari_ptsam.errors import InputError
+from napari_ptsam.segmenting.formats import Format, suffix_for
+from napari_ptsam.segmenting.job import FileResult, Job, PlaneDone, plane_problem, where
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.segmenting.linking import LinkSettings
     from napari_ptsam.segmenting.segment import Segmenter
 
-__all__ = ["FileResult", "Format", "Job", "PlaneDone", "segment_to_files", "target_for", "where"]
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What is to be written where.
-
-    Attributes
-    ----------
-    segmenter
-        Prompt, backbone and what each plane becomes.
-    target
-        File or folder; its ending tells the format: ``.tif``, ``.ome.tif`` or
-        ``.ome.zarr``. See `target_for`.
-    """
-
-    segmenter: Segmenter
-    target: Path
-
-
-@dataclass(frozen=True)
-class PlaneDone:
-    """A plane that is done, or left out.
-
-    Attributes
-    ----------
-    number
-        Of the plane, from 0 (last leading axis fastest).
-    done, total
-        Planes done or left out so far, and all of them.
-    results
-        One array for each `FileResult`; None where the plane was done before,
-        was left out, or was computed elsewhere.
-    problem
-        Why it was left out; its result stays empty (0).
-    """
-
-    number: int
-    done: int
-    total: int
-    results: list[np.ndarray] | None = None
-    problem: str = ""
+__all__ = ["FileResult", "Format", "PlaneDone", "segment_to_files", "target_for", "where"]
 
 
 def target_for(
@@ -147,161 +99,6 @@ def segment_to_files(
     return _one_by_one(job)
 
 
-class Job:
-    """The bookkeeping of a run, whoever computes the planes.
-
-    Everything is checked when it is made; nothing is written before `begin`.
-    See `segment_to_files` for the parameters and what is raised.
-    """
-
-    def __init__(
-        self,
-        planes: Planes,
-        parts: Sequence[FileResult],
-        link: LinkSettings | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-    ) -> None:
-        self.planes, self.parts, self.link = planes, list(parts), link
-        self.overwrite, self._resume = overwrite, resume
-        targets = [part.target.absolute() for part in parts]
-        if not parts or len(set(targets)) < len(parts):
-            raise InputError("Each result needs a target of its own; name at least one.")
-        if link is not None and any(part.segmenter.output != "instances" for part in parts):
-            raise InputError("Only instances can be linked from plane to plane (--instances).")
-        self.runs = [describe_run(planes, part.segmenter, link) for part in parts]
-        self.works = [WorkFolder(target) for target in targets]
-        self.finished = [
-            self._check(*one) for one in zip(parts, self.works, self.runs, strict=True)
-        ]
-        self.problems: dict[int, str] = {}
-        """Planes that were left out, and why."""
-        self._told = 0
-        self.results = [where(part.target) for part in self.parts]
-        """Where each result is, or will be."""
-
-    def _check(self, part: FileResult, work: WorkFolder, run: Run) -> bool:
-        """Whether the part is finished; raises where it must not be begun."""
-        target, digest = part.target, digest_of_run(run)
-        check_folder(target)
-        there, own = target_state(target, digest)
-        if own and self._resume:
-            return True
-        if there and not self.overwrite:
-            if self._resume:
-                raise OutputError(
-                    f"{target} is the result of another run, or of none; choose another name, or "
-                    "overwrite it (--overwrite)."
-                )
-            raise OutputError(
-                f"{target} exists and is kept; choose another name, or overwrite it (--overwrite)."
-            )
-        if work.exists:
-            self._check_work(target, work, run)
-        return False
-
-    def _check_work(self, target: Path, work: WorkFolder, run: Run) -> None:
-        other = work.run()
-        if self.overwrite or other is None:
-            return
-        if not self._resume:
-            raise OutputError(
-                f"An unfinished run for {target} is there; go on with it (--resume), or start "
-                "anew (--overwrite)."
-            )
-        if other != run:
-            raise OutputError(
-                f"The unfinished run for {target} is another one, it differs in: "
-                f"{differences(run, other)}; start anew (--overwrite), or choose another name."
-            )
-
-    def begin(self) -> list[int]:
-        """Make the work folders, or open them; gives the planes that are to be computed."""
-        for part, work, run, finished in self._all():
-            if finished:
-                continue
-            with writing(part.target):
-                if not (self._resume and work.exists and work.run() == run):
-                    work.create(run)
-                shape = part.segmenter.result_shape(self.planes.shape)
-                work.open(len(self.planes), shape, part.segmenter.dtype)
-        open_ones = [work for work, done in zip(self.works, self.finished, strict=True) if not done]
-        numbers = range(len(self.planes))
-        return [number for number in numbers if any(number not in work.done for work in open_ones)]
-
-    def _all(self) -> Iterator[tuple[FileResult, WorkFolder, Run, bool]]:
-        return zip(self.parts, self.works, self.runs, self.finished, strict=True)
-
-    def keep(self, number: int, results: Sequence[np.ndarray]) -> None:
-        """Write the results of a plane, one a part."""
-        for (part, work, _, finished), result in zip(self._all(), results, strict=True):
-            if not finished and number not in work.done:
-                with writing(part.target):
-                    work.record(number, work.write(number, result))
-
-    def record(self, number: int, highest: Sequence[int]) -> None:
-        """Note that a plane was written, by whoever wrote it, with each part's largest number."""
-        for (part, work, _, finished), value in zip(self._all(), highest, strict=True):
-            if not finished and number not in work.done:
-                with writing(part.target):
-                    work.record(number, value)
-
-    def told(
-        self, number: int, results: list[np.ndarray] | None = None, problem: str = ""
-    ) -> PlaneDone:
-        """What to tell of a plane."""
-        if problem:
-            self.problems[number] = problem
-        self._told += 1
-        return PlaneDone(number, self._told, len(self.planes), results, problem)
-
-    def finish(self) -> None:
-        """Turn what is done into the results, and remove the work folders.
-
-        Raises
-        ------
-        InputError
-            If no plane is done at all.
-        """
-        begun = [one for one in self._all() if not one[3]]
-        if begun and not any(work.done for _, work, _, _ in begun):
-            for _, work, _, _ in begun:
-                work.remove()
-            raise InputError(next(iter(self.problems.values())))
-        for number, (part, work, run, finished) in enumerate(self._all()):
-            with writing(part.target):
-                if not finished:
-                    self.results[number] = finish(
-                        self.planes,
-                        part.segmenter,
-                        part.target,
-                        work,
-                        run,
-                        self.overwrite,
-                        self.link,
-                    )
-                elif work.exists:  # killed after the result was in place
-                    work.remove()
-
-
-def where(target: Path) -> Path:
-    """Where the result for a target is: there, or beside it as OME-Zarr.
-
-    A ``.tif`` that turns out to have more than 65,535 objects becomes an
-    ``.ome.zarr`` of the same name.
-    """
-    return next((place for place in places(target) if place.exists()), target)
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Tell what the operating system says while a run writes."""
-    try:
-        yield
-    except OSError as error:
-        raise no_space(error, target) from error
-
-
 def _one_by_one(job: Job) -> Iterator[PlaneDone]:
     """Compute planes in this process."""
     from napari_ptsam.segmenting.segment import SharedSegmenter
@@ -323,9 +120,3 @@ def _one_by_one(job: Job) -> Iterator[PlaneDone]:
         job.keep(number, results)
         yield job.told(number, results)
     job.finish()
-
-
-def plane_problem(planes: Planes, number: int, error: InputError) -> str:
-    """Why a plane was left out, with its name."""
-    where = f"{planes.name}, plane {number}" if len(planes) > 1 else planes.name
-    return f"{where}: {error}"
