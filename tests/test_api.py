@@ -50,6 +50,38 @@ def test_the_choices_are_stored_and_used_again(nuclei, device, tmp_path: Path) -
     assert ptsam.load(path).images == prompt.images
 
 
+def test_objects_are_cleaned_and_linked(nuclei, prompt, device) -> None:
+    stack = np.stack([np.stack([np.roll(nuclei[0][0], z, axis=1) for z in range(2)])] * 2)
+    plain = ptsam.segment(stack, prompt, output="instances", device=device)
+    assert np.array_equal(plain[0], plain[1]) and plain.dtype == np.uint32
+    area = int(np.median(np.bincount(plain[0, 0].ravel())[1:]))
+    large = ptsam.segment(stack, prompt, output="instances", min_size=area, device=device)
+    assert 0 < large.max() < plain.max()
+    assert np.bincount(large[0, 0].ravel())[1:].min() >= area
+    inner = ptsam.segment(stack, prompt, output="instances", remove_border=True, device=device)
+    assert inner.any() and not inner[..., 0, :].any() and not inner[..., -1].any()
+    linked = ptsam.segment(stack, prompt, output="instances", link=True, device=device)
+    # An object goes on from plane to plane; the next stack has numbers of its own.
+    shared = set(np.unique(linked[0, 0])) & set(np.unique(linked[0, 1])) - {0}
+    assert len(shared) > 1 and not set(np.unique(linked[0])) & set(np.unique(linked[1])) - {0}
+    assert np.array_equal(linked > 0, plain > 0)
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("Only instances can be linked", {"link": True}),
+        ("knows no cores", {"output": "instances", "split": "cores"}),
+        ("Unknown split 'corse'", {"split": "corse"}),
+        ("minimum size is a whole number", {"min_size": -1}),
+        ("Unknown output 'masks'", {"output": "masks"}),
+    ],
+)
+def test_results_that_cannot_be(message, options, nuclei, prompt, device) -> None:
+    with pytest.raises(ptsam.InputError, match=message):
+        ptsam.segment(nuclei[0][0], prompt, device=device, **options)
+
+
 def test_unknown_settings_are_named(nuclei) -> None:
     with pytest.raises(ptsam.InputError, match=r"Unknown setting stepps; there are .*steps"):
         ptsam.train(*nuclei, stepps=3)
