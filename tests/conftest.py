@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,10 +85,34 @@ def device() -> str:
 
 @pytest.fixture(scope="session")
 def backbone(device: str):
-    """The embedded backbone as users get it."""
+    """The embedded backbone as users get it; no tile is embedded twice for all tests together."""
     from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.sam.cache import EmbeddingCache, with_cache
 
-    return load_backbone(device=device)
+    return with_cache(load_backbone(device=device), EmbeddingCache())
+
+
+def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:
+    """Let whoever loads the embedded backbone have the one that is there, with its embeddings."""
+    from napari_ptsam.sam import backbones
+
+    load = backbones.load_backbone
+
+    def given(name: str = "vit_t", checkpoint: Any = None, device: str = "auto") -> Any:
+        own = device in ("auto", str(backbone.device))
+        return (
+            backbone
+            if own and (name, checkpoint) == ("vit_t", None)
+            else load(name, checkpoint, device)
+        )
+
+    patch.setattr(backbones, "load_backbone", given)
+
+
+@pytest.fixture
+def loaded(backbone, monkeypatch) -> None:
+    """For tests of what comes before and after the encoder."""
+    keep_loaded(backbone, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -101,17 +126,11 @@ def exact_backbone():
 
 
 @pytest.fixture(scope="session")
-def prompt(nuclei, device: str):
+def prompt(nuclei, backbone, device: str):
     """A prompt tuned on the crops, in few steps."""
     import napari_ptsam as ptsam
 
-    return ptsam.train(
-        *nuclei,
-        steps=60,
-        embeddings=6,
-        batch_size=2,
-        tile="whole",
-        seed=0,
-        cores="no",
-        device=device,
-    )
+    settings = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        keep_loaded(backbone, patch)
+        return ptsam.train(*nuclei, **settings, cores="no", device=device)

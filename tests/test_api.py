@@ -7,6 +7,8 @@ import pytest
 
 import napari_ptsam as ptsam
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 QUICK = {"steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
 
 

@@ -16,7 +16,12 @@ from PIL import Image
 from napari_ptsam.cli import main
 from napari_ptsam.prompts.files import load
 
-QUICK = ["--steps", "30", "--embeddings", "6", "--tile", "whole", "--seed", "0", "--cores", "no"]
+pytestmark = pytest.mark.usefixtures("loaded")
+
+QUICK = [
+    "--steps", "30", "--embeddings", "5", "--batch-size", "2", "--tile", "whole", "--seed", "0",
+    "--cores", "no",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     longer = ["--steps", "60", *QUICK[2:]]
     assert run("train", images, masks, "-o", out, *longer, "--notes", "crops", "--json") == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert line["steps"] == 60 and line["batch_size"] == 4 and line["trained_parameters"] == 2048
+    assert line["steps"] == 60 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
     assert line["tile"] == 128 and 0 < line["held_out_dice"] <= 1
     assert set(line["seconds"]) == {"embedding", "training", "total"}
     assert line["seconds"]["total"] >= line["seconds"]["embedding"] + line["seconds"]["training"]
@@ -354,7 +359,7 @@ def load_two_classes():
 
 def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys) -> None:
     out = tmp_path / "demo"
-    assert run("demo", "--out", out, "--steps", "40", "--embeddings", "13", "--json") == 0
+    assert run("demo", "--out", out, "--steps", "20", "--embeddings", "13", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 12 * 1024
     assert sorted(p.name for p in out.iterdir()) == [

@@ -17,6 +17,8 @@ from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.prompts.rescaling import pixel_size_ratio, rescaled
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 @pytest.fixture(scope="module")
 def prompt(backbone) -> Prompt:

@@ -18,6 +18,8 @@ from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 SETTINGS = {
     "preset": "thorough", "steps": 30, "embeddings": 6, "tile": "whole", "device": "none such",
     "normalization": {"mode": "stack", "low": 2, "high": 99}, "channels": None, "held_out": 0.2,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 
 from conftest_widgets import LONG, annotate, paint, train
 from napari_ptsam.metrics import overlap
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.preview import NAME as PREVIEW
+
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> None:

@@ -21,6 +21,8 @@ from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 from napari_ptsam.widgets.training_run import View
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 QUICK = {"steps": 20, "embeddings": 4, "batch_size": 2, "tile": "whole"}
 
 

@@ -15,6 +15,8 @@ import napari_ptsam as ptsam
 from conftest_batch import Slow, choose, run, told
 from conftest_widgets import LONG
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 def to_files(widget, folder: Path, where: str = "files", format: str = "auto") -> None:
     choose(widget.results.where, where)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import napari_ptsam as ptsam
 from conftest_batch import choose, run, told
@@ -16,6 +17,8 @@ from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.widgets import batch_run
 from napari_ptsam.widgets.batch_task import Task
 from napari_ptsam.widgets.layer_list import ImagePicker, planes_of
+
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_axes_are_typed_and_remembered(batch, stack) -> None:

@@ -16,6 +16,8 @@ from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets import layers
 from napari_ptsam.widgets.batch_task import Task
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 @pytest.mark.parametrize("output", ["labels", "instances"])
 def test_the_result_is_that_of_the_library(qtbot, batch, stack, prompt, device, output) -> None:

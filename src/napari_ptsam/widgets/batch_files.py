@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +55,6 @@ class Written:
         assert options is not None
         check(options)
         planes = task.planes
-        if not any(axis == "content" for axis, *_ in planes.cut):
-            planes.cut = (*planes.cut, ("content", _digest(planes), 0))
         self._task = task
         self._parts = [
             FileResult(
@@ -159,17 +156,6 @@ def _file_name(task: Task) -> str:
     parts = [f"{axis.lower()}{start}" + f"-{stop - 1}" * (stop - start > 1)
              for axis, start, stop in task.parts]  # fmt: skip
     return "_".join([safe(task.layer.name), *parts])
-
-
-def _digest(planes: Planes) -> int:
-    """Of some planes: layers with the same name and shape may hold other pixels on another day."""
-    found = blake2b(digest_size=6)
-    for number in sorted({0, len(planes) // 2, len(planes) - 1}):
-        try:
-            found.update(np.ascontiguousarray(planes[number]).data)
-        except InputError:  # told of when it is to be segmented
-            continue
-    return int.from_bytes(found.digest(), "big")
 
 
 def _plain(done: PlaneDone, planes: Planes) -> str:

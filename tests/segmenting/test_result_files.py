@@ -190,14 +190,23 @@ def test_an_unfinished_run_is_not_touched_by_another(tmp_path) -> None:
     for wrong, other, message in (
         (planes, FakeSegmenter(prompt=fake_prompt(1)), r"in: prompt;"),
         (planes, FakeSegmenter(min_size=3), r"in: result settings;"),
-        (stack(4), segmenter, r"in: shape;"),
-        (stack(5).part("Z", 1, 4), segmenter, r"in: part;"),
+        (stack(4), segmenter, r"in: shape, pixels;"),
+        (stack(5).part("Z", 1, 4), segmenter, r"in: part, pixels;"),
     ):
         with pytest.raises(ptsam.OutputError, match=message):
             run(wrong, other, path, resume=True)
     assert contents(WorkFolder(path).path)
     run(planes, segmenter, path, overwrite=True)
     assert names(tmp_path) == ["a.tif"]
+
+
+def test_an_image_of_the_same_name_with_other_pixels_is_another_run(tmp_path) -> None:
+    planes, segmenter = stack(3), FakeSegmenter()
+    path = target(tmp_path, planes, segmenter)
+    run(planes, segmenter, path)
+    other = Planes(np.stack(list(planes))[::-1], planes.axes, planes.name)
+    with pytest.raises(ptsam.OutputError, match="result of another run"):
+        run(other, segmenter, path, resume=True)
 
 
 def test_folders_that_are_no_work_folders_are_kept(tmp_path) -> None:
