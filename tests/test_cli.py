@@ -359,7 +359,7 @@ def load_two_classes():
 
 def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys) -> None:
     out = tmp_path / "demo"
-    assert run("demo", "--out", out, "--steps", "20", "--embeddings", "13", "--json") == 0
+    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "13", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 12 * 1024
     assert sorted(p.name for p in out.iterdir()) == [

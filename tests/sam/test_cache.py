@@ -10,7 +10,8 @@ def tile(value: float) -> np.ndarray:
     return np.full((32, 32, 3), value, np.float32)
 
 
-def test_nothing_is_computed_twice(backbone, monkeypatch) -> None:
+def test_nothing_is_computed_twice(exact_backbone, monkeypatch) -> None:
+    backbone = exact_backbone
     cached = with_cache(backbone, EmbeddingCache())
     calls = []
     encode = type(backbone.encoder).__call__

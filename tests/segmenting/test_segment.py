@@ -68,7 +68,7 @@ def test_constant_plane_is_no_error(prompt, device) -> None:
 
 def test_tiles_of_a_large_plane_leave_no_seam(prompt, backbone) -> None:
     """Along the tiles' borders the logits change no more than elsewhere."""
-    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])
+    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:300, :400]
     tiling = prompt.images.tiling
     assert len(tiling.tiles(image.shape)) > 9
     logits = Segmenter(prompt, backbone).logits(image)[0]

@@ -65,9 +65,19 @@ def test_layers_deleted_while_training(qtbot, dock, stack) -> None:
     assert list(viewer.layers) == [] and widget.studio.prompt is not None
 
 
-def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> None:
+def embeddings() -> list:
+    """All that are in memory."""
     import torch
 
+    gc.collect()
+    return [
+        found for found in gc.get_objects()
+        if type(found) is torch.Tensor and found.shape == (4096, 256)
+    ]  # fmt: skip
+
+
+def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> None:
+    before = embeddings()  # of other tests
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     train(qtbot, widget)
@@ -75,13 +85,8 @@ def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> 
     qtbot.wait(300)
     cache = widget.studio.engine._cache
     assert 0 < cache.size <= cache.limit
-    gc.collect()
-    kept = {id(embedding) for embedding in cache._kept.values()}
-    embeddings = [
-        found for found in gc.get_objects()
-        if type(found) is torch.Tensor and found.shape == (4096, 256)
-    ]  # fmt: skip
-    assert [found for found in embeddings if id(found) not in kept] == []
+    kept = {id(embedding) for embedding in (*cache._kept.values(), *before)}
+    assert [found for found in embeddings() if id(found) not in kept] == []
     widget.close_down(10)
     assert cache.size == 0
 
