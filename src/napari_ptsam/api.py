@@ -13,7 +13,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.pairing import Source, as_planes, is_path, pair
 from napari_ptsam.prompts.files import load
-from napari_ptsam.segmenting.linking import Linker, LinkSettings
+from napari_ptsam.segmenting.linking import LinkSettings, StackLinker
 from napari_ptsam.segmenting.result import ResultSettings
 from napari_ptsam.training.examples import Empty, MaskReading, annotate
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -163,7 +163,7 @@ def segment(
     if link:
         if output != "instances":
             raise InputError("Only instances can be linked from plane to plane.")
-        linker = Linker(link if isinstance(link, LinkSettings) else None)
+        linker = StackLinker(planes, link if isinstance(link, LinkSettings) else None)
     from napari_ptsam.sam.backbones import load_backbone
     from napari_ptsam.segmenting.segment import Segmenter
 
@@ -173,9 +173,7 @@ def segment(
     result = np.empty((len(planes), *shape), dtype=segmenter.dtype)
     for number, plane in enumerate(segmenter.planes(planes)):
         if linker is not None:
-            if planes.leading and number % planes.leading[-1] == 0:
-                linker.start_afresh()
-            plane = linker.link(plane)
+            plane = linker.link(number, plane)
         result[number] = plane
         if progress is not None:
             progress(number + 1, len(planes))

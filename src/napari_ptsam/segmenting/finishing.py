@@ -104,17 +104,14 @@ def _about(segmenter: Segmenter, run: Run, left_out: Sequence[int]) -> dict[str,
 
 def _linked(planes: Planes, work: WorkFolder, link: LinkSettings) -> tuple[Any, int]:
     """The planes with objects that go on from one to the next, and the highest number."""
-    from napari_ptsam.segmenting.linking import Linker
+    from napari_ptsam.segmenting.linking import StackLinker
 
     path, highest = work.path / LINKED, 0
     discard(path)
     array = new_array(path, len(planes), planes.shape, np.dtype(np.uint32))
-    linker = Linker(link)
-    length = planes.leading[-1] if planes.leading else 1
+    linker = StackLinker(planes, link)
     for number in range(len(planes)):
-        if number % length == 0:
-            linker.start_afresh()
-        linked = linker.link(work.array[number])
+        linked = linker.link(number, work.array[number])
         array[number] = linked
         highest = max(highest, largest(linked))
     return open_array(path), highest

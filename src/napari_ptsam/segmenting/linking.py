@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.planes import Planes
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,28 @@ class Linker:
         enough &= ~np.isin(old[columns], list(taken))
         chosen = _assign(rows[enough], columns[enough], iou[enough])
         return [(row, int(old[column])) for row, column in chosen]
+
+
+class StackLinker:
+    """A `Linker` for an image: along its last leading axis, each stack by itself; numbers go on.
+
+    Parameters
+    ----------
+    planes
+        The image.
+    settings
+        When objects on two planes are one.
+    """
+
+    def __init__(self, planes: Planes, settings: LinkSettings | None = None) -> None:
+        self._length = planes.leading[-1] if planes.leading else 1
+        self._linker = Linker(settings)
+
+    def link(self, number: int, instances: np.ndarray) -> np.ndarray:
+        """Renumber plane ``number``, which follows on the one before; see `Linker.link`."""
+        if number % self._length == 0:
+            self._linker.start_afresh()
+        return self._linker.link(instances)
 
 
 def _assign(rows: np.ndarray, columns: np.ndarray, gain: np.ndarray) -> list[tuple[int, int]]:

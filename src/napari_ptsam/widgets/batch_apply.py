@@ -96,23 +96,19 @@ class Linkers:
     """What lets objects keep their numbers from plane to plane, one for each prompt, if wanted."""
 
     def __init__(self, task: Task, request: Request, count: int) -> None:
-        from napari_ptsam.segmenting.linking import Linker
+        from napari_ptsam.segmenting.linking import StackLinker
 
         self._planes = task.planes
         wanted = request.link is not None and request.layers
-        self._linkers = [Linker(request.link) for _ in range(count)] if wanted else []
+        self._linkers = [StackLinker(task.planes, request.link) for _ in range(count * wanted)]
 
     def link(
         self, number: int, results: Sequence[np.ndarray] | None
     ) -> Sequence[np.ndarray] | None:
         """Renumber the next plane; one without results counts as a plane without objects."""
-        planes = self._planes
         if not self._linkers:
             return results
-        if len(planes.leading) > 1 and number % planes.leading[-1] == 0:
-            for linker in self._linkers:
-                linker.start_afresh()
-        nothing = [np.zeros(planes.shape, np.uint32)] * len(self._linkers)
+        nothing = [np.zeros(self._planes.shape, np.uint32)] * len(self._linkers)
         pairs = zip(self._linkers, results or nothing, strict=True)
-        linked = [linker.link(plane) for linker, plane in pairs]
+        linked = [linker.link(number, plane) for linker, plane in pairs]
         return None if results is None else linked
