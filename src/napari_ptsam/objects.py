@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 # Pixels are connected through their sides and corners.
@@ -31,12 +33,19 @@ def connected_components(labels: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage
 
+    return _class_by_class(labels, lambda value, mask: ndimage.label(mask, CONNECTED, np.uint32))
+
+
+def _class_by_class(
+    labels: np.ndarray, number: Callable[[int, np.ndarray], tuple[np.ndarray, int]]
+) -> np.ndarray:
+    """Number the objects of each class, given its value and mask, one class after the other."""
     instances = np.zeros(labels.shape, dtype=np.uint32)
     found = 0
     for value in np.unique(labels[labels > 0]):
-        parts, count = ndimage.label(labels == value, structure=CONNECTED, output=np.uint32)
-        parts[parts > 0] += np.uint32(found)
-        instances += parts
+        mask = labels == value
+        parts, count = number(int(value), mask)
+        instances[mask] = parts[mask].astype(np.uint32) + np.uint32(found)
         found += count
     return instances
 
@@ -63,28 +72,28 @@ def split_by_cores(labels: np.ndarray, logits: np.ndarray, cores: np.ndarray) ->
     numpy.ndarray
         uint32, shape (y, x): 0 is background, objects are numbered from 1.
     """
+    return _class_by_class(
+        labels, lambda value, mask: _flood(mask, logits[value - 1], cores[value - 1])
+    )
+
+
+def _flood(mask: np.ndarray, logits: np.ndarray, cores: np.ndarray) -> tuple[np.ndarray, int]:
+    """Objects of one class, numbered from 1, and how many they are."""
     from scipy import ndimage
     from skimage.segmentation import watershed
 
-    instances = np.zeros(labels.shape, dtype=np.uint32)
-    found = 0
-    for value in np.unique(labels[labels > 0]):
-        mask = labels == value
-        smooth = ndimage.gaussian_filter(cores[value - 1], _smoothing(mask))
-        seeds, count = ndimage.label(_peaks(smooth, mask), CONNECTED, np.int32)
-        parts, total = ndimage.label(mask, CONNECTED, np.int32)
-        with_core = np.zeros(total + 1, dtype=bool)
-        with_core[parts[seeds > 0]] = True
-        without = mask & ~with_core[parts]
-        # Parts without a core keep their own numbers, after those of the cores.
-        numbers = np.cumsum(~with_core[1:], dtype=np.int32)
-        seeds[without] = count + numbers[parts[without] - 1]
-        # The relief is that of cores and foreground together: the cores alone are flat outside.
-        relief = -(logits[value - 1] + smooth)
-        flooded = watershed(relief, seeds, mask=mask, connectivity=CONNECTED)
-        instances[mask] = flooded[mask].astype(np.uint32) + np.uint32(found)
-        found += count + int(numbers[-1])
-    return instances
+    smooth = ndimage.gaussian_filter(cores, _smoothing(mask))
+    seeds, count = ndimage.label(_peaks(smooth, mask), CONNECTED, np.int32)
+    parts, total = ndimage.label(mask, CONNECTED, np.int32)
+    with_core = np.zeros(total + 1, dtype=bool)
+    with_core[parts[seeds > 0]] = True
+    without = mask & ~with_core[parts]
+    # Parts without a core keep their own numbers, after those of the cores.
+    numbers = np.cumsum(~with_core[1:], dtype=np.int32)
+    seeds[without] = count + numbers[parts[without] - 1]
+    # The relief is that of cores and foreground together: the cores alone are flat outside.
+    flooded = watershed(-(logits + smooth), seeds, mask=mask, connectivity=CONNECTED)
+    return flooded, count + int(numbers[-1])
 
 
 def _smoothing(mask: np.ndarray) -> float:

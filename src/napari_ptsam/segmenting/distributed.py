@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.segmenting.linking import LinkSettings
     from napari_ptsam.segmenting.result import ResultSettings
 
@@ -215,19 +214,8 @@ def _unfinished(job: Job, failed: dict[int, str]) -> OutputError:
 
 # On the workers.
 
-_BACKBONES: dict[tuple[str, str | None, str], Backbone] = {}
 _ONE_AT_A_TIME = Lock()
 """A process computes one plane at a time, with all threads that dask gives it."""
-
-
-def _backbone(name: str, checkpoint: str | None, device: str) -> Backbone:
-    """The backbone of this process: loaded once."""
-    from napari_ptsam.sam.backbones import load_backbone
-
-    key = name, checkpoint, device
-    if key not in _BACKBONES:
-        _BACKBONES[key] = load_backbone(name, checkpoint, device)
-    return _BACKBONES[key]
 
 
 def _threads() -> int:
@@ -247,13 +235,15 @@ def _do(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
 
 def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
     from napari_ptsam.images.reading import open_image
+    from napari_ptsam.sam.backbones import load_backbone
     from napari_ptsam.segmenting.segment import Segmenter, SharedSegmenter
 
     planes = open_image(task.image, task.axes)
     for axis, start, stop in task.cut:
         planes = planes.part(axis, start, stop)
     planes.name = task.name
-    backbone = _backbone(task.prompts[0].backbone, task.checkpoint, task.device)
+    # Loaded once a process, however many tasks it does.
+    backbone = load_backbone(task.prompts[0].backbone, task.checkpoint, task.device)
     shared = SharedSegmenter(
         [Segmenter(p, backbone, s) for p, s in zip(task.prompts, task.settings, strict=True)]
     )

@@ -157,13 +157,12 @@ class SharedSegmenter:
 
     def limits(self, planes: Planes) -> list[Limits | None]:
         """For each prompt the value limits of a stack, where it normalises over the stack."""
-        found = {
-            i: self.segmenters[i[0]].prompt.images.limits(planes) for i in map(tuple, self._groups)
-        }
-        return [
-            next(value for group, value in found.items() if number in group)
-            for number in range(len(self.segmenters))
-        ]
+        found: list[Limits | None] = [None] * len(self.segmenters)
+        for group in self._groups:
+            own = self.segmenters[group[0]].prompt.images.limits(planes)
+            for number in group:
+                found[number] = own
+        return found
 
     def plane(
         self, plane: np.ndarray, rgb: bool, limits: Sequence[Limits | None]

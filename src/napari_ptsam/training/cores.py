@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from napari_ptsam.objects import CONNECTED
 from napari_ptsam.training.examples import Example
 
 DEPTH = 0.5
 """A core is what lies deeper in its object than this part of the object's deepest point."""
-CONNECTED = np.ones((3, 3), dtype=bool)
 
 
 def of_cores(example: Example) -> Example:
