@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import is_image, list_images, natural_order
 from napari_ptsam.images.zarrs import is_zarr
-from napari_ptsam.segmenting.formats import SUFFIXES, Format
+from napari_ptsam.segmenting.formats import SUFFIXES, Format, format_if_any
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
-
-_ENDINGS: dict[str, Format] = {
-    ".ome.zarr": "ome-zarr", ".ome.tif": "ome-tiff", ".ome.tiff": "ome-tiff", ".tif": "tiff",
-    ".tiff": "tiff",
-}  # fmt: skip
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
@@ -55,12 +50,6 @@ def _matching(pattern: Path) -> list[Path]:
     return sorted(matches, key=natural_order)
 
 
-def file_format(path: Path) -> Format | None:
-    """The format that a file's name tells; None where it tells none."""
-    name = path.name.lower()
-    return next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), None)
-
-
 class Place:
     """Where results go: into one file, or into a folder.
 
@@ -81,7 +70,7 @@ class Place:
 
     def __init__(self, options: Namespace, sources: Sequence[Path], prompts: Sequence[str]) -> None:
         out: Path = options.out
-        kind = file_format(out)
+        kind = format_if_any(out)
         a_folder = out.is_dir() and not (kind == "ome-zarr" and is_zarr(out))
         self.file = out if kind is not None and not a_folder else None
         self.folder = out if self.file is None else out.absolute().parent

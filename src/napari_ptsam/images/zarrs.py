@@ -18,7 +18,12 @@ def is_zarr(path: Path) -> bool:
     """Whether a path is a folder that is called a zarr, or is one."""
     if not path.is_dir():
         return False
-    return path.suffix.lower() == ZARR or any((path / name).is_file() for name in MARKS)
+    return path.suffix.lower() == ZARR or holds_zarr(path)
+
+
+def holds_zarr(folder: Path) -> bool:
+    """Whether a folder has what makes it a zarr."""
+    return any((folder / name).is_file() for name in MARKS)
 
 
 def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
@@ -42,7 +47,7 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
     """
     import zarr
 
-    if not any((path / name).is_file() for name in MARKS):
+    if not holds_zarr(path):
         raise InputError(f"{path} is no zarr ({', '.join(MARKS)}: none is there); check the path.")
     opened = zarr.open(path, mode="r")
     if isinstance(opened, zarr.Array):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.images.zarrs import holds_zarr
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
@@ -22,12 +23,22 @@ if TYPE_CHECKING:
 Format = Literal["auto", "tiff", "ome-tiff", "ome-zarr"]
 
 SUFFIXES: dict[str, str] = {"tiff": ".tif", "ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
+_ENDINGS: dict[str, Format] = {
+    ".ome.zarr": "ome-zarr", ".ome.tif": "ome-tiff", ".ome.tiff": "ome-tiff", ".tif": "tiff",
+    ".tiff": "tiff",
+}  # fmt: skip
 IMAGEJ_LIMIT = 4 * 10**9
 """Bytes; ImageJ's own kind of TIFF ends there."""
 IMAGEJ_AXES, OME_AXES = "TZCYX", "TCZYX"
 UINT16_LIMIT = 65535
 MARK = "napari-ptsam run "
 """What comes before a run's fingerprint in a TIFF."""
+
+
+def format_if_any(target: Path) -> Format | None:
+    """The format that a name's ending tells; None where it tells none."""
+    name = target.name.lower()
+    return next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), None)
 
 
 def format_of(target: Path) -> str:
@@ -38,13 +49,8 @@ def format_of(target: Path) -> str:
     OutputError
         If it is none of these.
     """
-    name = target.name.lower()
-    if name.endswith(".ome.zarr"):
-        return "ome-zarr"
-    if name.endswith((".ome.tif", ".ome.tiff")):
-        return "ome-tiff"
-    if name.endswith((".tif", ".tiff")):
-        return "tiff"
+    if kind := format_if_any(target):
+        return kind
     raise OutputError(
         f"{target.name} tells no format; results are .tif files, .ome.tif files or .ome.zarr folders."
     )
@@ -165,22 +171,22 @@ def _letters(planes: Planes) -> list[str]:
     return [axis if axis in "TZ" else next(free, "") for axis in planes.leading_axes]
 
 
-def target_state(target: Path, digest: str) -> tuple[bool, bool]:
-    """Whether something is at a target, and whether it is the result of that run.
+def is_there(target: Path) -> bool:
+    """Whether something is at a target.
 
     Raises
     ------
     OutputError
         If a folder is there that is no result at all, which nothing may replace.
     """
-    there = os.path.lexists(target)
-    if target.is_dir() and (format_of(target) != "ome-zarr" or not _is_zarr(target)):
+    if target.is_dir() and (format_of(target) != "ome-zarr" or not holds_zarr(target)):
         raise OutputError(f"{target} is a folder; choose another name.")
-    return there, any(_run_of(path) == digest for path in places(target))
+    return os.path.lexists(target)
 
 
-def _is_zarr(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+def is_result_of(target: Path, digest: str) -> bool:
+    """Whether what is at a target, or where its result may be instead, is the result of a run."""
+    return any(_run_of(path) == digest for path in places(target))
 
 
 def _run_of(path: Path) -> str | None:

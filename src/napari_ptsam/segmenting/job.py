@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.segmenting.finishing import finish
-from napari_ptsam.segmenting.formats import places, target_state
-from napari_ptsam.segmenting.run import Run, describe_run, differences, digest_of_run
+from napari_ptsam.segmenting.formats import is_result_of, is_there, places
+from napari_ptsam.segmenting.run import (
+    Run,
+    describe_run,
+    differences,
+    digest_of_pixels,
+    digest_of_run,
+)
 from napari_ptsam.segmenting.work import WorkFolder, no_space
 from napari_ptsam.writing import check_folder
 
@@ -86,23 +93,30 @@ class Job:
             raise InputError("Each result needs a target of its own; name at least one.")
         if link is not None and any(part.segmenter.output != "instances" for part in parts):
             raise InputError("Only instances can be linked from plane to plane (--instances).")
-        self.runs = [describe_run(planes, part.segmenter, link) for part in parts]
         self.works = [WorkFolder(target) for target in targets]
-        self.finished = [
-            self._check(*one) for one in zip(parts, self.works, self.runs, strict=True)
-        ]
+        self.finished = [self._check(position) for position in range(len(parts))]
         self.problems: dict[int, str] = {}
         """Planes that were left out, and why."""
         self._told = 0
         self.results = [where(part.target) for part in self.parts]
         """Where each result is, or will be."""
 
-    def _check(self, part: FileResult, work: WorkFolder, run: Run) -> bool:
-        """Whether the part is finished; raises where it must not be begun."""
-        target, digest = part.target, digest_of_run(run)
+    @cached_property
+    def runs(self) -> list[Run]:
+        """What each part's run is made of; planes are read for it, so only where it is wanted."""
+        pixels = digest_of_pixels(self.planes)
+        return [describe_run(self.planes, part.segmenter, self.link, pixels) for part in self.parts]
+
+    def _check(self, position: int) -> bool:
+        """Whether a part is finished; raises where it must not be begun."""
+        target, work = self.parts[position].target, self.works[position]
         check_folder(target)
-        there, own = target_state(target, digest)
-        if own and self._resume:
+        there = is_there(target)
+        if (
+            self._resume
+            and any(place.exists() for place in places(target))
+            and is_result_of(target, digest_of_run(self.runs[position]))
+        ):
             return True
         if there and not self.overwrite:
             if self._resume:
@@ -114,10 +128,10 @@ class Job:
                 f"{target} exists and is kept; choose another name, or overwrite it (--overwrite)."
             )
         if work.exists:
-            self._check_work(target, work, run)
+            self._check_work(target, work, position)
         return False
 
-    def _check_work(self, target: Path, work: WorkFolder, run: Run) -> None:
+    def _check_work(self, target: Path, work: WorkFolder, position: int) -> None:
         other = work.run()
         if self.overwrite or other is None:
             return
@@ -126,6 +140,7 @@ class Job:
                 f"An unfinished run for {target} is there; go on with it (--resume), or start "
                 "anew (--overwrite)."
             )
+        run = self.runs[position]
         if other != run:
             raise OutputError(
                 f"The unfinished run for {target} is another one, it differs in: "
@@ -151,17 +166,21 @@ class Job:
 
     def keep(self, number: int, results: Sequence[np.ndarray]) -> None:
         """Write the results of a plane, one a part."""
-        for (part, work, _, finished), result in zip(self._all(), results, strict=True):
-            if not finished and number not in work.done:
-                with writing(part.target):
-                    work.record(number, work.write(number, result))
+        for position, part, work in self._wanting(number):
+            with writing(part.target):
+                work.record(number, work.write(number, results[position]))
 
     def record(self, number: int, highest: Sequence[int]) -> None:
         """Note that a plane was written, by whoever wrote it, with each part's largest number."""
-        for (part, work, _, finished), value in zip(self._all(), highest, strict=True):
+        for position, part, work in self._wanting(number):
+            with writing(part.target):
+                work.record(number, highest[position])
+
+    def _wanting(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
+        """The parts that a plane is not done for yet."""
+        for position, (part, work, _, finished) in enumerate(self._all()):
             if not finished and number not in work.done:
-                with writing(part.target):
-                    work.record(number, value)
+                yield position, part, work
 
     def told(
         self, number: int, results: list[np.ndarray] | None = None, problem: str = ""

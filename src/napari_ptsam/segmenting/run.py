@@ -24,7 +24,9 @@ Run = dict[str, Any]
 """Plain values that decide about the result, by what they are called in messages."""
 
 
-def describe_run(planes: Planes, segmenter: Segmenter, link: LinkSettings | None) -> Run:
+def describe_run(
+    planes: Planes, segmenter: Segmenter, link: LinkSettings | None, pixels: str
+) -> Run:
     """All that decides about a result: plain values, as they come back from JSON."""
     prompt, size = segmenter.prompt, planes.pixel_size
     run = {
@@ -39,12 +41,12 @@ def describe_run(planes: Planes, segmenter: Segmenter, link: LinkSettings | None
         "part": planes.cut,
         "dtype": planes.dtype.str,
         "pixel size": None if size is None else asdict(size),
-        "pixels": _pixels(planes),
+        "pixels": pixels,
     }
     return json.loads(json.dumps(run))
 
 
-def _pixels(planes: Planes) -> str:
+def digest_of_pixels(planes: Planes) -> str:
     """Fingerprint of three planes: an image of the same name and shape may hold other pixels."""
     found = hashlib.sha256()
     for number in sorted({0, len(planes) // 2, len(planes) - 1}):
