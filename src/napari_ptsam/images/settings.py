@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from napari_ptsam.images.normalize import Limits, Normalization, normalize, stack_limits
+from napari_ptsam.images.normalize import (
+    Limits,
+    Normalization,
+    normalize,
+    select_channels,
+    stack_limits,
+)
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tiling
 
@@ -28,6 +34,16 @@ class ImageSettings:
     tiling: Tiling
     normalization: Normalization = field(default_factory=Normalization)
     channels: tuple[int, ...] | None = None
+
+    def check_channels(self, planes: Planes) -> None:
+        """Make sure that an image has the channels that are wanted, before any of it is read.
+
+        Raises
+        ------
+        InputError
+            If it has not.
+        """
+        select_channels(np.empty((1, 1, planes.channels)), self.channels, planes.rgb)
 
     def limits(self, planes: Planes) -> Limits | None:
         """What `prepare` needs to know of the whole stack, if anything."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.normalize import select_channels
 from napari_ptsam.widgets.batch_task import Opened, Request, Result, Task
 from napari_ptsam.widgets.layers import blank
 
@@ -47,7 +46,7 @@ def fitting(
         try:
             prompt = opened.prompt
             images = prompt.images
-            select_channels(np.empty((1, 1, planes.channels)), images.channels, planes.rgb)
+            images.check_channels(planes)
             if request.rescale:
                 from napari_ptsam.prompts.rescaling import rescaled
 

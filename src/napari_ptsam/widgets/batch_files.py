@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,15 +165,13 @@ def _plain(done: PlaneDone, planes: Planes) -> str:
     return words.removeprefix(f"{planes.name}: ")
 
 
-class _in_form_words:  # noqa: N801, used like a function
+@contextmanager
+def _in_form_words() -> Iterator[None]:
     """Errors speak of what stands in the form."""
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, OutputError):
-            words = str(error)
-            for option, name in FORM_WORDS:
-                words = words.replace(option, name)
-            raise OutputError(words) from error
+    try:
+        yield
+    except OutputError as error:
+        words = str(error)
+        for option, name in FORM_WORDS:
+            words = words.replace(option, name)
+        raise OutputError(words) from error

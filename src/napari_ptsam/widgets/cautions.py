@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.normalize import select_channels
 from napari_ptsam.prompts.rescaling import differs, pixel_size_ratio
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def other_scale(prompt: Prompt, planes: Planes) -> str:
 def other_channels(prompt: Prompt, planes: Planes) -> str:
     """A sentence if the image has not the channels that the prompt needs."""
     try:
-        select_channels(np.empty((1, 1, planes.channels)), prompt.images.channels, planes.rgb)
+        prompt.images.check_channels(planes)
     except InputError as error:
         return str(error)
     return ""

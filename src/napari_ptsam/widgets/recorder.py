@@ -181,10 +181,10 @@ class Recorder(QObject):
         self._start_afresh()
 
     def _save_plane(self, entry: Entry) -> None:
-        plane = self._plane(entry)
-        source = next((s for s in self._studio.known if s.id == entry.image), None)
-        if plane is None or source is None or source.labels is None:
+        source = self._source(entry)
+        if source is None or source.labels is None:
             return
+        plane = self._plane_of(source, entry)
         try:
             # As they are known now: the layer may be gone when the thread comes to it.
             labels = source.label_planes
@@ -255,8 +255,12 @@ class Recorder(QObject):
 
     # The session as it is now
 
+    def _source(self, entry: Entry) -> Source | None:
+        """The image that a plane is of; None where its layer is gone."""
+        return next((s for s in self._studio.known if s.id == entry.image), None)
+
     def _plane(self, entry: Entry) -> SessionPlane | None:
-        source = next((s for s in self._studio.known if s.id == entry.image), None)
+        source = self._source(entry)
         return None if source is None else self._plane_of(source, entry)
 
     def _plane_of(self, source: Source, entry: Entry) -> SessionPlane:
