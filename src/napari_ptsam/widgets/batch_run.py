@@ -133,8 +133,7 @@ class BatchRun(Run):
             if opened.prompt.backbone != backbone.name:
                 yield (
                     f"{opened.name} was made for the backbone {opened.prompt.backbone}, and here is "
-                    f"{backbone.name}; apply it with napari-ptsam segment --backbone "
-                    f"{opened.prompt.backbone}."
+                    f"{backbone.name}; apply it with napari-ptsam segment --checkpoint FILE."
                 )
                 continue
             try:
