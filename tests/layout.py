@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from qtpy.QtTest import QTest
@@ -42,6 +42,20 @@ def settle() -> None:
     for _ in range(5):
         QApplication.processEvents()
     QTest.qWait(100)  # what is shown of the planes follows in a moment
+
+
+def cut_on_a_laptop(
+    window: QWidget, widget: QWidget, states: Iterable[tuple[str, Any]]
+) -> list[str]:
+    """What is cut in each state of a widget; the window has to fit the screen in all of them."""
+    problems = []
+    for name, show in states:
+        show()
+        window.resize(*LAPTOP)
+        settle()
+        assert (window.width(), window.height()) == LAPTOP, name
+        problems += [f"{name}: {found}" for found in cut(widget)]
+    return problems
 
 
 # What is cut

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ptsam.cli import main
+from conftest_cli import fails, run
 from napari_ptsam.prompts.files import load
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -27,23 +27,6 @@ QUICK = [
 @pytest.fixture(scope="module")
 def prompt_path(prompt, tmp_path_factory) -> Path:
     return prompt.save(tmp_path_factory.mktemp("prompt") / "nuclei.pt")
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-def fails(capsys, message: str, *arguments: object) -> None:
-    """Exit code 2 and one line that holds the message; nothing on standard output."""
-    capsys.readouterr()
-    try:
-        code = run(*arguments)
-    except SystemExit as stop:  # argparse leaves this way
-        code = stop.code
-    out, err = capsys.readouterr()
-    assert code == 2
-    assert err.count("\n") == 1 and err.startswith("napari-ptsam: ") and message in err, err
-    assert out == ""
 
 
 def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:

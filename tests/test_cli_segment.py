@@ -9,7 +9,8 @@ import pytest
 import tifffile
 import zarr
 
-from napari_ptsam.cli import main
+from conftest_cli import complains
+from conftest_cli import run as run_any
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
@@ -45,19 +46,12 @@ def stack(nuclei, tmp_path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    return main(["segment", *map(str, arguments)])
+    return run_any("segment", *arguments)
 
 
 def fails(capsys, message: str, *arguments: object) -> None:
-    """Exit code 2 and one line that holds the message."""
-    capsys.readouterr()
-    try:
-        code = run(*arguments)
-    except SystemExit as stop:  # argparse leaves this way
-        code = stop.code
-    err = capsys.readouterr().err
-    assert code == 2
-    assert err.count("\n") == 1 and err.startswith("napari-ptsam: ") and message in err, err
+    """What could be segmented may be told of."""
+    complains(capsys, message, "segment", *arguments)
 
 
 def test_formats_by_option_and_by_name(prompt_path, stack, tmp_path, capsys) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest_cli import fails, run
 from napari_ptsam.annotating.folder import SessionFolder
 from napari_ptsam.annotating.scheme import Scheme
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
-from napari_ptsam.cli import main
 from napari_ptsam.cli.parser import build_parser
 from napari_ptsam.cli.sources import open_source
 from napari_ptsam.errors import SessionError
@@ -37,22 +37,6 @@ def session(tmp_path: Path, nuclei) -> SessionFolder:
     for plane, pixels, mask in zip(planes, *nuclei, strict=True):
         folder.write_plane(plane, pixels, mask)
     return folder
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-def fails(capsys, message: str, *arguments: object) -> None:
-    """Exit code 2 and one line that holds the message; nothing on standard output."""
-    capsys.readouterr()
-    try:
-        code = run(*arguments)
-    except SystemExit as stop:  # argparse leaves this way
-        code = stop.code
-    out, err = capsys.readouterr()
-    assert code == 2 and out == ""
-    assert err.count("\n") == 1 and err.startswith("napari-ptsam: ") and message in err, err
 
 
 def source_of(*arguments: object):

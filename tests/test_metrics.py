@@ -4,7 +4,7 @@ import tifffile
 from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score
 
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.metrics import AP_THRESHOLDS, average_precision, overlap
 
 

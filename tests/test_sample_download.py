@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from conftest import DATA
+from conftest_data import DATA
 from loopback import Server, folder_fixture, names, server_fixture, serving  # noqa: F401
 from napari_ptsam import sample_download as download
 from napari_ptsam.errors import DownloadError

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 import napari_ptsam as ptsam
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.annotating import outlines
 from napari_ptsam.annotating.outlines import choose_tile, click_tiling, find_outline
 from napari_ptsam.images.normalize import Normalization, normalize

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.annotating.suggest import candidates, pool, suggest
 
 

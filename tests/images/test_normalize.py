@@ -3,7 +3,7 @@ import pytest
 import tifffile
 
 import napari_ptsam as ptsam
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.images.normalize import Normalization, normalize, select_channels, stack_limits
 from napari_ptsam.images.planes import Planes
 

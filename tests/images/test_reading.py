@@ -4,7 +4,7 @@ import tifffile
 from PIL import Image
 
 import napari_ptsam as ptsam
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import list_images, open_image
 

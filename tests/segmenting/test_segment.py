@@ -6,7 +6,7 @@ import tifffile
 import torch
 
 import napari_ptsam as ptsam
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.metrics import overlap
 from napari_ptsam.segmenting.instances import connected_components

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 import napari_ptsam as ptsam
-from conftest import real_pair
+from conftest_data import real_pair
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
 from napari_ptsam.training.scale import choose_tiling, object_size

@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QProgressBar
 
 from conftest_batch import choose
-from layout import LAPTOP, controls_of, cut, settle, text_of
+from layout import LAPTOP, controls_of, cut_on_a_laptop, settle, text_of
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.prompts.prompt import Origin, default_colours
 from napari_ptsam.widgets.batch_segment import BatchSegment
@@ -71,13 +71,7 @@ def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) ->
     viewer, widget = on_laptop
     appearance.theme, appearance.font_size = theme, size
     window = viewer.window._qt_window
-    problems = []
-    for name, show in states(widget):
-        show()
-        window.resize(*LAPTOP)
-        settle()
-        assert (window.width(), window.height()) == LAPTOP, name
-        problems += [f"{name}: {found}" for found in cut(widget)]
+    problems = cut_on_a_laptop(window, widget, states(widget))
     assert problems == [] and widget.cautions.text()
     canvas = viewer.window._qt_viewer.canvas.native
     assert canvas.width() > LAPTOP[0] / 4

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QProgressBar, QPushButton, QRadioButton, QWidget
 
-from layout import LAPTOP, advance, controls_of, cut, settle, text_of
+from layout import LAPTOP, advance, controls_of, cut, cut_on_a_laptop, settle, text_of
 from napari_ptsam.annotating.ledger import Entry
 from napari_ptsam.annotating.scheme import Scheme
 from napari_ptsam.training.settings import Progress
@@ -72,13 +72,7 @@ def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) ->
     viewer, widget = on_laptop
     appearance.theme, appearance.font_size = theme, size
     window = viewer.window._qt_window
-    problems = []
-    for name, show in states(widget):
-        show()
-        window.resize(*LAPTOP)
-        settle()
-        assert (window.width(), window.height()) == LAPTOP, name
-        problems += [f"{name}: {found}" for found in cut(widget)]
+    problems = cut_on_a_laptop(window, widget, states(widget))
     assert problems == []
     canvas = viewer.window._qt_viewer.canvas.native
     assert canvas.width() > LAPTOP[0] / 4  # there is room to paint on
