@@ -65,7 +65,8 @@ class ImagesTab(Scrolling):
         header = self.table.horizontalHeader()
         for column in range(3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(READ_AS, QHeaderView.ResizeMode.ResizeToContents)
+        for column in (READ_AS, ANNOTATION):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.table.setWordWrap(False)
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.table.itemChanged.connect(self._ticked)
