@@ -130,8 +130,10 @@ def kill(options: argparse.Namespace, folder: Path) -> str:
                "--instances", "--link-planes", "-o"]  # fmt: skip
     subprocess.run([*command, str(whole)], check=True, stdout=subprocess.DEVNULL)
     work = killed.with_name(f"{killed.name}.partial")
-    random, kills, finishing = np.random.default_rng(0), 0, 0
-    for number in range(options.kills):
+    random, kills, finishing, starts = np.random.default_rng(0), 0, 0, 0
+    while kills < options.kills and starts < 10 * options.kills:
+        late = starts % 3 == 2  # while it finishes: linking begins after the last plane
+        starts += 1
         shutil.rmtree(work / "linked.zarr", ignore_errors=True)  # of the kill before
         before = size_of(work / "done")
         process = subprocess.Popen(
@@ -139,8 +141,6 @@ def kill(options: argparse.Namespace, folder: Path) -> str:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        # Every third while it finishes: linking begins after the last plane.
-        late = number % 3 == 2
         while process.poll() is None and not goes_on(work, late, before):
             sleep(0.002)
         sleep(random.uniform(0, 0.02 if late else 2.0))
@@ -152,7 +152,10 @@ def kill(options: argparse.Namespace, folder: Path) -> str:
             shutil.rmtree(killed)
     subprocess.run([*command, str(killed), "--resume"], check=True, stdout=subprocess.DEVNULL)
     equal = contents(whole) == contents(killed)
-    return f"| kill, {count} planes | {kills} kills, {finishing} while finishing | equal: {equal} |"
+    return (
+        f"| kill, {count} planes | {starts} starts, {kills} kills, {finishing} while finishing | "
+        f"equal: {equal} |"
+    )
 
 
 PEAK = """
