@@ -250,6 +250,14 @@ def batch(viewer: napari.Viewer, ticker: Ticker, prompt: Any) -> None:
     widget.use_prompt(prompt)
     spent = wait(lambda: widget.engine.state.startswith("Ready"))
     print(ticker.row("Batch segment is opened", f"{spent:.1f} s"), flush=True)
+    shape = viewer.layers[0].data.shape
+    for number in ("first", "second"):  # what a result layer costs at least
+        ticker.start()
+        QTimer.singleShot(0, lambda: viewer.add_labels(np.zeros(shape, np.uint8), name="empty"))
+        wait(seconds=1)
+        print(ticker.row(f"napari alone adds a Labels layer, the {number}"), flush=True)
+        viewer.layers.remove("empty")
+        wait(seconds=1)
     with tempfile.TemporaryDirectory() as folder:
         for output, where in (
             ("labels", "layers"), ("labels", "layers"), ("instances", "layers"),

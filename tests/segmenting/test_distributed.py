@@ -108,6 +108,16 @@ def test_a_task_that_fails_for_good_is_named_and_can_be_done_later(
     assert len(told) == 10 and target.exists()
 
 
+def test_a_cluster_without_workers_is_told_of(caplog) -> None:
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
+        distributed._client(empty.scheduler_address),
+    ):
+        assert "No worker has joined" in caplog.text
+
+
 def test_what_can_be_told_before_any_work(segmenter, image, tmp_path, monkeypatch) -> None:
     parts = [FileResult(segmenter, tmp_path / "a.tif")]
     with pytest.raises(ptsam.InputError, match="no file that the workers could open"):

@@ -200,6 +200,17 @@ def test_an_unfinished_run_is_not_touched_by_another(tmp_path) -> None:
     assert names(tmp_path) == ["a.tif"]
 
 
+def test_two_runs_do_not_write_one_target_at_a_time(tmp_path) -> None:
+    planes, path, segmenter = stack(4), tmp_path / "a.tif", FakeSegmenter()
+    first = segment_to_files(planes, [FileResult(segmenter, path)])
+    next(first)
+    for options in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(ptsam.OutputError, match=r"Another run is writing .*a\.tif at this"):
+            run(planes, segmenter, path, **options)
+    assert len(list(first)) == 3 and names(tmp_path) == ["a.tif"]
+    assert len(run(planes, segmenter, path, overwrite=True)) == 4
+
+
 def test_an_image_of_the_same_name_with_other_pixels_is_another_run(tmp_path) -> None:
     planes, segmenter = stack(3), FakeSegmenter()
     path = target(tmp_path, planes, segmenter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.segmenting.linking import LinkSettings
     from napari_ptsam.segmenting.result import ResultSettings
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 10
 """Seconds to wait for the scheduler."""
@@ -110,7 +113,7 @@ def _on_cluster(
 ) -> Iterator[PlaneDone]:
     from napari_ptsam.segmenting.segment import SharedSegmenter
 
-    with _client(scheduler) as client:
+    with job.claimed(), _client(scheduler) as client:
         segmenters = [part.segmenter for part in job.parts]
         limits = [] if all(job.finished) else SharedSegmenter(segmenters).limits(job.planes)
         todo = job.begin()
@@ -161,6 +164,9 @@ def _client(address: str) -> Iterator[Any]:
             f"No scheduler answers at {address}; check the address, and that it is running."
         ) from error
     try:
+        if not client.ncores():
+            # Python shows warnings of a log that nobody has set up.
+            log.warning("No worker has joined %s yet; the first that does begins.", address)
         yield client
     finally:
         client.close()

@@ -13,7 +13,7 @@ from napari_ptsam.segmenting.job import FileResult, Job, PlaneDone, plane_proble
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.segmenting.linking import LinkSettings
-    from napari_ptsam.segmenting.segment import Segmenter
+    from napari_ptsam.segmenting.segment import Segmenter, SharedSegmenter
 
 __all__ = ["FileResult", "Format", "PlaneDone", "segment_to_files", "target_for", "where"]
 
@@ -104,6 +104,11 @@ def _one_by_one(job: Job) -> Iterator[PlaneDone]:
     from napari_ptsam.segmenting.segment import SharedSegmenter
 
     shared = SharedSegmenter([part.segmenter for part in job.parts])
+    with job.claimed():
+        yield from _segment(job, shared)
+
+
+def _segment(job: Job, shared: SharedSegmenter) -> Iterator[PlaneDone]:
     limits = None if all(job.finished) else shared.limits(job.planes)
     todo = job.begin()
     left = set(todo)

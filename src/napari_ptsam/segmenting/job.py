@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.segmenting.claims import claim
 from napari_ptsam.segmenting.finishing import finish
 from napari_ptsam.segmenting.formats import is_result_of, is_there, places
 from napari_ptsam.segmenting.run import (
@@ -146,6 +147,10 @@ class Job:
                 f"The unfinished run for {target} is another one, it differs in: "
                 f"{differences(run, other)}; start anew (--overwrite), or choose another name."
             )
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keeps other runs from the targets while it is entered; see `claim`."""
+        return claim([part.target.absolute() for part in self.parts])
 
     def begin(self) -> list[int]:
         """Make the work folders, or open them; gives the planes that are to be computed."""
