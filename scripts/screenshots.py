@@ -5,7 +5,7 @@
 OUT is a folder, docs/images unless named; with --batch only the pictures of
 "Batch segment" are taken. Where the environment variable
 PTSAM_DATA names the real sets, the images are BBBC039 nuclei, else the bundled
-sample. Settings and sessions are kept in a temporary folder. Takes two
+sample. Settings and sessions are kept in a temporary folder. Takes a few
 minutes on two cores.
 """
 
@@ -161,7 +161,7 @@ def _recovery(out: Path) -> None:
 def _batch(out: Path, data: str | None) -> None:
     """Prompt files on a stack: the form, the result, and files."""
     name, images, masks, where = _nuclei(data) if data else _sample()
-    path = _prompt_file(images, masks)
+    path = _prompt_file(images, masks, where)
     driver = Driver("batch", out)
     limits = _limits(images)
     driver.viewer.add_image(images[RESULT:], name=name, contrast_limits=limits, **where)
@@ -175,6 +175,12 @@ def _batch(out: Path, data: str | None) -> None:
     driver.wait(lambda: widget.engine.state.startswith("Ready"), "the backbone")
     widget.images.all.click()
     driver.shoot("batch-1-form")
+    layer = driver.viewer.layers[-1]
+    layer.scale, seen = np.multiply(layer.scale, 0.4), layer.scale
+    driver.rest(0.5)
+    driver.show(widget, widget.rescale)
+    driver.shoot("batch-4-pixel-size")
+    layer.scale = seen
     widget.images.none.click()
     widget.layers.tick_first([driver.viewer.layers[name]])
     choose = widget.results.output
@@ -197,16 +203,17 @@ def _batch(out: Path, data: str | None) -> None:
     driver.close()
 
 
-def _prompt_file(images: np.ndarray, masks: np.ndarray) -> Path:
+def _prompt_file(images: np.ndarray, masks: np.ndarray, where: dict[str, Any]) -> Path:
     """The one that was trained in the other pictures, or a new one."""
     path = Path("nuclei.pt")
     if not path.exists():
-        import napari_ptsam as ptsam
+        from dataclasses import replace
 
-        planes = list(PREPARED[:4])
-        prompt = ptsam.train(
-            list(images[planes]), list(masks[planes]), steps=60, embeddings=16, seed=0
-        )
+        import napari_ptsam as ptsam
+        from napari_ptsam.images.planes import PixelSize
+
+        prompt = ptsam.train(list(images), list(masks), seed=0)
+        prompt = replace(prompt, pixel_size=PixelSize(*where["scale"][1:]))
         prompt.with_text("Nuclei of U2OS cells, Hoechst.", "CC0").save(path)
     return path
 

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_ptsam.sam.image_side import Norm, answer, look, weigh
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -31,7 +33,7 @@ TOKENS = 8
 
 
 class _Attention:
-    """One attention of the decoder with its projections kept per head."""
+    """One attention of the decoder, whose projections of the image are moved to the prompt side."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -43,48 +45,48 @@ class _Attention:
         return projection.weight.unflatten(0, (self.heads, -1))
 
     def _project(self, projection: nn.Linear, x: Tensor) -> Tensor:
-        """(B, T, C) to (B, heads, T, width of a head)."""
-        return projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        """(B, T, C) to (heads, B * T, width of a head)."""
+        return projection(x).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(0, 1)
 
-    def tokens_to_image(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The few tokens look at the many image positions.
+    def _rows(self, x: Tensor, batch: int) -> Tensor:
+        """(heads, B * T, C) to (B, heads * T, C)."""
+        return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
+
+    def look(self, queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+        """The few tokens look at the many image positions; see `image_side.look`.
 
         The key projection is folded into the queries. Its bias adds the same to
-        every logit of a row and drops out of the softmax.
+        every logit of a row and drops out of the softmax. The value projection
+        is applied to what was seen.
         """
+        batch, count = queries.shape[:2]
         q = self._project(self.module.q_proj, queries) * self.scale
-        q = q @ self._per_head(self.module.k_proj)  # (B, heads, T, 256)
-        logits = q.flatten(1, 2).to(keys.dtype) @ keys.transpose(1, 2)  # (B, heads * T, N)
-        seen = (logits.softmax(-1) @ values).float()  # (B, heads * T, 256)
+        rows = self._rows(q @ self._per_head(self.module.k_proj), batch)
+        seen, image = look(rows.to(image.dtype), image, placed)
         v_proj = self.module.v_proj
-        out = seen.unflatten(1, q.shape[1:3]) @ self._per_head(v_proj).transpose(1, 2)
-        out = out.transpose(1, 2).flatten(2) + v_proj.bias
-        return self.module.out_proj(out)
+        seen = seen.float().unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
+        out = seen @ self._per_head(v_proj).transpose(1, 2)  # (heads, B * T, width of a head)
+        out = out.transpose(0, 1).flatten(1).unflatten(0, (batch, count)) + v_proj.bias
+        return self.module.out_proj(out), image
 
-    def image_to_tokens(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The many image positions look at the few tokens.
+    def answer(
+        self, image: Tensor, placed: Tensor, keys: Tensor, values: Tensor, norm: Norm
+    ) -> Tensor:
+        """The many image positions look at the few tokens; see `image_side.answer`.
 
         The query projection is folded into the keys (its bias becomes one
-        constant per key), the output projection into the values.
+        constant per key), the output projection into the values, and its bias
+        too, since the weights of each head sum to 1.
         """
-        q_proj, out_proj = self.module.q_proj, self.module.out_proj
-        k = self._project(self.module.k_proj, keys) * self.scale  # (B, heads, T, 16)
-        bias = k @ q_proj.bias.view(self.heads, -1, 1)  # (B, heads, T, 1)
-        k = k @ self._per_head(q_proj)  # (B, heads, T, 256)
-        v = self._project(self.module.v_proj, values)
-        v = v @ out_proj.weight.unflatten(1, (self.heads, -1)).permute(
-            1, 2, 0
-        )  # (B, heads, T, 256)
-        dtype, count = queries.dtype, k.shape[2]
-        logits = torch.baddbmm(
-            bias.flatten(1, 3)[:, None].to(dtype),
-            queries,
-            k.flatten(1, 2).transpose(1, 2).to(dtype),
-        )  # (B, N, heads * T)
-        weights = logits.unflatten(-1, (self.heads, count)).softmax(-1).flatten(2)
-        return torch.baddbmm(
-            out_proj.bias.to(dtype)[None, None], weights, v.flatten(1, 2).to(dtype)
-        )
+        batch, dtype, module = len(keys), image.dtype, self.module
+        k = self._project(module.k_proj, keys) * self.scale
+        bias = k @ module.q_proj.bias.view(self.heads, -1, 1)
+        k = k @ self._per_head(module.q_proj)
+        v = self._project(module.v_proj, values)
+        v = v @ module.out_proj.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
+        v = v + module.out_proj.bias / self.heads
+        k, bias, v = (self._rows(x, batch).to(dtype) for x in (k, bias, v))
+        return answer(image, placed, k, bias[..., 0], v, self.heads, norm)
 
     def among_tokens(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Plain attention among the tokens."""
@@ -137,7 +139,7 @@ class PromptDecoder:
         ]
         # The dense prompt of "no mask" and the positions are the same for every image.
         self._no_mask = prompts.no_mask_embed.weight.to(dtype)
-        self._positions = prompts.get_dense_pe().flatten(2).transpose(1, 2).to(dtype)
+        self._positions = prompts.get_dense_pe()[0].flatten(1).T.to(dtype).contiguous()
         self.foreground_label = prompts.point_embeddings[1].weight[0].clone()
         """SAM's embedding of the label "foreground", shape (256,)."""
         self.prompt_encoder = prompts
@@ -199,7 +201,7 @@ class PromptDecoder:
         queries = prompt
         for index, layer in enumerate(self._layers):
             queries, image = self._layer(index, layer, queries, image, prompt)
-        attended = self._final.tokens_to_image(queries + prompt, image + self._positions, image)
+        attended, image = self._final.look(queries + prompt, image, self._placed(image))
         return self._final_norm(queries + attended), image
 
     def _layer(
@@ -209,18 +211,20 @@ class PromptDecoder:
         if layer.skip_first_layer_pe:
             queries = layer.norm1(among(queries, queries, queries))
         else:
-            placed = queries + prompt
-            queries = layer.norm1(queries + among(placed, placed, queries))
-        placed_image = image + self._positions
+            keys = queries + prompt
+            queries = layer.norm1(queries + among(keys, keys, queries))
         to_image = _Attention(layer.cross_attn_token_to_image)
-        queries = layer.norm2(
-            queries + to_image.tokens_to_image(queries + prompt, placed_image, image)
-        )
+        placed = self._placed(image)
+        seen, image = to_image.look(queries + prompt, image, placed)
+        queries = layer.norm2(queries + seen)
         queries = layer.norm3(queries + layer.mlp(queries))
         to_tokens = _Attention(layer.cross_attn_image_to_token)
-        image = image + to_tokens.image_to_tokens(placed_image, queries + prompt, queries)
-        weight, bias, eps = self._image_norms[index]
-        return queries, F.layer_norm(image, (WIDTH,), weight, bias, eps)
+        norm = self._image_norms[index]
+        return queries, to_tokens.answer(image, placed, queries + prompt, queries, norm)
+
+    @torch.no_grad()
+    def _placed(self, image: Tensor) -> Tensor:
+        return image + self._positions
 
     def _upscaled(self, image: Tensor, hyper: Tensor) -> Tensor:
         """Upscale the image tokens twice and take the product with mask tokens' weights.
@@ -233,7 +237,7 @@ class PromptDecoder:
         norm_weight, norm_bias, eps = self._upscale_norm
         x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
         x = F.gelu(F.linear(x, weight2, bias2).unflatten(-1, (4, -1)))  # (B, 4096, 4, 4, 32)
-        logits = torch.bmm(x.flatten(1, 3), hyper.transpose(1, 2).to(x.dtype)).float()
+        logits = weigh(x.flatten(1, 3), hyper.to(x.dtype)).float()
         # (row, column, row in 2, column in 2, row in 2, column in 2, mask) to (mask, row, column)
         logits = logits.view(batch, GRID, GRID, 2, 2, 2, 2, count)
         logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
