@@ -250,6 +250,7 @@ def batch(viewer: napari.Viewer, ticker: Ticker, prompt: Any) -> None:
     widget.use_prompt(prompt)
     spent = wait(lambda: widget.engine.state.startswith("Ready"))
     print(ticker.row("Batch segment is opened", f"{spent:.1f} s"), flush=True)
+    wait(seconds=3)
     shape = viewer.layers[0].data.shape
     for number in ("first", "second"):  # what a result layer costs at least
         ticker.start()

@@ -195,6 +195,10 @@ def test_another_pixel_size_is_told_of_and_can_be_made_up_for(
     sized = replace(prompt, pixel_size=PixelSize(0.55, 0.55))
     widget.use_prompt(sized, Path("a.pt"))
     assert widget.cautions.text() == "" and widget.rescale.isHidden()
+    layer.scale = (2.0, 2.0)  # while it is listed
+    qtbot.waitUntil(lambda: "its pixels are 2 micrometer" in widget.cautions.text())
+    layer.scale = (0.5, 0.5)
+    qtbot.waitUntil(lambda: widget.cautions.text() == "" and widget.rescale.isHidden())
     sized = replace(prompt, pixel_size=PixelSize(1.0, 1.0))
     widget.use_prompt(sized, Path("a.pt"))
     assert "its pixels are 0.5 micrometer, the prompt was made at 1 micrometer" in (

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AXES = "napari-ptsam axes"
 """Where a layer's metadata remembers its axes, as they were typed."""
+TOLD_OF = ("data", "scale", "units", "axis_labels")
+"""Properties of a layer that are part of how it is read."""
 FEWEST, MOST = 4, 8
 """Rows that the list has room for."""
 
@@ -156,7 +158,9 @@ class LayerList(QListWidget):
         """List the images anew; ticks and the selection stay."""
         ticked, selected, first = self.ticked(), self.selected(), not self._shown
         self.blockSignals(True)
+        self._listen(False)
         self._shown = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        self._listen(True)
         self.clear()
         for layer in self._shown:
             words, exactly = read_as(layer)
@@ -173,9 +177,18 @@ class LayerList(QListWidget):
         self.currentRowChanged.emit(self.currentRow())
         self.changed.emit()
 
+    def _listen(self, on: bool) -> None:
+        """To what changes how a layer is read, and what the prompts say to it."""
+        for layer in self._shown:
+            for name in TOLD_OF:
+                emitter = getattr(layer.events, name, None)  # axis labels and units are young
+                if emitter is not None:
+                    (emitter.connect if on else emitter.disconnect)(self._later)
+
     def close_list(self) -> None:
         """Let go of the viewer."""
         self._soon.stop()
+        self._listen(False)
         for emitter in self._emitters:
             emitter.disconnect(self._later)
 
