@@ -6,8 +6,10 @@ import torch
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 
+from napari_ptsam.sam import fused
 from napari_ptsam.sam.backbones import _build_tiny, backbone_from_state, load_backbone
 from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.sam.decoder import thinned
 
 TOLERANCE = 1e-4
 
@@ -96,6 +98,36 @@ def test_gradients_equal_segment_anythings(exact_backbone) -> None:
     ).mean().backward()
     scale = float(theirs.grad.abs().max())
     torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4 * scale, rtol=1e-3)
+
+
+@pytest.mark.parametrize("phase", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_quarter_of_the_positions_is_that_of_the_whole_mask(exact_backbone, phase) -> None:
+    embeddings = 0.1 * torch.randn(2, 4096, 256)
+    tokens = exact_backbone.decoder.foreground_label + 0.1 * torch.randn(8, 256)
+    with torch.no_grad():
+        whole = exact_backbone.decoder(embeddings, tokens)
+        part = exact_backbone.decoder(embeddings, tokens, phase)
+    row, column = phase
+    assert part.shape == (2, 128, 128)
+    assert torch.equal(thinned(whole, phase), part)
+    assert torch.equal(
+        part[:, :4, :4], whole[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+    )
+
+
+def test_without_fused_operators_the_result_is_the_same(exact_backbone, image, monkeypatch) -> None:
+    tokens = exact_backbone.decoder.foreground_label + 0.1 * torch.randn(8, 256)
+    expected = our_logits(exact_backbone, image, tokens)
+    monkeypatch.setattr(fused, "_works", lambda dtype: False)
+    found = our_logits(exact_backbone, image, tokens)
+    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def test_gradients_pass_through_the_encoder(exact_backbone) -> None:
+    """The fused operators know none; what is to be tuned in front of them must not be cut off."""
+    pixels = torch.randn(1, 3, 1024, 1024).requires_grad_()
+    exact_backbone.encoder.module(pixels).square().mean().backward()
+    assert pixels.grad is not None and pixels.grad.abs().max() > 0
 
 
 def test_state_with_missing_tensors_is_refused() -> None:

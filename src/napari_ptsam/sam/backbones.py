@@ -18,6 +18,7 @@ from napari_ptsam.sam.checkpoints import (
 )
 from napari_ptsam.sam.decoder import GRID, WIDTH, PromptDecoder
 from napari_ptsam.sam.encoder import SIDE, Encoder, ImageEncoder
+from napari_ptsam.sam.tiny_vit import QuickTinyViT
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.checkpoints import StateDict
@@ -172,7 +173,10 @@ def backbone_from_state(
         missing = [key for key in missing if not key.startswith(("norm_head.", "head."))]
         if missing or unexpected:
             raise RuntimeError(f"missing: {missing}; unexpected: {unexpected}")
-    encoder = ImageEncoder(parts["image_encoder"], device, dtype)
+    image_encoder = parts["image_encoder"]
+    if name == "vit_t":
+        image_encoder = QuickTinyViT(image_encoder)
+    encoder = ImageEncoder(image_encoder, device, dtype)
     decoder = PromptDecoder(parts["mask_decoder"], parts["prompt_encoder"], device, dtype)
     return Backbone(name, signature_of(state), encoder, decoder)
 

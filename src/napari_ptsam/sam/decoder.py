@@ -11,12 +11,14 @@ modules up to rounding.
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_ptsam.sam.fused import linear_gelu
 from napari_ptsam.sam.image_side import Norm, answer, look, weigh
 
 if TYPE_CHECKING:
@@ -145,7 +147,9 @@ class PromptDecoder:
         self.prompt_encoder = prompts
         """segment-anything's module that makes tokens of clicks; frozen, float32."""
 
-    def __call__(self, embeddings: Tensor, tokens: Tensor) -> Tensor:
+    def __call__(
+        self, embeddings: Tensor, tokens: Tensor, phase: tuple[int, int] | None = None
+    ) -> Tensor:
         """Mask logits of tiles under one prompt.
 
         Parameters
@@ -154,13 +158,21 @@ class PromptDecoder:
             Shape (B, 4096, 256).
         tokens
             Learned decoder tokens of one class, float32, shape (8, 256).
+        phase
+            Row and column, 0 or 1, from which on only every second position of
+            the embedding becomes part of the mask; see `thinned`.
 
         Returns
         -------
         torch.Tensor
-            Logits, float32, shape (B, 256, 256); positive is foreground.
+            Logits, float32, shape (B, 256, 256), or (B, 128, 128) of every
+            second position; positive is foreground.
         """
         queries, image = self._attend(embeddings, tokens, self._no_mask)
+        if phase is not None:
+            row, column = phase
+            squares = image.unflatten(1, (GRID // 2, 2, GRID // 2, 2))
+            image = squares[:, :, row, :, column].flatten(1, 2)
         return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
 
     def masks(
@@ -236,9 +248,17 @@ class PromptDecoder:
         x = F.linear(image, weight1, bias1).unflatten(-1, (4, -1))
         norm_weight, norm_bias, eps = self._upscale_norm
         x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
-        x = F.gelu(F.linear(x, weight2, bias2).unflatten(-1, (4, -1)))  # (B, 4096, 4, 4, 32)
+        x = linear_gelu(x, weight2, bias2).unflatten(-1, (4, -1))  # (B, 4096, 4, 4, 32)
         logits = weigh(x.flatten(1, 3), hyper.to(x.dtype)).float()
         # (row, column, row in 2, column in 2, row in 2, column in 2, mask) to (mask, row, column)
-        logits = logits.view(batch, GRID, GRID, 2, 2, 2, 2, count)
+        grid = isqrt(image.shape[1])
+        logits = logits.view(batch, grid, grid, 2, 2, 2, 2, count)
         logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
-        return logits.reshape(batch, count, MASK_SIDE, MASK_SIDE)
+        return logits.reshape(batch, count, 4 * grid, 4 * grid)
+
+
+def thinned(masks: Tensor, phase: tuple[int, int]) -> Tensor:
+    """What `PromptDecoder` gives of masks in a phase: (..., 256, 256) to (..., 128, 128)."""
+    row, column = phase
+    blocks = masks.unflatten(-1, (GRID // 2, 2, 4)).unflatten(-4, (GRID // 2, 2, 4))
+    return blocks[..., row, :, :, column, :].flatten(-4, -3).flatten(-2)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,20 +19,6 @@ SIDE = 1024
 PIXEL_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 PIXEL_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
 """SAM's pixel statistics, for channels in the range 0 to 1."""
-
-
-def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """Fold each batch norm into the convolution before it, in place.
-
-    Works on any submodule that names its convolution ``c`` and its batch norm
-    ``bn``, as TinyViT's do; the module must be in evaluation mode.
-    """
-    for part in module.modules():
-        conv, norm = getattr(part, "c", None), getattr(part, "bn", None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            part.c = fuse_conv_bn_eval(conv, norm)
-            part.bn = nn.Identity()
-    return module
 
 
 class Encoder(Protocol):
@@ -63,7 +48,7 @@ class ImageEncoder:
 
     def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
-        module = fold_batch_norms(module.eval().requires_grad_(False))
+        module = module.eval().requires_grad_(False)
         self.module = module.to(device, dtype).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(1, 3, 1, 1)
@@ -93,11 +78,12 @@ class ImageEncoder:
 
     def _embed(self, tile: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(tile).to(self.device).permute(2, 0, 1)[None]
+        # Before the tile is resized, which comes to the same and is mostly done on fewer pixels.
+        pixels = (pixels - self._mean) / self._std
         if pixels.shape[-1] != SIDE:
             pixels = F.interpolate(
                 pixels, size=(SIDE, SIDE), mode="bilinear", antialias=pixels.shape[-1] > SIDE
             )
-        pixels = (pixels - self._mean) / self._std
         pixels = pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)
         features: torch.Tensor = self.module(pixels)
         return features.flatten(2).transpose(1, 2).contiguous()

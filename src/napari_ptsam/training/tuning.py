@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from napari_ptsam.sam.decoder import TOKENS, WIDTH
+from napari_ptsam.sam.decoder import TOKENS, WIDTH, thinned
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
@@ -23,6 +23,9 @@ MOST_LOSS_WHEN_TURNED = 2.0
 """Turned tiles are used if their loss is at most this many times that of the upright ones."""
 COMPARED = 6
 """Tiles of each flip and rotation that are compared with the same tiles upright."""
+PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""Each step looks at a quarter of the mask's positions, which are much like their neighbours; in
+four steps all have had their turn."""
 WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
@@ -68,15 +71,20 @@ class Batches:
 
 
 def class_losses(
-    decoder: PromptDecoder, tokens: torch.Tensor, tiles: Sequence[TrainingTile]
+    decoder: PromptDecoder,
+    tokens: torch.Tensor,
+    tiles: Sequence[TrainingTile],
+    phase: tuple[int, int] | None = None,
 ) -> torch.Tensor:
-    """Loss of each class on a batch: shape (classes,)."""
+    """Loss of each class on a batch, or on a quarter of its positions: shape (classes,)."""
     embeddings = torch.stack([tile.embedding for tile in tiles])
     targets = torch.stack([tile.target for tile in tiles])
     weights = torch.stack([tile.weight for tile in tiles])
+    if phase is not None:
+        targets, weights = thinned(targets, phase), thinned(weights, phase)
     return torch.stack(
         [
-            bce_dice(decoder(embeddings, own), targets[:, number], weights)
+            bce_dice(decoder(embeddings, own, phase), targets[:, number], weights)
             for number, own in enumerate(tokens)
         ]
     )
@@ -175,7 +183,7 @@ def optimise(
     )
     for number in range(1, steps + 1):
         optimiser.zero_grad()
-        losses = class_losses(decoder, tuned, batches.draw())
+        losses = class_losses(decoder, tuned, batches.draw(), PHASES[number % len(PHASES)])
         losses.sum().backward()
         # Each class as if it were alone.
         for gradient in tuned.grad if tuned.grad is not None else ():

@@ -1,0 +1,76 @@
+"""Linear layers and convolutions with what follows them in one pass, where PyTorch can do that.
+
+On x86 processors, oneDNN applies an activation or adds a residual while a
+product is still in the cache. PyTorch has these operators for its compiler; a
+compiler is more than a biologist's laptop has, so they are called directly.
+Elsewhere, and where a gradient is wanted, the same is done in steps.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@lru_cache
+def _works(dtype: torch.dtype) -> bool:
+    """Whether the operators are there, and do what is expected of them."""
+    try:
+        x, weight = torch.randn(5, 8).to(dtype), torch.randn(8, 8).to(dtype)
+        image, kernel = torch.randn(1, 8, 4, 4).to(dtype), torch.randn(8, 1, 3, 3).to(dtype)
+        conv = nn.Conv2d(8, 8, 3, padding=1, groups=8).to(dtype)
+        pairs = [
+            (_linear_gelu(x, weight, None), F.gelu(F.linear(x, weight))),
+            (_linear_add(x, weight, None, x), x + F.linear(x, weight)),
+        ]
+        conv.weight.data = kernel
+        pairs.append((_conv_gelu(image, conv), F.gelu(conv(image))))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return all(torch.allclose(a.float(), b.float(), atol=0.1, rtol=0.1) for a, b in pairs)
+
+
+def _can(x: Tensor) -> bool:
+    wants_gradient = torch.is_grad_enabled() and x.requires_grad
+    return x.device.type == "cpu" and not wants_gradient and _works(x.dtype)
+
+
+def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "none")
+
+
+def _linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, bias, "add")
+
+
+def _conv_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise(
+        x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups,
+        "gelu", [], "none",
+    )  # fmt: skip
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``gelu(linear(x))``: (..., in) to (..., out)."""
+    if _can(x):
+        return _linear_gelu(x, weight, bias)
+    return F.gelu(F.linear(x, weight, bias))
+
+
+def linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
+    """``other + linear(x)``: (..., in) to (..., out)."""
+    if _can(x) and not (torch.is_grad_enabled() and other.requires_grad):
+        return _linear_add(x, weight, bias, other)
+    return other + F.linear(x, weight, bias)
+
+
+def conv_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """``gelu(conv(x))``: (B, C, y, x) with channels last in memory."""
+    return _conv_gelu(x, conv) if _can(x) else F.gelu(conv(x))

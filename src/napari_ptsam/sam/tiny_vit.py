@@ -1,0 +1,172 @@
+"""TinyViT's forward pass with fewer passes over memory than kornia's modules make.
+
+Features keep their channels last throughout, (B, y, x, C), so that 1 x 1
+convolutions are linear layers and nothing is transposed. Activations and
+residuals are part of the products (see `fused`), and window attention is
+PyTorch's fused one. Results are kornia's up to rounding. Architecture: Wu et
+al., "TinyViT", ECCV 2022; as MobileSAM has it (Zhang et al., arXiv 2306.14289).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from napari_ptsam.sam.fused import conv_gelu, linear_add, linear_gelu
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _fold_batch_norms(module: nn.Module) -> nn.Module:
+    """Fold each batch norm into the convolution before it, in place.
+
+    Works on any submodule that names its convolution ``c`` and its batch norm ``bn``.
+    """
+    for part in module.modules():
+        conv, norm = getattr(part, "c", None), getattr(part, "bn", None)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            part.c = fuse_conv_bn_eval(conv, norm)
+            part.bn = nn.Identity()
+    return module
+
+
+class QuickTinyViT(nn.Module):
+    """MobileSAM's image encoder.
+
+    Parameters
+    ----------
+    module
+        kornia's ``TinyViT`` for MobileSAM, with its weights; it is taken over.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        module = _fold_batch_norms(module.eval())
+        self.first, _, self.second = module.patch_embed.seq
+        stages: list[nn.Module] = []
+        for layer in module.layers:
+            attends = hasattr(layer.blocks[0], "attn")
+            stages += [_Block(block) if attends else _MBConv(block) for block in layer.blocks]
+            if layer.downsample is not None:
+                stages.append(_Merging(layer.downsample))
+        self.stages = nn.Sequential(*stages)
+        self.neck = module.neck
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, 1024, 1024) to (B, 256, 64, 64), both with channels last in memory."""
+        x = self.second.c(conv_gelu(pixels, self.first.c))
+        x = self.stages(x.permute(0, 2, 3, 1))
+        narrow, norm, mix, last = self.neck
+        x = _norm(F.linear(x, narrow.weight.flatten(1)), norm)
+        x = mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return _norm(x, last).permute(0, 3, 1, 2)
+
+
+def _norm(x: Tensor, norm: Any) -> Tensor:
+    """A layer norm over channels, of SAM's kind for images."""
+    return F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+
+
+def _depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def _depthwise_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    return conv_gelu(x.permute(0, 3, 1, 2), conv).permute(0, 2, 3, 1)
+
+
+class _Pointwise(nn.Module):
+    """A 1 x 1 convolution as a linear layer."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(conv.weight.flatten(1), False), conv.bias
+
+
+class _MBConv(nn.Module):
+    """Widen, convolve channel by channel, narrow, add."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.widen, self.narrow = _Pointwise(block.conv1.c), _Pointwise(block.conv3.c)
+        self.depthwise = block.conv2.c
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = linear_gelu(x, self.widen.weight, self.widen.bias)
+        wide = _depthwise_gelu(wide, self.depthwise)
+        return F.gelu(linear_add(wide, self.narrow.weight, self.narrow.bias, x))
+
+
+class _Merging(nn.Module):
+    """From one stage to the next, with half the side or the same."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.widen, self.last = _Pointwise(block.conv1.c), _Pointwise(block.conv3.c)
+        self.depthwise = block.conv2.c
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = linear_gelu(x, self.widen.weight, self.widen.bias)
+        x = _depthwise_gelu(x, self.depthwise)
+        return F.linear(x, self.last.weight, self.last.bias)
+
+
+class _Block(nn.Module):
+    """Attention within windows, a convolution channel by channel, and an MLP."""
+
+    to_windows: Tensor
+    to_rows: Tensor
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.attn, self.mlp, self.depthwise = block.attn, block.mlp, block.local_conv.c
+        height, width = block.input_resolution
+        to_windows, to_rows = _windows(height, width, block.window_size)
+        self.register_buffer("to_windows", to_windows, persistent=False)
+        self.register_buffer("to_rows", to_rows, persistent=False)
+        bias = self.attn.attention_biases[:, self.attn.attention_bias_idxs]
+        self.bias = nn.Parameter(bias.detach(), False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape, rows = x.shape, x.flatten(1, 2)
+        rows = linear_add(self._attended(rows), self.attn.proj.weight, self.attn.proj.bias, rows)
+        rows = _depthwise(rows.view(shape), self.depthwise).flatten(1, 2)
+        mlp = self.mlp
+        wide = linear_gelu(mlp.norm(rows), mlp.fc1.weight, mlp.fc1.bias)
+        return linear_add(wide, mlp.fc2.weight, mlp.fc2.bias, rows).view(shape)
+
+    def _attended(self, rows: Tensor) -> Tensor:
+        """(B, L, C) to the same shape, not yet projected."""
+        attn, batch = self.attn, len(rows)
+        # What windows have beyond the edge is zero before the norm, and so its bias after it.
+        normed = torch.cat([attn.norm(rows), attn.norm.bias.expand(batch, 1, -1)], dim=1)
+        windows = normed.index_select(1, self.to_windows)
+        size = attn.attention_bias_idxs.shape[0]
+        qkv = attn.qkv(windows).view(-1, size, attn.num_heads, 3 * attn.key_dim)
+        q, k, v = qkv.transpose(1, 2).split(attn.key_dim, dim=3)
+        # The bias at full size: PyTorch's quick kernel takes it as a view, but broadcasts none.
+        bias = self.bias.expand(len(qkv), -1, -1, -1)
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        seen = seen.transpose(1, 2).reshape(batch, -1, attn.dh)
+        return seen.index_select(1, self.to_rows)
+
+
+def _windows(height: int, width: int, side: int) -> tuple[Tensor, Tensor]:
+    """Which row each window's token is, and which window's token each row is.
+
+    Rows are y * width + x; tokens beyond the edge are row height * width.
+    """
+    rows = torch.arange(height * width).view(height, width)
+    beyond = (-height % side, -width % side)
+    padded = F.pad(rows, (0, beyond[1], 0, beyond[0]), value=height * width)
+    parts = padded.view(padded.shape[0] // side, side, padded.shape[1] // side, side)
+    to_windows = parts.transpose(1, 2).flatten()
+    inside = to_windows < height * width
+    to_rows = torch.empty(height * width, dtype=torch.long)
+    to_rows[to_windows[inside]] = torch.arange(len(to_windows))[inside]
+    return to_windows, to_rows
