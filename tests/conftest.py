@@ -13,6 +13,9 @@ import tifffile
 
 from conftest_data import DATA, real_pair
 
+# What a test embeds is not the user's; tests of the cache on disk set a folder and a limit.
+os.environ["NAPARI_PTSAM_CACHE_GB"] = "0"
+
 # Tests that run beside each other share the cores: OpenMP's threads must not wait by spinning.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -153,10 +153,10 @@ def test_two_downloads_at_a_time_do_not_disturb_each_other(server: Server, folde
 def test_environment_names_server_and_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(download.CACHE_VARIABLE, raising=False)
     monkeypatch.setenv(download.URL_VARIABLE, "")
-    assert download.default_cache().name == "napari-ptsam"
+    assert download.cache_folder().name == "napari-ptsam"
     assert download.default_url().startswith("https://raw.githubusercontent.com/DeepTrackAI/")
     monkeypatch.setenv(download.CACHE_VARIABLE, "~/somewhere")
-    assert download.default_cache() == Path.home() / "somewhere"
+    assert download.cache_folder() == Path.home() / "somewhere"
 
 
 def test_real_files_are_what_the_manifest_says(

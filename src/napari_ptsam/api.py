@@ -93,9 +93,11 @@ def train(
     annotations = annotate(*pair(images, masks, axes), reading)
     # Torch loads here: what the user got wrong is reported without waiting for it.
     from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.sam.cache import with_disk_cache
     from napari_ptsam.training.trainer import Training
 
-    training = Training(annotations, load_backbone(backbone, checkpoint, device), chosen, begin)
+    frozen = with_disk_cache(load_backbone(backbone, checkpoint, device))
+    training = Training(annotations, frozen, chosen, begin)
     for step in training:
         if progress is not None:
             progress(step)

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import numpy as np
 
+from napari_ptsam.cache_folder import CACHE_VARIABLE, cache_folder
 from napari_ptsam.errors import DownloadError
 from napari_ptsam.images.reading import open_image
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 SERVER = "https://raw.githubusercontent.com"
 URL_VARIABLE = "NAPARI_PTSAM_SAMPLE_URL"
-CACHE_VARIABLE = "NAPARI_PTSAM_CACHE"
 PIXEL_SIZE = 0.645
 """Size of a pixel in micrometers, as the files' MetaMorph tags give it."""
 SMALLEST = 25
@@ -123,14 +123,6 @@ def default_url() -> str:
     )
 
 
-def default_cache() -> Path:
-    """Folder that downloads are kept in; it need not exist."""
-    import pooch
-
-    folder = os.environ.get(CACHE_VARIABLE)
-    return Path(folder).expanduser() if folder else Path(pooch.os_cache("napari-ptsam"))
-
-
 def is_fetched(cache: str | Path | None = None) -> bool:
     """Whether all files seem to be in the cache; they are verified when they are opened."""
     folder = _folder(cache)
@@ -141,7 +133,7 @@ def is_fetched(cache: str | Path | None = None) -> bool:
 
 
 def _folder(cache: str | Path | None) -> Path:
-    return (Path(cache) if cache else default_cache()) / "bbbc039"
+    return (Path(cache) if cache else cache_folder()) / "bbbc039"
 
 
 def fetching(
@@ -158,7 +150,7 @@ def fetching(
     base_url
         Replaces `default_url`: a copy of the repository, without a last slash.
     cache
-        Replaces `default_cache`.
+        Replaces `cache_folder`.
 
     Yields
     ------

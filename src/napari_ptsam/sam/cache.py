@@ -1,4 +1,4 @@
-"""Embeddings that were computed before, kept in memory up to a limit."""
+"""Embeddings that were computed before, kept in memory and on disk up to limits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.sam.disk_cache import DiskCache
     from napari_ptsam.sam.encoder import Encoder
 
 LIMIT = 512 * 2**20
@@ -73,9 +74,37 @@ class EmbeddingCache:
             self._size = 0
 
 
-def with_cache(backbone: Backbone, cache: EmbeddingCache) -> Backbone:
-    """The same backbone, whose encoder looks into the cache first."""
-    return replace(backbone, encoder=_CachedEncoder(backbone.encoder, backbone.signature, cache))
+def with_cache(
+    backbone: Backbone, cache: EmbeddingCache, disk: DiskCache | None = None
+) -> Backbone:
+    """The same backbone, whose encoder looks into the cache first, and then on the disk."""
+    encoder = _CachedEncoder(backbone.encoder, backbone.signature, cache, disk)
+    return replace(backbone, encoder=encoder)
+
+
+def with_disk_cache(backbone: Backbone) -> Backbone:
+    """The same backbone, whose encoder looks into the user's cache on disk first.
+
+    Raises
+    ------
+    InputError
+        If the limit that the user has set makes no sense.
+    """
+    from napari_ptsam.sam.disk_cache import users_disk_cache
+
+    return with_cache(backbone, EmbeddingCache(), users_disk_cache())
+
+
+def sparing_disk(backbone: Backbone) -> Backbone:
+    """The same backbone, which reads what is on disk and writes nothing there.
+
+    For whole stacks, of which each plane is seen once: they would drive out the
+    annotated planes, which are trained on again and again.
+    """
+    encoder = backbone.encoder
+    if not isinstance(encoder, _CachedEncoder):
+        return backbone
+    return replace(backbone, encoder=encoder.sparing_disk())
 
 
 class _CachedEncoder:
@@ -89,10 +118,22 @@ class _CachedEncoder:
         Of its weights.
     cache
         Shared with others.
+    disk
+        Where embeddings outlast the process, if anywhere.
+    writes
+        Whether new ones are kept there.
     """
 
-    def __init__(self, encoder: Encoder, signature: str, cache: EmbeddingCache) -> None:
-        self._encoder, self._cache = encoder, cache
+    def __init__(
+        self,
+        encoder: Encoder,
+        signature: str,
+        cache: EmbeddingCache,
+        disk: DiskCache | None = None,
+        writes: bool = True,
+    ) -> None:
+        self._encoder, self._cache, self._disk, self._writes = encoder, cache, disk, writes
+        self._signature = signature
         self._whose = f"{signature} {encoder.dtype} {encoder.device}"
         self.device, self.dtype = encoder.device, encoder.dtype
 
@@ -112,9 +153,23 @@ class _CachedEncoder:
         key = self._key(tile, dtype)
         embedding = self._cache.get(key)
         if embedding is None:
-            embedding = self._encoder([tile], dtype)[0]
+            embedding = self._from_disk(key, dtype)
+            if embedding is None:
+                embedding = self._encoder([tile], dtype)[0]
+                if self._disk is not None and self._writes:
+                    self._disk.put(key, embedding)
             self._cache.put(key, embedding)
         return embedding
+
+    def _from_disk(self, key: bytes, dtype: torch.dtype) -> torch.Tensor | None:
+        if self._disk is None or dtype != torch.float16:
+            return None
+        found = self._disk.get(key)
+        return None if found is None else found.to(self.device)
+
+    def sparing_disk(self) -> _CachedEncoder:
+        """The same with the same cache, which writes nothing to the disk."""
+        return _CachedEncoder(self._encoder, self._signature, self._cache, self._disk, writes=False)
 
     def _key(self, tile: np.ndarray, dtype: torch.dtype) -> bytes:
         digest = blake2b(f"{self._whose} {tile.shape} {dtype}".encode(), digest_size=20)

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from napari_ptsam.sam.fused import linear_gelu
-from napari_ptsam.sam.image_side import Norm, answer, look, weigh
+from napari_ptsam.sam.image_side import STRIDE, Norm, Phase, answer, look, weigh
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,31 +54,46 @@ class _Attention:
         """(heads, B * T, C) to (B, heads * T, C)."""
         return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
 
-    def look(self, queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+    def look(
+        self,
+        queries: Tensor,
+        image: Tensor,
+        placed: Tensor,
+        shift: Tensor | None = None,
+        phase: Phase | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """The few tokens look at the many image positions; see `image_side.look`.
 
         The key projection is folded into the queries. Its bias adds the same to
         every logit of a row and drops out of the softmax. The value projection
-        is applied to what was seen.
+        is applied to what was seen. A shift is what all of the image lacks yet.
         """
         batch, count = queries.shape[:2]
         q = self._project(self.module.q_proj, queries) * self.scale
         rows = self._rows(q @ self._per_head(self.module.k_proj), batch)
-        seen, image = look(rows.to(image.dtype), image, placed)
+        seen, image = look(rows.to(image.dtype), image, placed, phase)
+        seen = seen.float() if shift is None else seen.float() + shift
         v_proj = self.module.v_proj
-        seen = seen.float().unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
+        seen = seen.unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
         out = seen @ self._per_head(v_proj).transpose(1, 2)  # (heads, B * T, width of a head)
         out = out.transpose(0, 1).flatten(1).unflatten(0, (batch, count)) + v_proj.bias
         return self.module.out_proj(out), image
 
     def answer(
-        self, image: Tensor, placed: Tensor, keys: Tensor, values: Tensor, norm: Norm
+        self,
+        image: Tensor,
+        placed: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        norm: Norm,
+        shift: Tensor | None = None,
     ) -> Tensor:
         """The many image positions look at the few tokens; see `image_side.answer`.
 
         The query projection is folded into the keys (its bias becomes one
         constant per key), the output projection into the values, and its bias
-        too, since the weights of each head sum to 1.
+        too, since the weights of each head sum to 1. So does a shift, which is
+        what all of the image lacks yet.
         """
         batch, dtype, module = len(keys), image.dtype, self.module
         k = self._project(module.k_proj, keys) * self.scale
@@ -86,7 +101,8 @@ class _Attention:
         k = k @ self._per_head(module.q_proj)
         v = self._project(module.v_proj, values)
         v = v @ module.out_proj.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
-        v = v + module.out_proj.bias / self.heads
+        constant = module.out_proj.bias if shift is None else module.out_proj.bias + shift
+        v = v + constant / self.heads
         k, bias, v = (self._rows(x, batch).to(dtype) for x in (k, bias, v))
         return answer(image, placed, k, bias[..., 0], v, self.heads, norm)
 
@@ -140,16 +156,16 @@ class PromptDecoder:
             for layer in self._layers
         ]
         # The dense prompt of "no mask" and the positions are the same for every image.
-        self._no_mask = prompts.no_mask_embed.weight.to(dtype)
-        self._positions = prompts.get_dense_pe()[0].flatten(1).T.to(dtype).contiguous()
+        self._no_mask = prompts.no_mask_embed.weight
+        positions = prompts.get_dense_pe()[0].flatten(1).T
+        self._positions = positions.to(dtype).contiguous()
+        self._positions_no_mask = (positions + self._no_mask).to(dtype).contiguous()
         self.foreground_label = prompts.point_embeddings[1].weight[0].clone()
         """SAM's embedding of the label "foreground", shape (256,)."""
         self.prompt_encoder = prompts
         """segment-anything's module that makes tokens of clicks; frozen, float32."""
 
-    def __call__(
-        self, embeddings: Tensor, tokens: Tensor, phase: tuple[int, int] | None = None
-    ) -> Tensor:
+    def __call__(self, embeddings: Tensor, tokens: Tensor, phase: Phase | None = None) -> Tensor:
         """Mask logits of tiles under one prompt.
 
         Parameters
@@ -159,20 +175,16 @@ class PromptDecoder:
         tokens
             Learned decoder tokens of one class, float32, shape (8, 256).
         phase
-            Row and column, 0 or 1, from which on only every second position of
-            the embedding becomes part of the mask; see `thinned`.
+            Of the embedding's positions that become part of the mask, (0, 0) to
+            (1, 1); None stands for all of them. See `thinned`.
 
         Returns
         -------
         torch.Tensor
-            Logits, float32, shape (B, 256, 256), or (B, 128, 128) of every
-            second position; positive is foreground.
+            Logits, float32, shape (B, 256, 256), or (B, 128, 128) in a phase;
+            positive is foreground.
         """
-        queries, image = self._attend(embeddings, tokens, self._no_mask)
-        if phase is not None:
-            row, column = phase
-            squares = image.unflatten(1, (GRID // 2, 2, GRID // 2, 2))
-            image = squares[:, :, row, :, column].flatten(1, 2)
+        queries, image = self._attend(embeddings, tokens, None, phase)
         return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
 
     def masks(
@@ -199,25 +211,41 @@ class PromptDecoder:
         ious : torch.Tensor
             IoU of each mask as SAM predicts it, float32, shape (B, 4).
         """
-        placed = self._no_mask if dense is None else dense.to(self.device, self.dtype)
-        queries, image = self._attend(embeddings, tokens, placed)
+        queries, image = self._attend(embeddings, tokens, dense)
         mlps = (self._mask_mlp, *self._multimask_mlps)
         hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(mlps)], dim=1)
         return self._upscaled(image, hyper), self._iou_head(queries[:, 0])
 
-    def _attend(self, embeddings: Tensor, tokens: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(
+        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, phase: Phase | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The two-way transformer: prompt side (B, 5 + tokens, 256), image side (B, 4096, 256)."""
         batch = len(embeddings)
         prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
-        image = embeddings.to(self.device, self.dtype) + dense
+        image = embeddings.to(self.device, self.dtype)
+        # The dense prompt of "no mask" is the same everywhere. It is added where it costs nothing.
+        shift = self._no_mask if dense is None else None
+        if dense is None:
+            placed = image + self._positions_no_mask
+        else:
+            image = image + dense.to(self.device, self.dtype)
+            placed = image + self._positions
         queries = prompt
         for index, layer in enumerate(self._layers):
-            queries, image = self._layer(index, layer, queries, image, prompt)
-        attended, image = self._final.look(queries + prompt, image, self._placed(image))
+            queries, image = self._layer(index, layer, queries, image, placed, prompt, shift)
+            placed, shift = self._placed(image), None
+        attended, image = self._final.look(queries + prompt, image, placed, phase=phase)
         return self._final_norm(queries + attended), image
 
     def _layer(
-        self, index: int, layer: Any, queries: Tensor, image: Tensor, prompt: Tensor
+        self,
+        index: int,
+        layer: Any,
+        queries: Tensor,
+        image: Tensor,
+        placed: Tensor,
+        prompt: Tensor,
+        shift: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         among = _Attention(layer.self_attn).among_tokens
         if layer.skip_first_layer_pe:
@@ -226,13 +254,12 @@ class PromptDecoder:
             keys = queries + prompt
             queries = layer.norm1(queries + among(keys, keys, queries))
         to_image = _Attention(layer.cross_attn_token_to_image)
-        placed = self._placed(image)
-        seen, image = to_image.look(queries + prompt, image, placed)
+        seen, image = to_image.look(queries + prompt, image, placed, shift)
         queries = layer.norm2(queries + seen)
         queries = layer.norm3(queries + layer.mlp(queries))
         to_tokens = _Attention(layer.cross_attn_image_to_token)
         norm = self._image_norms[index]
-        return queries, to_tokens.answer(image, placed, queries + prompt, queries, norm)
+        return queries, to_tokens.answer(image, placed, queries + prompt, queries, norm, shift)
 
     @torch.no_grad()
     def _placed(self, image: Tensor) -> Tensor:
@@ -257,8 +284,12 @@ class PromptDecoder:
         return logits.reshape(batch, count, 4 * grid, 4 * grid)
 
 
-def thinned(masks: Tensor, phase: tuple[int, int]) -> Tensor:
-    """What `PromptDecoder` gives of masks in a phase: (..., 256, 256) to (..., 128, 128)."""
+def thinned(masks: Tensor, phase: Phase) -> Tensor:
+    """What `PromptDecoder` gives of masks in a phase: (..., 256, 256) to (..., 128, 128).
+
+    Of each position that is in the phase, its 4 x 4 pixels of the mask.
+    """
     row, column = phase
-    blocks = masks.unflatten(-1, (GRID // 2, 2, 4)).unflatten(-4, (GRID // 2, 2, 4))
+    split = (GRID // STRIDE, STRIDE, MASK_SIDE // GRID)
+    blocks = masks.unflatten(-1, split).unflatten(-4, split)
     return blocks[..., row, :, :, column, :].flatten(-4, -3).flatten(-2)

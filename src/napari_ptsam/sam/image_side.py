@@ -11,6 +11,7 @@ softmax over tokens both run along whole vectors.
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,32 +21,57 @@ from torch.autograd.function import once_differentiable
 if TYPE_CHECKING:
     from torch import Tensor
 
+Phase = tuple[int, int]
+"""Row and column, below `STRIDE`, of the first position of a regular grid of them."""
+STRIDE = 2
+"""Rows and columns from one position of a phase to the next."""
 Norm = tuple["Tensor", "Tensor", float]
 """Weight, bias and epsilon of a layer norm."""
+
+
+def _against(rows: Tensor, image: Tensor) -> Tensor:
+    """Products of rows (B, R, C) with the image's positions (B, N, C): (B, R, N)."""
+    if len(image) == 1:  # of a batch of one, bmm would copy the transposed image
+        return (rows[0] @ image[0].T)[None]
+    return rows @ image.transpose(1, 2)
+
+
+def _in_phase(image: Tensor, phase: Phase) -> Tensor:
+    """A view of the positions in a phase: (B, N, C) to (B, side / stride, side / stride, C)."""
+    side = isqrt(image.shape[1]) // STRIDE
+    return image.unflatten(1, (side, STRIDE, side, STRIDE))[:, :, phase[0], :, phase[1]]
 
 
 class _Look(Function):
     """Softmax over the image positions, and the image seen through it."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
-        weights = (queries @ placed.transpose(1, 2)).softmax(-1)
+    def forward(
+        ctx: Any, queries: Tensor, image: Tensor, placed: Tensor, phase: Phase | None
+    ) -> tuple[Tensor, Tensor]:
+        weights = _against(queries, placed).softmax(-1)
         ctx.save_for_backward(queries, image, placed, weights)
+        ctx.phase = phase
         # The image goes through, so that its gradient comes by and is added to in place.
-        return weights @ image, image.view_as(image)
+        if phase is None:
+            return weights @ image, image.view_as(image)
+        return weights @ image, _in_phase(image, phase).flatten(1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, seen: Tensor, through: Tensor) -> tuple[Tensor | None, ...]:
         queries, image, placed, weights = ctx.saved_tensors
-        inner = torch._softmax_backward_data(
-            seen @ image.transpose(1, 2), weights, -1, weights.dtype
-        )
+        inner = torch._softmax_backward_data(_against(seen, image), weights, -1, weights.dtype)
         to_image = None
         if ctx.needs_input_grad[1]:
-            to_image = through.baddbmm_(weights.transpose(1, 2), seen)
+            if ctx.phase is None:
+                to_image = through.baddbmm_(weights.transpose(1, 2), seen)
+            else:
+                to_image = weights.transpose(1, 2) @ seen
+                part = _in_phase(to_image, ctx.phase)
+                part += through.view_as(part)
             to_image.baddbmm_(inner.transpose(1, 2), queries)
-        return inner @ placed, to_image, None
+        return inner @ placed, to_image, None, None
 
 
 class _Answer(Function):
@@ -62,7 +88,7 @@ class _Answer(Function):
         heads: int,
         norm: Norm,
     ) -> Tensor:
-        logits = torch.baddbmm(bias[..., None], keys, placed.transpose(1, 2))
+        logits = _against(keys, placed).add_(bias[..., None])
         weights = logits.unflatten(1, (heads, -1)).softmax(2).flatten(1, 2)
         summed = torch.baddbmm(image, weights.transpose(1, 2), values)
         result, mean, scale = torch.native_layer_norm(summed, summed.shape[-1:], *norm)
@@ -79,7 +105,7 @@ class _Answer(Function):
             gradient, summed, summed.shape[-1:], mean, scale, weight, bias, [True, False, False]
         )[0]
         inner = torch._softmax_backward_data(
-            (values @ through.transpose(1, 2)).unflatten(1, (ctx.heads, -1)),
+            _against(values, through).unflatten(1, (ctx.heads, -1)),
             weights.unflatten(1, (ctx.heads, -1)),
             2,
             weights.dtype,
@@ -109,7 +135,9 @@ class _Weigh(Function):
         return to_pixels, gradient.transpose(1, 2) @ pixels
 
 
-def look(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+def look(
+    queries: Tensor, image: Tensor, placed: Tensor, phase: Phase | None = None
+) -> tuple[Tensor, Tensor]:
     """The prompt tokens look at the image.
 
     Parameters
@@ -121,15 +149,18 @@ def look(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor
     placed
         The same image with the encoding of the positions added, made without a
         gradient: all of it goes to the image.
+    phase
+        Of the positions that go on; None stands for all of them.
 
     Returns
     -------
     seen : torch.Tensor
         The image as each row sees it, not yet projected: shape (B, rows, 256).
     image : torch.Tensor
-        To go on with: the same image, whose gradient is gathered here.
+        To go on with: the same image, or a part of it, whose gradient is
+        gathered here.
     """
-    return _Look.apply(queries, image, placed)
+    return _Look.apply(queries, image, placed, phase)
 
 
 def answer(

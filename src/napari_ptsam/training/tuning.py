@@ -14,6 +14,7 @@ from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.decoder import PromptDecoder
+    from napari_ptsam.sam.image_side import Phase
 
 STARTS = ("label", "normal", "normal", "normal")
 """Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
@@ -74,9 +75,9 @@ def class_losses(
     decoder: PromptDecoder,
     tokens: torch.Tensor,
     tiles: Sequence[TrainingTile],
-    phase: tuple[int, int] | None = None,
+    phase: Phase | None = None,
 ) -> torch.Tensor:
-    """Loss of each class on a batch, or on a quarter of its positions: shape (classes,)."""
+    """Loss of each class on a batch, or on the positions of a phase: shape (classes,)."""
     embeddings = torch.stack([tile.embedding for tile in tiles])
     targets = torch.stack([tile.target for tile in tiles])
     weights = torch.stack([tile.weight for tile in tiles])
@@ -120,7 +121,8 @@ def suitable_tiles(
             continue
         straight = [upright[tile.job.example, tile.job.tile] for tile in turned]
         before, after = (
-            float(class_losses(decoder, tokens, part).mean()) for part in (straight, turned)
+            float(class_losses(decoder, tokens, part, PHASES[0]).mean())
+            for part in (straight, turned)
         )
         if after <= MOST_LOSS_WHEN_TURNED * before:
             alike.add(symmetry)

@@ -126,7 +126,9 @@ class BatchRun(Run):
     def _segment(self, request: Request) -> Generator[object, None, None]:
         if request.files is not None:
             check(request.files)
-        backbone = self._backbone()
+        from napari_ptsam.sam.cache import sparing_disk  # torch
+
+        backbone = sparing_disk(self._backbone())
         backbone = replace(backbone, encoder=_Stoppable(backbone.encoder, self._next_tile))
         prompts = []
         for opened in request.prompts:

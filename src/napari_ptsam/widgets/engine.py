@@ -86,9 +86,11 @@ class Engine(QObject):
                 load_torch()
                 from napari_ptsam.sam.backbones import load_backbone
                 from napari_ptsam.sam.cache import EmbeddingCache, with_cache
+                from napari_ptsam.sam.disk_cache import users_disk_cache
 
                 self._cache = self._cache or EmbeddingCache()
-                self._backbone = with_cache(load_backbone(device=self._device), self._cache)
+                frozen = load_backbone(device=self._device)
+                self._backbone = with_cache(frozen, self._cache, users_disk_cache())
             return self._backbone
 
     def release(self, wait: float = 0.0) -> None:

@@ -1,0 +1,310 @@
+"""How fast it is, each time against a counterpart that is measured in the same run.
+
+    python benchmarks/speed.py [step embed train stack second open]
+
+Needs a display for ``open`` (`scripts/with_display.sh` gives a virtual one).
+PTSAM_DATA names the folder with bbbc039_nuclei (default: ../shared/data beside
+the repository). "Plain PTSAM" is segment-anything's and kornia's modules as
+they come, float32, with the encoder in every step; a few of its steps are timed
+and scaled to as many as ours. Counterparts take turns with ours, and rows give
+medians. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from accuracy import DATA, read
+from napari_ptsam.images.planes import Planes
+from napari_ptsam.images.tiling import cut
+from napari_ptsam.metrics import overlap
+from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.sam.backbones import Backbone, _build_tiny, load_backbone
+from napari_ptsam.sam.cache import EmbeddingCache, with_cache
+from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.sam.disk_cache import DiskCache
+from napari_ptsam.segmenting.segment import Segmenter
+from napari_ptsam.training.examples import AnnotationSet
+from napari_ptsam.training.loss import bce_dice
+from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.tiles import TileJob, TrainingTile, embed
+from napari_ptsam.training.trainer import Training
+from napari_ptsam.training.tuning import PHASES, class_losses
+from stacks import nuclei, quick_prompt
+
+TIMES = 11
+"""How often each is timed."""
+NEAR = 0.01
+"""Of the final IoU: what counts as there."""
+
+
+def medians(works: dict[str, Callable[[], object]], times: int = TIMES) -> dict[str, float]:
+    """Seconds of each, taking turns; the first turn warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(times + 1):
+        for name, work in works.items():
+            begin = perf_counter()
+            work()
+            if turn:
+                seconds[name].append(perf_counter() - begin)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+class Plain:
+    """MobileSAM put together from segment-anything's and kornia's modules as they come, float32."""
+
+    def __init__(self) -> None:
+        state = read_checkpoint(embedded_checkpoint())
+        self.parts = _build_tiny()
+        for name, module in self.parts.items():
+            prefix = f"{name}."
+            own = {
+                k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)
+            }
+            module.load_state_dict(own, strict=False)
+            module.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, 3, 1024, 1024), normalised, to (B, 256, 64, 64)."""
+        return self.parts["image_encoder"](pixels)
+
+    def decode(self, embeddings: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, 256, 64, 64) and (8, 256) to logits (B, 256, 256)."""
+        prompts = self.parts["prompt_encoder"]
+        masks, _ = self.parts["mask_decoder"](
+            image_embeddings=embeddings,
+            image_pe=prompts.get_dense_pe(),
+            sparse_prompt_embeddings=tokens[None],
+            dense_prompt_embeddings=prompts.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(
+                1, -1, 64, 64
+            ),
+            multimask_output=False,
+        )
+        return masks[:, 0]
+
+
+def batch_of(train: AnnotationSet, backbone: Backbone, count: int = 4) -> list[TrainingTile]:
+    """Tiles of the first planes, embedded."""
+    training = Training(train, backbone, TrainingSettings(cores="no"))
+    limits = [training.images.limits(stack) for stack in train.stacks]
+    jobs = [
+        TileJob(n, training.images.tiling.tiles(e.shape)[0], 0)
+        for n, e in enumerate(train.examples[:count])
+    ]
+    return list(embed(jobs, train.examples, training.images, limits, backbone, 1))
+
+
+def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
+    """One step of the decoder, forward and backward."""
+    tiles = batch_of(train, backbone)
+    start = backbone.decoder.foreground_label + 0.1 * torch.randn(1, 8, 256)
+    square = (
+        torch.stack([t.embedding for t in tiles]).float().transpose(1, 2).unflatten(2, (64, 64))
+    )
+    target, weight = (
+        torch.stack([t.target[0] for t in tiles]),
+        torch.stack([t.weight for t in tiles]),
+    )
+
+    def theirs() -> None:
+        tokens = start[0].clone().requires_grad_()
+        bce_dice(plain.decode(square, tokens), target, weight).backward()
+
+    def ours(phase: tuple[int, int] | None) -> None:
+        tokens = start.clone().requires_grad_()
+        class_losses(backbone.decoder, tokens, tiles, phase).sum().backward()
+
+    found = medians({"plain": theirs, "whole": lambda: ours(None), "ours": lambda: ours(PHASES[0])})
+    yield _row("a step of the decoder, batch 4", found["ours"], found["plain"], 5)
+    yield _row("the same, all of the mask in every step", found["whole"], found["plain"])
+
+
+def encoder(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
+    """A tile through the encoder."""
+    tile = np.random.default_rng(0).random((1024, 1024, 3), dtype=np.float32)
+    pixels = torch.from_numpy(tile).permute(2, 0, 1)[None]
+    found = medians(
+        {"ours": lambda: backbone.encoder([tile]), "plain": lambda: plain.encode(pixels)}
+    )
+    yield _row("embedding a tile, vit_t", found["ours"], found["plain"], 2)
+
+
+def train_all(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
+    """Training with default settings; cold and warm cache; when it is nearly there."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs, near = [], 0.0
+        for turn in range(2):
+            cached = with_cache(backbone, EmbeddingCache(), DiskCache(Path(folder), 10**10))
+            training, begin, seen = Training(train, cached), perf_counter(), []
+            for _ in training:
+                if turn == 0 and training.tokens is not None:
+                    seen += [(perf_counter() - begin, training.tokens.clone())]
+            runs.append(perf_counter() - begin)
+            if turn == 0:
+                steps, near = training.steps, _near(training, seen, backbone)
+            training.close()
+    cold, warm = runs
+    pixels = torch.rand(4, 3, 1024, 1024)
+    tokens = torch.randn(8, 256, requires_grad=True)
+
+    def plain_step() -> None:
+        plain.decode(plain.encode(pixels), tokens).sigmoid().mean().backward()
+
+    whole = medians({"plain": plain_step}, 3)["plain"] * steps
+    yield _row(f"training on 16 images, {steps} steps, embedding included", cold, whole, 40)
+    yield _row("the same with a warm cache on disk, against a cold one", warm, cold, 1.5)
+    yield (
+        f"| held-out IoU within {NEAR} of its final value | {near:.1f} s | the clock | | 45 s or less |"
+    )
+
+
+def _near(training: Training, seen: list[tuple[float, torch.Tensor]], backbone: Backbone) -> float:
+    """Seconds after which the held-out IoU stays within `NEAR` of the final one, or above."""
+    final = _iou(training, torch.from_numpy(training.prompt.tokens), backbone)
+    reached = seen[-1][0]
+    for seconds, tokens in reversed(seen[:: max(1, len(seen) // 60)]):
+        if _iou(training, tokens, backbone) < final - NEAR:
+            break
+        reached = seconds
+    return reached
+
+
+def _iou(training: Training, tokens: torch.Tensor, backbone: Backbone) -> float:
+    found = []
+    for plane in training._embedded.measured:
+        logits = plane_logits(
+            backbone.decoder, plane.embeddings, plane.tiles, plane.example.shape, tokens
+        )
+        found.append(overlap(plane.example.labels == 1, labels_of(logits) == 1).iou)
+    return float(np.mean(found))
+
+
+def stack(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
+    """A stack of planes of 512 x 512, a tile each."""
+    del train, plain
+    planes = Planes(nuclei(40), "ZYX", "nuclei")
+    segmenter = Segmenter(quick_prompt(backbone, 512), backbone)
+    images = segmenter.prompt.images
+    tiles = [
+        cut(images.prepare(plane, rgb=False), images.tiling.tiles(planes.shape)[0])
+        for plane in planes
+    ]
+    results, encoded = segmenter.planes(planes), iter(tiles)
+
+    def five(work: Callable[[], object]) -> Callable[[], None]:
+        def five_times() -> None:
+            for _ in range(5):
+                work()
+
+        return five_times
+
+    found = medians(
+        {
+            "ours": five(lambda: next(results)),
+            "encoder": five(lambda: backbone.encoder([next(encoded)])),
+        },
+        7,
+    )
+    yield _row("segmenting a plane of a stack, against the bare encoder", found["ours"] / 5,
+               found["encoder"] / 5, 0.9)  # fmt: skip
+
+
+def second(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
+    """A second prompt on a stack that is embedded."""
+    del train, plain
+    planes = nuclei(12)
+    cached = with_cache(backbone, EmbeddingCache())
+    prompt = quick_prompt(backbone, 512)
+    seconds = []
+    for _ in range(2):
+        segmenter, spent = Segmenter(prompt, cached), []
+        for plane in planes:
+            begin = perf_counter()
+            segmenter.plane(plane)
+            spent.append(perf_counter() - begin)
+        seconds.append(float(np.median(spent)))
+    yield _row("a plane under a second prompt, against the first", seconds[1], seconds[0], 8)
+
+
+OPEN = """
+import sys
+from time import perf_counter
+begin = perf_counter()
+import napari_ptsam
+imported = perf_counter() - begin
+import napari, napari_ptsam.widgets.parts
+viewer = napari.Viewer(show=False)
+spent = []
+for module, name in (("annotate_train", "AnnotateAndTrain"), ("batch_segment", "BatchSegment")):
+    begin = perf_counter()
+    widget = getattr(__import__(f"napari_ptsam.widgets.{module}", fromlist=[name]), name)(viewer)
+    viewer.window.add_dock_widget(widget, name=name)
+    spent.append(perf_counter() - begin)
+    loaded = "torch" in sys.modules
+print(imported, *spent, loaded)
+import os; os._exit(0)
+"""
+
+
+def opening(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
+    """Until there is something to see; torch loads after that."""
+    del train, backbone, plain
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NAPARI_PTSAM_SESSIONS": folder}
+        for _ in range(5):
+            run = subprocess.run(
+                [sys.executable, "-c", OPEN], check=True, stdout=subprocess.PIPE, text=True,
+                env=environment,
+            )  # fmt: skip
+            rows.append(run.stdout.split()[-4:])
+    times = np.median(np.array([row[:3] for row in rows], float), 0)
+    torch_too = any(row[3] == "True" for row in rows)
+    names = ("importing napari_ptsam", "opening Annotate and train", "opening Batch segment")
+    for name, seconds, wanted in zip(names, times, ("0.2 s", "0.5 s", "0.5 s"), strict=True):
+        yield f"| {name} | {seconds:.3f} s | torch loaded: {torch_too} | | {wanted} |"
+
+
+def _row(what: str, ours: float, other: float, wanted: float | None = None) -> str:
+    aim = "" if wanted is None else f"{wanted:g} x"
+    return f"| {what} | {ours:.3f} s | {other:.3f} s | {other / ours:.2f} x | {aim} |"
+
+
+PARTS = {
+    "step": step, "embed": encoder, "train": train_all, "stack": stack, "second": second,
+    "open": opening,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Speed against counterparts.")
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    folder = Path(os.environ.get("PTSAM_DATA", DATA)) / "bbbc039_nuclei" / "train"
+    if not folder.is_dir():
+        parser.error(f"no images at {folder}; set PTSAM_DATA")
+    train, backbone, plain = read(folder), load_backbone(), Plain()
+    print(
+        f"{backbone.name} in {backbone.encoder.dtype} on {backbone.device}, {os.cpu_count()} cores\n"
+    )
+    print("| what | ours | counterpart | ratio | wanted |\n|---|---|---|---|---|", flush=True)
+    for name in options.parts or PARTS:
+        for row in PARTS[name](train, backbone, plain):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
