@@ -167,6 +167,11 @@ class _CachedEncoder:
         found = self._disk.get(key)
         return None if found is None else found.to(self.device)
 
+    def on(self, device: torch.device, dtype: torch.dtype) -> _CachedEncoder:
+        """A copy on another device, with the same cache."""
+        encoder = self._encoder.on(device, dtype)
+        return _CachedEncoder(encoder, self._signature, self._cache, self._disk, self._writes)
+
     def sparing_disk(self) -> _CachedEncoder:
         """The same with the same cache, which writes nothing to the disk."""
         return _CachedEncoder(self._encoder, self._signature, self._cache, self._disk, writes=False)

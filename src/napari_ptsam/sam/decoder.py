@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from napari_ptsam.sam.fused import linear_gelu
 from napari_ptsam.sam.image_side import STRIDE, Norm, Phase, answer, look, weigh
+from napari_ptsam.sam.memory import copied
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,6 +140,7 @@ class PromptDecoder:
         self, mask_decoder: Any, prompt_encoder: Any, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.device, self.dtype = device, dtype
+        self._modules = mask_decoder, prompt_encoder
         decoder = mask_decoder.eval().requires_grad_(False).to(device)
         prompts = prompt_encoder.eval().requires_grad_(False).to(device)
         transformer = decoder.transformer
@@ -164,6 +166,10 @@ class PromptDecoder:
         """SAM's embedding of the label "foreground", shape (256,)."""
         self.prompt_encoder = prompts
         """segment-anything's module that makes tokens of clicks; frozen, float32."""
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> PromptDecoder:
+        """A copy on another device."""
+        return PromptDecoder(*(copied(module, device) for module in self._modules), device, dtype)
 
     def __call__(self, embeddings: Tensor, tokens: Tensor, phase: Phase | None = None) -> Tensor:
         """Mask logits of tiles under one prompt.

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_ptsam.sam.memory import copied
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,6 +33,9 @@ class Encoder(Protocol):
         self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
     ) -> torch.Tensor:
         """Embed square tiles: shape (tiles, 4096, 256)."""
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> Encoder:
+        """A copy on another device."""
 
 
 class ImageEncoder:
@@ -75,6 +80,10 @@ class ImageEncoder:
         """
         # One at a time: on a CPU a batch is slower than its parts (it leaves the cache).
         return torch.cat([self._embed(tile).to(dtype) for tile in tiles])
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
+        """A copy on another device."""
+        return ImageEncoder(copied(self.module, device), device, dtype)
 
     def _embed(self, tile: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(tile).to(self.device).permute(2, 0, 1)[None]

@@ -35,6 +35,8 @@ TRIAL_PART = 1 / 16
 """Part of the steps that each start is tried for, before the best goes on."""
 SHORTEST_TRIAL = 5
 """Steps below which a trial says nothing, and is left out."""
+LOOK_EVERY = 10
+"""Steps between two looks at the loss on a GPU, which has to be waited for each time."""
 ATTEMPTS = 3
 """Starts that are followed up, one after the other, as long as the training collapses."""
 PROMPT_RATE = 0.3
@@ -86,6 +88,8 @@ class Attempts:
         What the parts of the training share.
     first
         Tokens of a prompt to go on from: float32, shape (classes, 8, 256).
+    note
+        What happened before, for the user.
 
     Attributes
     ----------
@@ -103,7 +107,7 @@ class Attempts:
         What happened, for the user.
     """
 
-    def __init__(self, run: Run, first: torch.Tensor | None = None) -> None:
+    def __init__(self, run: Run, first: torch.Tensor | None = None, note: str = "") -> None:
         self._run, self._first = run, first
         self._generator = torch.Generator().manual_seed(run.settings.seed)
         self._top = 0.0
@@ -112,7 +116,7 @@ class Attempts:
         self.dice: float | None = None
         self.steps_done = 0
         self.suitable: list[TrainingTile] = []
-        self.note = ""
+        self.note = note
 
     def tune(self) -> Generator[Progress, None, bool]:
         """Tune; False if the run was stopped before it had led to anything.
@@ -210,12 +214,14 @@ class Attempts:
         rate = run.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
         batches = Batches(tiles, run.settings.batch_size, self._generator)
         spent, begin = run.seconds["training"], perf_counter()
+        loss, every = 0.0, 1 if run.backbone.device.type == "cpu" else LOOK_EVERY
         for step in optimise(run.backbone.decoder, tokens, batches, steps, rate):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
             left = (perf_counter() - begin) / step.number * (run.steps - self.steps_done)
             run.seconds["training"] = spent + perf_counter() - begin
-            loss = float(step.losses.mean())
+            if (step.number - 1) % every == 0:
+                loss = float(step.losses.mean())
             yield Progress("training", self.steps_done, run.steps, loss, self.dice, left, self.note)
             # What the caller did meanwhile, such as measuring, is part of the phase.
             run.seconds["training"] = spent + perf_counter() - begin

@@ -47,6 +47,10 @@ class Draft:
         chosen = torch.randint(len(self._tiles), (BATCH,), generator=self._generator)
         return [self._tiles[index] for index in chosen.tolist()]
 
+    def halve(self) -> bool:
+        """No: a draft that has no room is left to the training, which knows what to do."""
+        return False
+
     def go_on(self) -> None:
         """Tune for a few steps, if the draft is not finished."""
         for _ in range(STEPS_A_TILE):

@@ -45,7 +45,7 @@ class TrainingSettings:
         ``auto``, where masks tell objects apart. They are kept if they help.
     """
 
-    steps: int = 300
+    steps: int = 400
     batch_size: int = 4
     learning_rate: float = 0.1
     held_out: float = 0.15

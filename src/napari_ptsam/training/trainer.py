@@ -13,6 +13,7 @@ import torch
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.metrics import sum_of
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
+from napari_ptsam.sam.memory import is_out_of_memory, on_cpu, release_memory
 from napari_ptsam.training.attempts import Attempts, Run
 from napari_ptsam.training.core_phase import CorePhase, core_steps
 from napari_ptsam.training.draft import Draft
@@ -26,6 +27,11 @@ from napari_ptsam.versions import package_version
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
+
+TOO_SMALL = (
+    "The GPU has not enough memory for this training, not even for one tile at a time; it has "
+    "started anew on the CPU."
+)
 
 
 class Training:
@@ -76,25 +82,32 @@ class Training:
             annotations, self.settings.held_out, self.settings.seed
         )
         self.images = start.images if start else image_settings(annotations.examples, self.settings)
+        self._wants_draft = draft and start is None
+        self._begin()
+        self._progress = self._steps()
+
+    def _begin(self, note: str = "") -> None:
+        """Everything anew, with the backbone as it is."""
+        start, classes = self.start, len(self.annotations.classes)
         self._embedded = EmbeddedTiles(
-            self.training, self.held_out, annotations.stacks, self.images, len(annotations.classes)
+            self.training, self.held_out, self.annotations.stacks, self.images, classes
         )
         self._run = Run(
-            backbone,
+            self.backbone,
             self.settings,
-            len(annotations.classes),
+            classes,
             self._embedded,
             core_steps(self.settings, self.training),
         )
-        self._attempts = Attempts(self._run, None if start is None else self._given(start.tokens))
+        first = None if start is None else self._given(start.tokens)
+        self._attempts = Attempts(self._run, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
         self._cores = CorePhase(self._run, self.training, own)
         self._draft = (
-            Draft(backbone.decoder, len(annotations.classes), self._embedded.tiles)
-            if draft and start is None
+            Draft(self.backbone.decoder, classes, self._embedded.tiles)
+            if self._wants_draft
             else None
         )
-        self._progress = self._steps()
 
     def _given(self, tokens: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(tokens.copy()).to(self.backbone.device)
@@ -214,6 +227,22 @@ class Training:
         )
 
     def _steps(self) -> Generator[Progress, None, None]:
+        """All of it; on the CPU, from the start, if the GPU has not enough memory for a tile."""
+        try:
+            yield from self._phases()
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or not _on_gpu(self.backbone):
+                raise
+        else:
+            return
+        gpu = self.backbone.device
+        self._embedded.free()
+        self.backbone = on_cpu(self.backbone)
+        self._begin(TOO_SMALL)
+        release_memory(gpu)
+        yield from self._phases()
+
+    def _phases(self) -> Generator[Progress, None, None]:
         yield from self._embed()
         if self._run.stopping or not (yield from self._attempts.tune()):
             return
@@ -241,7 +270,7 @@ class Training:
             left = None
             if step_seconds is not None:
                 left = spent / done * (total - done) + step_seconds * self._run.steps
-            yield Progress("embedding", done, total, seconds_left=left)
+            yield Progress("embedding", done, total, seconds_left=left, note=self._attempts.note)
             if self._run.stopping:
                 return
 
@@ -253,6 +282,10 @@ class Training:
         self._embedded.settle()
         self._run.stopping = False
         self._attempts.check(tokens)
+
+
+def _on_gpu(backbone: Backbone) -> bool:
+    return backbone.device.type != "cpu"
 
 
 def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from napari_ptsam.sam.decoder import TOKENS, WIDTH, thinned
+from napari_ptsam.sam.memory import is_out_of_memory, release_memory
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
@@ -36,6 +37,9 @@ class Source(Protocol):
 
     def draw(self) -> list[TrainingTile]:
         """The next batch."""
+
+    def halve(self) -> bool:
+        """Draw smaller batches from now on; False if they have one tile already."""
 
 
 class Batches:
@@ -69,6 +73,13 @@ class Batches:
         """The next batch."""
         upright = (torch.rand(self._size, generator=self._generator) < UPRIGHT).tolist()
         return [next(self._upright if straight else self._turned) for straight in upright]
+
+    def halve(self) -> bool:
+        """Draw smaller batches from now on; False if they have one tile already."""
+        if self._size == 1:
+            return False
+        self._size //= 2
+        return True
 
 
 def class_losses(
@@ -184,12 +195,27 @@ def optimise(
         optimiser, rate, total_steps=total, pct_start=warm_up
     )
     for number in range(1, steps + 1):
-        optimiser.zero_grad()
-        losses = class_losses(decoder, tuned, batches.draw(), PHASES[number % len(PHASES)])
-        losses.sum().backward()
+        losses = _losses_and_gradients(decoder, tuned, batches, PHASES[number % len(PHASES)])
         # Each class as if it were alone.
         for gradient in tuned.grad if tuned.grad is not None else ():
             gradient /= gradient.norm().clamp(min=1.0)
         optimiser.step()
         schedule.step()
         yield Step(number, losses.detach(), tuned.detach())
+
+
+def _losses_and_gradients(
+    decoder: PromptDecoder, tokens: torch.Tensor, batches: Source, phase: Phase
+) -> torch.Tensor:
+    """Loss of each class, and the gradients in the tokens; smaller batches if memory runs out."""
+    while True:
+        tokens.grad = None
+        try:
+            losses = class_losses(decoder, tokens, batches.draw(), phase)
+            losses.sum().backward()
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or not batches.halve():
+                raise
+        else:
+            return losses
+        release_memory(decoder.device)  # out here, where the error holds nothing any more
