@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_ptsam.pairing import pair
 from napari_ptsam.sam.memory import copied, is_out_of_memory, on_cpu
 from napari_ptsam.training import trainer, tuning
-from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate, pair
+from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import TOO_SMALL, Training
 

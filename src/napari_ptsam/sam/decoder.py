@@ -169,7 +169,8 @@ class PromptDecoder:
 
     def on(self, device: torch.device, dtype: torch.dtype) -> PromptDecoder:
         """A copy on another device."""
-        return PromptDecoder(*(copied(module, device) for module in self._modules), device, dtype)
+        mask_decoder, prompt_encoder = (copied(module, device) for module in self._modules)
+        return PromptDecoder(mask_decoder, prompt_encoder, device, dtype)
 
     def __call__(self, embeddings: Tensor, tokens: Tensor, phase: Phase | None = None) -> Tensor:
         """Mask logits of tiles under one prompt.
