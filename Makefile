@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test format bench-accuracy bench-window screenshots clean
+.PHONY: help demo test format bench-accuracy bench-speed bench-window screenshots clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -39,6 +39,9 @@ format: $(INSTALLED)  ## put the code in order
 
 bench-accuracy: $(INSTALLED)  ## the table of README and docs (PTSAM_DATA names the data's folder)
 	$(BIN)/python benchmarks/accuracy.py
+
+bench-speed: $(INSTALLED)  ## how fast it is, against counterparts measured in the same run
+	scripts/with_display.sh $(BIN)/python benchmarks/speed.py
 
 bench-window: $(INSTALLED)  ## how long the window is kept waiting while the widget works
 	scripts/with_display.sh $(BIN)/python benchmarks/responsiveness.py

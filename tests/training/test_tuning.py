@@ -31,7 +31,7 @@ def test_batches_are_half_upright_and_fair() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 30])
 def test_any_number_of_steps_can_be_scheduled(steps: int, monkeypatch) -> None:
-    loss = lambda decoder, tokens, tiles: (tokens**2).mean((1, 2))  # noqa: E731
+    loss = lambda decoder, tokens, tiles, phase: (tokens**2).mean((1, 2))  # noqa: E731
     monkeypatch.setattr(tuning, "class_losses", loss)
     batches = Batches(tiles_of([0]), 1, torch.Generator().manual_seed(0))
     taken = list(optimise(None, torch.ones(1, 8, 256), batches, steps, 0.1))
@@ -47,7 +47,7 @@ def test_batches_of_upright_tiles_alone() -> None:
 def test_turns_that_make_images_look_different_are_left_out(monkeypatch) -> None:
     loss = {0: 0.3, 1: 1.0, 4: 0.5}
     monkeypatch.setattr(
-        tuning, "class_losses", lambda d, t, tiles: torch.tensor([loss[tiles[0].job.symmetry]])
+        tuning, "class_losses", lambda d, t, tiles, phase: torch.tensor([loss[tiles[0].job.symmetry]])
     )
     kept = suitable_tiles(None, None, tiles_of([0, 1, 4]))
     assert sorted({tile.job.symmetry for tile in kept}) == [0, 4]
