@@ -47,7 +47,9 @@ def test_batches_of_upright_tiles_alone() -> None:
 def test_turns_that_make_images_look_different_are_left_out(monkeypatch) -> None:
     loss = {0: 0.3, 1: 1.0, 4: 0.5}
     monkeypatch.setattr(
-        tuning, "class_losses", lambda d, t, tiles, phase: torch.tensor([loss[tiles[0].job.symmetry]])
+        tuning,
+        "class_losses",
+        lambda d, t, tiles, phase: torch.tensor([loss[tiles[0].job.symmetry]]),
     )
     kept = suitable_tiles(None, None, tiles_of([0, 1, 4]))
     assert sorted({tile.job.symmetry for tile in kept}) == [0, 4]

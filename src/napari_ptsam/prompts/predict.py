@@ -75,5 +75,7 @@ def labels_of(logits: np.ndarray) -> np.ndarray:
     numpy.ndarray
         uint8, shape (y, x): 0 is background, i + 1 class number i.
     """
+    if len(logits) == 1:  # a search for the largest of one would take as long as all the rest
+        return (logits[0] > 0).astype(np.uint8)
     best = logits.argmax(0).astype(np.uint8) + np.uint8(1)
     return np.where(logits.max(0) > 0, best, np.uint8(0))

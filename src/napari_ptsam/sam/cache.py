@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
+from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -177,6 +177,7 @@ class _CachedEncoder:
         return _CachedEncoder(self._encoder, self._signature, self._cache, self._disk, writes=False)
 
     def _key(self, tile: np.ndarray, dtype: torch.dtype) -> bytes:
-        digest = blake2b(f"{self._whose} {tile.shape} {dtype}".encode(), digest_size=20)
+        # Processors have instructions for it; it takes half the time of BLAKE2 there.
+        digest = sha256(f"{self._whose} {tile.shape} {dtype}".encode())
         digest.update(np.ascontiguousarray(tile).data)
         return digest.digest()
