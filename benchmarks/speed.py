@@ -23,12 +23,10 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from segment_anything.modeling import Sam
 
 from accuracy import DATA, read
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.tiling import cut
-from napari_ptsam.metrics import overlap
-from napari_ptsam.prompts.predict import labels_of, plane_logits
 from napari_ptsam.sam.backbones import Backbone, _build_tiny, load_backbone
 from napari_ptsam.sam.cache import EmbeddingCache, with_cache
 from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
@@ -36,11 +34,13 @@ from napari_ptsam.sam.disk_cache import DiskCache
 from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.training.examples import AnnotationSet
 from napari_ptsam.training.loss import bce_dice
+from napari_ptsam.training.measuring import overlaps
+from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, TrainingTile, embed
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.tuning import PHASES, class_losses
-from stacks import nuclei, quick_prompt
+from stacks import first_tiles, nuclei, quick_prompt
 
 TIMES = 11
 """How often each is timed."""
@@ -65,24 +65,18 @@ class Plain:
 
     def __init__(self) -> None:
         state = read_checkpoint(embedded_checkpoint())
-        self.parts = _build_tiny()
-        for name, module in self.parts.items():
-            prefix = f"{name}."
-            own = {
-                k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)
-            }
-            module.load_state_dict(own, strict=False)
-            module.eval().requires_grad_(False)
+        self.sam = Sam(**_build_tiny()).eval().requires_grad_(False)
+        self.sam.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 3, 1024, 1024), normalised, to (B, 256, 64, 64)."""
-        return self.parts["image_encoder"](pixels)
+        return self.sam.image_encoder(pixels)
 
     def decode(self, embeddings: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """(B, 256, 64, 64) and (8, 256) to logits (B, 256, 256)."""
-        prompts = self.parts["prompt_encoder"]
-        masks, _ = self.parts["mask_decoder"](
+        prompts = self.sam.prompt_encoder
+        masks, _ = self.sam.mask_decoder(
             image_embeddings=embeddings,
             image_pe=prompts.get_dense_pe(),
             sparse_prompt_embeddings=tokens[None],
@@ -96,13 +90,12 @@ class Plain:
 
 def batch_of(train: AnnotationSet, backbone: Backbone, count: int = 4) -> list[TrainingTile]:
     """Tiles of the first planes, embedded."""
-    training = Training(train, backbone, TrainingSettings(cores="no"))
-    limits = [training.images.limits(stack) for stack in train.stacks]
+    images = image_settings(train.examples, TrainingSettings())
+    limits = [images.limits(stack) for stack in train.stacks]
     jobs = [
-        TileJob(n, training.images.tiling.tiles(e.shape)[0], 0)
-        for n, e in enumerate(train.examples[:count])
+        TileJob(n, images.tiling.tiles(e.shape)[0], 0) for n, e in enumerate(train.examples[:count])
     ]
-    return list(embed(jobs, train.examples, training.images, limits, backbone, 1))
+    return list(embed(jobs, train.examples, images, limits, backbone, 1))
 
 
 def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
@@ -181,13 +174,8 @@ def _near(training: Training, seen: list[tuple[float, torch.Tensor]], backbone: 
 
 
 def _iou(training: Training, tokens: torch.Tensor, backbone: Backbone) -> float:
-    found = []
-    for plane in training._embedded.measured:
-        logits = plane_logits(
-            backbone.decoder, plane.embeddings, plane.tiles, plane.example.shape, tokens
-        )
-        found.append(overlap(plane.example.labels == 1, labels_of(logits) == 1).iou)
-    return float(np.mean(found))
+    planes = training._embedded.measured
+    return float(np.mean([overlaps(plane, tokens, backbone)[0].iou for plane in planes]))
 
 
 def stack(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
@@ -195,12 +183,7 @@ def stack(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[st
     del train, plain
     planes = Planes(nuclei(40), "ZYX", "nuclei")
     segmenter = Segmenter(quick_prompt(backbone, 512), backbone)
-    images = segmenter.prompt.images
-    tiles = [
-        cut(images.prepare(plane, rgb=False), images.tiling.tiles(planes.shape)[0])
-        for plane in planes
-    ]
-    results, encoded = segmenter.planes(planes), iter(tiles)
+    results, encoded = segmenter.planes(planes), iter(first_tiles(segmenter, planes))
 
     def five(work: Callable[[], object]) -> Callable[[], None]:
         def five_times() -> None:

@@ -72,15 +72,18 @@ def quick_prompt(backbone: Backbone, side: int) -> Prompt:
     return Prompt(tokens, ("a",), ("#E69F00",), backbone.name, backbone.signature, images)
 
 
+def first_tiles(segmenter: Segmenter, planes: Planes) -> list[np.ndarray]:
+    """The first tile of each plane, prepared for the encoder."""
+    images = segmenter.prompt.images
+    tile = images.tiling.tiles(planes.shape)[0]
+    return [cut(images.prepare(plane, rgb=False), tile) for plane in planes]
+
+
 def throughput(options: argparse.Namespace, folder: Path) -> str:
     backbone = load_backbone()
     segmenter = Segmenter(quick_prompt(backbone, SIDE), backbone)
     planes = Planes(nuclei(options.planes or 100), "ZYX", "nuclei")
-    images = segmenter.prompt.images
-    tiles = [
-        cut(images.prepare(plane, rgb=False), images.tiling.tiles(planes.shape)[0])
-        for plane in planes
-    ]
+    tiles = first_tiles(segmenter, planes)
     out = folder / "throughput.ome.zarr"
     into_file = iter(segment_to_files(planes, [FileResult(segmenter, out)]))
     into_memory = segmenter.planes(planes)

@@ -118,6 +118,20 @@ def exact_backbone():
     return load_backbone(device="cpu", dtype=torch.float32)
 
 
+@pytest.fixture
+def encoded(exact_backbone, monkeypatch) -> list[int]:
+    """Counts of the tiles that its encoder has computed, call by call."""
+    calls: list[int] = []
+    encode = type(exact_backbone.encoder).__call__
+
+    def counting(self, tiles, *rest):
+        calls.append(len(tiles))
+        return encode(self, tiles, *rest)
+
+    monkeypatch.setattr(type(exact_backbone.encoder), "__call__", counting)
+    return calls
+
+
 @pytest.fixture(scope="session")
 def prompt(nuclei, backbone, device: str):
     """A prompt tuned on the crops, in few steps."""

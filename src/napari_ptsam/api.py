@@ -93,10 +93,10 @@ def train(
     annotations = annotate(*pair(images, masks, axes), reading)
     # Torch loads here: what the user got wrong is reported without waiting for it.
     from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.sam.cache import with_disk_cache
+    from napari_ptsam.sam.cache import with_users_cache
     from napari_ptsam.training.trainer import Training
 
-    frozen = with_disk_cache(load_backbone(backbone, checkpoint, device))
+    frozen = with_users_cache(load_backbone(backbone, checkpoint, device))
     training = Training(annotations, frozen, chosen, begin)
     for step in training:
         if progress is not None:

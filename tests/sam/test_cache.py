@@ -10,17 +10,10 @@ def tile(value: float) -> np.ndarray:
     return np.full((32, 32, 3), value, np.float32)
 
 
-def test_nothing_is_computed_twice(exact_backbone, monkeypatch) -> None:
+def test_nothing_is_computed_twice(exact_backbone, encoded) -> None:
     backbone = exact_backbone
     cached = with_cache(backbone, EmbeddingCache())
-    calls = []
-    encode = type(backbone.encoder).__call__
-
-    def counting(self, tiles, *rest):
-        calls.append(len(tiles))
-        return encode(self, tiles, *rest)
-
-    monkeypatch.setattr(type(backbone.encoder), "__call__", counting)
+    calls = encoded
     first = cached.encoder([tile(0.2)])
     assert not cached.encoder.holds(tile(0.7)) and cached.encoder.holds(tile(0.2))
     both = cached.encoder([tile(0.7), tile(0.2)])

@@ -144,20 +144,13 @@ def test_the_users_limit(monkeypatch, tmp_path) -> None:
 
 
 def test_nothing_is_encoded_twice_however_often_a_process_starts(
-    exact_backbone, nuclei, monkeypatch, tmp_path
+    exact_backbone, nuclei, encoded, tmp_path
 ) -> None:
     """The same tile under another backbone, or otherwise normalised, is another one."""
     backbone = exact_backbone
     disk = DiskCache(tmp_path, 10**9)
     tile = np.repeat(nuclei[0][0][..., None] / nuclei[0][0].max(), 3, -1).astype(np.float32)
-    calls = []
-    encode = type(backbone.encoder).__call__
-
-    def counting(self, tiles, *rest):
-        calls.append(len(tiles))
-        return encode(self, tiles, *rest)
-
-    monkeypatch.setattr(type(backbone.encoder), "__call__", counting)
+    calls = encoded
 
     def fresh():
         return with_cache(backbone, EmbeddingCache(), disk)

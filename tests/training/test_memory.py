@@ -42,6 +42,13 @@ def test_batches_are_halved_and_the_training_goes_on(backbone, annotations, monk
     assert tried[:2] == [4, 2] and set(tried[2:]) <= {2, 4} and tried.count(4) <= 2
 
 
+def test_a_draft_without_room_makes_do_with_less(backbone, annotations, monkeypatch) -> None:
+    has_room_for(1, monkeypatch)
+    training = Training(annotations, backbone, SETTINGS, draft=True)
+    assert list(training)[-1].note == "" and training.steps_done == 6
+    assert training.backbone is backbone
+
+
 def test_without_room_for_a_tile_it_starts_anew_on_the_cpu(
     backbone, annotations, monkeypatch
 ) -> None:

@@ -35,10 +35,10 @@ def train(options: Namespace) -> None:
     annotations = source.annotations(start)
 
     from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.sam.cache import with_disk_cache
+    from napari_ptsam.sam.cache import with_users_cache
     from napari_ptsam.training.trainer import Training
 
-    backbone = with_disk_cache(load_backbone(options.backbone, options.checkpoint, options.device))
+    backbone = with_users_cache(load_backbone(options.backbone, options.checkpoint, options.device))
     training = Training(annotations, backbone, settings, start)
     with TrainingBar(training.steps) as bar:
         try:

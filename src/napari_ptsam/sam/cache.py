@@ -82,8 +82,8 @@ def with_cache(
     return replace(backbone, encoder=encoder)
 
 
-def with_disk_cache(backbone: Backbone) -> Backbone:
-    """The same backbone, whose encoder looks into the user's cache on disk first.
+def with_users_cache(backbone: Backbone, cache: EmbeddingCache | None = None) -> Backbone:
+    """As `with_cache`, with the user's cache on disk; without a cache, with one of its own.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def with_disk_cache(backbone: Backbone) -> Backbone:
     """
     from napari_ptsam.sam.disk_cache import users_disk_cache
 
-    return with_cache(backbone, EmbeddingCache(), users_disk_cache())
+    cache = EmbeddingCache() if cache is None else cache  # an empty one counts as false
+    return with_cache(backbone, cache, users_disk_cache())
 
 
 def sparing_disk(backbone: Backbone) -> Backbone:
@@ -153,7 +154,7 @@ class _CachedEncoder:
         key = self._key(tile, dtype)
         embedding = self._cache.get(key)
         if embedding is None:
-            embedding = self._from_disk(key, dtype)
+            embedding = self._from_disk(key)
             if embedding is None:
                 embedding = self._encoder([tile], dtype)[0]
                 if self._disk is not None and self._writes:
@@ -161,10 +162,8 @@ class _CachedEncoder:
             self._cache.put(key, embedding)
         return embedding
 
-    def _from_disk(self, key: bytes, dtype: torch.dtype) -> torch.Tensor | None:
-        if self._disk is None or dtype != torch.float16:
-            return None
-        found = self._disk.get(key)
+    def _from_disk(self, key: bytes) -> torch.Tensor | None:
+        found = None if self._disk is None else self._disk.get(key)
         return None if found is None else found.to(self.device)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> _CachedEncoder:

@@ -77,29 +77,21 @@ def _norm(x: Tensor, norm: Any) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
 
 
-def _depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-def _depthwise_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    return conv_gelu(x.permute(0, 3, 1, 2), conv).permute(0, 2, 3, 1)
-
-
-class _Pointwise(nn.Module):
-    """A 1 x 1 convolution as a linear layer."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(conv.weight.flatten(1), False), conv.bias
-
-
-class _MBConv(nn.Module):
-    """Widen, convolve channel by channel, narrow, add."""
+class _Inverted(nn.Module):
+    """A convolution channel by channel between 1 x 1 convolutions, the first of which widens."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
-        self.widen, self.narrow = _Pointwise(block.conv1.c), _Pointwise(block.conv3.c)
-        self.depthwise = block.conv2.c
+        self.first, self.depthwise, self.last = block.conv1.c, block.conv2.c, block.conv3.c
+
+    def wide(self, x: Tensor) -> Tensor:
+        """What comes before the last one."""
+        x = linear_gelu(x, self.first.weight.flatten(1), self.first.bias)
+        return conv_gelu(x.permute(0, 3, 1, 2), self.depthwise).permute(0, 2, 3, 1)
+
+
+class _MBConv(_Inverted):
+    """As wide after as before, and added to it."""
 
     def forward(self, x: Tensor) -> Tensor:
         height = x.shape[1]
@@ -110,25 +102,17 @@ class _MBConv(nn.Module):
     def _band(self, x: Tensor, top: int, bottom: int) -> Tensor:
         """Rows from top to bottom; the convolution sees one more on each side."""
         above, below = top > 0, bottom < x.shape[1]
-        band = x[:, top - above : bottom + below]
-        wide = linear_gelu(band, self.widen.weight, self.widen.bias)
-        wide = _depthwise_gelu(wide, self.depthwise)[:, above : above + bottom - top]
-        narrow = linear_add(wide, self.narrow.weight, self.narrow.bias, x[:, top:bottom])
-        return F.gelu(narrow)
+        wide = self.wide(x[:, top - above : bottom + below])[:, above : above + bottom - top]
+        return F.gelu(
+            linear_add(wide, self.last.weight.flatten(1), self.last.bias, x[:, top:bottom])
+        )
 
 
-class _Merging(nn.Module):
+class _Merging(_Inverted):
     """From one stage to the next, with half the side or the same."""
 
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.widen, self.last = _Pointwise(block.conv1.c), _Pointwise(block.conv3.c)
-        self.depthwise = block.conv2.c
-
     def forward(self, x: Tensor) -> Tensor:
-        x = linear_gelu(x, self.widen.weight, self.widen.bias)
-        x = _depthwise_gelu(x, self.depthwise)
-        return F.linear(x, self.last.weight, self.last.bias)
+        return F.linear(self.wide(x), self.last.weight.flatten(1), self.last.bias)
 
 
 class _Block(nn.Module):
@@ -150,7 +134,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shape, rows = x.shape, x.flatten(1, 2)
         rows = linear_add(self._attended(rows), self.attn.proj.weight, self.attn.proj.bias, rows)
-        rows = _depthwise(rows.view(shape), self.depthwise).flatten(1, 2)
+        convolved = self.depthwise(rows.view(shape).permute(0, 3, 1, 2))
+        rows = convolved.permute(0, 2, 3, 1).flatten(1, 2)
         mlp = self.mlp
         wide = linear_gelu(mlp.norm(rows), mlp.fc1.weight, mlp.fc1.bias)
         return linear_add(wide, mlp.fc2.weight, mlp.fc2.bias, rows).view(shape)

@@ -15,7 +15,6 @@ from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.tuning import (
     STARTS,
     Batches,
-    class_losses,
     optimise,
     start_tokens,
     suitable_tiles,
@@ -155,10 +154,11 @@ class Attempts:
 
     def time_one_step(self) -> float:
         """Seconds that a step takes, on the tiles that are embedded."""
-        tokens = self._start("label", torch.Generator().manual_seed(0)).requires_grad_()
+        run, generator = self._run, torch.Generator().manual_seed(0)
+        tokens = self._start("label", generator)
+        batches = Batches(run.embedded.tiles, run.settings.batch_size, generator)
         begin = perf_counter()
-        batch = self._run.embedded.tiles[: self._run.settings.batch_size]
-        class_losses(self._run.backbone.decoder, tokens, batch).sum().backward()
+        next(optimise(run.backbone.decoder, tokens, batches, 1, run.settings.learning_rate))
         return perf_counter() - begin
 
     def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:

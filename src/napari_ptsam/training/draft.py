@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.training.tuning import optimise, start_tokens
+from napari_ptsam.training.tuning import Source, optimise, start_tokens
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.decoder import PromptDecoder
@@ -19,7 +19,7 @@ BATCH = 2
 RATE = 0.1
 
 
-class Draft:
+class Draft(Source):
     """Tunes tokens on the tiles that are there, a little for each tile that comes.
 
     It has a source of randomness of its own, so that the training after it is
@@ -36,6 +36,7 @@ class Draft:
     """
 
     def __init__(self, decoder: PromptDecoder, classes: int, tiles: list[TrainingTile]) -> None:
+        super().__init__(BATCH)
         self._tiles = tiles
         self._generator = torch.Generator().manual_seed(0)
         self.tokens = start_tokens("label", decoder, classes, self._generator)
@@ -44,12 +45,8 @@ class Draft:
 
     def draw(self) -> list[TrainingTile]:
         """A batch of the tiles so far."""
-        chosen = torch.randint(len(self._tiles), (BATCH,), generator=self._generator)
+        chosen = torch.randint(len(self._tiles), (self.size,), generator=self._generator)
         return [self._tiles[index] for index in chosen.tolist()]
-
-    def halve(self) -> bool:
-        """No: a draft that has no room is left to the training, which knows what to do."""
-        return False
 
     def go_on(self) -> None:
         """Tune for a few steps, if the draft is not finished."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -32,17 +33,31 @@ WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
 
-class Source(Protocol):
-    """Where batches come from."""
+class Source(ABC):
+    """Where batches come from.
 
+    Parameters
+    ----------
+    size
+        Tiles a batch.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    @abstractmethod
     def draw(self) -> list[TrainingTile]:
         """The next batch."""
 
     def halve(self) -> bool:
         """Draw smaller batches from now on; False if they have one tile already."""
+        if self.size == 1:
+            return False
+        self.size //= 2
+        return True
 
 
-class Batches:
+class Batches(Source):
     """Random batches of tiles, each tile as often as the others of its kind.
 
     Parameters
@@ -58,7 +73,8 @@ class Batches:
     def __init__(
         self, tiles: Sequence[TrainingTile], size: int, generator: torch.Generator
     ) -> None:
-        self._generator, self._size = generator, size
+        super().__init__(size)
+        self._generator = generator
         upright = [tile for tile in tiles if tile.upright]
         turned = [tile for tile in tiles if not tile.upright]
         self._upright = self._endless(upright)
@@ -71,15 +87,8 @@ class Batches:
 
     def draw(self) -> list[TrainingTile]:
         """The next batch."""
-        upright = (torch.rand(self._size, generator=self._generator) < UPRIGHT).tolist()
+        upright = (torch.rand(self.size, generator=self._generator) < UPRIGHT).tolist()
         return [next(self._upright if straight else self._turned) for straight in upright]
-
-    def halve(self) -> bool:
-        """Draw smaller batches from now on; False if they have one tile already."""
-        if self._size == 1:
-            return False
-        self._size //= 2
-        return True
 
 
 def class_losses(

@@ -85,12 +85,10 @@ class Engine(QObject):
             if self._backbone is None:
                 load_torch()
                 from napari_ptsam.sam.backbones import load_backbone
-                from napari_ptsam.sam.cache import EmbeddingCache, with_cache
-                from napari_ptsam.sam.disk_cache import users_disk_cache
+                from napari_ptsam.sam.cache import EmbeddingCache, with_users_cache
 
                 self._cache = self._cache or EmbeddingCache()
-                frozen = load_backbone(device=self._device)
-                self._backbone = with_cache(frozen, self._cache, users_disk_cache())
+                self._backbone = with_users_cache(load_backbone(device=self._device), self._cache)
             return self._backbone
 
     def release(self, wait: float = 0.0) -> None:
