@@ -12,6 +12,10 @@ class PtsamError(ValueError):
     """Base of all errors that are meant for the user's eyes."""
 
 
+class PtsamWarning(UserWarning):
+    """Something went another way than asked for, and still came out right."""
+
+
 class InputError(PtsamError):
     """An image, a mask or a setting cannot be used as it is."""
 

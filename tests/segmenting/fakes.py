@@ -12,7 +12,7 @@ from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.segmenting.segment import SharedSegmenter
+from napari_ptsam.segmenting.shared import SharedSegmenter
 
 
 def fake_prompt(seed: int = 0, classes: tuple[str, ...] = ("a",)) -> Prompt:
@@ -55,9 +55,10 @@ def share_fakes(monkeypatch) -> None:
     )
     monkeypatch.setattr(
         SharedSegmenter,
-        "plane",
+        "_prepared",
         lambda self, plane, rgb, limits: [one.plane(plane) for one in self.segmenters],
     )
+    monkeypatch.setattr(SharedSegmenter, "_results", lambda self, prepared: prepared)
 
 
 def _init(self, segmenters):

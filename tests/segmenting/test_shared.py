@@ -8,7 +8,8 @@ import numpy as np
 
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.segmenting.segment import Segmenter, SharedSegmenter
+from napari_ptsam.segmenting.segment import Segmenter
+from napari_ptsam.segmenting.shared import SharedSegmenter
 
 
 class Counting:
@@ -35,7 +36,7 @@ def test_prompts_that_see_alike_share_the_embedding(nuclei, prompt, backbone) ->
         [Segmenter(p, watched, k) for p, k in zip((prompt, other, third), kinds, strict=True)]
     )
     image = Planes(nuclei[0][0])
-    results = shared.plane(image[0], False, shared.limits(image))
+    ((_, results),) = shared.planes(image, [0], shared.limits(image))
     tiles = [len(p.images.tiling.tiles(image.shape)) for p in (prompt, third)]
     assert counting.tiles == sum(tiles) and tiles[0] == 1
     for p, kind, result in zip((prompt, other, third), kinds, results, strict=True):
@@ -54,7 +55,7 @@ def test_each_prompt_has_the_limits_that_it_wants(nuclei, prompt, backbone) -> N
     shared = SharedSegmenter([Segmenter(p, backbone) for p in (prompt, whole)])
     limits = shared.limits(stack)
     assert limits[0] is None and np.shape(limits[1]) == (1, 2)
-    results = shared.plane(stack[1], False, limits)
+    ((_, results),) = shared.planes(stack, [1], limits)
     for own, result in zip((prompt, whole), results, strict=True):
         (expected,) = list(Segmenter(own, backbone).planes(stack))[1:2]
         assert np.array_equal(result, expected)

@@ -60,7 +60,7 @@ def test_without_room_for_a_tile_it_starts_anew_on_the_cpu(
         monkeypatch.undo()  # the CPU has room
         return moved[0]
 
-    monkeypatch.setattr(trainer, "_on_gpu", lambda frozen: not moved)
+    monkeypatch.setattr(trainer, "gpu_is_full", lambda error, _: not moved)
     monkeypatch.setattr(trainer, "on_cpu", move)
     training = Training(annotations, backbone, SETTINGS)
     told = list(training)

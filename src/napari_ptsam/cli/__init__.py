@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 
@@ -17,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            options.run(options)
     except PtsamError as error:
         return _fail(str(error), 2)
     except InterruptedByUserError as stop:
@@ -30,6 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("Stopped; what was not finished was not written.", 130)
     return 0
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: object) -> None:
+    """Tell the user what is meant for the user; what libraries say to developers helps nobody."""
+    from napari_ptsam.errors import PtsamWarning
+
+    if issubclass(category, PtsamWarning):
+        print(f"napari-ptsam: {message}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:

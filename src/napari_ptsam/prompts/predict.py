@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from napari_ptsam.images.tiling import Blend, Tile
+from napari_ptsam.sam.devices import choose_dtype
+from napari_ptsam.sam.memory import CPU, gpu_is_full, warn_of_full_gpu
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.decoder import PromptDecoder
@@ -52,7 +54,7 @@ def plane_logits(
     waiting = iter(embeddings)
     for start in range(0, len(tiles), BATCH):
         batch = torch.stack(list(islice(waiting, BATCH)))
-        logits = torch.stack([decoder(batch, own) for own in tokens], dim=1)
+        logits = _decoded(decoder, batch, tokens)
         for tile, values in zip(tiles[start : start + BATCH], logits, strict=True):
             side = (tile.side, tile.side)
             resized = F.interpolate(
@@ -60,6 +62,23 @@ def plane_logits(
             )
             blend.add(resized[0].cpu().numpy(), tile)
     return blend.result()
+
+
+def _decoded(
+    decoder: PromptDecoder, embeddings: torch.Tensor, tokens: torch.Tensor
+) -> torch.Tensor:
+    """Logits (tiles, classes, 256, 256); in halves, then on the CPU, if a GPU's memory is full."""
+    try:
+        return torch.stack([decoder(embeddings, own) for own in tokens], dim=1)
+    except RuntimeError as error:
+        if not gpu_is_full(error, decoder.device):
+            raise
+    if len(embeddings) > 1:
+        halves = embeddings.tensor_split(2)
+        return torch.cat([_decoded(decoder, half, tokens) for half in halves])
+    warn_of_full_gpu()
+    spare = decoder.on(CPU, choose_dtype(CPU))
+    return _decoded(spare, embeddings.to(CPU), tokens.to(CPU)).to(decoder.device)
 
 
 def labels_of(logits: np.ndarray) -> np.ndarray:

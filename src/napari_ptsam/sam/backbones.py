@@ -17,6 +17,7 @@ from napari_ptsam.sam.checkpoints import (
     signature_of,
 )
 from napari_ptsam.sam.decoder import GRID, WIDTH, PromptDecoder
+from napari_ptsam.sam.devices import choose_device, choose_dtype
 from napari_ptsam.sam.encoder import SIDE, Encoder, ImageEncoder
 from napari_ptsam.sam.tiny_vit import QuickTinyViT
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from napari_ptsam.sam.checkpoints import StateDict
 
 BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,42 +50,6 @@ class Backbone:
     def device(self) -> torch.device:
         """Where the backbone runs."""
         return self.decoder.device
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Device of that name; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown or this machine has no such device.
-    """
-    if name not in DEVICES:
-        raise InputError(f"Unknown device {name!r}; choose one of {', '.join(DEVICES)}.")
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(device for device in present if present[device])
-    if not present[name]:
-        raise InputError(
-            f"This machine has no {name} device that PyTorch can use; choose --device auto or cpu."
-        )
-    return torch.device(name)
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """Fastest number format that the device computes in hardware."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "cpu":
-        # Without these instructions bfloat16 is emulated, and slower than float32.
-        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"):
-            return torch.bfloat16
-    return torch.float32
 
 
 def load_backbone(

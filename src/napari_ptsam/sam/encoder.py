@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from napari_ptsam.sam.memory import copied
+from napari_ptsam.sam.devices import choose_dtype
+from napari_ptsam.sam.memory import CPU, copied, gpu_is_full, warn_of_full_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ class ImageEncoder:
         self.module = module.to(device, dtype).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(1, 3, 1, 1)
+        self._spare: ImageEncoder | None = None
 
     @torch.no_grad()
     def __call__(
@@ -86,6 +88,18 @@ class ImageEncoder:
         return ImageEncoder(copied(self.module, device), device, dtype)
 
     def _embed(self, tile: np.ndarray) -> torch.Tensor:
+        """One tile; on the CPU, if a GPU has not enough memory for it."""
+        try:
+            return self._on_device(tile)
+        except RuntimeError as error:
+            if not gpu_is_full(error, self.device):
+                raise
+        warn_of_full_gpu()
+        if self._spare is None:
+            self._spare = self.on(CPU, choose_dtype(CPU))
+        return self._spare._embed(tile).to(self.device)
+
+    def _on_device(self, tile: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(tile).to(self.device).permute(2, 0, 1)[None]
         # Before the tile is resized, which comes to the same and is mostly done on fewer pixels.
         pixels = (pixels - self._mean) / self._std

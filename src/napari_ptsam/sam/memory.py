@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_ptsam.errors import PtsamWarning
+from napari_ptsam.sam.devices import choose_dtype
+
 if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
+
+NO_ROOM = (
+    "The GPU has not enough memory; the CPU takes over what does not fit, which is slower. Close "
+    "what else uses the GPU, or take smaller tiles or the CPU from the start."
+)
+
+
+CPU = torch.device("cpu")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -27,14 +39,24 @@ def release_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def gpu_is_full(error: RuntimeError, device: torch.device) -> bool:
+    """Whether it is a GPU that has no memory left; what it holds in reserve is given back then."""
+    if device.type == "cpu" or not is_out_of_memory(error):
+        return False
+    release_memory(device)
+    return True
+
+
+def warn_of_full_gpu() -> None:
+    """Tell the user, once, that the CPU has taken over."""
+    warnings.warn(NO_ROOM, PtsamWarning, stacklevel=2)
+
+
 def on_cpu(backbone: Backbone) -> Backbone:
     """A copy of the backbone that computes on the CPU, in the CPU's fastest number format."""
-    from napari_ptsam.sam.backbones import choose_dtype
-
-    cpu = torch.device("cpu")
-    dtype = choose_dtype(cpu)
+    dtype = choose_dtype(CPU)
     return replace(
-        backbone, encoder=backbone.encoder.on(cpu, dtype), decoder=backbone.decoder.on(cpu, dtype)
+        backbone, encoder=backbone.encoder.on(CPU, dtype), decoder=backbone.decoder.on(CPU, dtype)
     )
 
 

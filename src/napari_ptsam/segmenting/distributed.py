@@ -111,7 +111,7 @@ def segment_on_cluster(
 def _on_cluster(
     job: Job, image: Path, scheduler: str, checkpoint: str | Path | None, device: str
 ) -> Iterator[PlaneDone]:
-    from napari_ptsam.segmenting.segment import SharedSegmenter
+    from napari_ptsam.segmenting.shared import SharedSegmenter
 
     with job.claimed(), _client(scheduler) as client:
         segmenters = [part.segmenter for part in job.parts]
@@ -242,7 +242,8 @@ def _do(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
 def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
     from napari_ptsam.images.reading import open_image
     from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.segmenting.segment import Segmenter, SharedSegmenter
+    from napari_ptsam.segmenting.segment import Segmenter
+    from napari_ptsam.segmenting.shared import SharedSegmenter
 
     planes = open_image(task.image, task.axes)
     for axis, start, stop in task.cut:
@@ -255,11 +256,9 @@ def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
     )
     arrays = [None if path is None else open_array(Path(path)) for path in task.arrays]
     outcomes: list[Outcome] = []
-    for number in numbers:
-        try:
-            results = shared.plane(planes[number], planes.rgb, task.limits)
-        except InputError as error:
-            outcomes.append((number, plane_problem(planes, number, error)))
+    for number, results in shared.planes(planes, numbers, task.limits):
+        if isinstance(results, InputError):
+            outcomes.append((number, plane_problem(planes, number, results)))
             continue
         for array, result in zip(arrays, results, strict=True):
             if array is not None:

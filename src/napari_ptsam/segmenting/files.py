@@ -13,7 +13,8 @@ from napari_ptsam.segmenting.job import FileResult, Job, PlaneDone, plane_proble
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.segmenting.linking import LinkSettings
-    from napari_ptsam.segmenting.segment import Segmenter, SharedSegmenter
+    from napari_ptsam.segmenting.segment import Segmenter
+    from napari_ptsam.segmenting.shared import SharedSegmenter
 
 __all__ = ["FileResult", "Format", "PlaneDone", "segment_to_files", "target_for", "where"]
 
@@ -66,7 +67,7 @@ def segment_to_files(
     Parameters
     ----------
     planes
-        The image; one plane is in memory at a time.
+        The image; a plane is in memory, and the next one that is being read.
     parts
         What to write where.
     link
@@ -101,7 +102,7 @@ def segment_to_files(
 
 def _one_by_one(job: Job) -> Iterator[PlaneDone]:
     """Compute planes in this process."""
-    from napari_ptsam.segmenting.segment import SharedSegmenter
+    from napari_ptsam.segmenting.shared import SharedSegmenter
 
     shared = SharedSegmenter([part.segmenter for part in job.parts])
     with job.claimed():
@@ -109,19 +110,16 @@ def _one_by_one(job: Job) -> Iterator[PlaneDone]:
 
 
 def _segment(job: Job, shared: SharedSegmenter) -> Iterator[PlaneDone]:
-    limits = None if all(job.finished) else shared.limits(job.planes)
+    limits = [] if all(job.finished) else shared.limits(job.planes)
     todo = job.begin()
     left = set(todo)
     for number in range(len(job.planes)):
         if number not in left:
             yield job.told(number)
-    for number in todo:
-        try:
-            assert limits is not None
-            results = shared.plane(job.planes[number], job.planes.rgb, limits)
-        except InputError as error:
-            yield job.told(number, problem=plane_problem(job.planes, number, error))
-            continue
-        job.keep(number, results)
-        yield job.told(number, results)
+    for number, results in shared.planes(job.planes, todo, limits):
+        if isinstance(results, InputError):
+            yield job.told(number, problem=plane_problem(job.planes, number, results))
+        else:
+            job.keep(number, results)
+            yield job.told(number, results)
     job.finish()

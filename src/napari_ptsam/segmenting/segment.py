@@ -95,7 +95,7 @@ class Segmenter:
             float32, shape (classes, y, x); where instances are split by cores,
             those of the cores follow: (2 * classes, y, x).
         """
-        return _logits([self], plane, rgb, limits)
+        return shared_logits([self], self.prompt.images.prepare(plane, rgb, limits))
 
     def result(self, logits: np.ndarray) -> np.ndarray:
         """What `logits` become: shape `result_shape`."""
@@ -121,73 +121,39 @@ class Segmenter:
         return self.result(self.logits(plane, rgb, limits))
 
     def planes(self, planes: Planes) -> Iterator[np.ndarray]:
-        """Results plane by plane; nothing is read before it is needed, nothing kept after.
+        """Results plane by plane; the next plane is read meanwhile, nothing is kept after.
 
         Raises
         ------
         InputError
             If a plane cannot be read or holds NaN or infinity.
         """
-        limits = self.prompt.images.limits(planes)
-        for number, plane in enumerate(planes):
-            try:
-                yield self.plane(plane, planes.rgb, limits)
-            except InputError as error:
+        from napari_ptsam.segmenting.shared import SharedSegmenter
+
+        shared = SharedSegmenter([self])
+        for number, results in shared.planes(planes, range(len(planes)), shared.limits(planes)):
+            if isinstance(results, InputError):
                 where = f"{planes.name}, plane {number}" if len(planes) > 1 else planes.name
-                raise InputError(f"{where}: {error}") from error
+                raise InputError(f"{where}: {results}") from results
+            yield results[0]
 
 
-class SharedSegmenter:
-    """Several prompts on one backbone: what they see alike is embedded once.
+def shared_logits(segmenters: Sequence[Segmenter], pixels: np.ndarray) -> np.ndarray:
+    """Logits of all tokens of segmenters that prepare images alike, one after the other.
 
     Parameters
     ----------
-    segmenters
-        One a prompt; those whose prompts prepare images alike (tiles, values,
-        channels) share the embeddings, so that each but the first costs its
-        decoder only.
+    pixels
+        A prepared plane: float32, shape (y, x, 3).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (all tokens, y, x).
     """
-
-    def __init__(self, segmenters: Sequence[Segmenter]) -> None:
-        self.segmenters = list(segmenters)
-        groups: dict[object, list[int]] = {}
-        for number, segmenter in enumerate(self.segmenters):
-            groups.setdefault(segmenter.prompt.images, []).append(number)
-        self._groups = list(groups.values())
-
-    def limits(self, planes: Planes) -> list[Limits | None]:
-        """For each prompt the value limits of a stack, where it normalises over the stack."""
-        found: list[Limits | None] = [None] * len(self.segmenters)
-        for group in self._groups:
-            own = self.segmenters[group[0]].prompt.images.limits(planes)
-            for number in group:
-                found[number] = own
-        return found
-
-    def plane(
-        self, plane: np.ndarray, rgb: bool, limits: Sequence[Limits | None]
-    ) -> list[np.ndarray]:
-        """Each prompt's result for one plane; see `Segmenter.plane`."""
-        results: dict[int, np.ndarray] = {}
-        for group in self._groups:
-            own = [self.segmenters[number] for number in group]
-            logits = _logits(own, plane, rgb, limits[group[0]])
-            ends = np.cumsum([len(segmenter.tokens) for segmenter in own])
-            for number, segmenter, part in zip(
-                group, own, np.split(logits, ends[:-1]), strict=True
-            ):
-                results[number] = segmenter.result(part)
-        return [results[number] for number in range(len(self.segmenters))]
-
-
-def _logits(
-    segmenters: Sequence[Segmenter], plane: np.ndarray, rgb: bool, limits: Limits | None
-) -> np.ndarray:
-    """Logits of all tokens of segmenters that prepare images alike, one after the other."""
-    backbone, images = segmenters[0].backbone, segmenters[0].prompt.images
-    pixels = images.prepare(plane, rgb, limits)
+    backbone = segmenters[0].backbone
     shape = (pixels.shape[0], pixels.shape[1])
-    tiles = images.tiling.tiles(shape)
+    tiles = segmenters[0].prompt.images.tiling.tiles(shape)
     embeddings = (backbone.encoder([cut(pixels, tile)])[0] for tile in tiles)
     tokens = torch.cat([segmenter.tokens for segmenter in segmenters])
     return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens)

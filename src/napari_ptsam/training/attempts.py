@@ -38,6 +38,7 @@ LOOK_EVERY = 10
 """Steps between two looks at the loss on a GPU, which has to be waited for each time."""
 ATTEMPTS = 3
 """Starts that are followed up, one after the other, as long as the training collapses."""
+COLLAPSED = "The training had collapsed; going on from another start."
 PROMPT_RATE = 0.3
 """Part of the learning rate with which a prompt is trained on."""
 
@@ -102,7 +103,7 @@ class Attempts:
         Steps of the optimiser so far.
     suitable
         The tiles without the flips and rotations that lead astray.
-    note
+    notes
         What happened, for the user.
     """
 
@@ -115,7 +116,7 @@ class Attempts:
         self.dice: float | None = None
         self.steps_done = 0
         self.suitable: list[TrainingTile] = []
-        self.note = note
+        self.notes = [note] if note else []
 
     def tune(self) -> Generator[Progress, None, bool]:
         """Tune; False if the run was stopped before it had led to anything.
@@ -142,7 +143,7 @@ class Attempts:
             self._run.seconds["training"] += perf_counter() - begin
         for number, tokens in enumerate(attempts):
             if number:
-                self.note = "The training had collapsed; going on from another start."
+                self.notes = [note for note in self.notes if note != COLLAPSED] + [COLLAPSED]
             if (yield from self._follow(tokens, tried)):
                 return True
             if self._run.stopping:
@@ -151,6 +152,11 @@ class Attempts:
             f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
             "or everywhere. Look for wrong masks, add annotated planes, or try another tile size."
         )
+
+    @property
+    def note(self) -> str:
+        """What happened, in one text."""
+        return " ".join(self.notes)
 
     def time_one_step(self) -> float:
         """Seconds that a step takes, on the tiles that are embedded."""

@@ -13,7 +13,7 @@ import torch
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.metrics import sum_of
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
-from napari_ptsam.sam.memory import is_out_of_memory, on_cpu, release_memory
+from napari_ptsam.sam.memory import gpu_is_full, on_cpu
 from napari_ptsam.training.attempts import Attempts, Run
 from napari_ptsam.training.core_phase import CorePhase, core_steps
 from napari_ptsam.training.draft import Draft
@@ -231,15 +231,13 @@ class Training:
         try:
             yield from self._phases()
         except RuntimeError as error:
-            if not is_out_of_memory(error) or not _on_gpu(self.backbone):
+            if not gpu_is_full(error, self.backbone.device):
                 raise
         else:
             return
-        gpu = self.backbone.device
         self._embedded.free()
         self.backbone = on_cpu(self.backbone)
         self._begin(TOO_SMALL)
-        release_memory(gpu)
         yield from self._phases()
 
     def _phases(self) -> Generator[Progress, None, None]:
@@ -254,7 +252,7 @@ class Training:
             before = Progress("training", done, self._run.steps, held_out_dice=dice, note=note)
             yield from self._cores.tune(tokens, self._attempts.suitable, before)
             done += self._cores.steps_done
-        note = self._cores.note or self._attempts.note
+        note = " ".join(filter(None, (self._attempts.note, self._cores.note)))
         yield Progress("done", done, done, None, dice, 0.0, note)
 
     def _embed(self) -> Generator[Progress, None, None]:
@@ -282,10 +280,6 @@ class Training:
         self._embedded.settle()
         self._run.stopping = False
         self._attempts.check(tokens)
-
-
-def _on_gpu(backbone: Backbone) -> bool:
-    return backbone.device.type != "cpu"
 
 
 def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) -> None:

@@ -79,16 +79,16 @@ def blank_results(task: Task, opened: Opened, output: str) -> list[Result]:
 
 def in_memory(task: Task, applied: list[Applied]) -> Iterator[Plane]:
     """Results plane by plane."""
-    from napari_ptsam.segmenting.segment import SharedSegmenter
+    from napari_ptsam.segmenting.shared import SharedSegmenter
 
     planes = task.planes
     shared = SharedSegmenter([a.segmenter for a in applied])
     limits = [a.limits for a in applied]
-    for number in range(len(planes)):
-        try:
-            yield number, shared.plane(planes[number], planes.rgb, limits), ""
-        except InputError as error:
-            yield number, None, str(error)
+    for number, results in shared.planes(planes, range(len(planes)), limits):
+        if isinstance(results, InputError):
+            yield number, None, str(results)
+        else:
+            yield number, results, ""
 
 
 class Linkers:
