@@ -1,27 +1,31 @@
-"""How well default prompts segment real images that they were not trained on.
+"""How well default prompts, and what else there is, segment real images that were not trained on.
 
-    python benchmarks/accuracy.py [SET ...] [--seeds 0 1 2] [--forest]
+    python benchmarks/accuracy.py [SET ...] [--seeds 0 1 2] [--methods NAME ...] [--curve]
+                                  [--json FILE] [--picture FILE.png]
 
 Each SET is a folder with ``train/`` and ``test/``, in each ``images/`` and
 ``masks/`` with files of matching names; left out, all sets of the folder that
 PTSAM_DATA names (default: ../shared/data beside the repository). Prints a
-Markdown table: mean foreground IoU and Dice over the test planes, seconds, and
-with ``--forest`` the IoU of a random forest on scikit-image's multiscale
-features, trained on the same planes.
+Markdown table: mean and spread over the seeds of the mean foreground IoU and
+Dice over the test planes, numbers that were trained, and seconds for training.
+``--curve`` trains the default on 1, 2, 4, 8 and 16 of the images instead.
+``--json`` adds each run to a file as a line, ``--picture`` draws what was found.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from napari_ptsam.evaluation import evaluate, summary
-from napari_ptsam.metrics import overlap
+from napari_ptsam.evaluation import evaluate
 from napari_ptsam.pairing import pair
 from napari_ptsam.sam.backbones import Backbone, load_backbone
 from napari_ptsam.segmenting.segment import Segmenter
@@ -30,15 +34,32 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-FOREST_PIXELS = 4000
-"""Pixels of each plane that the forest is trained on."""
+COUNTS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one run; seconds are those of training, embedding included."""
+
+    set: str
+    method: str
+    seed: int
+    images: int
+    iou: float
+    dice: float
+    parameters: int
+    seconds: float
+    note: str = ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy of default prompts on real images.")
     parser.add_argument("sets", nargs="*", type=Path)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--forest", action="store_true", help="measure a random forest too")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     folder = Path(os.environ.get("PTSAM_DATA", DATA))
     sets = options.sets or sorted(path.parent for path in folder.glob("*/train"))
@@ -47,65 +68,144 @@ def main() -> None:
     backbone = load_backbone()
     print(f"{backbone.name} on {backbone.device}, {os.cpu_count()} cores, seeds {options.seeds}\n")
     print(
-        "| set | seed | IoU | Dice | held-out Dice | scale | seconds: embedding | training | forest IoU |"
+        "| set | method | images | IoU | Dice | parameters | seconds |\n|---|---|---|---|---|---|---|"
     )
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    found: list[Result] = []
     for path in sets:
         train, test = (read(path / part) for part in ("train", "test"))
-        forest = f"{forest_iou(train, test):.3f}" if options.forest else "-"
-        for seed in options.seeds:
-            print(
-                f"| {path.name} | {seed} | {row(train, test, backbone, seed)} | {forest} |",
-                flush=True,
-            )
+        jobs = curve(train) if options.curve else ((name, train) for name in options.methods)
+        for name, images in jobs:
+            rows = []
+            for seed in options.seeds:
+                rows.append(measure(path.name, name, images, test, seed, backbone))
+                if options.json:
+                    with options.json.open("a") as file:
+                        file.write(json.dumps(asdict(rows[-1])) + "\n")
+            print(line(rows), flush=True)
+            found += rows
+    if options.picture:
+        draw(found, options.picture, options.curve)
 
 
 def read(folder: Path) -> AnnotationSet:
     return annotate(*pair(folder / "images", folder / "masks"), MaskReading(empty="background"))
 
 
-def row(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: int) -> str:
-    training = Training(train, backbone, TrainingSettings(seed=seed))
+def curve(train: AnnotationSet) -> Iterator[tuple[str, AnnotationSet]]:
+    """The default on ever more of the images; those with most foreground first are no choice."""
+    order = np.random.default_rng(0).permutation(len(train.examples))
+    for count in COUNTS:
+        chosen = [train.examples[number] for number in order[:count]]
+        if any(example.labels.any() for example in chosen):
+            yield "default", replace(train, examples=tuple(chosen))
+
+
+def measure(
+    name: str, method: str, train: AnnotationSet, test: AnnotationSet, seed: int, backbone: Backbone
+) -> Result:
     begin = perf_counter()
-    for _ in training:
-        pass
+    scores, parameters, note = METHODS[method](train, test, seed, backbone)
     spent = perf_counter() - begin
-    found = summary(list(evaluate(test, Segmenter(training.prompt, backbone))), test.classes)
-    seconds = training.seconds
-    assert seconds["embedding"] + seconds["training"] <= spent
+    ious, dices = zip(*scores, strict=True)
+    return Result(
+        name, method, seed, len(train.examples), float(np.mean(ious)), float(np.mean(dices)),
+        parameters, spent, note,
+    )  # fmt: skip
+
+
+Found = tuple[Iterable[tuple[float, float]], int, str]
+"""IoU and Dice of each test plane, numbers that were trained, and what there is to say."""
+
+
+def prompt(
+    train: AnnotationSet,
+    test: AnnotationSet,
+    seed: int,
+    backbone: Backbone,
+    plain: bool = False,
+    **settings: object,
+) -> Found:
+    """A prompt; a plain one sees whole planes as they are, and nothing follows the edges."""
+    if plain:
+        settings |= {"tile": "whole", "embeddings": len(train.examples)}
+    training = Training(train, backbone, TrainingSettings(seed=seed, cores="no", **settings))
+    *_, last = training
+    found = replace(training.prompt, refinement=None) if plain else training.prompt
+    segmenter = Segmenter(found, backbone)
+    scores = ((s.iou[0], s.dice[0]) for s in evaluate(test, segmenter))
+    return scores, found.trained_parameters, last.note
+
+
+def rival(
+    train: AnnotationSet, test: AnnotationSet, seed: int, backbone: Backbone, name: str
+) -> Found:
+    from rivals import RIVALS, scores
+
+    find, parameters = RIVALS[name](train, seed, backbone)
+    return scores(find, test), parameters, ""
+
+
+METHODS: dict[str, Callable[[AnnotationSet, AnnotationSet, int, Backbone], Found]] = {
+    "default": partial(prompt, encoder_tokens=0),
+    "encoder tokens": partial(prompt, encoder_tokens=8),
+    "plain prompt": partial(prompt, plain=True, encoder_tokens=0),
+    **{name: partial(rival, name=name) for name in
+       ("Otsu", "random forest", "U-Net", "SAM's decoder")},
+}  # fmt: skip
+
+
+def line(rows: list[Result]) -> str:
+    """A row of the table; the spread is that from the lowest to the highest seed."""
+    cells = []
+    for part in ("iou", "dice"):
+        values = [getattr(row, part) for row in rows]
+        spread = f" ({min(values):.3f}-{max(values):.3f})" if len(values) > 1 else ""
+        cells.append(f"{np.mean(values):.3f}{spread}")
+    seconds, first = np.mean([row.seconds for row in rows]), rows[0]
     return (
-        f"{found['iou']:.3f} | {found['dice']:.3f} | {training.prompt.origin.held_out_dice:.3f} | "
-        f"{training.images.tiling} | {seconds['embedding']:.0f} | {seconds['training']:.0f}"
+        f"| {first.set} | {first.method} | {first.images} | {' | '.join(cells)} | "
+        f"{first.parameters:,} | {seconds:.0f} |"
     )
 
 
-def forest_iou(train: AnnotationSet, test: AnnotationSet) -> float:
-    """Mean test IoU of what ilastik, APOC and Labkit users have."""
-    from sklearn.ensemble import RandomForestClassifier
+def draw(found: list[Result], path: Path, curve: bool) -> None:
+    """IoU over images, or of each method, set by set."""
+    from matplotlib import pyplot
 
-    rng = np.random.default_rng(0)
-    samples, labels = [], []
-    for features, truth in _features(train):
-        chosen = rng.choice(truth.size, min(FOREST_PIXELS, truth.size), replace=False)
-        samples.append(features[chosen])
-        labels.append(truth[chosen])
-    forest = RandomForestClassifier(n_estimators=100, random_state=0, n_jobs=-1)
-    forest.fit(np.concatenate(samples), np.concatenate(labels))
-    return float(
-        np.mean(
-            [overlap(truth, forest.predict(features)).iou for features, truth in _features(test)]
-        )
+    sets = list(dict.fromkeys(row.set for row in found))
+    figure, axes = pyplot.subplots(1, len(sets), figsize=(3.2 * len(sets), 3.4), squeeze=False)
+    for axis, name in zip(axes[0], sets, strict=True):
+        own = [row for row in found if row.set == name]
+        if curve:
+            _curve_of(axis, own)
+        else:
+            _bars_of(axis, own)
+        axis.set_title(name)
+        axis.set_ylim(0, 1)
+    axes[0, 0].set_ylabel("IoU on test planes")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def _curve_of(axis: object, rows: list[Result]) -> None:
+    counts = sorted({row.images for row in rows})
+    groups = [[row.iou for row in rows if row.images == count] for count in counts]
+    axis.plot(counts, [np.mean(group) for group in groups], "o-")
+    axis.fill_between(
+        counts, [min(group) for group in groups], [max(group) for group in groups], alpha=0.2
     )
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, counts)
+    axis.set_xlabel("training images")
 
 
-def _features(annotations: AnnotationSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    from skimage.feature import multiscale_basic_features
-
-    for example in annotations.examples:
-        features = multiscale_basic_features(
-            example.pixels, channel_axis=-1 if example.rgb else None, sigma_max=16
-        )
-        yield features.reshape(-1, features.shape[-1]), example.labels.ravel() > 0
+def _bars_of(axis: object, rows: list[Result]) -> None:
+    methods = list(dict.fromkeys(row.method for row in rows))
+    groups = [[row.iou for row in rows if row.method == method] for method in methods]
+    means = [float(np.mean(group)) for group in groups]
+    spans = np.array([[m - min(g), max(g) - m] for m, g in zip(means, groups, strict=True)]).T
+    axis.bar(range(len(methods)), means, yerr=spans, color=[f"C{i}" for i in range(len(methods))])
+    axis.set_xticks(range(len(methods)), methods, rotation=60, ha="right")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,15 @@ os.environ["NAPARI_PTSAM_CACHE_GB"] = "0"
 # Tests that run beside each other share the cores: OpenMP's threads must not wait by spinning.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+@pytest.fixture(autouse=True)
+def no_time_for_encoder_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether "auto" tries encoder tokens is not to depend on how fast the machine is."""
+    if "torch" in sys.modules:
+        from napari_ptsam.training import encoder_phase
+
+        monkeypatch.setattr(encoder_phase, "COST", 1e9)
 
 
 @pytest.fixture

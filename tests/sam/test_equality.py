@@ -9,7 +9,7 @@ from segment_anything.modeling import Sam
 from napari_ptsam.sam import fused
 from napari_ptsam.sam.backbones import _build_tiny, backbone_from_state, load_backbone
 from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.sam.decoder import thinned
+from napari_ptsam.sam.decoder import in_phase, thinned
 
 TOLERANCE = 1e-4
 
@@ -101,18 +101,32 @@ def test_gradients_equal_segment_anythings(exact_backbone) -> None:
 
 
 @pytest.mark.parametrize("phase", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_a_quarter_of_the_positions_is_that_of_the_whole_mask(exact_backbone, phase) -> None:
-    embeddings = 0.1 * torch.randn(2, 4096, 256)
+def test_a_quarter_of_the_positions_equals_segment_anythings(exact_backbone, phase) -> None:
+    """As if the embedding had only those positions, each with its own place."""
+    sam, (row, column) = reference_sam(), phase
+    embedding = 0.1 * torch.randn(2, 256, 64, 64)
     tokens = exact_backbone.decoder.foreground_label + 0.1 * torch.randn(8, 256)
     with torch.no_grad():
-        whole = exact_backbone.decoder(embeddings, tokens)
-        part = exact_backbone.decoder(embeddings, tokens, phase)
+        found = exact_backbone.decoder(embedding.flatten(2).transpose(1, 2), tokens, phase)
+        dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 32, 32)
+        positions = sam.prompt_encoder.get_dense_pe()[..., row::2, column::2]
+        for one, ours in zip(embedding, found, strict=True):
+            thin = one[None, :, row::2, column::2]
+            theirs, _ = sam.mask_decoder(thin, positions, tokens[None], dense, False)
+            torch.testing.assert_close(ours, theirs[0, 0], atol=TOLERANCE, rtol=TOLERANCE)
+    assert found.shape == (2, 128, 128) and found.std() > 0.1
+
+
+@pytest.mark.parametrize("phase", [(0, 1), (1, 0)])
+def test_masks_are_thinned_as_the_positions_are(phase) -> None:
+    """Each position is 4 x 4 pixels of the mask."""
     row, column = phase
-    assert part.shape == (2, 128, 128)
-    assert torch.equal(thinned(whole, phase), part)
-    assert torch.equal(
-        part[:, :4, :4], whole[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-    )
+    grid = torch.arange(64 * 64).view(64, 64)
+    mask = grid.repeat_interleave(4, 0).repeat_interleave(4, 1)
+    expected = in_phase(grid.view(-1, 1), phase).view(32, 32)
+    assert torch.equal(expected, grid[row::2, column::2])
+    thin = thinned(mask[None], phase)[0]
+    assert torch.equal(thin, expected.repeat_interleave(4, 0).repeat_interleave(4, 1))
 
 
 def test_without_fused_operators_the_result_is_the_same(exact_backbone, image, monkeypatch) -> None:

@@ -28,7 +28,7 @@ class Full(torch.nn.Module):
         super().__init__()
         self.real = real
 
-    def forward(self, pixels):
+    def forward(self, pixels, tokens):
         raise full()
 
     def __deepcopy__(self, memo):
@@ -43,7 +43,7 @@ def gpu(monkeypatch) -> None:
 
 def test_a_tile_that_does_not_fit_is_embedded_by_the_cpu(backbone, gpu) -> None:
     tile = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
-    real = backbone.encoder
+    real = backbone.encoder.plain
     narrow = ImageEncoder(Full(real.module), CPU, real.dtype)
     with pytest.warns(PtsamWarning, match="the CPU takes over"):
         found = narrow([tile])

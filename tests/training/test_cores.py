@@ -16,6 +16,7 @@ from napari_ptsam.training import core_phase
 from napari_ptsam.training.cores import cores, of_cores
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.presets import training_settings
+from napari_ptsam.training.measuring import MeasuredPlane
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
@@ -168,14 +169,14 @@ def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> N
     training, _ = trained
     planes, tokens = training._cores._planes(), training._attempts.best[1]
     assert core_phase.useful(planes, tokens, training._cores.kept, backbone)
-    whole = core_phase.plane_logits
+    whole = MeasuredPlane.logits
 
     def collapsed(*arguments):
         logits = whole(*arguments)
         logits[1:] = value
         return logits
 
-    monkeypatch.setattr(core_phase, "plane_logits", collapsed)
+    monkeypatch.setattr(MeasuredPlane, "logits", collapsed)
     assert not core_phase.useful(planes, tokens, training._cores.kept, backbone)
 
 

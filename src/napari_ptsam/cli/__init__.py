@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _warn(message: Warning | str, category: type[Warning], *where: object) -> None:
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Tell the user what is meant for the user; what libraries say to developers helps nobody."""
     from napari_ptsam.errors import PtsamWarning
 

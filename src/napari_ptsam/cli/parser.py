@@ -118,6 +118,20 @@ def _add_training(add: _Parser) -> None:
         "--cores", choices=get_args(Cores),
         help="learn to split touching objects (default: auto, where masks tell objects apart)",
     )  # fmt: skip
+    add.add_argument(
+        "--encoder-tokens", type=_auto_or_number, metavar="auto|0|N",
+        help="tokens for each layer of the image encoder; auto tries 8 if the time allows it, and "
+        "keeps them if they help (default: auto)",
+    )  # fmt: skip
+    add.add_argument(
+        "--encoder-steps", type=int, metavar="N",
+        help=f"optimiser steps for encoder tokens (default: {defaults.encoder_steps})",
+    )  # fmt: skip
+    add.add_argument(
+        "--minutes", type=float,
+        help="that a training with encoder tokens may take where these are auto (default: the "
+        f"preset's, {defaults.minutes:g})",
+    )  # fmt: skip
 
 
 def _add_segment(parts: argparse._SubParsersAction[_Parser]) -> None:
@@ -211,6 +225,15 @@ def _add_overwrite(add: _Parser) -> None:
 
 def _add_json(add: _Parser) -> None:
     add.add_argument("--json", action="store_true", help="one line of JSON for machines")
+
+
+def _auto_or_number(value: str) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is neither auto nor a number") from error
 
 
 def _tile(text: str) -> int | str:

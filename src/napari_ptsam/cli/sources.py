@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PLAIN = (
     "preset", "steps", "batch_size", "learning_rate", "held_out", "seed", "embeddings", "tile",
-    "channels", "cores",
+    "channels", "cores", "encoder_tokens", "encoder_steps", "minutes",
 )  # fmt: skip
 """Options that are settings of the same name."""
 
@@ -141,7 +141,7 @@ def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that were saved, with those of the command line in their place."""
     settings = dict(saved)
     if options.preset is not None:
-        settings |= {"steps": None, "embeddings": None}
+        settings |= {"steps": None, "embeddings": None, "minutes": None}
     for name in _PLAIN:
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)

@@ -21,12 +21,13 @@ def facts(prompt: Prompt) -> dict[str, str]:
     known = {
         "Classes": classes,
         "Backbone": f"{prompt.backbone} (signature {prompt.signature})",
-        "Parameters": f"{prompt.trained_parameters:,} trained",
+        "Parameters": _parameters(prompt),
         "Objects": _objects(prompt),
         "Made from": _made_from(prompt),
         "Dice": _dice(prompt),
         "Scale": str(prompt.images.tiling),
         "Values": _values(prompt),
+        "Edges": _edges(prompt),
         "Channels": _channels(prompt),
         "Pixel size": _pixel_size(prompt),
         "Date": prompt.origin.date or "unknown",
@@ -35,6 +36,12 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Licence": prompt.licence,
     }
     return {name: words for name, words in known.items() if words}
+
+
+def _parameters(prompt: Prompt) -> str:
+    count = sum(own.size for own in prompt.encoder_tokens)
+    where = f", {count:,} of them in encoder tokens" if count else ""
+    return f"{prompt.trained_parameters:,} trained{where}"
 
 
 def _objects(prompt: Prompt) -> str:
@@ -67,6 +74,16 @@ def _values(prompt: Prompt) -> str:
     if values.mode == "range":
         return f"{values.low:g} to {values.high:g}"
     return f"percentiles {values.low:g} to {values.high:g} of each {values.mode}"
+
+
+def _edges(prompt: Prompt) -> str:
+    refinement = prompt.refinement
+    if refinement is None:
+        return ""
+    return (
+        f"follow the image: guided filter of radius {refinement.radius} px, epsilon "
+        f"{refinement.epsilon:g}, threshold {refinement.threshold:g}"
+    )
 
 
 def _channels(prompt: Prompt) -> str:

@@ -30,12 +30,22 @@ from napari_ptsam.plain import (
     as_text,
     python_values,
 )
-from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH, Origin, Prompt
+from napari_ptsam.prompts.prompt import (
+    MAX_CLASSES,
+    MOST_ENCODER_TOKENS,
+    TOKENS,
+    WIDTH,
+    Origin,
+    Prompt,
+)
+from napari_ptsam.prompts.refinement import Refinement
 from napari_ptsam.writing import replacing
 
 KIND = "napari-ptsam prompt"
-VERSION = 1
+VERSION = 2
 TOKEN_SETS = ("tokens", "cores")
+MOST_LAYERS, WIDEST_LAYER = 64, 2048
+"""Of an image encoder; SAM's largest one has 32 layers of width 1,280."""
 SIZE_LIMIT = 16 * 2**20
 """No prompt is larger, encoder tokens included; what is larger is not even read."""
 
@@ -70,6 +80,8 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     for name in TOKEN_SETS:
         if name in plain:
             plain[name] = torch.from_numpy(plain[name].copy())
+    if "encoder_tokens" in plain:
+        plain["encoder_tokens"] = [torch.from_numpy(t.copy()) for t in plain["encoder_tokens"]]
     from_plain(plain)  # what could not be read again is not written
     # Into memory first, so that the file's inner name does not depend on its path.
     data = io.BytesIO()
@@ -181,6 +193,7 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "channels": images.channels,
         "pixel_size": None if prompt.pixel_size is None else asdict(prompt.pixel_size),
         "origin": asdict(prompt.origin),
+        "refinement": None if prompt.refinement is None else asdict(prompt.refinement),
         "notes": prompt.notes,
         "licence": prompt.licence,
     }
@@ -189,6 +202,8 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         plain["tokens"] = prompt.tokens
         if prompt.cores is not None:
             plain["cores"] = prompt.cores
+        if prompt.encoder_tokens:
+            plain["encoder_tokens"] = list(prompt.encoder_tokens)
     return plain
 
 
@@ -221,26 +236,59 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         origin=_origin(plain["origin"]),
         notes=as_text(plain["notes"]),
         licence=as_text(plain["licence"]),
-        # Files of version 1 may have none.
+        # Files of version 1 have no encoder tokens and no refinement, and may have no cores.
         cores=None if plain.get("cores") is None else _tokens(plain["cores"]),
+        encoder_tokens=_encoder_tokens(plain.get("encoder_tokens")),
+        refinement=_refinement(plain.get("refinement")),
     )
 
 
 def _tokens(value: Any) -> np.ndarray:
-    import torch
-
-    if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
-        raise InputError("the decoder tokens are no float32 tensor")
-    if value.layout != torch.strided or value.device.type != "cpu" or value.is_neg():
-        raise InputError("the decoder tokens are no plain tensor")
+    _check_tensor(value, "decoder tokens")
     # Before anything is copied: a hostile file can claim any shape.
     if value.ndim != 3 or value.shape[0] > MAX_CLASSES or value.shape[1:] != (TOKENS, WIDTH):
         raise InputError(f"the decoder tokens are of shape {tuple(value.shape)}")
-    return value.detach().contiguous().numpy()
+    return _as_array(value)
+
+
+def _encoder_tokens(value: Any) -> tuple[np.ndarray, ...]:
+    """Encoder tokens; files without any may lack them altogether."""
+    if value is None:
+        return ()
+    tokens = as_list(value)
+    if len(tokens) > MOST_LAYERS:
+        raise InputError("the encoder tokens are of too many layers")
+    for own in tokens:
+        _check_tensor(own, "encoder tokens")
+        if own.ndim != 2 or own.shape[0] > MOST_ENCODER_TOKENS or own.shape[1] > WIDEST_LAYER:
+            raise InputError(f"the encoder tokens are of shape {tuple(own.shape)}")
+    return tuple(_as_array(own) for own in tokens)
+
+
+def _check_tensor(value: Any, what: str) -> None:
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
+        raise InputError(f"the {what} are no float32 tensor")
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_neg():
+        raise InputError(f"the {what} are no plain tensor")
+
+
+def _as_array(value: Any) -> np.ndarray:
+    array: np.ndarray = value.detach().contiguous().numpy()
+    return array
 
 
 def _tiling(value: Any) -> Tiling:
     return Tiling(as_integer(value["side"]), as_flag(value["whole"]), as_number(value["overlap"]))
+
+
+def _refinement(value: Any) -> Refinement | None:
+    if value is None:
+        return None
+    return Refinement(
+        as_integer(value["radius"]), as_number(value["epsilon"]), as_number(value["threshold"])
+    )
 
 
 def _origin(value: Any) -> Origin:

@@ -12,8 +12,11 @@ import numpy as np
 from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.prompts.refinement import Refinement
 
 TOKENS, WIDTH = 8, 256
+MOST_ENCODER_TOKENS = 64
+"""Encoder tokens a layer; the method has 8."""
 TEXT_LIMIT = 1000
 """Bytes (UTF-8) of notes and licence together: a prompt file is to stay a small file."""
 NAME_LIMIT = 60
@@ -61,7 +64,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A specialist: decoder tokens, and all that is needed to use them.
+    """A specialist: decoder tokens, encoder tokens if any, and all that is needed to use them.
 
     Attributes
     ----------
@@ -86,6 +89,13 @@ class Prompt:
         Decoder tokens that find the inner parts of objects, by which objects
         that touch are told apart: float32, shape (classes, 8, 256); None if the
         prompt does not know them.
+    encoder_tokens
+        Learned encoder tokens: for each layer of the image encoder that takes
+        some, float32 of shape (tokens, width of the layer); empty if it is used
+        as it is.
+    refinement
+        How the classes' logits are made to follow the edges of the image; None
+        leaves them as they are.
 
     Raises
     ------
@@ -104,6 +114,8 @@ class Prompt:
     notes: str = ""
     licence: str = ""
     cores: np.ndarray | None = None
+    encoder_tokens: tuple[np.ndarray, ...] = ()
+    refinement: Refinement | None = None
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -121,6 +133,7 @@ class Prompt:
             )
         if not np.isfinite(self.all_tokens).all():
             raise InputError("The decoder tokens hold NaN or infinity; train the prompt again.")
+        check_encoder_tokens(self.encoder_tokens)
         if count == 0 or len(self.colours) != count:
             raise InputError("A prompt needs a name and a colour for each class.")
         check_names(self.classes)
@@ -133,8 +146,8 @@ class Prompt:
 
     @property
     def trained_parameters(self) -> int:
-        """Count of numbers that were trained: 2,048 a class, and as many for its cores."""
-        return int(self.all_tokens.size)
+        """Count of numbers that were trained: 2,048 a class, as many for its cores, encoder tokens."""
+        return int(self.all_tokens.size) + sum(own.size for own in self.encoder_tokens)
 
     def with_text(self, notes: str | None = None, licence: str | None = None) -> Prompt:
         """Copy with other notes or licence."""
@@ -177,6 +190,27 @@ class Prompt:
             **to_plain(self, with_tokens=False),
             "trained_parameters": self.trained_parameters,
         }
+
+
+def check_encoder_tokens(tokens: Sequence[np.ndarray]) -> None:
+    """Make sure that encoder tokens can be used.
+
+    Raises
+    ------
+    InputError
+        If they are not float32 of shape (tokens, width), as many in each layer, and finite.
+    """
+    for own in tokens:
+        if own.ndim != 2 or own.dtype != np.float32 or len(own) != len(tokens[0]):
+            raise InputError(
+                "Encoder tokens are float32 of shape (tokens, width), as many in each layer, not "
+                f"{own.dtype} of shape {own.shape}."
+            )
+        if not 1 <= len(own) <= MOST_ENCODER_TOKENS or not np.isfinite(own).all():
+            raise InputError(
+                f"A layer has 1 to {MOST_ENCODER_TOKENS} encoder tokens without NaN or infinity; "
+                "train the prompt again."
+            )
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -58,7 +58,8 @@ def rescaled(prompt: Prompt, pixel_size: PixelSize | None) -> Prompt:
     Returns
     -------
     Prompt
-        With another tile side, within what tiles can be; the prompt itself
+        With another tile side, within what tiles can be, and another window of
+        its guided filter, if it has one; the prompt itself
         where the sizes are alike or not known.
     """
     ratio = pixel_size_ratio(prompt, pixel_size)
@@ -69,4 +70,5 @@ def rescaled(prompt: Prompt, pixel_size: PixelSize | None) -> Prompt:
     if side == tiling.side:
         return prompt
     images = replace(prompt.images, tiling=replace(tiling, side=side))
-    return replace(prompt, images=images, pixel_size=pixel_size)
+    refinement = None if prompt.refinement is None else prompt.refinement.scaled(ratio)
+    return replace(prompt, images=images, pixel_size=pixel_size, refinement=refinement)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,13 @@ from napari_ptsam.sam.decoder import GRID, WIDTH, PromptDecoder
 from napari_ptsam.sam.devices import choose_device, choose_dtype
 from napari_ptsam.sam.encoder import SIDE, Encoder, ImageEncoder
 from napari_ptsam.sam.tiny_vit import QuickTinyViT
+from napari_ptsam.sam.vit import PromptableViT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
     from napari_ptsam.sam.checkpoints import StateDict
 
 BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
@@ -138,11 +143,29 @@ def backbone_from_state(
         if missing or unexpected:
             raise RuntimeError(f"missing: {missing}; unexpected: {unexpected}")
     image_encoder = parts["image_encoder"]
-    if name == "vit_t":
-        image_encoder = QuickTinyViT(image_encoder)
+    image_encoder = (QuickTinyViT if name == "vit_t" else PromptableViT)(image_encoder)
     encoder = ImageEncoder(image_encoder, device, dtype)
     decoder = PromptDecoder(parts["mask_decoder"], parts["prompt_encoder"], device, dtype)
     return Backbone(name, signature_of(state), encoder, decoder)
+
+
+def with_encoder_tokens(backbone: Backbone, tokens: Sequence[np.ndarray]) -> Backbone:
+    """The same backbone, whose encoder sees encoder tokens; without any, the backbone itself.
+
+    Parameters
+    ----------
+    tokens
+        float32, one array of shape (any number, width) for each layer that takes some.
+
+    Raises
+    ------
+    PromptFileError
+        If they are not those of this backbone.
+    """
+    if not len(tokens):
+        return backbone
+    own = [torch.from_numpy(one.copy()) for one in tokens]
+    return replace(backbone, encoder=backbone.encoder.with_tokens(own))
 
 
 def _build_vit(name: str) -> dict[str, Any]:

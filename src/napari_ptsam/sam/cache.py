@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.sam.disk_cache import DiskCache
-    from napari_ptsam.sam.encoder import Encoder
+    from napari_ptsam.sam.encoder import Encoder, ImageEncoder
 
 LIMIT = 512 * 2**20
 """Bytes; an embedding in float16 has 2 MB, so 256 of them."""
@@ -135,7 +135,8 @@ class _CachedEncoder:
     ) -> None:
         self._encoder, self._cache, self._disk, self._writes = encoder, cache, disk, writes
         self._signature = signature
-        self._whose = f"{signature} {encoder.dtype} {encoder.device}"
+        self.tokens = encoder.tokens
+        self._whose = f"{signature} {encoder.dtype} {encoder.device}{_digest(encoder.tokens)}"
         self.device, self.dtype = encoder.device, encoder.dtype
 
     def __call__(
@@ -171,6 +172,19 @@ class _CachedEncoder:
         encoder = self._encoder.on(device, dtype)
         return _CachedEncoder(encoder, self._signature, self._cache, self._disk, self._writes)
 
+    def with_tokens(self, tokens: Sequence[torch.Tensor]) -> _CachedEncoder:
+        """The same with encoder tokens, which make other embeddings, and the same cache.
+
+        They are a prompt's, of which there are many: the disk is left alone.
+        """
+        encoder = self._encoder.with_tokens(tokens)
+        return _CachedEncoder(encoder, self._signature, self._cache)
+
+    @property
+    def plain(self) -> ImageEncoder:
+        """The encoder without a cache."""
+        return self._encoder.plain
+
     def sparing_disk(self) -> _CachedEncoder:
         """The same with the same cache, which writes nothing to the disk."""
         return _CachedEncoder(self._encoder, self._signature, self._cache, self._disk, writes=False)
@@ -180,3 +194,13 @@ class _CachedEncoder:
         digest = sha256(f"{self._whose} {tile.shape} {dtype}".encode())
         digest.update(np.ascontiguousarray(tile).data)
         return digest.digest()
+
+
+def _digest(tokens: Sequence[torch.Tensor]) -> str:
+    """Fingerprint of encoder tokens; nothing where there are none."""
+    if not tokens:
+        return ""
+    found = sha256()
+    for own in tokens:
+        found.update(own.detach().float().cpu().numpy().tobytes())
+    return f" {found.hexdigest()}"

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from napari_ptsam.sam.fused import linear_gelu
-from napari_ptsam.sam.image_side import STRIDE, Norm, Phase, answer, look, weigh
+from napari_ptsam.sam.image_side import Norm, answer, look, weigh
 from napari_ptsam.sam.memory import copied
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ MASK_SIDE = 256
 """Side of the square of mask logits that the decoder gives."""
 WIDTH = 256
 """Width of a token."""
+Phase = tuple[int, int]
+"""Row and column, below `STRIDE`, of the first position of a regular grid of them."""
+STRIDE = 2
+"""Rows and columns from one position of a phase to the next."""
 TOKENS = 8
 """Learned decoder tokens of one class."""
 
@@ -61,7 +65,6 @@ class _Attention:
         image: Tensor,
         placed: Tensor,
         shift: Tensor | None = None,
-        phase: Phase | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The few tokens look at the many image positions; see `image_side.look`.
 
@@ -72,7 +75,7 @@ class _Attention:
         batch, count = queries.shape[:2]
         q = self._project(self.module.q_proj, queries) * self.scale
         rows = self._rows(q @ self._per_head(self.module.k_proj), batch)
-        seen, image = look(rows.to(image.dtype), image, placed, phase)
+        seen, image = look(rows.to(image.dtype), image, placed)
         seen = seen.float() if shift is None else seen.float() + shift
         v_proj = self.module.v_proj
         seen = seen.unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
@@ -182,8 +185,9 @@ class PromptDecoder:
         tokens
             Learned decoder tokens of one class, float32, shape (8, 256).
         phase
-            Of the embedding's positions that become part of the mask, (0, 0) to
-            (1, 1); None stands for all of them. See `thinned`.
+            Of the embedding's positions that are looked at, (0, 0) to (1, 1): a
+            quarter of them, which are much like their neighbours. None stands
+            for all of them. See `thinned`.
 
         Returns
         -------
@@ -229,19 +233,25 @@ class PromptDecoder:
         """The two-way transformer: prompt side (B, 5 + tokens, 256), image side (B, 4096, 256)."""
         batch = len(embeddings)
         prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
+        positions, with_no_mask = self._positions, self._positions_no_mask
+        if phase is not None:
+            embeddings, positions, with_no_mask = (
+                in_phase(part, phase) for part in (embeddings, positions, with_no_mask)
+            )
         image = embeddings.to(self.device, self.dtype)
         # The dense prompt of "no mask" is the same everywhere. It is added where it costs nothing.
         shift = self._no_mask if dense is None else None
         if dense is None:
-            placed = image + self._positions_no_mask
+            placed = image + with_no_mask
         else:
             image = image + dense.to(self.device, self.dtype)
-            placed = image + self._positions
+            placed = image + positions
         queries = prompt
         for index, layer in enumerate(self._layers):
             queries, image = self._layer(index, layer, queries, image, placed, prompt, shift)
-            placed, shift = self._placed(image), None
-        attended, image = self._final.look(queries + prompt, image, placed, phase=phase)
+            with torch.no_grad():
+                placed, shift = image + positions, None
+        attended, image = self._final.look(queries + prompt, image, placed)
         return self._final_norm(queries + attended), image
 
     def _layer(
@@ -268,10 +278,6 @@ class PromptDecoder:
         norm = self._image_norms[index]
         return queries, to_tokens.answer(image, placed, queries + prompt, queries, norm, shift)
 
-    @torch.no_grad()
-    def _placed(self, image: Tensor) -> Tensor:
-        return image + self._positions
-
     def _upscaled(self, image: Tensor, hyper: Tensor) -> Tensor:
         """Upscale the image tokens twice and take the product with mask tokens' weights.
 
@@ -289,6 +295,13 @@ class PromptDecoder:
         logits = logits.view(batch, grid, grid, 2, 2, 2, 2, count)
         logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
         return logits.reshape(batch, count, 4 * grid, 4 * grid)
+
+
+def in_phase(positions: Tensor, phase: Phase) -> Tensor:
+    """What is at the positions in a phase: (..., 4096, C) to (..., 1024, C)."""
+    side = isqrt(positions.shape[-2]) // STRIDE
+    grid = positions.unflatten(-2, (side, STRIDE, side, STRIDE))
+    return grid[..., phase[0], :, phase[1], :].flatten(-3, -2)
 
 
 def thinned(masks: Tensor, phase: Phase) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_ptsam.errors import PromptFileError
 from napari_ptsam.sam.devices import choose_dtype
 from napari_ptsam.sam.memory import CPU, copied, gpu_is_full, warn_of_full_gpu
 
@@ -29,6 +30,11 @@ class Encoder(Protocol):
 
     device: torch.device
     dtype: torch.dtype
+    tokens: tuple[torch.Tensor, ...]
+
+    @property
+    def plain(self) -> ImageEncoder:
+        """The encoder without what was put around it, such as a cache."""
 
     def __call__(
         self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
@@ -37,6 +43,9 @@ class Encoder(Protocol):
 
     def on(self, device: torch.device, dtype: torch.dtype) -> Encoder:
         """A copy on another device."""
+
+    def with_tokens(self, tokens: Sequence[torch.Tensor]) -> Encoder:
+        """The same encoder with encoder tokens."""
 
 
 class ImageEncoder:
@@ -50,14 +59,26 @@ class ImageEncoder:
         Where it runs.
     dtype
         ``torch.float32``, or ``torch.bfloat16`` / ``torch.float16`` for speed.
+    tokens
+        Encoder tokens, one tensor of shape (any number, width) for each layer
+        that takes some; none leaves SAM as it is.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    module: Any
+
+    def __init__(
+        self,
+        module: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        tokens: Sequence[torch.Tensor] = (),
+    ) -> None:
         self.device, self.dtype = device, dtype
         module = module.eval().requires_grad_(False)
         self.module = module.to(device, dtype).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(1, 3, 1, 1)
+        self.tokens = tuple(own.detach().to(device) for own in tokens)
         self._spare: ImageEncoder | None = None
 
     @torch.no_grad()
@@ -85,7 +106,58 @@ class ImageEncoder:
 
     def on(self, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
         """A copy on another device."""
-        return ImageEncoder(copied(self.module, device), device, dtype)
+        return ImageEncoder(copied(self.module, device), device, dtype, self.tokens)
+
+    @property
+    def plain(self) -> ImageEncoder:
+        """The encoder itself."""
+        return self
+
+    @property
+    def token_widths(self) -> tuple[int, ...]:
+        """Width of the tokens of each layer that takes some."""
+        widths: tuple[int, ...] = self.module.token_widths
+        return widths
+
+    def with_tokens(self, tokens: Sequence[torch.Tensor]) -> ImageEncoder:
+        """The same encoder with encoder tokens.
+
+        Raises
+        ------
+        PromptFileError
+            If they are not those of this backbone.
+        """
+        if tuple(own.shape[-1] for own in tokens) != self.token_widths:
+            raise PromptFileError(
+                "The prompt's encoder tokens do not fit the backbone's layers; use the backbone that "
+                "it was tuned with."
+            )
+        return ImageEncoder(self.module, self.device, self.dtype, tokens)
+
+    @torch.no_grad()
+    def early(self, tile: np.ndarray) -> torch.Tensor:
+        """What of a tile's embedding does not depend on encoder tokens; see `late`."""
+        features: torch.Tensor = self.module.early(self._pixels(tile))
+        return features
+
+    def late(self, features: torch.Tensor, tokens: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Embeddings, with gradients to the encoder tokens.
+
+        Parameters
+        ----------
+        features
+            Of `early`, joined to a batch.
+        tokens
+            float32, one tensor of shape (any number, width) for each layer.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (B, 4096, 256).
+        """
+        own = [one.to(self.device, self.dtype) for one in tokens]
+        embeddings: torch.Tensor = self.module.late(features, own)
+        return embeddings.flatten(2).transpose(1, 2)
 
     def _embed(self, tile: np.ndarray) -> torch.Tensor:
         """One tile; on the CPU, if a GPU has not enough memory for it."""
@@ -100,6 +172,11 @@ class ImageEncoder:
         return self._spare._embed(tile).to(self.device)
 
     def _on_device(self, tile: np.ndarray) -> torch.Tensor:
+        tokens = [own.to(self.dtype) for own in self.tokens]
+        features: torch.Tensor = self.module(self._pixels(tile), tokens)
+        return features.flatten(2).transpose(1, 2).contiguous()
+
+    def _pixels(self, tile: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(tile).to(self.device).permute(2, 0, 1)[None]
         # Before the tile is resized, which comes to the same and is mostly done on fewer pixels.
         pixels = (pixels - self._mean) / self._std
@@ -107,6 +184,4 @@ class ImageEncoder:
             pixels = F.interpolate(
                 pixels, size=(SIDE, SIDE), mode="bilinear", antialias=pixels.shape[-1] > SIDE
             )
-        pixels = pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        features: torch.Tensor = self.module(pixels)
-        return features.flatten(2).transpose(1, 2).contiguous()
+        return pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)

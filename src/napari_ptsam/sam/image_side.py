@@ -11,7 +11,6 @@ softmax over tokens both run along whole vectors.
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,10 +20,6 @@ from torch.autograd.function import once_differentiable
 if TYPE_CHECKING:
     from torch import Tensor
 
-Phase = tuple[int, int]
-"""Row and column, below `STRIDE`, of the first position of a regular grid of them."""
-STRIDE = 2
-"""Rows and columns from one position of a phase to the next."""
 Norm = tuple["Tensor", "Tensor", float]
 """Weight, bias and epsilon of a layer norm."""
 
@@ -36,26 +31,15 @@ def _against(rows: Tensor, image: Tensor) -> Tensor:
     return rows @ image.transpose(1, 2)
 
 
-def _in_phase(image: Tensor, phase: Phase) -> Tensor:
-    """A view of the positions in a phase: (B, N, C) to (B, side / stride, side / stride, C)."""
-    side = isqrt(image.shape[1]) // STRIDE
-    return image.unflatten(1, (side, STRIDE, side, STRIDE))[:, :, phase[0], :, phase[1]]
-
-
 class _Look(Function):
     """Softmax over the image positions, and the image seen through it."""
 
     @staticmethod
-    def forward(
-        ctx: Any, queries: Tensor, image: Tensor, placed: Tensor, phase: Phase | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
         weights = _against(queries, placed).softmax(-1)
         ctx.save_for_backward(queries, image, placed, weights)
-        ctx.phase = phase
         # The image goes through, so that its gradient comes by and is added to in place.
-        if phase is None:
-            return weights @ image, image.view_as(image)
-        return weights @ image, _in_phase(image, phase).flatten(1, 2)
+        return weights @ image, image.view_as(image)
 
     @staticmethod
     @once_differentiable
@@ -64,14 +48,9 @@ class _Look(Function):
         inner = torch._softmax_backward_data(_against(seen, image), weights, -1, weights.dtype)
         to_image = None
         if ctx.needs_input_grad[1]:
-            if ctx.phase is None:
-                to_image = through.baddbmm_(weights.transpose(1, 2), seen)
-            else:
-                to_image = weights.transpose(1, 2) @ seen
-                part = _in_phase(to_image, ctx.phase)
-                part += through.view_as(part)
+            to_image = through.baddbmm_(weights.transpose(1, 2), seen)
             to_image.baddbmm_(inner.transpose(1, 2), queries)
-        return inner @ placed, to_image, None, None
+        return inner @ placed, to_image, None
 
 
 class _Answer(Function):
@@ -135,9 +114,7 @@ class _Weigh(Function):
         return to_pixels, gradient.transpose(1, 2) @ pixels
 
 
-def look(
-    queries: Tensor, image: Tensor, placed: Tensor, phase: Phase | None = None
-) -> tuple[Tensor, Tensor]:
+def look(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
     """The prompt tokens look at the image.
 
     Parameters
@@ -149,18 +126,15 @@ def look(
     placed
         The same image with the encoding of the positions added, made without a
         gradient: all of it goes to the image.
-    phase
-        Of the positions that go on; None stands for all of them.
 
     Returns
     -------
     seen : torch.Tensor
         The image as each row sees it, not yet projected: shape (B, rows, 256).
     image : torch.Tensor
-        To go on with: the same image, or a part of it, whose gradient is
-        gathered here.
+        To go on with: the same image, whose gradient is gathered here.
     """
-    return _Look.apply(queries, image, placed, phase)
+    return _Look.apply(queries, image, placed)
 
 
 def answer(

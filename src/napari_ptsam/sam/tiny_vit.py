@@ -17,8 +17,11 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_ptsam.sam.fused import conv_gelu, linear_add, linear_gelu
+from napari_ptsam.sam.window_attention import attend
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
@@ -59,13 +62,36 @@ class QuickTinyViT(nn.Module):
             stages += [_Block(block) if attends else _MBConv(block) for block in layer.blocks]
             if layer.downsample is not None:
                 stages.append(_Merging(layer.downsample))
-        self.stages = nn.Sequential(*stages)
+        attending = [isinstance(stage, _Block) for stage in stages]
+        self.convolving = nn.Sequential(*stages[: attending.index(True)])
+        self.stages = nn.ModuleList(stages[attending.index(True) :])
         self.neck = module.neck
+        self.token_widths = tuple(
+            s.attn.norm.normalized_shape[0] for s in stages if isinstance(s, _Block)
+        )
+        """Width of the tokens of each block that takes some: (10 blocks,)."""
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, 1024, 1024) to (B, 256, 64, 64), both with channels last in memory."""
+    def forward(self, pixels: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
+        """(B, 3, 1024, 1024) to (B, 256, 64, 64), both with channels last in memory.
+
+        Parameters
+        ----------
+        tokens
+            None, or some for each block that has attention, of shape (any number, width).
+        """
+        return self.late(self.early(pixels), tokens)
+
+    def early(self, pixels: Tensor) -> Tensor:
+        """What comes before any attention, and so before any token: (B, 128, 128, 128)."""
         x = self.second.c(conv_gelu(pixels, self.first.c))
-        x = self.stages(x.permute(0, 2, 3, 1))
+        early: Tensor = self.convolving(x.permute(0, 2, 3, 1))
+        return early
+
+    def late(self, x: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
+        """What comes after `early`; see `forward`."""
+        own = iter(tokens)
+        for stage in self.stages:
+            x = stage(x, next(own, None)) if isinstance(stage, _Block) else stage(x)
         narrow, norm, mix, last = self.neck
         x = _norm(F.linear(x, narrow.weight.flatten(1)), norm)
         x = mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -131,17 +157,24 @@ class _Block(nn.Module):
         bias = self.attn.attention_biases[:, self.attn.attention_bias_idxs]
         self.bias = nn.Parameter(bias.detach(), False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         shape, rows = x.shape, x.flatten(1, 2)
-        rows = linear_add(self._attended(rows), self.attn.proj.weight, self.attn.proj.bias, rows)
+        rows = linear_add(
+            self._attended(rows, tokens), self.attn.proj.weight, self.attn.proj.bias, rows
+        )
         convolved = self.depthwise(rows.view(shape).permute(0, 3, 1, 2))
         rows = convolved.permute(0, 2, 3, 1).flatten(1, 2)
         mlp = self.mlp
         wide = linear_gelu(mlp.norm(rows), mlp.fc1.weight, mlp.fc1.bias)
         return linear_add(wide, mlp.fc2.weight, mlp.fc2.bias, rows).view(shape)
 
-    def _attended(self, rows: Tensor) -> Tensor:
-        """(B, L, C) to the same shape, not yet projected."""
+    def _attended(self, rows: Tensor, tokens: Tensor | None) -> Tensor:
+        """(B, L, C) to the same shape, not yet projected.
+
+        Tokens, (any number, C), are seen by all windows alike. What would come
+        of them is thrown away after the block, so that they are keys and values
+        and nothing else; they have no place, and no bias for it.
+        """
         attn, batch = self.attn, len(rows)
         # What windows have beyond the edge is zero before the norm, and so its bias after it.
         normed = torch.cat([attn.norm(rows), attn.norm.bias.expand(batch, 1, -1)], dim=1)
@@ -149,10 +182,14 @@ class _Block(nn.Module):
         size = attn.attention_bias_idxs.shape[0]
         qkv = attn.qkv(windows).view(-1, size, attn.num_heads, 3 * attn.key_dim)
         q, k, v = qkv.transpose(1, 2).split(attn.key_dim, dim=3)
-        # The bias at full size: PyTorch's quick kernel takes it as a view, but broadcasts none.
-        bias = self.bias.expand(len(qkv), -1, -1, -1)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        seen = seen.transpose(1, 2).reshape(batch, -1, attn.dh)
+        bias: Tensor = self.bias
+        if tokens is not None and len(tokens):
+            own = attn.qkv(attn.norm(tokens)).view(-1, attn.num_heads, 3 * attn.key_dim)
+            _, keys, values = own.transpose(0, 1).split(attn.key_dim, dim=2)
+            k = torch.cat([k, keys.expand(len(k), -1, -1, -1)], dim=2)
+            v = torch.cat([v, values.expand(len(v), -1, -1, -1)], dim=2)
+            bias = F.pad(bias, (0, len(tokens)))
+        seen = attend(q, k, v, bias).transpose(1, 2).reshape(batch, -1, attn.dh)
         return seen.index_select(1, self.to_rows)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from napari_ptsam.images.tiling import cut
 from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.refinement import Refinement, guide_of
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
@@ -32,6 +33,8 @@ class PlanePreview:
         Whether the channels are red, green and blue.
     limits
         Value limits of its stack, for normalisation over the stack.
+    refinement
+        Of the prompt's logits, if any.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class PlanePreview:
         plane: np.ndarray,
         rgb: bool = False,
         limits: Limits | None = None,
+        refinement: Refinement | None = None,
     ) -> None:
         self._backbone, self._images = backbone, images
         self._source = plane, rgb, limits
         self._shape = (plane.shape[0], plane.shape[1])
         self._tiles = images.tiling.tiles(self._shape)
         self._embeddings: list[torch.Tensor] = []
+        self._refinement = refinement
+        self._guide: np.ndarray | None = None
 
     @property
     def ready(self) -> bool:
@@ -62,12 +68,16 @@ class PlanePreview:
             If the plane does not fit the settings.
         """
         pixels = self._images.prepare(*self._source)
+        if self._refinement is not None:
+            self._guide = guide_of(pixels)
         for tile in self._tiles[len(self._embeddings) :]:
             self._embeddings.append(self._backbone.encoder([cut(pixels, tile)])[0])
             yield
 
     def labels(self, tokens: torch.Tensor) -> np.ndarray:
         """What the tokens find: uint8, shape (y, x); `embed` comes first."""
-        return labels_of(
-            plane_logits(self._backbone.decoder, self._embeddings, self._tiles, self._shape, tokens)
-        )
+        decoder, shape = self._backbone.decoder, self._shape
+        logits = plane_logits(decoder, self._embeddings, self._tiles, shape, tokens)
+        if self._refinement is not None and self._guide is not None:
+            logits = self._refinement.apply(logits, self._guide)
+        return labels_of(logits)

@@ -63,9 +63,10 @@ def digest_of(prompt: Prompt) -> str:
         "classes": prompt.classes,
         "colours": prompt.colours,
         "images": asdict(prompt.images),
+        "refinement": None if prompt.refinement is None else asdict(prompt.refinement),
     }
     found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-    for tokens in (prompt.tokens, prompt.cores):
+    for tokens in (prompt.tokens, prompt.cores, *prompt.encoder_tokens):
         if tokens is not None:
             found.update(tokens.astype("<f4").tobytes())
     return found.hexdigest()[:16]

@@ -12,6 +12,8 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import cut
 from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.refinement import guide_of
+from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.segmenting.instances import clean, connected_components, split_by_cores
 from napari_ptsam.segmenting.result import Output, ResultSettings
 
@@ -48,7 +50,8 @@ class Segmenter:
         if not isinstance(settings, ResultSettings):
             settings = ResultSettings(settings)
         prompt.check_backbone(backbone.name, backbone.signature)
-        self.prompt, self.backbone, self.settings = prompt, backbone, settings
+        self.prompt, self.settings = prompt, settings
+        self.backbone = with_encoder_tokens(backbone, prompt.encoder_tokens)
         cores = settings.output == "instances" and settings.split != "components"
         if cores and settings.split == "cores" and prompt.cores is None:
             raise InputError(
@@ -95,7 +98,23 @@ class Segmenter:
             float32, shape (classes, y, x); where instances are split by cores,
             those of the cores follow: (2 * classes, y, x).
         """
-        return shared_logits([self], self.prompt.images.prepare(plane, rgb, limits))
+        pixels = self.prompt.images.prepare(plane, rgb, limits)
+        return self.refined(shared_logits([self], pixels), guide_of(pixels))
+
+    def refined(self, logits: np.ndarray, guide: np.ndarray) -> np.ndarray:
+        """Logits of which those of the classes follow the image, where the prompt wants it so.
+
+        Parameters
+        ----------
+        logits
+            As decoded, those of cores included: float32, shape (n, y, x).
+        guide
+            Of the plane, see `napari_ptsam.prompts.refinement.guide_of`.
+        """
+        refinement, count = self.prompt.refinement, len(self.prompt.classes)
+        if refinement is None:
+            return logits
+        return np.concatenate([refinement.apply(logits[:count], guide), logits[count:]])
 
     def result(self, logits: np.ndarray) -> np.ndarray:
         """What `logits` become: shape `result_shape`."""

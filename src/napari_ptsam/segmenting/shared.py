@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.refinement import guide_of
 from napari_ptsam.segmenting.ahead import made_ahead
 from napari_ptsam.segmenting.segment import Segmenter, shared_logits
 
@@ -26,16 +27,18 @@ class SharedSegmenter:
     Parameters
     ----------
     segmenters
-        One a prompt; those whose prompts prepare images alike (tiles, values,
-        channels) share the embeddings, so that each but the first costs its
-        decoder only.
+        One a prompt; those whose prompts see images alike (tiles, values,
+        channels, encoder tokens) share the embeddings, so that each but the
+        first costs its decoder only.
     """
 
     def __init__(self, segmenters: Sequence[Segmenter]) -> None:
         self.segmenters = list(segmenters)
         groups: dict[object, list[int]] = {}
         for number, segmenter in enumerate(self.segmenters):
-            groups.setdefault(segmenter.prompt.images, []).append(number)
+            prompt = segmenter.prompt
+            seen = prompt.images, tuple(own.tobytes() for own in prompt.encoder_tokens)
+            groups.setdefault(seen, []).append(number)
         self._groups = list(groups.values())
 
     def limits(self, planes: Planes) -> list[Limits | None]:
@@ -92,7 +95,7 @@ class SharedSegmenter:
         for group, pixels in zip(self._groups, prepared, strict=True):
             own = [self.segmenters[number] for number in group]
             ends = np.cumsum([len(segmenter.tokens) for segmenter in own])
-            parts = np.split(shared_logits(own, pixels), ends[:-1])
+            parts, guide = np.split(shared_logits(own, pixels), ends[:-1]), guide_of(pixels)
             for number, segmenter, part in zip(group, own, parts, strict=True):
-                results[number] = segmenter.result(part)
+                results[number] = segmenter.result(segmenter.refined(part, guide))
         return [results[number] for number in range(len(self.segmenters))]

@@ -21,6 +21,7 @@ from napari_ptsam.training.tuning import (
 )
 
 if TYPE_CHECKING:
+    from napari_ptsam.prompts.refinement import Refinement
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.embedding import EmbeddedTiles
     from napari_ptsam.training.tiles import TrainingTile
@@ -57,8 +58,10 @@ class Run:
         Count of classes.
     embedded
         The tiles.
-    core_steps
+    core_steps, encoder_steps
         Steps that come after those of the class tokens.
+    refinement
+        Of the logits of the tokens that were found, if any.
     stopping
         Whether to end soon.
     seconds
@@ -70,13 +73,15 @@ class Run:
     classes: int
     embedded: EmbeddedTiles
     core_steps: int = 0
+    encoder_steps: int = 0
+    refinement: Refinement | None = None
     stopping: bool = False
     seconds: dict[str, float] = field(default_factory=lambda: {"embedding": 0.0, "training": 0.0})
 
     @property
     def steps(self) -> int:
         """Steps of the optimiser in all."""
-        return self.settings.steps + self.core_steps
+        return self.settings.steps + self.encoder_steps + self.core_steps
 
 
 class Attempts:

@@ -13,13 +13,14 @@ import torch
 from napari_ptsam.errors import InputError
 from napari_ptsam.metrics import average_precision
 from napari_ptsam.objects import connected_components, split_by_cores
-from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.predict import labels_of
 from napari_ptsam.training.cores import of_cores
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.tiles import target_of
 from napari_ptsam.training.tuning import Batches, optimise
 
 if TYPE_CHECKING:
+    from napari_ptsam.prompts.refinement import Refinement
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.attempts import Run
     from napari_ptsam.training.examples import Example
@@ -149,7 +150,7 @@ class CorePhase:
             return
         classes, cores = self._unchecked
         self._unchecked = None
-        if useful(self._planes(), classes, cores, self._run.backbone):
+        if useful(self._planes(), classes, cores, self._run.backbone, self._run.refinement):
             self.kept = cores.clone()
         self.note = USELESS if self.kept is None else ""
 
@@ -188,6 +189,7 @@ def useful(
     classes: torch.Tensor,
     cores: torch.Tensor,
     backbone: Backbone,
+    refinement: Refinement | None = None,
 ) -> bool:
     """Whether splitting by cores finds objects at least as well as connected components.
 
@@ -200,22 +202,31 @@ def useful(
         Embedded, with instances.
     classes, cores
         Tokens: float32, shape (classes, 8, 256).
+    refinement
+        Of the classes' logits, if any.
     """
     if not planes:
         return False
     tokens = torch.cat([classes, cores])
-    seen = [_see(plane, tokens, backbone) for plane in planes]
+    seen = [_see(plane, tokens, backbone, refinement) for plane in planes]
     nowhere = sum(s.shared for s in seen) < FOUND * sum(s.truth for s in seen)
     everywhere = sum(s.inside for s in seen) > FILLED * sum(s.foreground for s in seen)
     better = np.mean([s.split for s in seen]) >= np.mean([s.components for s in seen])
     return bool(better) and not nowhere and not everywhere
 
 
-def _see(plane: MeasuredPlane, tokens: torch.Tensor, backbone: Backbone) -> _Seen:
+def _see(
+    plane: MeasuredPlane,
+    tokens: torch.Tensor,
+    backbone: Backbone,
+    refinement: Refinement | None,
+) -> _Seen:
     example, count = plane.example, len(tokens) // 2
     annotated = example.instances
     assert annotated is not None
-    logits = plane_logits(backbone.decoder, plane.embeddings, plane.tiles, example.shape, tokens)
+    logits = plane.logits(tokens, backbone)
+    if refinement is not None:
+        logits[:count] = refinement.apply(logits[:count], plane.guide)
     labels = labels_of(logits[:count])
     counts = np.ones(example.shape, bool) if example.counts is None else example.counts
     foreground = (labels > 0) & counts

@@ -8,19 +8,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.images.tiling import cut
+from napari_ptsam.prompts.refinement import guide_of
 from napari_ptsam.training.measuring import (
     MeasuredPlane,
     embed_planes,
     planes_of_tiles,
     tiles_to_watch,
 )
-from napari_ptsam.training.tiles import TrainingTile, embed, measurable_part, plan
+from napari_ptsam.training.tiles import (
+    TrainingTile,
+    embed,
+    measurable_part,
+    plan,
+    prepare,
+    turn,
+)
 
 if TYPE_CHECKING:
+    from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.examples import Example
+    from napari_ptsam.training.tiles import TileJob
 
 
 class EmbeddedTiles:
@@ -63,6 +74,20 @@ class EmbeddedTiles:
         self.measured: list[MeasuredPlane] = []
         self.watched: list[MeasuredPlane] = []
         self.measured_on_training = not held_out
+        self._limits: list[Limits | None] = []
+        self._parts: list[Example] = []
+        self._jobs: list[TileJob] = []
+
+    @property
+    def count(self) -> int:
+        """Tiles in all, once `embed` has begun."""
+        planes = sum(len(self._images.tiling.tiles(part.shape)) for part in self._parts)
+        return len(self._jobs) + planes
+
+    @property
+    def upright_count(self) -> int:
+        """Those of them that are neither turned nor flipped."""
+        return self.count - sum(job.symmetry != 0 for job in self._jobs)
 
     def embed(self, backbone: Backbone, embeddings: int, seed: int) -> Iterator[tuple[int, int]]:
         """Embed everything; stop iterating whenever you like.
@@ -81,19 +106,14 @@ class EmbeddedTiles:
         int, int
             Tiles done, and tiles in all.
         """
-        limits = [self._images.limits(stack) for stack in self._stacks]
-        tiling, rng = self._images.tiling, np.random.default_rng(seed)
-        jobs = plan(self._training, tiling, embeddings, rng)
-        parts = [measurable_part(example, self._images) for example in self._held_out]
-        total = len(jobs) + sum(len(tiling.tiles(part.shape)) for part in parts)
-        upright, turned = (
-            embed(own, self._training, self._images, limits, backbone, self._classes)
-            for own in (
-                [job for job in jobs if job.symmetry == 0],
-                [job for job in jobs if job.symmetry != 0],
-            )
-        )
-        planes = embed_planes(parts, self._images, limits, backbone)
+        self._limits = [self._images.limits(stack) for stack in self._stacks]
+        rng = np.random.default_rng(seed)
+        self._jobs = plan(self._training, self._images.tiling, embeddings, rng)
+        self._parts = [measurable_part(example, self._images) for example in self._held_out]
+        total = self.count
+        upright = self.tiles_under(backbone)
+        turned = self._tiles([job for job in self._jobs if job.symmetry != 0], backbone)
+        planes = embed_planes(self._parts, self._images, self._limits, backbone)
         for done, one in enumerate(chain(upright, planes, turned), start=1):
             if isinstance(one, MeasuredPlane):
                 self.measured.append(one)
@@ -102,13 +122,35 @@ class EmbeddedTiles:
             yield done, total
         self.settle()
 
+    def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
+        return embed(jobs, self._training, self._images, self._limits, backbone, self._classes)
+
+    def tiles_under(self, backbone: Backbone) -> Iterator[TrainingTile]:
+        """The upright training tiles as a backbone embeds them, such as one with encoder tokens."""
+        return self._tiles([job for job in self._jobs if job.symmetry == 0], backbone)
+
+    def planes_under(self, backbone: Backbone) -> Iterator[MeasuredPlane | None]:
+        """The planes to measure on as a backbone embeds them; None for each tile but a last one."""
+        parts = self._parts or [measurable_part(e, self._images) for e in self._training]
+        return embed_planes(parts, self._images, self._limits, backbone)
+
+    def pixels_of(self, job: TileJob) -> np.ndarray:
+        """A training tile as the encoder is to see it: float32, shape (side, side, 3)."""
+        pixels = prepare(self._training[job.example], self._images, self._limits)
+        return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
+
+    def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[MeasuredPlane]) -> None:
+        """Go on with tiles and planes that were embedded anew."""
+        self.tiles[:], self.measured[:] = tiles, measured
+        self.settle()
+
     def settle(self) -> None:
         """Make do with what is embedded by now."""
         if not self.measured:
             self.measured_on_training = True
             self.measured = [plane for own in self.planes_of_training() for plane in own]
         elif self._held_out:
-            self.watched = tiles_to_watch(self._training, self.tiles, self._classes)
+            self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._guide)
 
     def free(self) -> None:
         """Let go of all embeddings: hundreds of megabytes."""
@@ -117,7 +159,10 @@ class EmbeddedTiles:
 
     def planes_of_training(self) -> list[list[MeasuredPlane]]:
         """For each training example what is embedded of it, to measure on."""
-        return planes_of_tiles(self._training, self._images.tiling, self.tiles)
+        return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._guide)
+
+    def _guide(self, example: Example) -> np.ndarray:
+        return guide_of(prepare(example, self._images, self._limits))
 
     def planes_to_score(self) -> Iterator[tuple[Example, list[MeasuredPlane]]]:
         """Each annotated plane with what is embedded of it."""

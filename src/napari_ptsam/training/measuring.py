@@ -13,6 +13,7 @@ from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.metrics import Overlap, overlap
 from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.refinement import Refinement, guide_of
 from napari_ptsam.training.examples import Example
 from napari_ptsam.training.tiles import TrainingTile, crop, prepare
 
@@ -30,11 +31,29 @@ WATCHED = 4
 
 @dataclass(frozen=True, eq=False)
 class MeasuredPlane:
-    """A plane to measure on, embedded."""
+    """A plane to measure on, embedded.
+
+    Attributes
+    ----------
+    example
+        With its annotation.
+    tiles
+        That cover it.
+    embeddings
+        Of the tiles, each of shape (4096, 256).
+    guide
+        Of a guided filter: float32, shape (y, x).
+    """
 
     example: Example
     tiles: tuple[Tile, ...]
     embeddings: tuple[torch.Tensor, ...]
+    guide: np.ndarray
+
+    def logits(self, tokens: torch.Tensor, backbone: Backbone) -> np.ndarray:
+        """Logits of the plane, not yet refined: float32, shape (classes, y, x)."""
+        shape = self.example.shape
+        return plane_logits(backbone.decoder, self.embeddings, self.tiles, shape, tokens)
 
 
 @dataclass(frozen=True)
@@ -68,17 +87,20 @@ def embed_planes(
             embeddings.append(backbone.encoder([cut(plane, tile)])[0])
             if len(embeddings) < len(tiles):
                 yield None
-        yield MeasuredPlane(example, tuple(tiles), tuple(embeddings))
+        yield MeasuredPlane(example, tuple(tiles), tuple(embeddings), guide_of(plane))
 
 
 def planes_of_tiles(
-    examples: Sequence[Example], tiling: Tiling, tiles: Sequence[TrainingTile]
+    examples: Sequence[Example],
+    tiling: Tiling,
+    tiles: Sequence[TrainingTile],
+    guide: Callable[[Example], np.ndarray],
 ) -> list[list[MeasuredPlane]]:
     """For each example what there is to measure on, of tiles that were embedded for training.
 
     For when there are too few planes to hold any out: nothing is embedded
     twice. Of a plane that was not embedded as a whole, each tile counts as a
-    plane of its own.
+    plane of its own. ``guide`` gives that of a whole plane.
     """
     planes = []
     for number, example in enumerate(examples):
@@ -87,22 +109,28 @@ def planes_of_tiles(
             for tile in tiles
             if tile.job.example == number and tile.upright
         ]
+        seen = guide(example) if own else np.empty((0, 0), np.float32)
         if len(own) == len(tiling.tiles(example.shape)):
-            planes.append(
-                [MeasuredPlane(example, *(tuple(part) for part in zip(*own, strict=True)))]
-            )
+            covering, embeddings = zip(*own, strict=True)
+            planes.append([MeasuredPlane(example, covering, embeddings, seen)])
         else:
-            planes.append(
-                [
-                    MeasuredPlane(crop(example, tile), (Tile(0, 0, tile.side),), (embedding,))
-                    for tile, embedding in own
-                ]
-            )
+            planes.append([_alone(example, *one, seen) for one in own])
     return planes
 
 
+def _alone(
+    example: Example, tile: Tile, embedding: torch.Tensor, guide: np.ndarray
+) -> MeasuredPlane:
+    """A tile as a plane of its own."""
+    part = crop(example, tile)
+    return MeasuredPlane(part, (Tile(0, 0, tile.side),), (embedding,), guide[tile.window])
+
+
 def tiles_to_watch(
-    examples: Sequence[Example], tiles: Sequence[TrainingTile], classes: int
+    examples: Sequence[Example],
+    tiles: Sequence[TrainingTile],
+    classes: int,
+    guide: Callable[[Example], np.ndarray],
 ) -> list[MeasuredPlane]:
     """The training tiles with most of each class, to see a collapse that held-out planes hide."""
     upright = [tile for tile in tiles if tile.upright]
@@ -113,14 +141,11 @@ def tiles_to_watch(
             :WATCHED
         ]
     }
-    return [
-        MeasuredPlane(
-            crop(examples[tile.job.example], tile.job.tile),
-            (Tile(0, 0, tile.job.tile.side),),
-            (tile.embedding,),
-        )
-        for tile in richest.values()
-    ]
+    watched = []
+    for tile in richest.values():
+        example = examples[tile.job.example]
+        watched.append(_alone(example, tile.job.tile, tile.embedding, guide(example)))
+    return watched
 
 
 def measure(
@@ -165,12 +190,15 @@ def mean_dice(found: Sequence[Sequence[Overlap]]) -> float:
     return float(np.mean(present or [one.dice for plane in found for one in plane]))
 
 
-def overlaps(plane: MeasuredPlane, tokens: torch.Tensor, backbone: Backbone) -> list[Overlap]:
+def overlaps(
+    plane: MeasuredPlane,
+    tokens: torch.Tensor,
+    backbone: Backbone,
+    refinement: Refinement | None = None,
+) -> list[Overlap]:
     """Overlap of each class with its annotation."""
-    example = plane.example
-    found = labels_of(
-        plane_logits(backbone.decoder, plane.embeddings, plane.tiles, example.shape, tokens)
-    )
+    example, logits = plane.example, plane.logits(tokens, backbone)
+    found = labels_of(logits if refinement is None else refinement.apply(logits, plane.guide))
     return [
         overlap(example.labels == value, found == value, example.counts)
         for value in range(1, len(tokens) + 1)

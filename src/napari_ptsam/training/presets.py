@@ -10,22 +10,26 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.training.settings import TrainingSettings
 
-PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        "quick": {"steps": 150, "embeddings": 48},
+        "quick": {"steps": 150, "embeddings": 48, "minutes": 0},
         "normal": {
             "steps": TrainingSettings.steps,
             "embeddings": TrainingSettings.embeddings,
+            "minutes": TrainingSettings.minutes,
         },
-        "thorough": {"steps": 1000, "embeddings": 224},
+        "thorough": {"steps": 1000, "embeddings": 224, "minutes": 10},
     }
 )
 """Fields of `TrainingSettings` for each name."""
 
 DEFAULT_PRESET = "normal"
 
-_AS_THEY_ARE = ("steps", "batch_size", "embeddings", "seed", "tile", "channels", "cores")
-_NUMBERS = ("learning_rate", "held_out")
+_AS_THEY_ARE = (
+    "steps", "batch_size", "embeddings", "seed", "tile", "channels", "cores", "encoder_tokens",
+    "encoder_steps",
+)  # fmt: skip
+_NUMBERS = ("learning_rate", "held_out", "minutes")
 
 
 def training_settings(settings: Mapping[str, Any]) -> TrainingSettings:

@@ -10,8 +10,10 @@ from typing import Literal, get_args
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
 
 Cores = Literal["auto", "yes", "no"]
+EncoderTokens = int | Literal["auto"]
 Phase = Literal["embedding", "training", "done"]
 
 
@@ -43,6 +45,15 @@ class TrainingSettings:
         Whether to tune a second set of tokens that finds the inner parts of
         objects, by which objects that touch are told apart: ``yes``, ``no``, or
         ``auto``, where masks tell objects apart. They are kept if they help.
+    encoder_tokens
+        Tokens for each layer of the image encoder: 0, a number (the method has
+        8), or ``auto``, which tries 8 if the time allows it, and keeps them if
+        they help on the held-out planes.
+    encoder_steps
+        Steps of the optimiser for encoder and decoder tokens together, after
+        those for the decoder tokens alone.
+    minutes
+        That ``auto`` may expect a training to take.
     """
 
     steps: int = 400
@@ -55,9 +66,12 @@ class TrainingSettings:
     normalization: Normalization = field(default_factory=Normalization)
     channels: tuple[int, ...] | None = None
     cores: Cores = "auto"
+    encoder_tokens: EncoderTokens = "auto"
+    encoder_steps: int = 80
+    minutes: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "embeddings", "seed"):
+        for name in ("steps", "batch_size", "embeddings", "seed", "encoder_steps"):
             _check_whole_number(name, getattr(self, name))
         if not isinstance(self.normalization, Normalization):
             raise InputError(
@@ -81,6 +95,15 @@ class TrainingSettings:
             raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
         if self.cores not in get_args(Cores):
             raise InputError(f"The setting cores is auto, yes or no, not {self.cores!r}.")
+        if self.encoder_tokens != "auto":
+            _check_whole_number("encoder_tokens", self.encoder_tokens)
+            if not 0 <= int(self.encoder_tokens) <= MOST_ENCODER_TOKENS:
+                raise InputError(
+                    f"A layer has 0 to {MOST_ENCODER_TOKENS} encoder tokens, not "
+                    f"{self.encoder_tokens}; 8 is usual."
+                )
+        if self.encoder_steps < 1 or not 0 <= self.minutes < 10_000:
+            raise InputError("Encoder tokens take at least one step, and 0 to 10,000 minutes.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed is a whole number from 0 up, not {self.seed}.")
         if self.tile not in ("auto", "whole"):

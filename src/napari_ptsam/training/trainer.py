@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -12,20 +12,23 @@ import torch
 
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.metrics import sum_of
-from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
+from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.sam.memory import gpu_is_full, on_cpu
 from napari_ptsam.training.attempts import Attempts, Run
 from napari_ptsam.training.core_phase import CorePhase, core_steps
 from napari_ptsam.training.draft import Draft
 from napari_ptsam.training.embedding import EmbeddedTiles
+from napari_ptsam.training.encoder_phase import EncoderPhase
 from napari_ptsam.training.examples import AnnotationSet
 from napari_ptsam.training.measuring import mean_dice, overlaps
+from napari_ptsam.training.outcome import Found, Task, prompt_of
+from napari_ptsam.training.refining import choose_refinement
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.split import split
-from napari_ptsam.versions import package_version
 
 if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
 
 TOO_SMALL = (
@@ -99,9 +102,13 @@ class Training:
             self._embedded,
             core_steps(self.settings, self.training),
         )
+        if start is not None:
+            self._run.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
+        self._refined_dice: float | None = None
         first = None if start is None else self._given(start.tokens)
         self._attempts = Attempts(self._run, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
+        self._encoder = EncoderPhase(self._run, () if start is None else start.encoder_tokens)
         self._cores = CorePhase(self._run, self.training, own)
         self._draft = (
             Draft(self.backbone.decoder, classes, self._embedded.tiles)
@@ -149,6 +156,8 @@ class Training:
     @property
     def tokens(self) -> torch.Tensor | None:
         """Tokens as they are now: float32, shape (classes, 8, 256); None before there are any."""
+        if self._encoder.kept is not None:
+            return self._encoder.kept[1]
         if self._attempts.tokens is None and self._draft is not None:
             return self._draft.tokens
         return self._attempts.tokens
@@ -169,27 +178,32 @@ class Training:
                 "The training was stopped before it had learned to tell the classes apart; "
                 "let it run longer."
             )
-        dice, tokens = self._attempts.best
         self._cores.settle()
-        classes, start, cores = self.annotations.classes, self.start, self._cores.kept
-        return Prompt(
-            tokens=tokens.cpu().numpy().astype(np.float32),
-            classes=classes,
-            colours=self._colours(),
-            backbone=self.backbone.name,
-            signature=self.backbone.signature,
-            images=self.images,
-            pixel_size=self.annotations.pixel_size,
-            origin=self._origin(dice),
-            notes=start.notes if start else "",
-            licence=start.licence if start else "",
-            cores=None if cores is None else cores.cpu().numpy().astype(np.float32),
+        return prompt_of(
+            Task(self.annotations, self.settings, self.images, len(self.held_out), self.start),
+            self._best,
+            self.backbone,
         )
 
-    def _colours(self) -> tuple[str, ...]:
-        if self.annotations.colours is not None:
-            return self.annotations.colours
-        return self.start.colours if self.start else default_colours(len(self.annotations.classes))
+    @property
+    def _best(self) -> Found:
+        """What is best, once anything is."""
+        assert self._attempts.best is not None
+        dice, tokens = self._attempts.best
+        encoder_tokens = self._run.backbone.encoder.tokens
+        if self._encoder.kept is not None:
+            dice, tokens, encoder_tokens = self._encoder.kept
+        if self._refined_dice is not None:
+            dice = self._refined_dice
+        return Found(
+            dice, self._embedded.measured_on_training, self.steps_done, tokens, self._cores.kept,
+            encoder_tokens, self._run.refinement,
+        )  # fmt: skip
+
+    @property
+    def sees(self) -> Backbone:
+        """The backbone with the encoder tokens that `tokens` go with, if there are any."""
+        return self._run.backbone
 
     def plane_scores(self) -> Iterator[tuple[int, float]]:
         """Dice of the best prompt on each annotated plane, trained on or held out.
@@ -204,27 +218,15 @@ class Training:
         """
         if self._attempts.best is None:
             return
-        tokens = self._attempts.best[1]
+        tokens = self._best.tokens
         numbers = {id(example): i for i, example in enumerate(self.annotations.examples)}
         for example, planes in self._embedded.planes_to_score():
             if planes:
-                found = [overlaps(plane, tokens, self.backbone) for plane in planes]
+                found = [
+                    overlaps(plane, tokens, self.backbone, self._run.refinement) for plane in planes
+                ]
                 whole = [sum_of(own) for own in zip(*found, strict=True)]
                 yield numbers[id(example)], mean_dice([whole])
-
-    def _origin(self, dice: float) -> Origin:
-        return Origin(
-            images=len(self.annotations.examples),
-            held_out_images=len(self.held_out),
-            steps=self.steps_done,
-            batch_size=self.settings.batch_size,
-            seed=self.settings.seed,
-            held_out_dice=dice,
-            measured_on_training=self._embedded.measured_on_training,
-            start="a prompt" if self.start else "label or normal",
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={name: package_version(name) for name in ("napari-ptsam", "torch")},
-        )
 
     def _steps(self) -> Generator[Progress, None, None]:
         """All of it; on the CPU, from the start, if the GPU has not enough memory for a tile."""
@@ -244,22 +246,42 @@ class Training:
         yield from self._embed()
         if self._run.stopping or not (yield from self._attempts.tune()):
             return
-        assert self._attempts.best is not None
-        dice, tokens = self._attempts.best
-        done = self.steps_done
+        suitable = self._attempts.suitable
+        if self._run.encoder_steps and not self._run.stopping:
+            best = self._best
+            yield from self._encoder.tune(best.dice, best.tokens, suitable, self._now())
+            if self._encoder.kept:
+                suitable = self._embedded.tiles
+        if not self._run.stopping:
+            self._refine()
         if self._run.core_steps and not self._run.stopping:
-            note = self._attempts.note
-            before = Progress("training", done, self._run.steps, held_out_dice=dice, note=note)
-            yield from self._cores.tune(tokens, self._attempts.suitable, before)
-            done += self._cores.steps_done
-        note = " ".join(filter(None, (self._attempts.note, self._cores.note)))
-        yield Progress("done", done, done, None, dice, 0.0, note)
+            yield from self._cores.tune(self._best.tokens, suitable, self._now())
+        now = self._now()
+        yield replace(now, phase="done", steps=now.step, seconds_left=0.0)
+
+    def _refine(self) -> None:
+        """Find out how logits follow the edges of images best."""
+        tokens, embedded = self._best.tokens, self._embedded
+        planes = [plane for own in embedded.planes_of_training() for plane in own]
+        if not embedded.measured_on_training:
+            planes += embedded.measured
+        found = choose_refinement(planes, tokens, self._run.backbone)
+        if found is not None:
+            seen = [overlaps(plane, tokens, self.backbone, found) for plane in embedded.measured]
+            self._run.refinement, self._refined_dice = found, mean_dice(seen)
+
+    def _now(self) -> Progress:
+        """Where it stands between two phases."""
+        parts = self._attempts, self._encoder, self._cores
+        done, note = sum(part.steps_done for part in parts), " ".join(part.note for part in parts)
+        dice, note = self._best.dice, " ".join(note.split())
+        return Progress("training", done, self._run.steps, held_out_dice=dice, note=note)
 
     def _embed(self) -> Generator[Progress, None, None]:
         """Embed all tiles once."""
         begin, settings = perf_counter(), self.settings
-        tiles, step_seconds = self._embedded.tiles, None
-        for done, total in self._embedded.embed(self.backbone, settings.embeddings, settings.seed):
+        tiles, step_seconds, backbone = self._embedded.tiles, None, self._run.backbone
+        for done, total in self._embedded.embed(backbone, settings.embeddings, settings.seed):
             if step_seconds is None and len(tiles) >= min(settings.batch_size, total):
                 step_seconds = self._attempts.time_one_step()
             if self._draft is not None:
@@ -271,6 +293,7 @@ class Training:
             yield Progress("embedding", done, total, seconds_left=left, note=self._attempts.note)
             if self._run.stopping:
                 return
+        self._encoder.decide(step_seconds or 0.0)
 
     def _check_at_last(self) -> None:
         """Measure what there is after a stop before the first check."""

@@ -15,8 +15,7 @@ from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
-    from napari_ptsam.sam.decoder import PromptDecoder
-    from napari_ptsam.sam.image_side import Phase
+    from napari_ptsam.sam.decoder import Phase, PromptDecoder
 
 STARTS = ("label", "normal", "normal", "normal")
 """Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
@@ -197,20 +196,31 @@ def optimise(
     # A copy that the optimiser may change in place, class by class independent of the others.
     tuned = tokens.clone().requires_grad_()
     optimiser = torch.optim.AdamW([tuned], lr=rate, weight_decay=0.0)
-    total = steps + 1
-    # The scheduler divides by the warm-up's length less one.
-    warm_up = WARM_UP if abs(WARM_UP * total - 1) > 1e-6 else 2 / total
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=total, pct_start=warm_up
-    )
+    schedule = warmed_up_cosine(optimiser, rate, steps)
     for number in range(1, steps + 1):
         losses = _losses_and_gradients(decoder, tuned, batches, PHASES[number % len(PHASES)])
-        # Each class as if it were alone.
-        for gradient in tuned.grad if tuned.grad is not None else ():
-            gradient /= gradient.norm().clamp(min=1.0)
+        limit_each_class(tuned)
         optimiser.step()
         schedule.step()
         yield Step(number, losses.detach(), tuned.detach())
+
+
+def limit_each_class(tokens: torch.Tensor) -> None:
+    """Let no class's gradient be longer than 1, each as if it were alone."""
+    for gradient in tokens.grad if tokens.grad is not None else ():
+        gradient /= gradient.norm().clamp(min=1.0)
+
+
+def warmed_up_cosine(
+    optimiser: torch.optim.Optimizer, rate: float, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Learning rate of each step: up to the highest, then half a cosine down to almost nothing."""
+    total = steps + 1
+    # The scheduler divides by the warm-up's length less one.
+    warm_up = WARM_UP if abs(WARM_UP * total - 1) > 1e-6 else 2 / total
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rate, total_steps=total, pct_start=warm_up
+    )
 
 
 def _losses_and_gradients(

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 PRESET_TIP = {
     "quick": "A first impression in well under a minute.",
-    "normal": "Good for most images; about two minutes on a laptop.",
-    "thorough": "Longer, for difficult images; five minutes and more on a laptop.",
+    "normal": "Good for most images; about a minute on a laptop.",
+    "thorough": "For difficult images: tunes the image encoder too; about five minutes on a laptop.",
 }
 DEVICES = {"auto": "auto", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 TILES = {"auto": "from the objects' size", "whole": "whole planes"}
+ENCODER = {"auto": "if the time allows", "0": "none", "8": "8 a layer"}
 VALUES = {
     "plane": "each plane by itself",
     "stack": "alike in the whole stack",
@@ -75,9 +76,11 @@ class Options(QWidget):
         layout.addWidget(self._advanced)
         self._advanced.hide()
         self.preset.activated.connect(self._choose_preset)
-        for box in (self.device, self.tile, self.values):
+        for box in (self.device, self.tile, self.values, self.encoder):
             box.activated.connect(self._store)
-        for spin in (self.steps, self.embeddings, self.tile_side, self.held_out, self.seed):
+        for spin in (
+            self.steps, self.embeddings, self.tile_side, self.held_out, self.seed, self.minutes,
+        ):  # fmt: skip
             spin.valueChanged.connect(self._store)
         self.show_settings()
 
@@ -87,7 +90,11 @@ class Options(QWidget):
         form.setContentsMargins(12, 0, 0, 0)
         self.steps, self.embeddings = QSpinBox(), QSpinBox()
         self.tile_side, self.seed, self.held_out = QSpinBox(), QSpinBox(), QDoubleSpinBox()
-        self.tile, self.values = QComboBox(), QComboBox()
+        self.tile, self.values, self.encoder = QComboBox(), QComboBox(), QComboBox()
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setRange(0, 1000)
+        self.minutes.setDecimals(1)
+        self.minutes.setSuffix(" min")
         self.steps.setRange(1, 20000)
         self.steps.setSingleStep(50)
         self.embeddings.setRange(1, 4000)
@@ -97,13 +104,19 @@ class Options(QWidget):
         self.held_out.setRange(0, 50)
         self.held_out.setDecimals(0)
         self.held_out.setSuffix(" %")
-        for box, choices in ((self.tile, TILES | {"side": "tiles of"}), (self.values, VALUES)):
+        for box, choices in (
+            (self.tile, TILES | {"side": "tiles of"}), (self.values, VALUES), (self.encoder, ENCODER),
+        ):  # fmt: skip
             for name, words in choices.items():
                 box.addItem(words, name)
         rows = (
             ("Steps", self.steps, "Steps of the optimiser; more take longer."),
             ("Tiles", self.embeddings, "Tiles to learn from, flipped and turned ones included; "
              "each takes about half a second on a laptop."),
+            ("Encoder tokens", self.encoder, "Tokens for the image encoder too: often better labels, "
+             "but training takes several times as long. They are kept only if they help."),
+            ("Time", self.minutes, "How long a training with encoder tokens may take, where they are "
+             "tuned “if the time allows”."),
             ("Scale", self.tile, "Small objects want small tiles, large ones whole planes."),
             ("Tile side", self.tile_side, "Side of a tile, for the scale “tiles of”."),
             ("Brightness", self.values, "What counts as dark and as bright: the percentiles of each plane, or of the whole stack."),
@@ -141,6 +154,13 @@ class Options(QWidget):
         self.embeddings.setValue(known.embeddings)
         self.seed.setValue(known.seed)
         self.held_out.setValue(100 * known.held_out)
+        if (
+            self.encoder.findData(str(known.encoder_tokens)) < 0
+        ):  # of a session, or the command line
+            self.encoder.addItem(f"{known.encoder_tokens} a layer", str(known.encoder_tokens))
+        _choose(self.encoder, str(known.encoder_tokens))
+        self.minutes.setValue(known.minutes)
+        self.minutes.setEnabled(known.encoder_tokens == "auto")
         tiled = known.tile not in TILES
         _choose(self.tile, "side" if tiled else str(known.tile))
         self.tile_side.setValue(int(known.tile) if tiled else 512)
@@ -150,7 +170,7 @@ class Options(QWidget):
 
     def _choose_preset(self, position: int = 0) -> None:
         self._studio.settings |= {
-            "preset": self.preset.currentData(), "steps": None, "embeddings": None,
+            "preset": self.preset.currentData(), "steps": None, "embeddings": None, "minutes": None,
         }  # fmt: skip
         self.show_settings()
         self._tell()
@@ -158,7 +178,7 @@ class Options(QWidget):
     def _store(self, value: Any = None) -> None:
         if self._filling:
             return
-        tile = self.tile.currentData()
+        tile, encoder = self.tile.currentData(), self.encoder.currentData()
         low, high = (
             training_settings({}).normalization.low,
             training_settings({}).normalization.high,
@@ -169,10 +189,13 @@ class Options(QWidget):
             "embeddings": self.embeddings.value(),
             "seed": self.seed.value(),
             "held_out": self.held_out.value() / 100,
+            "encoder_tokens": encoder if encoder == "auto" else int(encoder),
+            "minutes": self.minutes.value(),
             "tile": self.tile_side.value() if tile == "side" else tile,
             "normalization": {"mode": self.values.currentData(), "low": low, "high": high},
         }
         self.tile_side.setEnabled(tile == "side")
+        self.minutes.setEnabled(encoder == "auto")
         self._tell()
 
     def _tell(self) -> None:

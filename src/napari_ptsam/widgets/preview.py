@@ -71,11 +71,15 @@ class Preview(QObject):
         backbone = self._studio.engine.backbone()
         import torch
 
+        from napari_ptsam.sam.backbones import with_encoder_tokens
         from napari_ptsam.segmenting.preview import PlanePreview
 
         limits = prompt.images.limits(view.planes)
         plane = view.planes[view.number]
-        preview = PlanePreview(backbone, prompt.images, plane, view.planes.rgb, limits)
+        seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
+        preview = PlanePreview(
+            seeing, prompt.images, plane, view.planes.rgb, limits, prompt.refinement
+        )
         yield from preview.embed()
         tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
         yield Shown(view, preview.labels(tokens))

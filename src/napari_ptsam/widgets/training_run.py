@@ -133,7 +133,7 @@ class TrainingRun(Run):
         from napari_ptsam.training.trainer import Training
 
         training = Training(annotations, backbone, settings, request.start, draft=True)
-        preview = _LivePreview(backbone, training)
+        preview = _LivePreview(training)
         self._training = training
         try:
             for progress in training:
@@ -158,8 +158,8 @@ class TrainingRun(Run):
 class _LivePreview:
     """What the training's tokens find on the plane in view, about every second."""
 
-    def __init__(self, backbone: Backbone, training: Training) -> None:
-        self._backbone, self._training = backbone, training
+    def __init__(self, training: Training) -> None:
+        self._backbone, self._training = training.sees, training
         self._view: View | None = None
         self._preview: PlanePreview | None = None
         self._embedding: Generator[None, None, None] | Any = None
@@ -167,7 +167,7 @@ class _LivePreview:
 
     def step(self, view: View | None) -> Generator[Shown, None, None]:
         """Embed one more tile of the plane, or decode it if it is time to."""
-        if view is not self._view:
+        if view is not self._view or self._training.sees is not self._backbone:
             self._look_at(view)
         if self._preview is None or view is None:
             return
@@ -189,6 +189,7 @@ class _LivePreview:
         from napari_ptsam.segmenting.preview import PlanePreview
 
         self._view, self._preview, self._next = view, None, 0.0
+        self._backbone = self._training.sees
         if view is None:
             return
         images = self._training.images

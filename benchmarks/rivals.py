@@ -1,0 +1,238 @@
+"""What else could be trained on the same 16 images: each gives foreground of a plane.
+
+Otsu's threshold, a random forest on scikit-image's multiscale features (what
+ilastik, APOC and Labkit users have), a U-Net from scratch (Ronneberger et al.,
+MICCAI 2015), and all of SAM's mask decoder fine-tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from napari_ptsam.images.normalize import Normalization, normalize
+from napari_ptsam.images.tiling import cut
+from napari_ptsam.prompts.predict import plane_logits
+from napari_ptsam.sam.backbones import Backbone, _build_tiny
+from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.training.examples import AnnotationSet, Example
+from napari_ptsam.training.loss import bce_dice
+from napari_ptsam.training.scale import image_settings
+from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.tiles import embed, plan
+
+Finder = Callable[[Example], np.ndarray]
+"""An example to its foreground: bool, shape (y, x)."""
+FOREST_PIXELS = 4000
+"""Pixels of each plane that the forest is trained on."""
+UNET_STEPS, UNET_BATCH, UNET_SIDE, UNET_WIDTH = 500, 8, 256, 16
+TUNING_STEPS, TUNING_RATE = 300, 3e-4
+
+
+def otsu(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, int]:
+    """Brighter or darker than Otsu's threshold, whichever fits the training planes better."""
+    from skimage.filters import threshold_otsu
+
+    def bright(example: Example) -> np.ndarray:
+        grey = _prepared(example).mean(-1)
+        return grey > threshold_otsu(grey)
+
+    agree = np.mean([np.mean(bright(e) == (e.labels > 0)) for e in train.examples])
+    return (bright if agree >= 0.5 else lambda example: ~bright(example)), 0
+
+
+def forest(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, int]:
+    from sklearn.ensemble import RandomForestClassifier
+
+    rng = np.random.default_rng(seed)
+    samples, labels = [], []
+    for example in train.examples:
+        truth = example.labels.ravel() > 0
+        chosen = rng.choice(truth.size, min(FOREST_PIXELS, truth.size), replace=False)
+        samples.append(_features(example)[chosen])
+        labels.append(truth[chosen])
+    trees = RandomForestClassifier(n_estimators=100, random_state=seed, n_jobs=-1)
+    trees.fit(np.concatenate(samples), np.concatenate(labels))
+    nodes = sum(tree.tree_.node_count for tree in trees.estimators_)
+    return lambda e: trees.predict(_features(e)).reshape(e.shape), nodes
+
+
+def _features(example: Example) -> np.ndarray:
+    from skimage.feature import multiscale_basic_features
+
+    features = multiscale_basic_features(
+        example.pixels, channel_axis=-1 if example.rgb else None, sigma_max=16
+    )
+    return features.reshape(-1, features.shape[-1])
+
+
+def _prepared(example: Example) -> np.ndarray:
+    return normalize(example.pixels, Normalization(), None, example.rgb, None)
+
+
+class _UNet(nn.Module):
+    """Four levels, two convolutions each."""
+
+    def __init__(self, width: int = UNET_WIDTH) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(4)]
+        self.down = nn.ModuleList(
+            _convolutions(a, b) for a, b in zip([3, *widths], widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            _convolutions(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = []
+        for level, part in enumerate(self.down):
+            x = part(F.max_pool2d(x, 2) if level else x)
+            kept.append(x)
+        x = kept.pop()
+        for part in self.up:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear")
+            x = part(torch.cat([x, kept.pop()], 1))
+        return self.last(x)[:, 0]
+
+
+def _convolutions(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(),
+        nn.Conv2d(after, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(),
+    )  # fmt: skip
+
+
+def unet(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, int]:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    planes = [(_prepared(e), (e.labels > 0).astype(np.float32)) for e in train.examples]
+    model = _UNet().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=UNET_STEPS + 1)
+    for _ in range(UNET_STEPS):
+        crops = [_crop(*planes[rng.integers(len(planes))], rng) for _ in range(UNET_BATCH)]
+        pixels, truth = (torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True))
+        with _low_precision():
+            logits = model(pixels.permute(0, 3, 1, 2))
+        loss = bce_dice(logits.float(), truth, torch.ones_like(truth))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    model.eval()
+
+    @torch.no_grad()
+    def find(example: Example) -> np.ndarray:
+        pixels = torch.from_numpy(_prepared(example)).permute(2, 0, 1)[None]
+        height, width = pixels.shape[2:]
+        pixels = F.pad(pixels, (0, -width % 8, 0, -height % 8), mode="replicate")
+        return (model(pixels)[0, :height, :width] > 0).numpy()
+
+    return find, _count(model)
+
+
+def _crop(
+    pixels: np.ndarray, truth: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random square, turned or flipped at random."""
+    side = min(UNET_SIDE, *truth.shape) // 8 * 8
+    y, x = (rng.integers(length - side + 1) for length in truth.shape)
+    turns, flipped = int(rng.integers(4)), rng.random() < 0.5
+    found = []
+    for part in (pixels, truth):
+        part = np.rot90(part[y : y + side, x : x + side], turns)
+        found.append(np.ascontiguousarray(part[:, ::-1] if flipped else part))
+    return found[0], found[1]
+
+
+def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, int]:
+    """All of SAM's mask decoder, on the tiles that a prompt would be trained on."""
+    generator = torch.Generator().manual_seed(seed)
+    images = image_settings(train.examples, TrainingSettings())
+    limits = [images.limits(stack) for stack in train.stacks]
+    jobs = plan(
+        train.examples, images.tiling, TrainingSettings().embeddings, np.random.default_rng(seed)
+    )
+    tiles = list(embed(jobs, train.examples, images, limits, backbone, 1))
+    decoder = _Decoder()
+    parameters = list(decoder.module.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=TUNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, TUNING_RATE, total_steps=TUNING_STEPS + 1
+    )
+    for _ in range(TUNING_STEPS):
+        drawn = [tiles[i] for i in torch.randint(len(tiles), (4,), generator=generator).tolist()]
+        logits = decoder(torch.stack([tile.embedding for tile in drawn]))
+        target = torch.stack([tile.target[0] for tile in drawn])
+        loss = bce_dice(logits, target, torch.stack([tile.weight for tile in drawn]))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+    def find(example: Example) -> np.ndarray:
+        pixels = images.prepare(example.pixels, example.rgb, None)
+        own = images.tiling.tiles(example.shape)
+        embeddings = (backbone.encoder([cut(pixels, tile)])[0] for tile in own)
+        return plane_logits(decoder, embeddings, own, example.shape, torch.zeros(1))[0] > 0
+
+    return find, _count(decoder.module)
+
+
+class _Decoder:
+    """segment-anything's mask decoder without any prompt, called as ours is."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        parts: dict[str, Any] = _build_tiny()
+        state = {k: v.float() for k, v in read_checkpoint(embedded_checkpoint()).items()}
+        for name in ("mask_decoder", "prompt_encoder"):
+            own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}
+            parts[name].load_state_dict(own)
+        self.module, prompts = parts["mask_decoder"], parts["prompt_encoder"]
+        self._positions = prompts.get_dense_pe().detach()
+        self._dense = prompts.no_mask_embed.weight.detach().view(1, -1, 1, 1).expand(1, -1, 64, 64)
+
+    def __call__(self, embeddings: torch.Tensor, tokens: object = None) -> torch.Tensor:
+        square = embeddings.float().transpose(1, 2).unflatten(2, (64, 64))
+        with _low_precision():
+            masks, _ = self.module(
+                image_embeddings=square,
+                image_pe=self._positions,
+                sparse_prompt_embeddings=torch.empty(1, 0, 256),
+                dense_prompt_embeddings=self._dense,
+                multimask_output=False,
+            )
+        return masks[:, 0].float()
+
+
+def _low_precision() -> torch.autocast:
+    from napari_ptsam.sam.devices import choose_dtype
+
+    dtype = choose_dtype(torch.device("cpu"))
+    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(part.numel() for part in module.parameters())
+
+
+RIVALS: dict[str, Callable[[AnnotationSet, int, Backbone], tuple[Finder, int]]] = {
+    "Otsu": otsu, "random forest": forest, "U-Net": unet, "SAM's decoder": fine_tuned,
+}  # fmt: skip
+
+
+def scores(find: Finder, test: AnnotationSet) -> Iterator[tuple[float, float]]:
+    """IoU and Dice of each plane."""
+    from napari_ptsam.metrics import overlap
+
+    for example in test.examples:
+        found = overlap(example.labels > 0, find(example) > 0)
+        yield found.iou, found.dice

@@ -1,0 +1,117 @@
+"""The forward pass of SAM's larger image encoders (ViT-B, -L, -H), which takes encoder tokens.
+
+Tokens are those of deep visual prompt tuning (Jia et al., "Visual Prompt
+Tuning", ECCV 2022), as Piater, Barz and Freytag use them with SAM (arXiv
+2504.16739): each layer has its own, all of its windows see the same ones, and
+what becomes of them is thrown away after the layer. So they are keys and values
+and nothing else, computed once a layer and appended to those of every window.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from segment_anything.modeling.image_encoder import (
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+ROWS = 16
+"""Rows of queries that attend at a time in the layers without windows: with all 64 at once, the
+weights of attention would take gigabytes."""
+
+
+class PromptableViT(nn.Module):
+    """SAM's image encoder with room for tokens in each layer.
+
+    Parameters
+    ----------
+    module
+        segment-anything's ``ImageEncoderViT``, with its weights; it is taken over.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+        self.token_widths = tuple(block.attn.qkv.in_features for block in module.blocks)
+        """Width of the tokens of each layer."""
+
+    def forward(self, pixels: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
+        """(B, 3, 1024, 1024) to (B, 256, 64, 64).
+
+        Parameters
+        ----------
+        tokens
+            None, or some for each layer, of shape (any number, width).
+        """
+        return self.late(self.early(pixels), tokens)
+
+    def early(self, pixels: Tensor) -> Tensor:
+        """What comes before any attention, and so before any token: (B, 64, 64, width)."""
+        embedded: Tensor = self.module.patch_embed(pixels)
+        return embedded + self.module.pos_embed
+
+    def late(self, x: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
+        """What comes after `early`; of each layer only its input is kept for the gradient."""
+        own = iter(tokens)
+        for block in self.module.blocks:
+            if torch.is_grad_enabled() and tokens:
+                x = checkpoint(_through, block, x, next(own), use_reentrant=False)
+            else:
+                x = _through(block, x, next(own, None))
+        embedding: Tensor = self.module.neck(x.permute(0, 3, 1, 2))
+        return embedding
+
+
+def _through(block: Any, x: Tensor, tokens: Tensor | None) -> Tensor:
+    """One layer."""
+    normed, size = block.norm1(x), (x.shape[1], x.shape[2])
+    own = block.norm1(tokens) if tokens is not None and len(tokens) else None
+    if block.window_size > 0:
+        windows, padded = window_partition(normed, block.window_size)
+        attended = _attend(block.attn, windows, own)
+        attended = window_unpartition(attended, block.window_size, padded, size)
+    else:
+        attended = _attend(block.attn, normed, own)
+    x = x + attended
+    y: Tensor = x + block.mlp(block.norm2(x))
+    return y
+
+
+def _attend(attn: Any, x: Tensor, tokens: Tensor | None) -> Tensor:
+    """Attention within (B, y, x, C), with tokens of shape (any number, C) as more keys and values."""
+    batch, height, width, channels = x.shape
+    heads = attn.num_heads
+    qkv = attn.qkv(x).reshape(batch, height * width, 3, heads, -1)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, width of a head)
+    extra = 0
+    if tokens is not None:
+        extra = len(tokens)
+        own = attn.qkv(tokens).reshape(extra, 3, heads, -1).permute(1, 2, 0, 3)
+        k = torch.cat([k, own[1].expand(batch, -1, -1, -1)], dim=2)
+        v = torch.cat([v, own[2].expand(batch, -1, -1, -1)], dim=2)
+    rows = get_rel_pos(height, height, attn.rel_pos_h)
+    columns = get_rel_pos(width, width, attn.rel_pos_w)
+    seen = []
+    for top in range(0, height, ROWS):
+        part = q[:, :, top * width : (top + ROWS) * width]
+        grid = part.unflatten(2, (-1, width))
+        down = torch.einsum("bnhwc,hkc->bnhwk", grid, rows[top : top + ROWS])
+        across = torch.einsum("bnhwc,wkc->bnhwk", grid, columns)
+        bias = (down[..., None] + across[..., None, :]).flatten(4).flatten(2, 3)
+        # Tokens have no place, and so no bias for it.
+        bias = F.pad(bias, (0, extra)) if extra else bias
+        seen.append(F.scaled_dot_product_attention(part, k, v, attn_mask=bias, scale=attn.scale))
+    joined = torch.cat(seen, dim=2).transpose(1, 2).reshape(batch, height, width, channels)
+    attended: Tensor = attn.proj(joined)
+    return attended

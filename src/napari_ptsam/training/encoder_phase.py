@@ -1,0 +1,207 @@
+"""Encoder tokens: tuned after the decoder tokens and with them, kept only if they help."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from math import ceil
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_ptsam.sam.backbones import with_encoder_tokens
+from napari_ptsam.sam.memory import gpu_is_full
+from napari_ptsam.training.joint import BATCH, Features, optimise_both, start_encoder_tokens
+from napari_ptsam.training.measuring import MeasuredPlane, measure
+from napari_ptsam.training.settings import Progress
+from napari_ptsam.training.tuning import Batches
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.training.attempts import Run
+    from napari_ptsam.training.tiles import TrainingTile
+
+COST = 2.0
+"""Seconds that a tile takes forward and backward, as a multiple of its embedding."""
+AUTO_COUNT = 8
+"""Tokens a layer, as the method has it."""
+TOO_FEW = (
+    "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
+    "Annotate at least 4 planes, or ask for them (encoder tokens: 8)."
+)
+TOO_LONG = (
+    "Encoder tokens were left out: with them, training takes about {minutes} minutes here. They "
+    "often make labels better; allow the time (preset “thorough”, or --minutes {minutes})."
+)
+NO_GAIN = (
+    "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
+    "{before:.3f}."
+)
+GAIN = "Encoder tokens are part of the prompt: Dice on the held-out planes {after:.3f}, without them {before:.3f}."
+NO_MEMORY = "Encoder tokens were left out: the GPU has not enough memory to tune them."
+
+
+class EncoderPhase:
+    """Tunes encoder tokens, and embeds anew what was embedded without them.
+
+    It has a source of randomness of its own, so that the decoder tokens before
+    it are the same as without it.
+
+    Parameters
+    ----------
+    run
+        What the parts of the training share.
+    start
+        Encoder tokens to go on from; empty starts at random ones.
+
+    Attributes
+    ----------
+    kept
+        Dice, decoder tokens and encoder tokens; None if the encoder stays as it is.
+    steps_done
+        Steps of the optimiser so far.
+    note
+        What was done and why, for the user.
+    """
+
+    def __init__(self, run: Run, start: tuple[np.ndarray, ...] = ()) -> None:
+        self._run, self._start = run, start
+        self.kept: tuple[float, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
+        self.steps_done = 0
+        self.note = ""
+
+    def decide(self, step_seconds: float) -> None:
+        """Whether there is to be any tuning; sets the steps of the run.
+
+        Parameters
+        ----------
+        step_seconds
+            That a step of the decoder tokens takes.
+        """
+        run, settings = self._run, self._run.settings
+        wanted, embedded = settings.encoder_tokens, run.embedded
+        if wanted == 0:
+            return
+        if wanted == "auto":
+            if embedded.measured_on_training:
+                self.note = self._left_out(TOO_FEW)
+                return
+            # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
+            minutes = self._minutes(run.seconds["embedding"] / embedded.count, step_seconds)
+            if minutes <= settings.minutes:
+                begin = perf_counter()
+                run.backbone.encoder.plain([embedded.pixels_of(embedded.tiles[0].job)])
+                minutes = self._minutes(perf_counter() - begin, step_seconds)
+            if minutes > settings.minutes:
+                self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes)))
+                return
+        run.encoder_steps = settings.encoder_steps
+
+    def _left_out(self, note: str) -> str:
+        """Not to be said of a prompt that has encoder tokens already, and keeps them."""
+        return "" if self._start else note
+
+    def _minutes(self, tile_seconds: float, step_seconds: float) -> float:
+        """What a training with encoder tokens is expected to take."""
+        run = self._run
+        again = run.embedded.upright_count
+        tiles = run.embedded.count + COST * BATCH * run.settings.encoder_steps + again
+        return (tiles * tile_seconds + run.steps * step_seconds) / 60
+
+    def tune(
+        self, dice: float, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
+    ) -> Generator[Progress, None, None]:
+        """Tune, measure, and keep what is better.
+
+        Parameters
+        ----------
+        dice, tokens
+            Of the decoder tokens alone: float32, shape (classes, 8, 256).
+        tiles
+            To train on; their embeddings are not used.
+        before
+            The state that this goes on from.
+        """
+        try:
+            step = yield from self._optimise(tokens, tiles, before)
+        except RuntimeError as error:
+            if not gpu_is_full(error, self._run.backbone.device):
+                raise
+            self.note = NO_MEMORY
+            return
+        if step is None:
+            return
+        found, own = step
+        prompted = with_encoder_tokens(
+            self._run.backbone, [one.float().cpu().numpy() for one in own]
+        )
+        now = replace(before, step=before.step + self.steps_done, loss=None, seconds_left=None)
+        measured = yield from self._measured(prompted, now)
+        if measured is None:
+            return
+        after = measure(measured, found, prompted, stopped=lambda: self._run.stopping)
+        if after is None:
+            return
+        better = after.dice >= dice and not after.collapsed
+        if better or self._run.settings.encoder_tokens != "auto":
+            yield from self._adopt(prompted, measured, now)
+            self.kept = after.dice, found, tuple(own)
+        told = GAIN if self.kept else NO_GAIN
+        self.note = told.format(after=after.dice, before=dice)
+
+    def _optimise(
+        self, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
+    ) -> Generator[Progress, None, tuple[torch.Tensor, list[torch.Tensor]] | None]:
+        """Decoder and encoder tokens after the last step; None if it was stopped."""
+        run, settings, begin = self._run, self._run.settings, perf_counter()
+        spent = run.seconds["training"]
+        generator = torch.Generator().manual_seed(settings.seed)
+        encoder = run.backbone.encoder.plain
+        count = AUTO_COUNT if settings.encoder_tokens == "auto" else settings.encoder_tokens
+        start = [torch.from_numpy(own) for own in self._start] or start_encoder_tokens(
+            encoder.token_widths, count, generator
+        )
+        batches = Batches(tiles, BATCH, generator)
+        features = Features(encoder, run.embedded)
+        for step in optimise_both(
+            run.backbone, tokens, start, batches, features, run.encoder_steps
+        ):
+            self.steps_done = step.number
+            left = (perf_counter() - begin) / step.number * (run.encoder_steps - step.number)
+            run.seconds["training"] = spent + perf_counter() - begin
+            yield replace(
+                before, step=before.step + step.number, loss=float(step.losses.mean()),
+                seconds_left=left,
+            )  # fmt: skip
+            if run.stopping:
+                return None
+        return step.tokens, step.encoder_tokens
+
+    def _measured(
+        self, prompted: Backbone, now: Progress
+    ) -> Generator[Progress, None, list[MeasuredPlane] | None]:
+        """The planes to measure on, under the encoder tokens; None if it was stopped."""
+        found = []
+        for plane in self._run.embedded.planes_under(prompted):
+            if plane is not None:
+                found.append(plane)
+            yield now
+            if self._run.stopping:
+                return None
+        return found
+
+    def _adopt(
+        self, prompted: Backbone, measured: list[MeasuredPlane], now: Progress
+    ) -> Generator[Progress, None, None]:
+        """From here on, everything sees the encoder tokens."""
+        tiles = []
+        for tile in self._run.embedded.tiles_under(prompted):
+            tiles.append(tile)
+            yield now
+            if self._run.stopping:
+                break
+        self._run.embedded.adopt(tiles, measured)
+        self._run.backbone = prompted
