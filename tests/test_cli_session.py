@@ -53,7 +53,8 @@ def test_a_session_trains_as_it_says(session: SessionFolder, tmp_path: Path, cap
     line = json.loads(out.splitlines()[-1])
     path = session.path / "prompts" / "001.pt"
     assert line["prompt"] == str(path) and line["steps"] == 30 and line["tile"] == 128
-    assert line["images"] == 6 and line["held_out_images"] == 1 and "left out" not in err
+    assert line["images"] == 6 and line["held_out_images"] == 1
+    assert line["encoder_tokens"] == 0 and "Encoder tokens were left out" in err
     prompt = load(path)
     assert prompt.classes == ("nucleus",) and prompt.colours == ("#112233",)
     assert prompt.images.normalization.mode == "stack" and prompt.notes == "of a session"

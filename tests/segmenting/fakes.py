@@ -33,11 +33,15 @@ class FakeSegmenter:
     def result_shape(self, shape):
         return (len(self.prompt.classes), *shape) if self.output == "probabilities" else shape
 
-    def plane(self, plane, rgb=False, limits=None):
+    def prepare(self, plane):
         from napari_ptsam.errors import InputError
 
         if not np.isfinite(plane).all():
             raise InputError("the plane holds NaN or infinite pixels; replace them.")
+        return plane
+
+    def plane(self, plane, rgb=False, limits=None):
+        plane = self.prepare(plane)
         self.planes_done += 1
         found = plane > 50
         if self.output == "probabilities":
@@ -56,9 +60,13 @@ def share_fakes(monkeypatch) -> None:
     monkeypatch.setattr(
         SharedSegmenter,
         "_prepared",
-        lambda self, plane, rgb, limits: [one.plane(plane) for one in self.segmenters],
+        lambda self, plane, rgb, limits: [one.prepare(plane) for one in self.segmenters],
     )
-    monkeypatch.setattr(SharedSegmenter, "_results", lambda self, prepared: prepared)
+    monkeypatch.setattr(
+        SharedSegmenter,
+        "_results",
+        lambda self, planes: [o.plane(p) for o, p in zip(self.segmenters, planes, strict=True)],
+    )
 
 
 def _init(self, segmenters):

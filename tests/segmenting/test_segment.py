@@ -78,7 +78,7 @@ def test_tiles_of_a_large_plane_leave_no_seam(prompt, backbone) -> None:
     assert at_borders < 2 * change.mean()
 
 
-def test_planes_are_read_one_by_one_and_not_kept(segmenter) -> None:
+def test_planes_are_read_one_ahead_and_not_kept(segmenter) -> None:
     alive = []
 
     class Lazy:
@@ -92,7 +92,7 @@ def test_planes_are_read_one_by_one_and_not_kept(segmenter) -> None:
     assert alive == []
     next(results)
     next(results)
-    assert alive == [0, 1]
+    assert alive in ([0, 1], [0, 1, 2])
     results.close()
 
 

@@ -74,6 +74,7 @@ def _say_trained(
                 "held_out_dice": origin.held_out_dice,
                 "measured_on_training": origin.measured_on_training,
                 "trained_parameters": prompt.trained_parameters,
+                "encoder_tokens": len(prompt.encoder_tokens[0]) if prompt.encoder_tokens else 0,
                 "tile": tiling.side,
                 "whole": tiling.whole,
                 "images": origin.images,

@@ -43,7 +43,7 @@ class TrainTab(Scrolling):
         self.preview = Preview(studio)
         self.run = TrainingRun(studio.engine.backbone, studio)
         self._entries: list[Entry] = []
-        self._drawn = 0.0
+        self._drawn, self._note = 0.0, ""
         self._add_widgets()
         for signal, slot in (
             (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
@@ -155,7 +155,7 @@ class TrainTab(Scrolling):
     # While it runs
 
     def _progress(self, progress: Progress) -> None:
-        now = perf_counter()
+        now, self._note = perf_counter(), progress.note
         if progress.phase == "training":
             self.plot.add(progress.step, progress.loss, progress.held_out_dice)
         last = progress.step == progress.steps
@@ -192,7 +192,8 @@ class TrainTab(Scrolling):
             studio.ledger.hold_out(entry.image, entry.number, number in trained.held_out)
             studio.ledger.rate(entry.image, entry.number, None)
         found = verdict(trained.prompt.origin, trained.stopped)
-        self.judgement.setText(found.text)
+        # What was left out or tried, and why, stays to be read.
+        self.judgement.setText(f"{found.text} {self._note}".strip())
         self.judgement.setStyleSheet(
             f"border-left: 4px solid {COLOURS[found.level]}; padding-left: 6px;"
         )
