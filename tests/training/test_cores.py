@@ -15,8 +15,8 @@ from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.training import core_phase
 from napari_ptsam.training.cores import cores, of_cores
 from napari_ptsam.training.examples import MaskReading, annotate
-from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.measuring import MeasuredPlane
+from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
