@@ -120,7 +120,7 @@ def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str
 
     found = medians({"plain": theirs, "whole": lambda: ours(None), "ours": lambda: ours(PHASES[0])})
     yield _row("a step of the decoder, batch 4", found["ours"], found["plain"], 5)
-    yield _row("the same, all of the mask in every step", found["whole"], found["plain"])
+    yield _row("the same, all positions in every step", found["whole"], found["plain"])
 
 
 def encoder(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:

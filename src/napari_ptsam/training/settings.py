@@ -62,7 +62,7 @@ class TrainingSettings:
     held_out: float = 0.15
     seed: int = 0
     tile: int | Literal["auto", "whole"] = "auto"
-    embeddings: int = 112
+    embeddings: int = 64
     normalization: Normalization = field(default_factory=Normalization)
     channels: tuple[int, ...] | None = None
     cores: Cores = "auto"
