@@ -67,7 +67,7 @@ def train(
         Called with each `Progress`.
     **settings
         Fields of `napari_ptsam.training.settings.TrainingSettings`, for
-        instance ``steps``, ``seed``, ``tile``, ``channels`` and
+        instance ``steps``, ``seed``, ``tile``, ``encoder_tokens``, ``channels`` and
         ``normalization=ptsam.Normalization("stack")``.
 
     Returns
