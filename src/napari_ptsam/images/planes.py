@@ -113,6 +113,10 @@ class Planes(Sequence[np.ndarray]):
         """`axes` without the samples of a colour, which napari does not count."""
         return self.axes.replace("S", "")
 
+    def name_of(self, number: int) -> str:
+        """What messages call plane ``number``."""
+        return f"{self.name}, plane {number}" if len(self) > 1 else self.name
+
     def position(self, number: int) -> dict[str, int]:
         """Where plane ``number`` lies on each leading axis."""
         if not self.leading:

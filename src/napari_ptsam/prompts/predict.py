@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from napari_ptsam.images.tiling import Blend, Tile
 from napari_ptsam.sam.devices import choose_dtype
-from napari_ptsam.sam.memory import CPU, gpu_is_full, warn_of_full_gpu
+from napari_ptsam.sam.memory import CPU, gpu_is_full, release_memory, warn_of_full_gpu
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.decoder import PromptDecoder
@@ -73,6 +73,7 @@ def _decoded(
     except RuntimeError as error:
         if not gpu_is_full(error, decoder.device):
             raise
+    release_memory(decoder.device)
     if len(embeddings) > 1:
         halves = embeddings.tensor_split(2)
         return torch.cat([_decoded(decoder, half, tokens) for half in halves])

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from napari_ptsam.errors import PromptFileError
 from napari_ptsam.sam.devices import choose_dtype
-from napari_ptsam.sam.memory import CPU, copied, gpu_is_full, warn_of_full_gpu
+from napari_ptsam.sam.memory import CPU, copied, gpu_is_full, release_memory, warn_of_full_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,6 +166,7 @@ class ImageEncoder:
         except RuntimeError as error:
             if not gpu_is_full(error, self.device):
                 raise
+        release_memory(self.device)
         warn_of_full_gpu()
         if self._spare is None:
             self._spare = self.on(CPU, choose_dtype(CPU))

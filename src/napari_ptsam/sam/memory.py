@@ -40,11 +40,12 @@ def release_memory(device: torch.device) -> None:
 
 
 def gpu_is_full(error: RuntimeError, device: torch.device) -> bool:
-    """Whether it is a GPU that has no memory left; what it holds in reserve is given back then."""
-    if device.type == "cpu" or not is_out_of_memory(error):
-        return False
-    release_memory(device)
-    return True
+    """Whether it is a GPU that has no memory left.
+
+    What PyTorch holds in reserve is to be given back (`release_memory`) only once
+    the error is gone, which holds what was being computed.
+    """
+    return device.type != "cpu" and is_out_of_memory(error)
 
 
 def warn_of_full_gpu() -> None:

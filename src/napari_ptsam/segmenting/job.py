@@ -245,5 +245,4 @@ def writing(target: Path) -> Iterator[None]:
 
 def plane_problem(planes: Planes, number: int, error: InputError) -> str:
     """Why a plane was left out, with its name."""
-    where = f"{planes.name}, plane {number}" if len(planes) > 1 else planes.name
-    return f"{where}: {error}"
+    return f"{planes.name_of(number)}: {error}"

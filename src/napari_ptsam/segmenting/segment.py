@@ -152,8 +152,7 @@ class Segmenter:
         shared = SharedSegmenter([self])
         for number, results in shared.planes(planes, range(len(planes)), shared.limits(planes)):
             if isinstance(results, InputError):
-                where = f"{planes.name}, plane {number}" if len(planes) > 1 else planes.name
-                raise InputError(f"{where}: {results}") from results
+                raise InputError(f"{planes.name_of(number)}: {results}") from results
             yield results[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -83,6 +83,17 @@ class Run:
         """Steps of the optimiser in all."""
         return self.settings.steps + self.encoder_steps + self.core_steps
 
+    def clock(self) -> Callable[[], float]:
+        """Starts counting: each call adds what has passed to the phase, and gives all of it."""
+        before, begin = self.seconds["training"], perf_counter()
+
+        def count() -> float:
+            passed = perf_counter() - begin
+            self.seconds["training"] = before + passed
+            return passed
+
+        return count
+
 
 class Attempts:
     """Tunes tokens from one start or another until they tell the classes apart.
@@ -141,11 +152,11 @@ class Attempts:
                 return False
             self._top = 0.0  # what was tried for a few steps is no measure for the rest
         if tried or self._first is not None:
-            begin = perf_counter()
+            clock = self._run.clock()
             self.suitable = suitable_tiles(
                 self._run.backbone.decoder, attempts[0], self.suitable, lambda: self._run.stopping
             )
-            self._run.seconds["training"] += perf_counter() - begin
+            clock()
         for number, tokens in enumerate(attempts):
             if number:
                 self.notes = [note for note in self.notes if note != COLLAPSED] + [COLLAPSED]
@@ -224,18 +235,17 @@ class Attempts:
         run = self._run
         rate = run.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
         batches = Batches(tiles, run.settings.batch_size, self._generator)
-        spent, begin = run.seconds["training"], perf_counter()
+        clock = run.clock()
         loss, every = 0.0, 1 if run.backbone.device.type == "cpu" else LOOK_EVERY
         for step in optimise(run.backbone.decoder, tokens, batches, steps, rate):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
-            left = (perf_counter() - begin) / step.number * (run.steps - self.steps_done)
-            run.seconds["training"] = spent + perf_counter() - begin
+            left = clock() / step.number * (run.steps - self.steps_done)
             if (step.number - 1) % every == 0:
                 loss = float(step.losses.mean())
             yield Progress("training", self.steps_done, run.steps, loss, self.dice, left, self.note)
             # What the caller did meanwhile, such as measuring, is part of the phase.
-            run.seconds["training"] = spent + perf_counter() - begin
+            clock()
             if run.stopping:
                 return
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,8 +108,7 @@ class CorePhase:
         before
             The state that this goes on from.
         """
-        run, begin = self._run, perf_counter()
-        spent = run.seconds["training"]
+        run, clock = self._run, self._run.clock()
         batches = Batches(
             self._targets(tiles),
             run.settings.batch_size,
@@ -121,12 +119,11 @@ class CorePhase:
         for step in optimise(decoder, first, batches, run.core_steps, rate):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
-            left = (perf_counter() - begin) / step.number * (run.core_steps - step.number)
-            run.seconds["training"] = spent + perf_counter() - begin
+            left = clock() / step.number * (run.core_steps - step.number)
             if step.number == run.core_steps:
                 self.settle()
             yield replace(before, step=before.step + step.number, loss=None, seconds_left=left)
-            run.seconds["training"] = spent + perf_counter() - begin
+            clock()
             if run.stopping:
                 return
 

@@ -87,7 +87,7 @@ class EmbeddedTiles:
     @property
     def upright_count(self) -> int:
         """Those of them that are neither turned nor flipped."""
-        return self.count - sum(job.symmetry != 0 for job in self._jobs)
+        return self.count - sum(not job.upright for job in self._jobs)
 
     def embed(self, backbone: Backbone, embeddings: int, seed: int) -> Iterator[tuple[int, int]]:
         """Embed everything; stop iterating whenever you like.
@@ -112,7 +112,7 @@ class EmbeddedTiles:
         self._parts = [measurable_part(example, self._images) for example in self._held_out]
         total = self.count
         upright = self.tiles_under(backbone)
-        turned = self._tiles([job for job in self._jobs if job.symmetry != 0], backbone)
+        turned = self._tiles([job for job in self._jobs if not job.upright], backbone)
         planes = embed_planes(self._parts, self._images, self._limits, backbone)
         for done, one in enumerate(chain(upright, planes, turned), start=1):
             if isinstance(one, MeasuredPlane):
@@ -127,7 +127,7 @@ class EmbeddedTiles:
 
     def tiles_under(self, backbone: Backbone) -> Iterator[TrainingTile]:
         """The upright training tiles as a backbone embeds them, such as one with encoder tokens."""
-        return self._tiles([job for job in self._jobs if job.symmetry == 0], backbone)
+        return self._tiles([job for job in self._jobs if job.upright], backbone)
 
     def planes_under(self, backbone: Backbone) -> Iterator[MeasuredPlane | None]:
         """The planes to measure on as a backbone embeds them; None for each tile but a last one."""

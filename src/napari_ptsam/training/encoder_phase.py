@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.sam.backbones import with_encoder_tokens
-from napari_ptsam.sam.memory import gpu_is_full
+from napari_ptsam.sam.memory import gpu_is_full, release_memory
 from napari_ptsam.training.joint import BATCH, Features, optimise_both, start_encoder_tokens
 from napari_ptsam.training.measuring import MeasuredPlane, measure
 from napari_ptsam.training.settings import Progress
 from napari_ptsam.training.tuning import Batches
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.attempts import Run
     from napari_ptsam.training.tiles import TrainingTile
@@ -53,9 +50,8 @@ class EncoderPhase:
     Parameters
     ----------
     run
-        What the parts of the training share.
-    start
-        Encoder tokens to go on from; empty starts at random ones.
+        What the parts of the training share; if its backbone has encoder tokens,
+        they are gone on from.
 
     Attributes
     ----------
@@ -67,8 +63,8 @@ class EncoderPhase:
         What was done and why, for the user.
     """
 
-    def __init__(self, run: Run, start: tuple[np.ndarray, ...] = ()) -> None:
-        self._run, self._start = run, start
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self.kept: tuple[float, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
         self.steps_done = 0
         self.note = ""
@@ -102,7 +98,7 @@ class EncoderPhase:
 
     def _left_out(self, note: str) -> str:
         """Not to be said of a prompt that has encoder tokens already, and keeps them."""
-        return "" if self._start else note
+        return "" if self._run.backbone.encoder.tokens else note
 
     def _minutes(self, tile_seconds: float, step_seconds: float) -> float:
         """What a training with encoder tokens is expected to take."""
@@ -125,19 +121,18 @@ class EncoderPhase:
         before
             The state that this goes on from.
         """
+        backbone, step = self._run.backbone, None
         try:
             step = yield from self._optimise(tokens, tiles, before)
         except RuntimeError as error:
-            if not gpu_is_full(error, self._run.backbone.device):
+            if not gpu_is_full(error, backbone.device):
                 raise
             self.note = NO_MEMORY
-            return
         if step is None:
+            release_memory(backbone.device)
             return
         found, own = step
-        prompted = with_encoder_tokens(
-            self._run.backbone, [one.float().cpu().numpy() for one in own]
-        )
+        prompted = replace(backbone, encoder=backbone.encoder.with_tokens(own))
         now = replace(before, step=before.step + self.steps_done, loss=None, seconds_left=None)
         measured = yield from self._measured(prompted, now)
         if measured is None:
@@ -156,22 +151,18 @@ class EncoderPhase:
         self, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
     ) -> Generator[Progress, None, tuple[torch.Tensor, list[torch.Tensor]] | None]:
         """Decoder and encoder tokens after the last step; None if it was stopped."""
-        run, settings, begin = self._run, self._run.settings, perf_counter()
-        spent = run.seconds["training"]
+        run, settings, clock = self._run, self._run.settings, self._run.clock()
         generator = torch.Generator().manual_seed(settings.seed)
         encoder = run.backbone.encoder.plain
         count = AUTO_COUNT if settings.encoder_tokens == "auto" else settings.encoder_tokens
-        start = [torch.from_numpy(own) for own in self._start] or start_encoder_tokens(
-            encoder.token_widths, count, generator
-        )
+        start = encoder.tokens or start_encoder_tokens(encoder.token_widths, count, generator)
         batches = Batches(tiles, BATCH, generator)
         features = Features(encoder, run.embedded)
         for step in optimise_both(
             run.backbone, tokens, start, batches, features, run.encoder_steps
         ):
             self.steps_done = step.number
-            left = (perf_counter() - begin) / step.number * (run.encoder_steps - step.number)
-            run.seconds["training"] = spent + perf_counter() - begin
+            left = clock() / step.number * (run.encoder_steps - step.number)
             yield replace(
                 before, step=before.step + step.number, loss=float(step.losses.mean()),
                 seconds_left=left,

@@ -11,6 +11,7 @@ import torch
 
 from napari_ptsam.training.tuning import (
     PHASES,
+    Step,
     class_losses,
     limit_each_class,
     warmed_up_cosine,
@@ -67,24 +68,15 @@ class Features:
 
 
 @dataclass(frozen=True, eq=False)
-class JointStep:
+class JointStep(Step):
     """One step of decoder and encoder tokens together.
 
     Attributes
     ----------
-    number
-        From 1.
-    losses
-        Of each class, before the step: shape (classes,).
-    tokens
-        Decoder tokens after the step: shape (classes, 8, 256).
     encoder_tokens
         After the step: one tensor of shape (any number, width) for each layer.
     """
 
-    number: int
-    losses: torch.Tensor
-    tokens: torch.Tensor
     encoder_tokens: list[torch.Tensor]
 
 

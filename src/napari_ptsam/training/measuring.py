@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,14 +42,20 @@ class MeasuredPlane:
         That cover it.
     embeddings
         Of the tiles, each of shape (4096, 256).
-    guide
-        Of a guided filter: float32, shape (y, x).
+    see
+        Gives the guide of a guided filter: float32, shape (y, x). Most planes
+        are never filtered, and a guide is as large as its plane.
     """
 
     example: Example
     tiles: tuple[Tile, ...]
     embeddings: tuple[torch.Tensor, ...]
-    guide: np.ndarray
+    see: Callable[[], np.ndarray]
+
+    @property
+    def guide(self) -> np.ndarray:
+        """Of a guided filter: float32, shape (y, x); made anew each time."""
+        return self.see()
 
     def logits(self, tokens: torch.Tensor, backbone: Backbone) -> np.ndarray:
         """Logits of the plane, not yet refined: float32, shape (classes, y, x)."""
@@ -79,6 +86,10 @@ def embed_planes(
     backbone: Backbone,
 ) -> Iterator[MeasuredPlane | None]:
     """Embed planes tile by tile; gives None for a tile, and the plane with its last one."""
+
+    def seen(example: Example) -> np.ndarray:
+        return guide_of(prepare(example, settings, limits))
+
     for example in examples:
         plane = prepare(example, settings, limits)
         tiles = settings.tiling.tiles(example.shape)
@@ -87,7 +98,7 @@ def embed_planes(
             embeddings.append(backbone.encoder([cut(plane, tile)])[0])
             if len(embeddings) < len(tiles):
                 yield None
-        yield MeasuredPlane(example, tuple(tiles), tuple(embeddings), guide_of(plane))
+        yield MeasuredPlane(example, tuple(tiles), tuple(embeddings), partial(seen, example))
 
 
 def planes_of_tiles(
@@ -109,21 +120,24 @@ def planes_of_tiles(
             for tile in tiles
             if tile.job.example == number and tile.upright
         ]
-        seen = guide(example) if own else np.empty((0, 0), np.float32)
         if len(own) == len(tiling.tiles(example.shape)):
             covering, embeddings = zip(*own, strict=True)
-            planes.append([MeasuredPlane(example, covering, embeddings, seen)])
+            planes.append([MeasuredPlane(example, covering, embeddings, partial(guide, example))])
         else:
-            planes.append([_alone(example, *one, seen) for one in own])
+            planes.append([_alone(example, *one, guide) for one in own])
     return planes
 
 
 def _alone(
-    example: Example, tile: Tile, embedding: torch.Tensor, guide: np.ndarray
+    example: Example,
+    tile: Tile,
+    embedding: torch.Tensor,
+    guide: Callable[[Example], np.ndarray],
 ) -> MeasuredPlane:
     """A tile as a plane of its own."""
     part = crop(example, tile)
-    return MeasuredPlane(part, (Tile(0, 0, tile.side),), (embedding,), guide[tile.window])
+    tiles = (Tile(0, 0, tile.side),)
+    return MeasuredPlane(part, tiles, (embedding,), lambda: guide(example)[tile.window])
 
 
 def tiles_to_watch(
@@ -144,7 +158,7 @@ def tiles_to_watch(
     watched = []
     for tile in richest.values():
         example = examples[tile.job.example]
-        watched.append(_alone(example, tile.job.tile, tile.embedding, guide(example)))
+        watched.append(_alone(example, tile.job.tile, tile.embedding, guide))
     return watched
 
 

@@ -34,6 +34,11 @@ class TileJob:
     tile: Tile
     symmetry: int
 
+    @property
+    def upright(self) -> bool:
+        """Whether it is neither turned nor flipped."""
+        return self.symmetry == 0
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingTile:
@@ -59,7 +64,7 @@ class TrainingTile:
     @property
     def upright(self) -> bool:
         """Whether it is neither turned nor flipped."""
-        return self.job.symmetry == 0
+        return self.job.upright
 
 
 def plan(

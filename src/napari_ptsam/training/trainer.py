@@ -13,7 +13,7 @@ import torch
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.metrics import sum_of
 from napari_ptsam.sam.backbones import with_encoder_tokens
-from napari_ptsam.sam.memory import gpu_is_full, on_cpu
+from napari_ptsam.sam.memory import gpu_is_full, on_cpu, release_memory
 from napari_ptsam.training.attempts import Attempts, Run
 from napari_ptsam.training.core_phase import CorePhase, core_steps
 from napari_ptsam.training.draft import Draft
@@ -108,7 +108,7 @@ class Training:
         first = None if start is None else self._given(start.tokens)
         self._attempts = Attempts(self._run, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
-        self._encoder = EncoderPhase(self._run, () if start is None else start.encoder_tokens)
+        self._encoder = EncoderPhase(self._run)
         self._cores = CorePhase(self._run, self.training, own)
         self._draft = (
             Draft(self.backbone.decoder, classes, self._embedded.tiles)
@@ -237,9 +237,11 @@ class Training:
                 raise
         else:
             return
+        gpu = self.backbone.device
         self._embedded.free()
         self.backbone = on_cpu(self.backbone)
         self._begin(TOO_SMALL)
+        release_memory(gpu)
         yield from self._phases()
 
     def _phases(self) -> Generator[Progress, None, None]:

@@ -140,7 +140,7 @@ class Problems:
             return ""
         planes = self.task.whole
         first, *others = self.found
-        where = f"{planes.name}, plane {first}" if len(planes) > 1 else planes.name
+        where = planes.name_of(first)
         words = self.found[first]
         if not others:
             return f"{where}: {words}"

@@ -154,11 +154,10 @@ class Options(QWidget):
         self.embeddings.setValue(known.embeddings)
         self.seed.setValue(known.seed)
         self.held_out.setValue(100 * known.held_out)
-        if (
-            self.encoder.findData(str(known.encoder_tokens)) < 0
-        ):  # of a session, or the command line
-            self.encoder.addItem(f"{known.encoder_tokens} a layer", str(known.encoder_tokens))
-        _choose(self.encoder, str(known.encoder_tokens))
+        count = str(known.encoder_tokens)
+        if self.encoder.findData(count) < 0:  # of a session, or the command line
+            self.encoder.addItem(f"{count} a layer", count)
+        _choose(self.encoder, count)
         self.minutes.setValue(known.minutes)
         self.minutes.setEnabled(known.encoder_tokens == "auto")
         tiled = known.tile not in TILES
