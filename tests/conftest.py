@@ -31,6 +31,12 @@ def no_time_for_encoder_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(encoder_phase, "COST", 1e9)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_backbones(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a test loads from a file of its own is not to be known to the user's napari."""
+    os.environ["NAPARI_PTSAM_BACKBONES"] = str(tmp_path_factory.mktemp("backbones"))
+
+
 @pytest.fixture
 def all_threads() -> Iterator[None]:
     """As users have it, in this thread: how many sum up decides the last digits."""

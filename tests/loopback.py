@@ -19,7 +19,7 @@ from PIL import Image
 
 from napari_ptsam import sample_download as download
 
-Fault = Literal["absent", "truncated", "short", "changed", "longer", "silent"]
+Fault = Literal["absent", "broken", "truncated", "short", "changed", "longer", "silent"]
 
 
 class Server(ThreadingHTTPServer):
@@ -33,6 +33,8 @@ class Server(ThreadingHTTPServer):
         What goes wrong with a path; under "" what goes wrong with all.
     asked
         Paths that were asked for.
+    ranges
+        Whether it can send a part of a file; and the parts that it was asked for.
     hold
         Answers wait for it; set from the start.
     """
@@ -45,6 +47,7 @@ class Server(ThreadingHTTPServer):
         self.content = content
         self.faults: dict[str, Fault] = {}
         self.asked: list[str] = []
+        self.ranges, self.asked_ranges = False, list[str]()
         self.hold = threading.Event()
         self.hold.set()
 
@@ -66,6 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "absent" or body is None:
             self.send_error(404)
             return
+        if fault == "broken":
+            self.send_error(500)
+            return
         if fault == "silent":
             self.server.hold.clear()
             self.server.hold.wait(20)
@@ -75,13 +81,31 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:-1]
         if fault == "longer":
             body += b"more" * 100_000
-        self.send_response(200)
+        begin, whole = self._range(), len(body)
+        if begin >= whole > 0:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{whole}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = body[begin:]
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{whole - 1}/{whole}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if fault == "truncated":
             body = body[: len(body) // 2]
             self.close_connection = True
         self.wfile.write(body)
+
+    def _range(self) -> int:
+        """The first byte that is asked for."""
+        asked = self.headers.get("Range", "")
+        if not asked:
+            return 0
+        self.server.asked_ranges.append(asked)
+        return int(asked.removeprefix("bytes=").removesuffix("-")) if self.server.ranges else 0
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -142,7 +142,7 @@ def segment(
         A letter for each axis, for instance ``"ZCYX"``; guessed if left out, or
         taken from the file.
     checkpoint, device
-        See `napari_ptsam.sam.backbones.load_backbone`.
+        See `napari_ptsam.prompts.backbone.backbone_of`.
     progress
         Called with the planes done and the planes in all.
 
@@ -166,10 +166,10 @@ def segment(
         if output != "instances":
             raise InputError("Only instances can be linked from plane to plane.")
         linker = StackLinker(planes, link if isinstance(link, LinkSettings) else None)
-    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.prompts.backbone import backbone_of
     from napari_ptsam.segmenting.segment import Segmenter
 
-    frozen = load_backbone(prompt.backbone, checkpoint, device)  # type: ignore[union-attr]
+    frozen = backbone_of(prompt, checkpoint, device)  # type: ignore[arg-type]
     segmenter = Segmenter(prompt, frozen, settings)  # type: ignore[arg-type]
     shape = segmenter.result_shape(planes.shape)
     result = np.empty((len(planes), *shape), dtype=segmenter.dtype)

@@ -8,10 +8,8 @@ names, and are kept in the user's cache, or in the folder that NAPARI_PTSAM_CACH
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -24,6 +22,7 @@ import numpy as np
 from napari_ptsam.cache_folder import CACHE_VARIABLE, cache_folder
 from napari_ptsam.errors import DownloadError
 from napari_ptsam.images.reading import open_image
+from napari_ptsam.quiet import quiet_pooch
 
 if TYPE_CHECKING:
     import requests
@@ -184,7 +183,7 @@ def fetching(
     with requests.Session() as session:  # one connection for all of them
         for file in files:
             try:
-                with _quiet_pooch():
+                with quiet_pooch():
                     path = registry.fetch(file.name, downloader=_downloader(session, file.size))
             except (requests.RequestException, OSError, ValueError) as error:
                 raise DownloadError(_explain(error, file, base_url, folder)) from error
@@ -209,20 +208,6 @@ def _downloader(session: requests.Session, size: int) -> Callable[[str, str, Any
                     raise ValueError(f"{url} is larger than {size} bytes")
 
     return download
-
-
-@contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch from printing a line for each file."""
-    import pooch
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) -> str:

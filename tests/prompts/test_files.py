@@ -12,29 +12,13 @@ import pytest
 import torch
 
 import napari_ptsam as ptsam
+from conftest_prompts import make
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.files import KIND, VERSION, load, save, to_plain
-from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Origin, Prompt
-
-
-def make(classes: int = 1, **parts) -> Prompt:
-    rng = np.random.default_rng(0)
-    given = {
-        "tokens": rng.normal(size=(classes, 8, 256)).astype(np.float32),
-        "classes": tuple(f"class {i}" for i in range(classes)),
-        "colours": ("#E69F00",) * classes,
-        "backbone": "vit_t",
-        "signature": "0123456789abcdef",
-        "images": ImageSettings(Tiling(371), Normalization("range", 3.5, 200), (0, 2)),
-        "pixel_size": PixelSize(0.65, 0.65, 2.0, "micrometer"),
-        "origin": Origin(16, 3, 300, 4, 7, 0.91, False, "label", "2026-11-23", {"torch": "2"}),
-        "notes": "Präparat 7",
-        "licence": "CC0",
-    }
-    return Prompt(**(given | parts))
+from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Prompt
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -222,10 +206,18 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 
 
 def test_other_backbones_are_noticed() -> None:
-    with pytest.raises(ptsam.PromptFileError, match="tuned for the backbone vit_t, not vit_b"):
+    own = r"tuned for the backbone vit_t \(signature 0123456789abcdef\), and this is "
+    with pytest.raises(ptsam.PromptFileError, match=own + "vit_b"):
         make().check_backbone("vit_b", "0123456789abcdef")
-    with pytest.raises(ptsam.PromptFileError, match="with other weights"):
+    with pytest.raises(
+        ptsam.PromptFileError, match=own + r"vit_t \(signature f*\). Ask the prompt"
+    ):
         make().check_backbone("vit_t", "f" * 16)
+    known = make(weights="vit_t_lm")
+    with pytest.raises(
+        ptsam.PromptFileError, match=r"backbone vit_t_lm, .* backbones download vit_t_lm"
+    ):
+        known.check_backbone("vit_t", "f" * 16)
 
 
 def test_senseless_prompts_are_refused() -> None:

@@ -115,17 +115,43 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
 
 def test_missing_tensors_are_refused(state, tmp_path: Path) -> None:
     copy = dict(state)
-    del copy["mask_decoder.iou_token.weight"]
+    del copy["mask_decoder.mask_tokens.weight"]
     save_file(copy, tmp_path / "part.safetensors")
-    with pytest.raises(ptsam.CheckpointError, match="does not hold all the tensors"):
+    with pytest.raises(ptsam.CheckpointError, match=r"missing: mask_decoder.mask_tokens.weight"):
         load_backbone("vit_t", tmp_path / "part.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "sam.", "model.sam."])
+@pytest.mark.parametrize("within", [(), ("model_state",), ("state", "anything")])
+def test_weights_are_recognised_by_their_tensors(
+    state, prefix: str, within: tuple[str, ...], tmp_path: Path
+) -> None:
+    content = {prefix + key: value for key, value in state.items()} | {"epoch": 3, "other.w": 1.0}
+    for name in within:
+        content = {"step": 7, name: content}
+    torch.save(content, tmp_path / "tuned.bin")
+    found = read_checkpoint(tmp_path / "tuned.bin")
+    assert architecture_of(found) == "vit_t"
+    assert signature_of(found) == signature_of(state)
+
+
+def test_safetensors_under_another_ending(state, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(embedded_checkpoint().read_bytes())
+    assert read_checkpoint(tmp_path / "weights.pth").keys() == state.keys()
+
+
+def test_adapters_are_refused(state, tmp_path: Path) -> None:
+    copy = state | {"image_encoder.layers.1.adapter.weight": torch.zeros(3)}
+    save_file(copy, tmp_path / "adapted.safetensors")
+    with pytest.raises(ptsam.CheckpointError, match=r"not known: image_encoder.layers.1.adapter"):
+        load_backbone("vit_t", tmp_path / "adapted.safetensors")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"name": "vit_x"}, "Unknown backbone 'vit_x'"),
-        ({"name": "vit_b"}, "vit_b is not embedded"),
+        ({"name": "vit_b"}, "vit_b .375 MB. is not on this machine"),
         ({"checkpoint": "nowhere.pth"}, "no checkpoint file at nowhere.pth"),
         ({"device": "tpu"}, "Unknown device 'tpu'"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tqdm import tqdm
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class _Bar:
     """A bar that is closed at the end of a ``with``, and made when it is first needed."""
+
+    units: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, total: int, title: str) -> None:
         self._total, self._title = total, title
@@ -40,7 +42,7 @@ class _Bar:
         if self._bar is None:
             self._bar = tqdm(
                 total=self._total, desc=self._title, initial=self._done_before, disable=None,
-                file=sys.stderr,
+                file=sys.stderr, **self.units,
             )  # fmt: skip
         self._bar.update(done - self._bar.n)
         return self._bar
@@ -57,6 +59,20 @@ class PlaneBar(_Bar):
         if before and self._bar is None:
             self._done_before = done
             return
+        self._at(done)
+
+
+class ByteBar(_Bar):
+    """Counts bytes of a download; ``total`` is 0 where nobody knows."""
+
+    units: ClassVar[dict[str, Any]] = {"unit": "B", "unit_scale": True}
+
+    def __enter__(self) -> ByteBar:
+        return self
+
+    def show(self, done: int, total: int) -> None:
+        """Bytes that are here, and of the whole file."""
+        self._total = total
         self._at(done)
 
 

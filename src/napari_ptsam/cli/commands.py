@@ -13,6 +13,7 @@ from napari_ptsam.cli.sources import open_source
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
+from napari_ptsam.sam.catalogue import EMBEDDED_NAME
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
 
@@ -34,11 +35,17 @@ def train(options: Namespace) -> None:
     check_text(options.notes, options.licence)
     annotations = source.annotations(start)
 
+    from napari_ptsam.prompts.backbone import backbone_of
     from napari_ptsam.sam.backbones import load_backbone
     from napari_ptsam.sam.cache import with_users_cache
     from napari_ptsam.training.trainer import Training
 
-    backbone = with_users_cache(load_backbone(options.backbone, options.checkpoint, options.device))
+    if start is not None and options.backbone is None:
+        backbone = backbone_of(start, options.checkpoint, options.device)
+    else:
+        name = options.backbone or EMBEDDED_NAME
+        backbone = load_backbone(name, options.checkpoint, options.device)
+    backbone = with_users_cache(backbone)
     training = Training(annotations, backbone, settings, start)
     with TrainingBar(training.steps) as bar:
         try:
@@ -99,14 +106,14 @@ def evaluate(options: Namespace) -> None:
     """``napari-ptsam evaluate``."""
     from napari_ptsam.evaluation import WAYS, summary
     from napari_ptsam.evaluation import evaluate as evaluate_planes
-    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.prompts.backbone import backbone_of
     from napari_ptsam.segmenting.segment import Segmenter
 
     prompt = load(options.prompt)
     reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
     images = pair(options.images, options.masks, options.axes)
     annotations = annotate(*images, reading, complete=False)
-    backbone = load_backbone(prompt.backbone, options.checkpoint, options.device)
+    backbone = backbone_of(prompt, options.checkpoint, options.device)
     segmenter = Segmenter(prompt, backbone)
     scores = []
     with PlaneBar(len(annotations.examples), "evaluating") as bar:

@@ -7,15 +7,16 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_ptsam.cli import commands
+from napari_ptsam.cli import commands, passing_on
+from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import add_segment_options
+from napari_ptsam.sam.catalogue import catalogue
 from napari_ptsam.training.examples import Empty
 from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import Cores, TrainingSettings
 
-# Spelled out, since sam.backbones would load torch.
-BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
+# Spelled out, since sam.devices would load torch.
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -51,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_segment(parts)
     _add_evaluate(parts)
     _add_info(parts)
+    _add_passing_on(parts)
+    _add_backbones(parts)
     _add_demo(parts)
     return parser
 
@@ -64,9 +67,9 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
     )  # fmt: skip
     add.add_argument(
         "--backbone",
-        default="vit_t",
-        choices=BACKBONES,
-        help="frozen SAM to tune for (default: vit_t)",
+        choices=tuple(catalogue()),
+        metavar="NAME",
+        help="frozen SAM to tune for, as “backbones list” names them (default: vit_t, or that of --start)",
     )
     _add_machine(add)
     _add_training(add)
@@ -156,6 +159,25 @@ def _add_info(parts: argparse._SubParsersAction[_Parser]) -> None:
     _add_json(add)
 
 
+def _add_passing_on(parts: argparse._SubParsersAction[_Parser]) -> None:
+    add = _command(parts, "text", "print a prompt as one line of text", passing_on.write_text)
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    add = _command(parts, "import", "write such a line to a prompt file", passing_on.read_text)
+    passing_on.add_import_options(add)
+    _add_overwrite(add)
+    what = "make one prompt of several, with all their classes"
+    add = _command(parts, "merge", what, passing_on.merge_files)
+    passing_on.add_merge_options(add)
+    _add_overwrite(add)
+    add = _command(parts, "split", "make a prompt of each class", passing_on.split_file)
+    passing_on.add_split_options(add)
+    _add_overwrite(add)
+
+
+def _add_backbones(parts: argparse._SubParsersAction[_Parser]) -> None:
+    add_backbones_options(_command(parts, "backbones", "get and keep frozen SAMs", None))
+
+
 def _add_demo(parts: argparse._SubParsersAction[_Parser]) -> None:
     add = _command(parts, "demo", "tune and segment the bundled sample", commands.demo)
     add.add_argument(
@@ -214,7 +236,7 @@ def _add_machine(add: _Parser) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="the backbone's weights (not needed for vit_t)",
+        help="your own file with the backbone's weights (default: those that “backbones” keeps)",
     )
     add.add_argument("--device", default="auto", choices=DEVICES, help="default: %(default)s")
 

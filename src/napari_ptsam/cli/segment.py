@@ -91,7 +91,7 @@ class _Run:
 
     def check(self) -> None:
         """Load the backbone, and find out whether all results can be written."""
-        from napari_ptsam.sam.backbones import load_backbone
+        from napari_ptsam.prompts.backbone import backbone_of
         from napari_ptsam.segmenting.job import Job
         from napari_ptsam.segmenting.segment import Segmenter
 
@@ -101,7 +101,7 @@ class _Run:
                 raise InputError(
                     "The prompts were tuned for different backbones; segment with one after the other."
                 )
-        self.backbone = load_backbone(first.backbone, options.checkpoint, options.device)
+        self.backbone = backbone_of(first, options.checkpoint, options.device)
         for prompt in self.prompts:
             Segmenter(prompt, self.backbone, self.settings)  # before a folder is made for it
         if self.place.file is None:

@@ -20,7 +20,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
     classes = ", ".join(f"{n} ({c})" for n, c in zip(prompt.classes, prompt.colours, strict=True))
     known = {
         "Classes": classes,
-        "Backbone": f"{prompt.backbone} (signature {prompt.signature})",
+        "Backbone": prompt.backbone_name,
         "Parameters": _parameters(prompt),
         "Objects": _objects(prompt),
         "Made from": _made_from(prompt),
@@ -36,6 +36,12 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Licence": prompt.licence,
     }
     return {name: words for name, words in known.items() if words}
+
+
+def image_words(prompt: Prompt) -> str:
+    """How a prompt sees images, in a few words."""
+    channels = "" if prompt.images.channels is None else f", channels {_channels(prompt)}"
+    return f"{prompt.images.tiling}, {_values(prompt)}{channels}"
 
 
 def _parameters(prompt: Prompt) -> str:

@@ -188,6 +188,7 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "colours": prompt.colours,
         "backbone": prompt.backbone,
         "signature": prompt.signature,
+        "weights": prompt.weights,
         "tile": asdict(images.tiling),
         "normalization": asdict(images.normalization),
         "channels": images.channels,
@@ -240,6 +241,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         cores=None if plain.get("cores") is None else _tokens(plain["cores"]),
         encoder_tokens=_encoder_tokens(plain.get("encoder_tokens")),
         refinement=_refinement(plain.get("refinement")),
+        weights=as_text(plain.get("weights", "")),
     )
 
 

@@ -13,6 +13,7 @@ from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.prompts.refinement import Refinement
+from napari_ptsam.sam.catalogue import catalogue
 
 TOKENS, WIDTH = 8, 256
 MOST_ENCODER_TOKENS = 64
@@ -77,6 +78,9 @@ class Prompt:
     backbone, signature
         Name of the backbone that the tokens belong to, and the fingerprint of
         its weights.
+    weights
+        Where these come from, for people: a name of the catalogue of backbones,
+        such as ``vit_b_lm``, or the name of its maker's own file.
     images
         Normalisation, channels and tiles that they were tuned at.
     pixel_size
@@ -116,6 +120,7 @@ class Prompt:
     cores: np.ndarray | None = None
     encoder_tokens: tuple[np.ndarray, ...] = ()
     refinement: Refinement | None = None
+    weights: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -138,6 +143,8 @@ class Prompt:
             raise InputError("A prompt needs a name and a colour for each class.")
         check_names(self.classes)
         check_text(self.notes, self.licence)
+        if len(self.weights) > NAME_LIMIT or not (self.weights + "-").isprintable():
+            raise InputError("The name of the backbone's weights is no short, printable text.")
 
     @property
     def all_tokens(self) -> np.ndarray:
@@ -165,16 +172,25 @@ class Prompt:
         PromptFileError
             If it was tuned for another one.
         """
-        if name != self.backbone:
+        if (name, signature) != (self.backbone, self.signature):
             raise PromptFileError(
-                f"The prompt was tuned for the backbone {self.backbone}, not {name}; "
-                f"use --backbone {self.backbone} with its checkpoint."
+                f"The prompt was tuned for the backbone {self.backbone_name}, and this is {name} "
+                f"(signature {signature}). {self.how_to_get_backbone()}"
             )
-        if signature != self.signature:
-            raise PromptFileError(
-                f"The prompt was tuned for a {self.backbone} with other weights (signature "
-                f"{self.signature}, these have {signature}); name the checkpoint that it was tuned with."
-            )
+
+    @property
+    def backbone_name(self) -> str:
+        """The backbone in words: its name in the catalogue, or architecture, file and signature."""
+        if self.weights in catalogue():
+            return self.weights
+        file = f" with the weights {self.weights}" if self.weights else ""
+        return f"{self.backbone}{file} (signature {self.signature})"
+
+    def how_to_get_backbone(self) -> str:
+        """What to do if the backbone is not there."""
+        if self.weights in catalogue():
+            return f"Get it with “napari-ptsam backbones download {self.weights}”, or in the dialog Backbones."
+        return "Ask the prompt's maker for that checkpoint, and name it (--checkpoint FILE)."
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the prompt file; see `napari_ptsam.prompts.files.save`."""

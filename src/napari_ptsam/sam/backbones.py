@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_ptsam.errors import CheckpointError, InputError
+from napari_ptsam.errors import CheckpointError
+from napari_ptsam.sam.backbone_files import BackboneFiles
+from napari_ptsam.sam.catalogue import EMBEDDED_NAME, entry_of
 from napari_ptsam.sam.checkpoints import (
+    EXPECTED,
     architecture_of,
-    embedded_checkpoint,
     read_checkpoint,
     signature_of,
 )
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
     from napari_ptsam.sam.checkpoints import StateDict
 
-BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
-
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
@@ -44,12 +44,16 @@ class Backbone:
         Fingerprint of the weights, see `napari_ptsam.sam.checkpoints.signature_of`.
     encoder, decoder
         The two halves, ready to be called.
+    weights
+        Where they come from: a name of the catalogue, such as ``vit_b_lm``, or
+        the name of the user's own file.
     """
 
     name: str
     signature: str
     encoder: Encoder
     decoder: PromptDecoder
+    weights: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +62,7 @@ class Backbone:
 
 
 def load_backbone(
-    name: str = "vit_t",
+    name: str = EMBEDDED_NAME,
     checkpoint: str | Path | None = None,
     device: str = "auto",
     dtype: torch.dtype | None = None,
@@ -68,9 +72,10 @@ def load_backbone(
     Parameters
     ----------
     name
-        One of ``vit_t``, ``vit_b``, ``vit_l``, ``vit_h``.
+        One of the catalogue, such as ``vit_t`` (embedded), ``vit_b`` or
+        ``vit_b_lm``; with a checkpoint, its architecture.
     checkpoint
-        File with the weights; may be left out for ``vit_t``, which is embedded.
+        The user's own file with weights; left out, that of the catalogue.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     dtype
@@ -82,44 +87,49 @@ def load_backbone(
     InputError
         If name or device are unknown.
     CheckpointError
-        If the weights are missing, damaged or of another architecture.
+        If the weights are not on this machine, damaged or of another architecture.
     """
-    if name not in BACKBONES:
-        raise InputError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.")
-    if checkpoint is None and name != "vit_t":
-        raise CheckpointError(
-            f"The backbone {name} is not embedded; name the file with its weights "
-            "(--checkpoint FILE, or checkpoint=... in Python)."
-        )
-    path = embedded_checkpoint() if checkpoint is None else Path(checkpoint)
+    entry, files = entry_of(name), BackboneFiles()
+    chosen = choose_device(device)
+    if checkpoint is None:
+        path, weights = files.checked(entry), entry.name
+    else:
+        path, weights = Path(checkpoint), Path(checkpoint).name
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
-    chosen = choose_device(device)
-    return _load(
-        name, path.resolve(), path.stat().st_mtime_ns, chosen, dtype or choose_dtype(chosen)
-    )
+    modified, dtype = path.stat().st_mtime_ns, dtype or choose_dtype(chosen)
+    backbone = _load(entry.architecture, path.resolve(), modified, chosen, dtype)
+    if checkpoint is not None:
+        files.remember_own(backbone.signature, path.resolve())
+    return replace(backbone, weights=weights)
 
 
 @lru_cache(maxsize=2)
 def _load(
-    name: str, path: Path, modified: int, device: torch.device, dtype: torch.dtype
+    architecture: str, path: Path, modified: int, device: torch.device, dtype: torch.dtype
 ) -> Backbone:
     """Load; ``modified`` is there for the cache alone, to notice a changed file."""
     state = read_checkpoint(path)
     found = architecture_of(state)
-    if found != name:
-        what = f"the weights of a {found}" if found else "no SAM weights that are known here"
+    if found != architecture:
+        what = f"the weights of a {found}" if found else "SAM weights of an unknown architecture"
         raise CheckpointError(
-            f"{path} holds {what}, but the backbone {name} was asked for; "
-            + (f"choose --backbone {found} or another file." if found else "name another file.")
+            f"{path} holds {what}, but the backbone {architecture} was asked for; "
+            + (f"choose --backbone {found} or another file." if found else EXPECTED)
         )
     try:
-        return backbone_from_state(name, state, device, dtype)
+        return backbone_from_state(architecture, state, device, dtype)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not hold all the tensors of a {name}, or some are of another shape; "
+            f"{path} does not hold the tensors of a {architecture}, and those alone ({_differences(error)}); "
             "use the file as its makers published it."
         ) from error
+
+
+def _differences(error: RuntimeError) -> str:
+    """The first of what PyTorch lists."""
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
+    return lines[min(1, len(lines) - 1)][:160]
 
 
 def backbone_from_state(
@@ -141,7 +151,10 @@ def backbone_from_state(
         missing, unexpected = module.load_state_dict(own, strict=False, assign=True)
         missing = [key for key in missing if not key.startswith(("norm_head.", "head."))]
         if missing or unexpected:
-            raise RuntimeError(f"missing: {missing}; unexpected: {unexpected}")
+            told = (("missing", missing), ("not known", unexpected))
+            raise RuntimeError(
+                "; ".join(f"{what}: {part}.{keys[0]}" for what, keys in told if keys)
+            )
     image_encoder = parts["image_encoder"]
     image_encoder = (QuickTinyViT if name == "vit_t" else PromptableViT)(image_encoder)
     encoder = ImageEncoder(image_encoder, device, dtype)

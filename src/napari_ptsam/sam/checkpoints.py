@@ -6,9 +6,11 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +27,12 @@ EMBEDDED = "mobile_sam_vit_t.safetensors"
 _PATCH_TINY = "image_encoder.patch_embed.seq.0.c.weight"
 _PATCH_VIT = "image_encoder.patch_embed.proj.weight"
 _FOLDED_OR_UNUSED = re.compile(r"\.bn\.|\.c\.|\.(norm_)?head\.")
+_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+_MARK = "mask_decoder.iou_token.weight"
+EXPECTED = (
+    "Expected are the tensors of SAM's image_encoder, prompt_encoder and mask_decoder for vit_t, "
+    "vit_b, vit_l or vit_h, with or without a prefix: Meta's files, MobileSAM, micro-sam, MedSAM."
+)
 _ARCHITECTURE_BY_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 
 
@@ -40,65 +48,125 @@ def embedded_checkpoint() -> Path:
 
 
 def read_checkpoint(path: str | Path) -> StateDict:
-    """Read a checkpoint's tensors without running anything that is in it.
+    """Read the tensors of a SAM without running anything that is in the file.
+
+    The tensors may lie in a dict within the dict, and their names may have a
+    prefix (``module.``, ``sam.`` and the like), as fine-tuning scripts leave
+    them: see `sam_tensors`.
 
     Parameters
     ----------
     path
-        A ``.safetensors`` file, or a PyTorch file that holds tensors only.
+        A safetensors file, or a PyTorch file of tensors and plain values.
 
     Returns
     -------
     dict of str to torch.Tensor
-        The tensors in the dtype that they are stored in, on the CPU.
+        The tensors under segment-anything's names, in the dtype that they are
+        stored in, on the CPU.
 
     Raises
     ------
     CheckpointError
-        If there is no such file or it is not a checkpoint.
+        If there is no such file, it cannot be read, or holds no SAM.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
+    found = sam_tensors(_read_safely(path))
+    if found is None:
+        raise CheckpointError(f"{path} holds no SAM weights that are known here. {EXPECTED}")
+    return found
+
+
+def _read_safely(path: Path) -> Any:
+    """What is in a file, if that is nothing but tensors and plain values."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
     try:
-        if path.suffix == ".safetensors":
+        if not _is_pytorch(path):
             return load_file(path)
         with warnings.catch_warnings():  # about pickles that are declined anyway
             warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-    ) as error:
+            _check_sums(path)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or holds something other than "
+            "tensors and plain values, maybe code, which was not run. Export the weights alone "
+            "(state_dict), or use a file with SAM weights as its makers published it."
+        ) from error
+    except (SafetensorError, zipfile.BadZipFile, *_UNREADABLE) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint (it is damaged or another kind of file); "
             "use a file with SAM weights as its makers published it."
         ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    ):
-        raise CheckpointError(
-            f"{path} holds no plain table of tensors; "
-            "use a file with SAM weights as its makers published it."
-        )
-    return state
+
+
+# What torch.load raises on damaged files.
+_UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
+    OverflowError, AssertionError, MemoryError,
+)  # fmt: skip
+
+
+def _is_pytorch(path: Path) -> bool:
+    """Whether it begins like a zip archive or a pickle, not like a safetensors file."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    # The length of the header, 8 bytes, comes before its first brace.
+    return not (path.suffix == ".safetensors" or head[8:] == b"{")
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums of a zip archive, which torch.load does not look at."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("checksum")
+
+
+def sam_tensors(content: Any, depth: int = 3) -> StateDict | None:
+    """Find the tensors of a SAM, whatever dict they lie in and whatever comes before their names.
+
+    Parameters
+    ----------
+    content
+        Of a checkpoint.
+    depth
+        Dicts within dicts to look into.
+
+    Returns
+    -------
+    dict of str to torch.Tensor, or None
+        Image encoder, prompt encoder and mask decoder under segment-anything's
+        names; None if there is no mask decoder.
+    """
+    import torch
+
+    if not isinstance(content, Mapping) or depth == 0:
+        return None
+    for key in content:
+        if isinstance(key, str) and key.endswith(_MARK):
+            prefix = key.removesuffix(_MARK)
+            own = {
+                name.removeprefix(prefix): value
+                for name, value in content.items()
+                if isinstance(name, str) and name.startswith(prefix)
+            }
+            return {
+                name: value
+                for name, value in own.items()
+                if name.startswith(_PARTS) and isinstance(value, torch.Tensor)
+            }
+    inner = (sam_tensors(value, depth - 1) for value in content.values())
+    return next((found for found in inner if found is not None), None)
 
 
 def architecture_of(state: StateDict) -> str | None:
     """Name of the SAM architecture that the tensors belong to, or None."""
-    if not any(key.startswith("mask_decoder.") for key in state):
-        return None
     if _PATCH_TINY in state:
         return "vit_t"
     if _PATCH_VIT in state and state[_PATCH_VIT].ndim == 4:

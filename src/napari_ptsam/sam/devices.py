@@ -33,6 +33,19 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def gpu_gigabytes() -> float | None:
+    """Memory of the GPU that ``auto`` takes, in GB (10^9 bytes); None without one.
+
+    Apple's GPUs share the main memory, of which PyTorch takes a part.
+    """
+    device = choose_device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory / 1e9
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() / 1e9
+    return None
+
+
 def choose_dtype(device: torch.device) -> torch.dtype:
     """Fastest number format that the device computes in hardware."""
     if device.type == "cuda":

@@ -241,7 +241,7 @@ def _do(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
 
 def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
     from napari_ptsam.images.reading import open_image
-    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.prompts.backbone import backbone_of
     from napari_ptsam.segmenting.segment import Segmenter
     from napari_ptsam.segmenting.shared import SharedSegmenter
 
@@ -250,7 +250,7 @@ def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
         planes = planes.part(axis, start, stop)
     planes.name = task.name
     # Loaded once a process, however many tasks it does.
-    backbone = load_backbone(task.prompts[0].backbone, task.checkpoint, task.device)
+    backbone = backbone_of(task.prompts[0], task.checkpoint, task.device)
     shared = SharedSegmenter(
         [Segmenter(p, backbone, s) for p, s in zip(task.prompts, task.settings, strict=True)]
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
+from napari_ptsam.prompts.prompt import NAME_LIMIT, Origin, Prompt, default_colours
 from napari_ptsam.versions import package_version
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def prompt_of(task: Task, found: Found, backbone: Backbone) -> Prompt:
         cores=None if found.cores is None else _array(found.cores),
         encoder_tokens=tuple(_array(own) for own in found.encoder_tokens),
         refinement=found.refinement,
+        weights=backbone.weights[:NAME_LIMIT],
     )
 
 

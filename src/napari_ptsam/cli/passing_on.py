@@ -1,0 +1,95 @@
+"""``napari-ptsam text``, ``import``, ``merge`` and ``split``: prompts that are passed on."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.files import load
+from napari_ptsam.prompts.merging import merge, split
+from napari_ptsam.prompts.text import from_text, to_text
+from napari_ptsam.writing import check_output
+
+
+def write_text(options: Namespace) -> None:
+    """``napari-ptsam text PROMPT.pt``."""
+    prompt = load(options.prompt)
+    line = to_text(prompt)
+    if prompt.cores is not None:
+        print("The cores are left out; the file has them.", file=sys.stderr)
+    print(line)
+
+
+def add_import_options(add: argparse.ArgumentParser) -> None:
+    """Options of ``napari-ptsam import``."""
+    add.add_argument(
+        "text", nargs="?", default="-", help="the line (default: read it from standard input)"
+    )
+    _add_out(add)
+
+
+def read_text(options: Namespace) -> None:
+    """``napari-ptsam import [TEXT] -o PROMPT.pt``."""
+    check_output(options.out, options.overwrite)
+    prompt = from_text(sys.stdin.read() if options.text == "-" else options.text)
+    prompt.save(options.out, options.overwrite)
+    print(f"{options.out}: {', '.join(prompt.classes)}, for the backbone {prompt.backbone_name}")
+
+
+def add_merge_options(add: argparse.ArgumentParser) -> None:
+    """Options of ``napari-ptsam merge``."""
+    add.add_argument("prompts", type=Path, nargs="+", metavar="PROMPT.pt")
+    _add_out(add)
+    add.add_argument("--classes", metavar="NAME[,NAME...]", help="default: those of the prompts")
+    add.add_argument(
+        "--images-of", type=int, metavar="NUMBER",
+        help="of the prompt, from 1, whose normalisation, channels and tiles are taken if they differ",
+    )  # fmt: skip
+
+
+def merge_files(options: Namespace) -> None:
+    """``napari-ptsam merge PROMPT.pt ... -o PROMPT.pt``."""
+    check_output(options.out, options.overwrite)
+    names = None if options.classes is None else [n.strip() for n in options.classes.split(",")]
+    chosen = None if options.images_of is None else options.images_of - 1
+    prompt = merge([load(path) for path in options.prompts], names, chosen)
+    prompt.save(options.out, options.overwrite)
+    print(f"{options.out}: {', '.join(prompt.classes)}")
+
+
+def add_split_options(add: argparse.ArgumentParser) -> None:
+    """Options of ``napari-ptsam split``."""
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    add.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="FOLDER", help="for the prompts"
+    )
+
+
+def split_file(options: Namespace) -> None:
+    """``napari-ptsam split PROMPT.pt -o FOLDER``."""
+    prompt = load(options.prompt)
+    if len(prompt.classes) == 1:
+        raise InputError(f"{options.prompt} has one class only; there is nothing to split.")
+    targets = [options.out / f"{file_name(name)}.pt" for name in prompt.classes]
+    if len(set(targets)) < len(targets):
+        targets = [path.with_stem(f"{i}-{path.stem}") for i, path in enumerate(targets, start=1)]
+    for path in targets:
+        check_output(path, options.overwrite)
+    for one, path in zip(split(prompt), targets, strict=True):
+        one.save(path, options.overwrite)
+        print(f"{path}: {one.classes[0]}")
+
+
+def file_name(name: str) -> str:
+    """A class name as the name of a file, on every system."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "class"
+
+
+def _add_out(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="PROMPT.pt", help="prompt file to write"
+    )

@@ -1,0 +1,72 @@
+"""The backbone that a prompt belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ptsam.errors import CheckpointError
+from napari_ptsam.sam.backbone_files import BackboneFiles
+from napari_ptsam.sam.catalogue import catalogue
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.sam.backbones import Backbone
+
+
+def backbone_of(
+    prompt: Prompt, checkpoint: str | Path | None = None, device: str = "auto"
+) -> Backbone:
+    """Load the backbone that a prompt was tuned for.
+
+    Parameters
+    ----------
+    prompt
+        Whose backbone is wanted.
+    checkpoint
+        The file with its weights; found by name or signature if left out.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not on this machine.
+    PromptFileError
+        If it turns out to be another one.
+    """
+    if checkpoint is None:
+        checkpoint = find_checkpoint(prompt)
+    from napari_ptsam.sam.backbones import load_backbone  # torch
+
+    known = prompt.weights in catalogue()
+    name = prompt.weights if known and checkpoint is None else prompt.backbone
+    backbone = load_backbone(name, checkpoint, device)
+    prompt.check_backbone(backbone.name, backbone.signature)
+    return backbone
+
+
+def find_checkpoint(prompt: Prompt) -> Path | None:
+    """The user's own file with the weights for a prompt; None if those of the catalogue will do.
+
+    Raises
+    ------
+    CheckpointError
+        If the backbone is neither here nor in the catalogue.
+    """
+    files = BackboneFiles()
+    own, entry = files.own(prompt.signature), catalogue().get(prompt.weights)
+    if entry is not None:
+        if files.is_here(entry):
+            return None
+        if own is None:
+            raise CheckpointError(
+                f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"
+            )
+    # Prompts of earlier versions do not say where the weights come from.
+    if own is None and prompt.weights:
+        raise CheckpointError(
+            f"The prompt was tuned for the backbone {prompt.backbone_name}, which is not known here. "
+            f"{prompt.how_to_get_backbone()}"
+        )
+    return own

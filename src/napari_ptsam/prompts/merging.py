@@ -1,0 +1,132 @@
+"""Several prompts to one of several classes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.describe import image_words
+from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
+
+
+def merge(
+    prompts: Sequence[Prompt], names: Sequence[str] | None = None, images_of: int | None = None
+) -> Prompt:
+    """Make one prompt of several classes.
+
+    What one prompt says of a pixel is compared with what the others say: the
+    most likely class wins. Cores are kept if all have them, the guided filter
+    if it is the same in all.
+
+    Parameters
+    ----------
+    prompts
+        Of one backbone, two at least.
+    names
+        For the classes of the result; those of the prompts by default.
+    images_of
+        Number, from 0, of the prompt whose normalisation, channels and tiles
+        are taken, if they differ. The others then see images in another way
+        than they were tuned at, and may be less exact.
+
+    Raises
+    ------
+    InputError
+        If they do not fit together.
+    """
+    first = prompts[0] if prompts else None
+    if first is None or len(prompts) < 2:
+        raise InputError("Name two prompts or more to merge.")
+    for other in prompts[1:]:
+        if (other.backbone, other.signature) != (first.backbone, first.signature):
+            raise InputError(
+                f"The prompts were tuned for different backbones ({first.backbone_name} and "
+                f"{other.backbone_name}); only those of one backbone can be merged."
+            )
+        if not _same_encoder_tokens(first, other):
+            raise InputError(
+                "The prompts have different encoder tokens, and an image can be embedded with one set "
+                "of them only; train them without (encoder tokens: 0)."
+            )
+    images = {prompt.images for prompt in prompts}
+    if images_of is None and len(images) > 1:
+        told = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
+        raise InputError(
+            f"The prompts see images in different ways ({told}). Choose whose way is taken "
+            "(--images-of NUMBER), and check the result."
+        )
+    if images_of is not None and not 0 <= images_of < len(prompts):
+        raise InputError(f"There are prompts 1 to {len(prompts)}, not {images_of + 1}.")
+    classes = tuple(names or (name for prompt in prompts for name in prompt.classes))
+    count = sum(len(prompt.classes) for prompt in prompts)
+    if len(classes) != count:
+        raise InputError(f"The prompts have {count} classes; give as many names.")
+    cores = [prompt.cores for prompt in prompts if prompt.cores is not None]
+    sizes = {prompt.pixel_size for prompt in prompts}
+    return replace(
+        prompts[images_of or 0],
+        tokens=np.concatenate([prompt.tokens for prompt in prompts]),
+        cores=np.concatenate(cores) if len(cores) == len(prompts) else None,
+        classes=classes,
+        colours=_colours(prompts),
+        pixel_size=sizes.pop() if len(sizes) == 1 else None,
+        refinement=first.refinement if len({p.refinement for p in prompts}) == 1 else None,
+        origin=_origin(prompts),
+        notes=_joined([prompt.notes for prompt in prompts]),
+        licence=_joined([prompt.licence for prompt in prompts]),
+    )
+
+
+def split(prompt: Prompt) -> list[Prompt]:
+    """Make a prompt of each class."""
+    return [
+        replace(
+            prompt,
+            tokens=prompt.tokens[i : i + 1],
+            cores=None if prompt.cores is None else prompt.cores[i : i + 1],
+            classes=prompt.classes[i : i + 1],
+            colours=prompt.colours[i : i + 1],
+        )
+        for i in range(len(prompt.classes))
+    ]
+
+
+def _same_encoder_tokens(first: Prompt, other: Prompt) -> bool:
+    mine, theirs = first.encoder_tokens, other.encoder_tokens
+    return len(mine) == len(theirs) and all(map(np.array_equal, mine, theirs))
+
+
+def _colours(prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """Those of the prompts, unless two classes would look the same."""
+    own = tuple(colour for prompt in prompts for colour in prompt.colours)
+    return own if len(set(own)) == len(own) else default_colours(len(own))
+
+
+def _origin(prompts: Sequence[Prompt]) -> Origin:
+    """Of all together; the Dice is the mean over the classes, where each was measured."""
+    origins = [prompt.origin for prompt in prompts]
+    dices = [
+        (origin.held_out_dice, len(prompt.classes))
+        for origin, prompt in zip(origins, prompts, strict=True)
+        if origin.held_out_dice is not None
+    ]
+    weights = sum(count for _, count in dices)
+    whole = len(dices) == len(prompts)
+    return replace(
+        origins[0],
+        images=sum(origin.images for origin in origins),
+        held_out_images=sum(origin.held_out_images for origin in origins),
+        held_out_dice=sum(d * n for d, n in dices) / weights if whole else None,
+        measured_on_training=any(origin.measured_on_training for origin in origins),
+        start="merged",
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Each text once."""
+    return "; ".join(dict.fromkeys(text for text in texts if text))

@@ -1,0 +1,155 @@
+"""A prompt as one line of text, for a chat or a lab book.
+
+``ptsam1:`` and base64 of: 8 bytes of the SHA-256 of what follows, then zlib's compression of the
+description (JSON, ended by a zero byte) and of the decoder tokens in float16, first all upper bytes,
+then all lower ones: the upper ones are much alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.prompts.files import KIND, VERSION, from_plain, to_plain
+from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+
+MARK = "ptsam1:"
+LIMIT = 6000
+"""Characters of one class, at most."""
+CHECK = 8
+"""Bytes of the checksum."""
+_LONGEST = LIMIT * MAX_CLASSES
+# What most descriptions hold is not spelled out again in each.
+_KNOWN = json.dumps(
+    {
+        "classes": ["foreground"], "colours": ["#E69F00"], "backbone": "vit_t",
+        "signature": "", "weights": "vit_t",
+        "tile": {"side": 512, "whole": True, "overlap": 0.125},
+        "normalization": {"mode": "plane", "low": 1.0, "high": 99.8}, "channels": None,
+        "pixel_size": None,
+        "origin": {
+            "images": 16, "held_out_images": 2, "steps": 400, "batch_size": 4, "seed": 0,
+            "held_out_dice": 0.9, "measured_on_training": False, "start": "label or normal",
+            "date": "2026-11-25T12:00:00+00:00", "versions": {},
+        },
+        "refinement": {"radius": 4, "epsilon": 0.01, "threshold": 0.0}, "notes": "", "licence": "CC0 CC-BY-4.0",
+    },
+    separators=(",", ":"),
+).encode()  # fmt: skip
+
+
+def to_text(prompt: Prompt) -> str:
+    """Write a prompt as one line of text.
+
+    The tokens are rounded to float16. Cores are left out, since they would not
+    fit: objects are told apart as connected components.
+
+    Returns
+    -------
+    str
+        Of up to 6,000 characters for one class, about 4,800 more for each
+        further one.
+
+    Raises
+    ------
+    InputError
+        If the prompt has encoder tokens, or notes that are too long.
+    """
+    if prompt.encoder_tokens:
+        raise InputError(
+            "A prompt with encoder tokens is too long for a line of text; pass the file on, or train "
+            "without them (encoder tokens: 0)."
+        )
+    text = _encode(replace(prompt, cores=None))
+    if len(text) > LIMIT * len(prompt.classes):
+        raise InputError(
+            f"With its notes, the prompt has {len(text):,} characters, and {LIMIT:,} are the limit; "
+            "shorten the notes."
+        )
+    return text
+
+
+def _encode(prompt: Prompt) -> str:
+    plain = to_plain(prompt, with_tokens=False)
+    for known in ("kind", "version"):
+        del plain[known]
+    plain["origin"]["versions"] = {}
+    description = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+    if np.abs(prompt.tokens).max() > np.finfo(np.float16).max:
+        raise InputError("The decoder tokens are too large for a line of text; pass the file on.")
+    halves = prompt.tokens.astype("<f2").view(np.uint8).reshape(-1, 2)
+    packer = zlib.compressobj(9, zdict=_KNOWN)
+    packed = packer.compress(description + b"\0" + halves.T[::-1].tobytes()) + packer.flush()
+    packed += bytes(-(CHECK + len(packed)) % 3)  # every bit of the text counts
+    return MARK + base64.b64encode(_checksum(packed) + packed).decode()
+
+
+def from_text(text: str) -> Prompt:
+    """Read the prompt that `to_text` wrote.
+
+    Parameters
+    ----------
+    text
+        The line; blanks, line breaks and quotation marks, as chats add them, do not matter.
+
+    Raises
+    ------
+    PromptFileError
+        If it is no such line, or damaged.
+    """
+    line = re.sub(r"[\s\"'`“”<>]+", "", text[:_LONGEST])
+    if not line.startswith(MARK):
+        newer = re.match(r"ptsam(\d+):", line)
+        raise PromptFileError(
+            "The text is of a newer napari-ptsam; update napari-ptsam."
+            if newer and int(newer[1]) > 1
+            else f"This is no prompt as text; it begins with {MARK}. Copy the whole line."
+        )
+    try:
+        raw = base64.b64decode(line.removeprefix(MARK), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _damaged() from error
+    if raw[:CHECK] != _checksum(raw[CHECK:]):
+        raise _damaged()
+    try:
+        return _decode(raw[CHECK:])
+    except (zlib.error, InputError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _damaged() from error
+
+
+def _decode(packed: bytes) -> Prompt:
+    unpacker = zlib.decompressobj(zdict=_KNOWN)
+    content = unpacker.decompress(packed, 2 * TOKENS * WIDTH * MAX_CLASSES + 10_000)
+    if not unpacker.eof:
+        raise ValueError("incomplete")
+    description, _, halves = content.partition(b"\0")
+    plain: dict[str, Any] = {**json.loads(description), "kind": KIND, "version": VERSION}
+    classes = len(plain["classes"])
+    upper, lower = np.frombuffer(halves, np.uint8).reshape(2, classes * TOKENS * WIDTH)
+    tokens = np.stack([lower, upper], axis=1).reshape(-1).view("<f2").astype(np.float32)
+    import torch
+
+    plain["tokens"] = torch.from_numpy(tokens.reshape(classes, TOKENS, WIDTH))
+    return from_plain(plain)
+
+
+def _checksum(packed: bytes) -> bytes:
+    return hashlib.sha256(packed).digest()[:CHECK]
+
+
+def _damaged() -> PromptFileError:
+    return PromptFileError(
+        "The text is damaged: something is missing or was changed on the way. Copy the whole line again."
+    )

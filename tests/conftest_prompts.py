@@ -1,0 +1,28 @@
+"""Prompts that were never trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.prompts.prompt import Origin, Prompt
+
+
+def make(classes: int = 1, **parts) -> Prompt:
+    rng = np.random.default_rng(0)
+    given = {
+        "tokens": rng.normal(size=(classes, 8, 256)).astype(np.float32),
+        "classes": tuple(f"class {i}" for i in range(classes)),
+        "colours": ("#E69F00",) * classes,
+        "backbone": "vit_t",
+        "signature": "0123456789abcdef",
+        "images": ImageSettings(Tiling(371), Normalization("range", 3.5, 200), (0, 2)),
+        "pixel_size": PixelSize(0.65, 0.65, 2.0, "micrometer"),
+        "origin": Origin(16, 3, 300, 4, 7, 0.91, False, "label", "2026-11-23", {"torch": "2"}),
+        "notes": "Präparat 7",
+        "licence": "CC0",
+    }
+    return Prompt(**(given | parts))
