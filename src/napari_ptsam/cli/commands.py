@@ -32,7 +32,7 @@ def train(options: Namespace) -> None:
     source = open_source(options)
     settings = source.settings
     start = None if options.start is None else load(options.start)
-    check_text(options.notes, options.licence)
+    check_text(options.notes, options.licence, options.author)
     annotations = source.annotations(start)
 
     from napari_ptsam.prompts.backbone import backbone_of
@@ -58,8 +58,8 @@ def train(options: Namespace) -> None:
                 "Run the same command again to start over, or with fewer --steps to be done sooner."
             ) from None
     prompt = training.prompt
-    if options.notes or options.licence:
-        prompt = prompt.with_text(options.notes or None, options.licence or None)
+    texts = (options.notes, options.licence, options.author)
+    prompt = prompt.with_text(*(words or None for words in texts))
     path = source.save(prompt)
     _say_trained(options, path, training, prompt, perf_counter() - begin)
 

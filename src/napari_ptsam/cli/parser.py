@@ -76,6 +76,7 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
     add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="go on from this prompt")
     add.add_argument("--notes", default="", help="free text to keep in the prompt file")
     add.add_argument("--licence", default="", help="licence of the prompt, kept in the file")
+    add.add_argument("--author", default="", help="who made the prompt, kept in the file")
     _add_overwrite(add)
     _add_json(add)
 

@@ -32,6 +32,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Pixel size": _pixel_size(prompt),
         "Date": prompt.origin.date or "unknown",
         "Versions": ", ".join(f"{k} {v}" for k, v in prompt.origin.versions.items()),
+        "Author": prompt.author,
         "Notes": prompt.notes,
         "Licence": prompt.licence,
     }

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,11 +39,15 @@ from napari_ptsam.prompts.prompt import (
     Prompt,
 )
 from napari_ptsam.prompts.refinement import Refinement
+from napari_ptsam.prompts.thumbnail import LIMIT, LIMIT_WITH_TEXT
 from napari_ptsam.writing import replacing
+
+if TYPE_CHECKING:
+    import torch
 
 KIND = "napari-ptsam prompt"
 VERSION = 2
-TOKEN_SETS = ("tokens", "cores")
+ARRAYS = ("tokens", "cores", "thumbnail")
 MOST_LAYERS, WIDEST_LAYER = 64, 2048
 """Of an image encoder; SAM's largest one has 32 layers of width 1,280."""
 SIZE_LIMIT = 16 * 2**20
@@ -77,7 +81,7 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     import torch
 
     plain = to_plain(prompt)
-    for name in TOKEN_SETS:
+    for name in ARRAYS:
         if name in plain:
             plain[name] = torch.from_numpy(plain[name].copy())
     if "encoder_tokens" in plain:
@@ -197,6 +201,7 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "refinement": None if prompt.refinement is None else asdict(prompt.refinement),
         "notes": prompt.notes,
         "licence": prompt.licence,
+        "author": prompt.author,
     }
     plain = python_values(plain)
     if with_tokens:
@@ -205,6 +210,9 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
             plain["cores"] = prompt.cores
         if prompt.encoder_tokens:
             plain["encoder_tokens"] = list(prompt.encoder_tokens)
+        texts = (prompt.notes + prompt.licence + prompt.author).encode()
+        if 0 < len(prompt.thumbnail) <= LIMIT_WITH_TEXT - len(texts):
+            plain["thumbnail"] = np.frombuffer(prompt.thumbnail, np.uint8)
     return plain
 
 
@@ -242,6 +250,8 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         encoder_tokens=_encoder_tokens(plain.get("encoder_tokens")),
         refinement=_refinement(plain.get("refinement")),
         weights=as_text(plain.get("weights", "")),
+        author=as_text(plain.get("author", "")),
+        thumbnail=_thumbnail(plain.get("thumbnail")),
     )
 
 
@@ -267,11 +277,23 @@ def _encoder_tokens(value: Any) -> tuple[np.ndarray, ...]:
     return tuple(_as_array(own) for own in tokens)
 
 
-def _check_tensor(value: Any, what: str) -> None:
+def _thumbnail(value: Any) -> bytes:
     import torch
 
-    if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
-        raise InputError(f"the {what} are no float32 tensor")
+    if value is None:
+        return b""
+    _check_tensor(value, "picture's bytes", torch.uint8)
+    if value.ndim != 1 or len(value) > LIMIT:
+        raise InputError("the picture is too large")
+    return _as_array(value).tobytes()
+
+
+def _check_tensor(value: Any, what: str, dtype: torch.dtype | None = None) -> None:
+    import torch
+
+    dtype = dtype or torch.float32
+    if not isinstance(value, torch.Tensor) or value.dtype != dtype:
+        raise InputError(f"the {what} are no {str(dtype).removeprefix('torch.')} tensor")
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_neg():
         raise InputError(f"the {what} are no plain tensor")
 

@@ -13,13 +13,14 @@ from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.prompts.refinement import Refinement
+from napari_ptsam.prompts.thumbnail import LIMIT
 from napari_ptsam.sam.catalogue import catalogue
 
 TOKENS, WIDTH = 8, 256
 MOST_ENCODER_TOKENS = 64
 """Encoder tokens a layer; the method has 8."""
 TEXT_LIMIT = 1000
-"""Bytes (UTF-8) of notes and licence together: a prompt file is to stay a small file."""
+"""Bytes (UTF-8) of notes, licence and author together: a prompt file is to stay a small file."""
 NAME_LIMIT = 60
 MAX_CLASSES = 250
 """Labels are uint8."""
@@ -81,13 +82,15 @@ class Prompt:
     weights
         Where these come from, for people: a name of the catalogue of backbones,
         such as ``vit_b_lm``, or the name of its maker's own file.
+    thumbnail
+        A picture of what it finds, see `napari_ptsam.prompts.thumbnail`; may be empty.
     images
         Normalisation, channels and tiles that they were tuned at.
     pixel_size
         Of the training images, if known.
     origin
         How it was made.
-    notes, licence
+    notes, licence, author
         Free text of its makers, up to 1,000 bytes together.
     cores
         Decoder tokens that find the inner parts of objects, by which objects
@@ -121,6 +124,8 @@ class Prompt:
     encoder_tokens: tuple[np.ndarray, ...] = ()
     refinement: Refinement | None = None
     weights: str = ""
+    author: str = ""
+    thumbnail: bytes = b""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -142,7 +147,9 @@ class Prompt:
         if count == 0 or len(self.colours) != count:
             raise InputError("A prompt needs a name and a colour for each class.")
         check_names(self.classes)
-        check_text(self.notes, self.licence)
+        check_text(self.notes, self.licence, self.author)
+        if len(self.thumbnail) > LIMIT:
+            raise InputError(f"A prompt's picture has {LIMIT:,} bytes at most.")
         if len(self.weights) > NAME_LIMIT or not (self.weights + "-").isprintable():
             raise InputError("The name of the backbone's weights is no short, printable text.")
 
@@ -156,12 +163,15 @@ class Prompt:
         """Count of numbers that were trained: 2,048 a class, as many for its cores, encoder tokens."""
         return int(self.all_tokens.size) + sum(own.size for own in self.encoder_tokens)
 
-    def with_text(self, notes: str | None = None, licence: str | None = None) -> Prompt:
-        """Copy with other notes or licence."""
+    def with_text(
+        self, notes: str | None = None, licence: str | None = None, author: str | None = None
+    ) -> Prompt:
+        """Copy with other notes, licence or author."""
         return replace(
             self,
             notes=self.notes if notes is None else notes,
             licence=self.licence if licence is None else licence,
+            author=self.author if author is None else author,
         )
 
     def check_backbone(self, name: str, signature: str) -> None:
@@ -246,8 +256,8 @@ def check_names(names: Sequence[str]) -> None:
         raise InputError("Two classes have the same name; give each a name of its own.")
 
 
-def check_text(notes: str, licence: str) -> None:
-    """Make sure that notes and licence fit into a prompt file.
+def check_text(*texts: str) -> None:
+    """Make sure that notes, licence and author fit into a prompt file.
 
     Raises
     ------
@@ -255,12 +265,12 @@ def check_text(notes: str, licence: str) -> None:
         If they are too long, or no valid text.
     """
     try:
-        length = len((notes + licence).encode())
+        length = len("".join(texts).encode())
     except UnicodeEncodeError as error:
-        raise InputError("Notes and licence are no valid text; type them again.") from error
+        raise InputError("Notes, licence or author are no valid text; type them again.") from error
     if length > TEXT_LIMIT:
         raise InputError(
-            f"Notes and licence have {length} bytes, at most {TEXT_LIMIT} fit; shorten them."
+            f"Notes, licence and author have {length} bytes, at most {TEXT_LIMIT} fit; shorten them."
         )
 
 

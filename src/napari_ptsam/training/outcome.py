@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.prompts.predict import labels_of
 from napari_ptsam.prompts.prompt import NAME_LIMIT, Origin, Prompt, default_colours
+from napari_ptsam.prompts.thumbnail import make_thumbnail
 from napari_ptsam.versions import package_version
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.refinement import Refinement
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.examples import AnnotationSet
+    from napari_ptsam.training.measuring import MeasuredPlane
     from napari_ptsam.training.settings import TrainingSettings
 
 
@@ -83,13 +87,15 @@ class Found:
     refinement: Refinement | None
 
 
-def prompt_of(task: Task, found: Found, backbone: Backbone) -> Prompt:
-    """The prompt that a training found for a backbone."""
-    start = task.start
+def prompt_of(
+    task: Task, found: Found, backbone: Backbone, planes: Sequence[MeasuredPlane]
+) -> Prompt:
+    """The prompt that a training found for a backbone; the planes are for its picture."""
+    start, colours = task.start, task.colours()
     return Prompt(
         tokens=_array(found.tokens),
         classes=task.annotations.classes,
-        colours=task.colours(),
+        colours=colours,
         backbone=backbone.name,
         signature=backbone.signature,
         images=task.images,
@@ -97,11 +103,30 @@ def prompt_of(task: Task, found: Found, backbone: Backbone) -> Prompt:
         origin=_origin(task, found),
         notes=start.notes if start else "",
         licence=start.licence if start else "",
+        author=start.author if start else "",
         cores=None if found.cores is None else _array(found.cores),
         encoder_tokens=tuple(_array(own) for own in found.encoder_tokens),
         refinement=found.refinement,
         weights=backbone.weights[:NAME_LIMIT],
+        thumbnail=_picture(found, backbone, planes, colours, task.images.tiling.side),
     )
+
+
+def _picture(
+    found: Found,
+    backbone: Backbone,
+    planes: Sequence[MeasuredPlane],
+    colours: Sequence[str],
+    side: int,
+) -> bytes:
+    """What was found on the plane with most foreground; none once the planes are gone."""
+    if not planes:
+        return b""
+    plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
+    logits = plane.logits(found.tokens, backbone)
+    if found.refinement is not None:
+        logits = found.refinement.apply(logits, plane.guide)
+    return make_thumbnail(plane.guide, labels_of(logits), colours, side)
 
 
 def _origin(task: Task, found: Found) -> Origin:

@@ -67,7 +67,7 @@ class TrainingSettings:
     channels: tuple[int, ...] | None = None
     cores: Cores = "auto"
     encoder_tokens: EncoderTokens = "auto"
-    encoder_steps: int = 80
+    encoder_steps: int = 200
     minutes: float = 1.0
 
     def __post_init__(self) -> None:

@@ -183,6 +183,7 @@ class Training:
             Task(self.annotations, self.settings, self.images, len(self.held_out), self.start),
             self._best,
             self.backbone,
+            self._embedded.measured,
         )
 
     @property

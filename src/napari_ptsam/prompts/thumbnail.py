@@ -1,0 +1,91 @@
+"""A small picture in a prompt file: what the prompt finds on one of its makers' planes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+SIDE = 96
+"""Pixels."""
+LIMIT = 1200
+"""Bytes."""
+LIMIT_WITH_TEXT = 1450
+"""Bytes of picture and texts together, so that a prompt file has no more than 12 KB; with longer
+texts it has no picture."""
+QUALITIES = (75, 60, 45, 30, 20, 10, 5, 1)
+"""Of the compression, the best one first."""
+
+
+def make_thumbnail(
+    guide: np.ndarray, labels: np.ndarray, colours: Sequence[str], side: int | None = None
+) -> bytes:
+    """Draw a picture of a plane and of what was found on it.
+
+    Parameters
+    ----------
+    guide
+        The plane in grey: float32, shape (y, x), range 0 to 1.
+    labels
+        Class numbers, same shape; 0 is background.
+    colours
+        ``#RRGGBB`` of the classes 1, 2, ...
+    side
+        Of the part that is shown, at most, in pixels of the plane: small
+        objects want to be seen.
+
+    Returns
+    -------
+    bytes
+        A WebP file of 96 x 96 pixels, the found parts of the middle of the plane
+        outlined and tinted; empty if it does not become small enough.
+    """
+    from PIL import Image
+
+    from napari_ptsam.overlay import overlay
+
+    square = _square(guide.shape, side or max(guide.shape))
+    size = (SIDE, SIDE)
+    grey = np.asarray(Image.fromarray(guide[square]).resize(size, Image.Resampling.BOX))
+    small = Image.fromarray(labels[square]).resize(size, Image.Resampling.NEAREST)
+    picture = overlay(np.repeat(grey.clip(0, 1)[..., None], 3, -1), np.asarray(small), colours)
+    for quality in QUALITIES:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "WEBP", quality=quality, method=6)
+        if len(file.getvalue()) <= LIMIT:
+            return file.getvalue()
+    return b""
+
+
+def _square(shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    """A square in the middle of a plane."""
+    side = min(side, *shape)
+    y, x = ((length - side) // 2 for length in shape)
+    return slice(y, y + side), slice(x, x + side)
+
+
+def read_thumbnail(data: bytes) -> np.ndarray | None:
+    """The picture of a prompt file.
+
+    Parameters
+    ----------
+    data
+        What `make_thumbnail` gave; of a file that anybody may have made.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        uint8, shape (96, 96, 3); None if there is none, or no such picture.
+    """
+    from PIL import Image
+
+    if not 0 < len(data) <= LIMIT:
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
+            if picture.size != (SIDE, SIDE):
+                return None
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, MemoryError):
+        return None
