@@ -154,7 +154,7 @@ def measure(options: argparse.Namespace) -> None:
     viewer.window.add_dock_widget(widget, name="Annotate and train")
     studio, annotate, train = widget.studio, widget.annotate, widget.train
     ticker.start()
-    spent = wait(lambda: "Ready" in widget.backbone.text())
+    spent = wait(lambda: "Ready" in widget.backbone.state.text())
     print(ticker.row("the backbone is loaded (torch imported)", f"{spent:.1f} s"), flush=True)
     wait(seconds=1)
     annotate.add.click()

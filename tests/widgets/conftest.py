@@ -16,6 +16,7 @@ from conftest_widgets import Nuclei
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
 from napari_ptsam.widgets.batch_segment import BatchSegment
+from napari_ptsam.widgets.preferences import DEFAULTS
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def liked(monkeypatch) -> dict[str, Any]:
     """Preferences that are kept nowhere."""
     from napari_ptsam.widgets import annotate_train
 
-    kept: dict[str, Any] = {"device": "auto", "preset": "normal", "session_folder": ""}
+    kept: dict[str, Any] = dict(DEFAULTS)
     monkeypatch.setattr(annotate_train, "preferences", lambda: dict(kept))
     monkeypatch.setattr(annotate_train, "remember", kept.__setitem__)
     return kept

@@ -99,7 +99,7 @@ viewer = napari.Viewer(show=False)
 widget = AnnotateAndTrain(viewer)
 viewer.window.add_dock_widget(widget)
 assert "torch" not in sys.modules, "torch"
-assert not widget.train.train.isHidden() and "not loaded" in widget.backbone.text()
+assert not widget.train.train.isHidden() and "not loaded" in widget.backbone.state.text()
 viewer.close()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
@@ -147,7 +147,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
-    qtbot.waitUntil(lambda: "Ready" in widget.backbone.text(), timeout=LONG)
+    qtbot.waitUntil(lambda: "Ready" in widget.backbone.state.text(), timeout=LONG)
     qtbot.waitUntil(
         lambda: widget.studio.jobs._worker is None and widget.studio.disk._worker is None,
         timeout=LONG,

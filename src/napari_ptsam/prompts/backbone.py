@@ -70,3 +70,12 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
             f"{prompt.how_to_get_backbone()}"
         )
     return own
+
+
+def missing_backbone(prompt: Prompt) -> str:
+    """What there is to say of a backbone that is not on this machine; empty if it is."""
+    try:
+        find_checkpoint(prompt)
+    except CheckpointError as error:
+        return str(error)
+    return ""

@@ -62,7 +62,7 @@ class Backbone:
 
 
 def load_backbone(
-    name: str = EMBEDDED_NAME,
+    name: str | None = EMBEDDED_NAME,
     checkpoint: str | Path | None = None,
     device: str = "auto",
     dtype: torch.dtype | None = None,
@@ -73,7 +73,7 @@ def load_backbone(
     ----------
     name
         One of the catalogue, such as ``vit_t`` (embedded), ``vit_b`` or
-        ``vit_b_lm``; with a checkpoint, its architecture.
+        ``vit_b_lm``; with a checkpoint, its architecture, or None to find it out.
     checkpoint
         The user's own file with weights; left out, that of the catalogue.
     device
@@ -89,16 +89,17 @@ def load_backbone(
     CheckpointError
         If the weights are not on this machine, damaged or of another architecture.
     """
-    entry, files = entry_of(name), BackboneFiles()
-    chosen = choose_device(device)
+    files, chosen = BackboneFiles(), choose_device(device)
+    architecture = None if name is None else entry_of(name).architecture
     if checkpoint is None:
+        entry = entry_of(name or EMBEDDED_NAME)
         path, weights = files.checked(entry), entry.name
     else:
         path, weights = Path(checkpoint), Path(checkpoint).name
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
     modified, dtype = path.stat().st_mtime_ns, dtype or choose_dtype(chosen)
-    backbone = _load(entry.architecture, path.resolve(), modified, chosen, dtype)
+    backbone = _load(architecture, path.resolve(), modified, chosen, dtype)
     if checkpoint is not None:
         files.remember_own(backbone.signature, path.resolve())
     return replace(backbone, weights=weights)
@@ -106,22 +107,22 @@ def load_backbone(
 
 @lru_cache(maxsize=2)
 def _load(
-    architecture: str, path: Path, modified: int, device: torch.device, dtype: torch.dtype
+    architecture: str | None, path: Path, modified: int, device: torch.device, dtype: torch.dtype
 ) -> Backbone:
     """Load; ``modified`` is there for the cache alone, to notice a changed file."""
     state = read_checkpoint(path)
     found = architecture_of(state)
-    if found != architecture:
+    if found is None or found != (architecture or found):
         what = f"the weights of a {found}" if found else "SAM weights of an unknown architecture"
         raise CheckpointError(
-            f"{path} holds {what}, but the backbone {architecture} was asked for; "
+            f"{path} holds {what}, but the backbone {architecture or 'of a SAM'} was asked for; "
             + (f"choose --backbone {found} or another file." if found else EXPECTED)
         )
     try:
-        return backbone_from_state(architecture, state, device, dtype)
+        return backbone_from_state(found, state, device, dtype)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not hold the tensors of a {architecture}, and those alone ({_differences(error)}); "
+            f"{path} does not hold the tensors of a {found}, and those alone ({_differences(error)}); "
             "use the file as its makers published it."
         ) from error
 

@@ -67,7 +67,7 @@ class TrainingSettings:
     channels: tuple[int, ...] | None = None
     cores: Cores = "auto"
     encoder_tokens: EncoderTokens = "auto"
-    encoder_steps: int = 200
+    encoder_steps: int = 180
     minutes: float = 1.0
 
     def __post_init__(self) -> None:

@@ -11,7 +11,9 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QTabWidget, QVBoxLayout
 
 from napari_ptsam.annotating.guide import next_step
 from napari_ptsam.widgets.annotate_tab import AnnotateTab
+from napari_ptsam.widgets.backbone_line import BackboneLine
 from napari_ptsam.widgets.dock import DockWidget
+from napari_ptsam.widgets.engine import shared_engine
 from napari_ptsam.widgets.images_tab import ImagesTab
 from napari_ptsam.widgets.layers import warm_up
 from napari_ptsam.widgets.parts import button, row, text
@@ -45,7 +47,8 @@ class AnnotateAndTrain(DockWidget):
         super().__init__()
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
-        self.studio = Studio(napari_viewer, settings, self)
+        engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
+        self.studio = Studio(napari_viewer, settings, engine, self)
         self.watcher = Watcher(self.studio)
         root = str(liked["session_folder"])
         self.recorder = Recorder(self.studio, Path(root) if root else None)
@@ -72,7 +75,7 @@ class AnnotateAndTrain(DockWidget):
         font.setBold(True)
         self.hint.setFont(font)
         self._there = button("Go", "Go to the tab where the next step is done.", self._go)
-        self.backbone = text(self.studio.engine.state, "The frozen model behind everything.")
+        self.backbone = BackboneLine(self.studio.engine)
         self.saved = text("Nothing to save yet.", "Where your annotations are saved as you work.")
         self.offer = QFrame()
         self.offer.setFrameShape(QFrame.Shape.StyledPanel)
@@ -104,7 +107,7 @@ class AnnotateAndTrain(DockWidget):
                        studio.prompt_changed):  # fmt: skip
             signal.connect(self._guide)
         self.tabs.currentChanged.connect(self._guide)
-        studio.engine.state_changed.connect(self.backbone.setText)
+        self.backbone.changed.connect(self.train.refresh)
         studio.scheme_changed.connect(self.watcher.recount)
         studio.settings_changed.connect(self._remember)
         self.watcher.seen.connect(self._seen)
@@ -214,6 +217,7 @@ class AnnotateAndTrain(DockWidget):
         self.annotate.close_tab()
         self.train.close_tab(wait)
         self.images.close_tab()
+        self.backbone.close_down(wait)
         self.recorder.close(painted)
         self.studio.close(wait)
 

@@ -21,6 +21,7 @@ from napari_ptsam.widgets.workers import Run
 if TYPE_CHECKING:
     import torch
 
+    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.sam.encoder import Encoder
 
@@ -79,7 +80,7 @@ class BatchRun(Run):
     Parameters
     ----------
     backbone
-        Gives the backbone; called in the thread.
+        Gives the backbone of a prompt; called in the thread.
     """
 
     begun = Signal(object)
@@ -88,7 +89,7 @@ class BatchRun(Run):
     tiled = Signal(int, int)
     """Tiles of the plane under way that are through, and all of them."""
 
-    def __init__(self, backbone: Callable[[], Backbone], parent: QObject) -> None:
+    def __init__(self, backbone: Callable[[Prompt], Backbone], parent: QObject) -> None:
         super().__init__(parent)
         self._backbone = backbone
         self._task: Task | None = None
@@ -128,24 +129,18 @@ class BatchRun(Run):
             check(request.files)
         from napari_ptsam.sam.cache import sparing_disk  # torch
 
-        backbone = sparing_disk(self._backbone())
+        backbone = sparing_disk(self._backbone(request.prompts[0].prompt))
         backbone = replace(backbone, encoder=_Stoppable(backbone.encoder, self._next_tile))
         prompts = []
         for opened in request.prompts:
-            if opened.prompt.backbone != backbone.name:
-                yield (
-                    f"{opened.name} was made for the backbone {opened.prompt.backbone}, and here is "
-                    f"{backbone.name}; apply it with napari-ptsam segment --checkpoint FILE."
-                )
-                continue
-            try:
-                opened.prompt.check_backbone(backbone.name, backbone.signature)
-            except PtsamError as error:
-                yield f"{opened.name}: {error}"
-            else:
+            own = opened.prompt
+            if (own.backbone, own.signature) == (backbone.name, backbone.signature):
                 prompts.append(opened)
-        if not prompts:
-            return
+            else:
+                yield (
+                    f"{opened.name} was left out: it belongs to the backbone {own.backbone_name}, and "
+                    f"{request.prompts[0].name} to {backbone.weights}. Apply them one after the other."
+                )
         if request.layers and request.settings.output != "probabilities":
             # napari compiles what it draws such labels with; the window would wait for it.
             Labels(np.zeros((1, 8, 8), request.settings.dtype))

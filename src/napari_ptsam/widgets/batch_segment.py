@@ -12,6 +12,9 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QCheckBox, QProgressBar, QVBoxLayout
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.prompts.backbone import missing_backbone
+from napari_ptsam.sam.catalogue import catalogue
+from napari_ptsam.widgets.backbone_line import BackboneLine
 from napari_ptsam.widgets.batch_run import BatchRun, Begun, Left, Step
 from napari_ptsam.widgets.batch_task import Request, Task
 from napari_ptsam.widgets.cautions import cautions
@@ -48,8 +51,9 @@ class BatchSegment(DockWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.jobs = Jobs(self)
-        self.engine = shared_engine(napari_viewer, str(preferences()["device"]))
-        self.run = BatchRun(self.engine.backbone, self)
+        liked = preferences()
+        self.engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
+        self.run = BatchRun(self.engine.backbone_of, self)
         self._request: Request | None = None
         self._begin = 0.0
         self._build()
@@ -58,7 +62,7 @@ class BatchSegment(DockWidget):
             (self.run.begun, self._begun), (self.run.stepped, self._stepped),
             (self.run.left, self._left), (self.run.failed, show_warning),
             (self.run.tiled, self._tiled), (self.run.ended, self._ended),
-            (self.engine.state_changed, self.backbone.setText),
+            (self.backbone.changed, self.refresh),
             (self.prompts.changed, self.refresh), (self.images.changed, self.refresh),
             (self.results.changed, self.refresh),
         ):  # fmt: skip
@@ -76,6 +80,8 @@ class BatchSegment(DockWidget):
         self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileForm()
         self.cautions = text(tip="What speaks against the prompts for the ticked images.")
         self.cautions.setStyleSheet("color: #D55E00;")
+        self.lacks = text(tip="Why a prompt cannot be applied yet.")
+        self.lacks.setStyleSheet("color: #D55E00;")
         self.rescale = QCheckBox("Rescale to the prompt's pixel size")
         self.rescale.setToolTip(
             "Look at these images in tiles of another size, so that objects appear as large as "
@@ -87,8 +93,14 @@ class BatchSegment(DockWidget):
         self.bar.setToolTip("How far the run is, and how long it still takes.")
         self.bar.hide()
         self.status = text(tip="How far a large plane is, and what came of the last run.")
-        self.backbone = text(self.engine.state, "The frozen model behind everything.")
+        self.backbone = BackboneLine(self.engine)
+        self.get_backbone = button(
+            "Get the backbone…", "Download what the prompt works with.", self._get_backbone
+        )
+        self._missing = ""
         column.addWidget(self.prompts)
+        column.addWidget(self.lacks)
+        column.addLayout(row(self.get_backbone))
         column.addWidget(line())
         column.addWidget(text("Tick the images to segment: planes, stacks or time series."))
         column.addWidget(self.images, 1)
@@ -129,6 +141,19 @@ class BatchSegment(DockWidget):
             event.acceptProposedAction()
         for path in paths:
             self.open_prompt(path)
+
+    def _show_missing(self) -> None:
+        """Notice a backbone that is not here before anything runs."""
+        prompts = [opened.prompt for opened in self.prompts.opened]
+        missing = {words: prompt for prompt in prompts if (words := missing_backbone(prompt))}
+        self.lacks.setText("\n".join(missing))
+        names = [prompt.weights for prompt in missing.values() if prompt.weights in catalogue()]
+        self._missing = names[0] if names else ""
+        self.get_backbone.setText(f"Get {self._missing}…")
+        self.get_backbone.setVisible(bool(names))
+
+    def _get_backbone(self) -> None:
+        self.backbone.open(self._missing)
 
     # Start and stop
 
@@ -244,6 +269,7 @@ class BatchSegment(DockWidget):
         for widget in (self.images, self.planes, self.results, self.files, self.rescale):
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
+        self._show_missing()
         self.results.objects.fit(self.prompts.opened)
         images = []
         for layer in self.layers.ticked():
@@ -262,6 +288,7 @@ class BatchSegment(DockWidget):
         """Leave what is done, and let go of the viewer."""
         self.viewer.layers.events.removed.disconnect(self._removed)
         self.layers.close_list()
+        self.backbone.close_down(wait)
         self.run.close(wait)
         self.jobs.close(wait)
         self.engine.release(wait)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_ptsam.errors import PtsamError
+from napari_ptsam.sam.catalogue import EMBEDDED_NAME, catalogue, recommended
 from napari_ptsam.widgets.loading import load_torch
-from napari_ptsam.widgets.workers import IDLE, Jobs
+from napari_ptsam.widgets.workers import IDLE, Jobs, Steps
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
 
 
 class Engine(QObject):
-    """Gives the backbone to workers; none of its methods but `backbone` waits for torch.
+    """Gives the backbone to workers; none of its methods but `backbone` and
+    `backbone_of` waits for torch.
 
     The docks of a viewer share one (`shared_engine`): the backbone is there
     once, and what one has embedded the other need not.
@@ -26,31 +31,37 @@ class Engine(QObject):
     ----------
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    chosen
+        Name of the backbone in the catalogue, or path of the user's own checkpoint.
     """
 
     state_changed = Signal(str)
+    advised = Signal()
+    """`advice` is known now."""
     ready = Signal()
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", chosen: str = EMBEDDED_NAME) -> None:
         super().__init__()
         self._jobs, self._lock = Jobs(self), Lock()
         self.users = 0
-        self._device = device
+        self._device, self.chosen = device, chosen
         self._backbone: Backbone | None = None
         self._cache: Any = None
         self.state = "The backbone is not loaded yet."
+        self.advice = ""
 
     @property
     def device(self) -> str:
         """What was asked for."""
         return self._device
 
-    def use(self, device: str) -> None:
-        """Run on another device from now on."""
-        if device == self._device:
+    def use(self, device: str, chosen: str | None = None) -> None:
+        """Run on another device, or with another backbone, from now on."""
+        chosen = chosen or self.chosen
+        if (device, chosen) == (self._device, self.chosen):
             return
         with self._lock:
-            self._device, self._backbone = device, None
+            self._device, self.chosen, self._backbone = device, chosen, None
             if self._cache is not None:
                 self._cache.clear()
         self.load()
@@ -61,9 +72,18 @@ class Engine(QObject):
             self._say("Loading the backbone (the first time takes some seconds)…")
         self._jobs.submit("backbone", self._load, self._loaded, self._say, priority=IDLE)
 
+    def advise(self) -> None:
+        """Find out which backbone suits this machine."""
+        if not self.advice:
+            self._jobs.submit("advice", _advice, self._advised, priority=IDLE)
+
+    def _advised(self, name: str) -> None:
+        self.advice = name
+        self.advised.emit()
+
     def _load(self) -> Any:
         backbone = self.backbone()
-        yield f"Ready: {backbone.name} on {device_name(str(backbone.device))}"
+        yield f"Ready: {backbone.weights} on {device_name(str(backbone.device))}"
 
     def _loaded(self, state: str) -> None:
         self._say(state)
@@ -85,11 +105,37 @@ class Engine(QObject):
             if self._backbone is None:
                 load_torch()
                 from napari_ptsam.sam.backbones import load_backbone
-                from napari_ptsam.sam.cache import EmbeddingCache, with_users_cache
 
-                self._cache = self._cache or EmbeddingCache()
-                self._backbone = with_users_cache(load_backbone(device=self._device), self._cache)
+                own = self.chosen not in catalogue()
+                found = load_backbone(
+                    None if own else self.chosen, self.chosen if own else None, self._device
+                )
+                self._backbone = self._cached(found)
             return self._backbone
+
+    def _cached(self, backbone: Backbone) -> Backbone:
+        from napari_ptsam.sam.cache import EmbeddingCache, with_users_cache
+
+        self._cache = self._cache or EmbeddingCache()
+        return with_users_cache(backbone, self._cache)
+
+    def backbone_of(self, prompt: Prompt) -> Backbone:
+        """The backbone of a prompt; waits until it is loaded, so call this in a worker.
+
+        Raises
+        ------
+        PtsamError
+            If it is not on this machine.
+        """
+        load_torch()
+        from napari_ptsam.prompts.backbone import backbone_of
+
+        with suppress(PtsamError):  # another one was chosen, and cannot be had: it is not needed
+            chosen = self.backbone()
+            if (chosen.name, chosen.signature) == (prompt.backbone, prompt.signature):
+                return chosen
+        with self._lock:
+            return self._cached(backbone_of(prompt, device=self._device))
 
     def release(self, wait: float = 0.0) -> None:
         """One user less; the last one ends what loads (waiting so many seconds), and all embeddings."""
@@ -103,24 +149,33 @@ class Engine(QObject):
             self._cache.clear()
 
 
+def _advice() -> Steps:
+    load_torch()
+    from napari_ptsam.sam.devices import gpu_gigabytes
+
+    yield recommended(gpu_gigabytes())
+
+
 _shared: dict[int, Engine] = {}
 """By viewer."""
 
 
-def shared_engine(viewer: napari.Viewer, device: str = "auto") -> Engine:
+def shared_engine(
+    viewer: napari.Viewer, device: str = "auto", chosen: str = EMBEDDED_NAME
+) -> Engine:
     """The engine of a viewer; every user calls `Engine.release` once.
 
     Parameters
     ----------
     viewer
         napari's.
-    device
+    device, chosen
         For the first user; others find the engine as it is.
     """
     key = id(getattr(viewer, "__wrapped__", viewer))  # plugins may get a proxy
     engine = _shared.get(key)
     if engine is None:
-        engine = _shared[key] = Engine(device)
+        engine = _shared[key] = Engine(device, chosen)
     engine.users += 1
     return engine
 

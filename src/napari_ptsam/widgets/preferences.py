@@ -7,12 +7,15 @@ from typing import Any
 from napari_ptsam.training.presets import PRESETS
 
 PLUGIN, GROUP = "napari-ptsam", "training"
-DEFAULTS: dict[str, Any] = {"device": "auto", "preset": "normal", "session_folder": ""}
+DEFAULTS: dict[str, Any] = {
+    "device": "auto", "preset": "normal", "session_folder": "", "backbone": "vit_t", "mirror": "",
+    "proxy": "",
+}  # fmt: skip
 CHOICES = {"device": ("auto", "cpu", "cuda", "mps"), "preset": tuple(PRESETS)}
 
 
 def preferences() -> dict[str, Any]:
-    """Device, preset and folder for sessions."""
+    """Device, preset, folder for sessions, backbone, and the way to the internet."""
     group = _napari_group()
     if group is not None:
         return {name: getattr(group, name, default) for name, default in DEFAULTS.items()}

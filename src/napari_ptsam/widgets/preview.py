@@ -68,7 +68,7 @@ class Preview(QObject):
         studio.jobs.submit("preview", steps, self.show, priority=NORMAL)
 
     def _steps(self, view: View, prompt: Prompt) -> Steps:
-        backbone = self._studio.engine.backbone()
+        backbone = self._studio.engine.backbone_of(prompt)
         import torch
 
         from napari_ptsam.sam.backbones import with_encoder_tokens

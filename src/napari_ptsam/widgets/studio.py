@@ -14,7 +14,7 @@ from napari_ptsam.annotating.ledger import Entry, Ledger
 from napari_ptsam.annotating.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.widgets.engine import shared_engine
+from napari_ptsam.widgets.engine import Engine
 from napari_ptsam.widgets.layers import (
     add_annotation_layer,
     dress,
@@ -81,6 +81,8 @@ class Studio(QObject):
         napari's.
     settings
         Device, preset and so on, as plain values.
+    engine
+        The viewer's; it is released at the end.
     """
 
     images_changed = Signal()
@@ -93,12 +95,14 @@ class Studio(QObject):
     settings_changed = Signal()
     view_changed = Signal()
 
-    def __init__(self, viewer: napari.Viewer, settings: dict[str, Any], parent: QObject) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, settings: dict[str, Any], engine: Engine, parent: QObject
+    ) -> None:
         super().__init__(parent)
         self.viewer, self.settings = viewer, settings
         self.jobs, self.disk = Jobs(self), Jobs(self)
         """Work with the backbone, and work with files and counting, which must not wait for it."""
-        self.engine = shared_engine(viewer, settings.get("device", "auto"))
+        self.engine = engine
         self.ledger, self.scheme = Ledger(), Scheme()
         self.sources: list[Source] = []
         self._unused: list[Source] = []
