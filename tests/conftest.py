@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
-@pytest.fixture(autouse=True)
-def no_time_for_encoder_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether "auto" tries encoder tokens is not to depend on how fast the machine is."""
-    if "torch" in sys.modules:
-        from napari_ptsam.training import encoder_phase
+@pytest.fixture(scope="session", autouse=True)
+def no_time() -> Iterator[None]:
+    """Neither "auto" tries encoder tokens, nor does a training find out whether flips are worth it.
 
-        monkeypatch.setattr(encoder_phase, "COST", 1e9)
+    What it does is not to depend on how fast the machine is; tests of both ask for them.
+    """
+    from napari_ptsam.training import encoder_phase, flipping
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_phase, "COST", 1e9)
+        patch.setattr(flipping, "TILES", 0)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

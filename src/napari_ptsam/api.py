@@ -113,6 +113,7 @@ def segment(
     min_size: int = 0,
     fill_holes: bool = False,
     remove_border: bool = False,
+    flips: bool = True,
     link: LinkSettings | bool | None = None,
     axes: str | None = None,
     checkpoint: str | Path | None = None,
@@ -131,9 +132,9 @@ def segment(
     output
         ``labels``: class numbers; ``instances``: objects, numbered from 1 in
         each plane; ``probabilities``: of each class.
-    split, min_size, fill_holes, remove_border
-        How objects are told apart, and which are left out; see
-        `napari_ptsam.ResultSettings`.
+    split, min_size, fill_holes, remove_border, flips
+        How objects are told apart, which are left out, and whether tiles are
+        looked at flipped, too; see `napari_ptsam.ResultSettings`.
     link
         Whether objects of instances keep their number along the last axis of
         planes, or how they are found again; the numbers of other stacks of a
@@ -160,7 +161,7 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
-    settings = ResultSettings(output, split, min_size, fill_holes, remove_border)
+    settings = ResultSettings(output, split, min_size, fill_holes, remove_border, flips)
     linker = None
     if link:
         if output != "instances":

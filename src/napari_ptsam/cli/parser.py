@@ -136,6 +136,15 @@ def _add_training(add: _Parser) -> None:
         help="that a training with encoder tokens may take where these are auto (default: the "
         f"preset's, {defaults.minutes:g})",
     )  # fmt: skip
+    _add_flips(add)
+
+
+def _add_flips(add: _Parser) -> None:
+    add.add_argument(
+        "--flips", choices=("auto", "no"),
+        help="whether segmenting is to look at flipped tiles too, which takes two or four times as long; "
+        "auto: where that makes labels better (default: auto)",
+    )  # fmt: skip
 
 
 def _add_segment(parts: argparse._SubParsersAction[_Parser]) -> None:
@@ -165,6 +174,10 @@ def _add_passing_on(parts: argparse._SubParsersAction[_Parser]) -> None:
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
     add = _command(parts, "import", "write such a line to a prompt file", passing_on.read_text)
     passing_on.add_import_options(add)
+    _add_overwrite(add)
+    what = "write prompt and backbone for other programs"
+    add = _command(parts, "export", what, passing_on.export)
+    passing_on.add_export_options(add)
     _add_overwrite(add)
     what = "make one prompt of several, with all their classes"
     add = _command(parts, "merge", what, passing_on.merge_files)

@@ -61,6 +61,45 @@ def merge_files(options: Namespace) -> None:
     print(f"{options.out}: {', '.join(prompt.classes)}")
 
 
+def add_export_options(add: argparse.ArgumentParser) -> None:
+    """Options of ``napari-ptsam export``."""
+    add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
+    add.add_argument("--onnx", type=Path, metavar="OUT.onnx", help="write an ONNX file")
+    add.add_argument(
+        "--bioimageio",
+        type=Path,
+        metavar="OUT.zip",
+        help="write a package of the BioImage Model Zoo",
+    )
+    add.add_argument(
+        "--rgb", action="store_true", help="for images of three channels (default: one)"
+    )
+    add.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="your own file with the backbone's weights"
+    )
+
+
+def export(options: Namespace) -> None:
+    """``napari-ptsam export PROMPT.pt --onnx OUT.onnx --bioimageio OUT.zip``."""
+    if options.onnx is None and options.bioimageio is None:
+        raise InputError("Say what to write: --onnx OUT.onnx, --bioimageio OUT.zip, or both.")
+    prompt = load(options.prompt)
+    given = (options.checkpoint, options.rgb, options.overwrite)
+    if options.onnx is not None:
+        from napari_ptsam.exporting.onnx_file import export_onnx
+
+        found = export_onnx(prompt, options.onnx, *given)
+        print(
+            f"{found.path}: tiles of {found.side} px, {found.channels} channel(s), "
+            f"{found.path.stat().st_size / 1e6:.0f} MB; within {found.difference:.1g} of PyTorch"
+        )
+    if options.bioimageio is not None:
+        from napari_ptsam.exporting.bioimageio_package import export_bioimageio
+
+        path = export_bioimageio(prompt, options.bioimageio, *given)
+        print(f"{path}: {path.stat().st_size / 1e6:.0f} MB; passed the test of bioimageio.core")
+
+
 def add_split_options(add: argparse.ArgumentParser) -> None:
     """Options of ``napari-ptsam split``."""
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")

@@ -217,6 +217,7 @@ def result_settings(options: Namespace) -> ResultSettings:
         options.min_size,
         options.fill_holes,
         options.remove_border,
+        not options.no_flips,
     )
     if settings.cleans and output == "probabilities":
         raise InputError(

@@ -57,6 +57,10 @@ def _add_result(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--min-size", type=int, default=0, metavar="N", help="leave out objects of fewer pixels"
     )
+    add.add_argument(
+        "--no-flips", action="store_true",
+        help="faster and less exact: do not look at flipped tiles, where the prompt is better that way",
+    )  # fmt: skip
     add.add_argument("--fill-holes", action="store_true", help="fill holes in objects")
     add.add_argument(
         "--remove-border", action="store_true", help="leave out objects at the planes' edges"

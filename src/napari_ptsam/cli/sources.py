@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PLAIN = (
     "preset", "steps", "batch_size", "learning_rate", "held_out", "seed", "embeddings", "tile",
-    "channels", "cores", "encoder_tokens", "encoder_steps", "minutes",
+    "channels", "cores", "encoder_tokens", "encoder_steps", "minutes", "flips",
 )  # fmt: skip
 """Options that are settings of the same name."""
 

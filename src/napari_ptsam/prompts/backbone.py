@@ -10,12 +10,17 @@ from napari_ptsam.sam.backbone_files import BackboneFiles
 from napari_ptsam.sam.catalogue import catalogue
 
 if TYPE_CHECKING:
+    import torch
+
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
 
 
 def backbone_of(
-    prompt: Prompt, checkpoint: str | Path | None = None, device: str = "auto"
+    prompt: Prompt,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
 ) -> Backbone:
     """Load the backbone that a prompt was tuned for.
 
@@ -25,8 +30,8 @@ def backbone_of(
         Whose backbone is wanted.
     checkpoint
         The file with its weights; found by name or signature if left out.
-    device
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    device, dtype
+        See `napari_ptsam.sam.backbones.load_backbone`.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def backbone_of(
 
     known = prompt.weights in catalogue()
     name = prompt.weights if known and checkpoint is None else prompt.backbone
-    backbone = load_backbone(name, checkpoint, device)
+    backbone = load_backbone(name, checkpoint, device, dtype)
     prompt.check_backbone(backbone.name, backbone.signature)
     return backbone
 

@@ -28,6 +28,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Scale": str(prompt.images.tiling),
         "Values": _values(prompt),
         "Edges": _edges(prompt),
+        "Flips": _flips(prompt),
         "Channels": _channels(prompt),
         "Pixel size": _pixel_size(prompt),
         "Date": prompt.origin.date or "unknown",
@@ -91,6 +92,12 @@ def _edges(prompt: Prompt) -> str:
         f"follow the image: guided filter of radius {refinement.radius} px, epsilon "
         f"{refinement.epsilon:g}, threshold {refinement.threshold:g}"
     )
+
+
+def _flips(prompt: Prompt) -> str:
+    if not prompt.flips:
+        return ""
+    return f"{', '.join(prompt.flips)}: segmenting takes {1 + len(prompt.flips)} times as long, unless told not to"
 
 
 def _channels(prompt: Prompt) -> str:

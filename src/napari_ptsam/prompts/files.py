@@ -12,11 +12,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
@@ -39,6 +40,7 @@ from napari_ptsam.prompts.prompt import (
     Prompt,
 )
 from napari_ptsam.prompts.refinement import Refinement
+from napari_ptsam.prompts.seal import is_sealed, seal
 from napari_ptsam.prompts.thumbnail import LIMIT, LIMIT_WITH_TEXT
 from napari_ptsam.writing import replacing
 
@@ -80,7 +82,7 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     """
     import torch
 
-    plain = to_plain(prompt)
+    plain = to_plain(prompt) | {"sealed": True}
     for name in ARRAYS:
         if name in plain:
             plain[name] = torch.from_numpy(plain[name].copy())
@@ -91,7 +93,7 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     data = io.BytesIO()
     torch.save(plain, data)
     with replacing(path, overwrite) as beside:
-        beside.write_bytes(data.getvalue())
+        beside.write_bytes(seal(data.getvalue()))
     return Path(path)
 
 
@@ -134,6 +136,11 @@ def load(path: str | Path) -> Prompt:
         raise PromptFileError(
             f"{path} was made by a newer napari-ptsam (format {version}, this one reads up to {VERSION}); "
             "update napari-ptsam."
+        )
+    # Files of before the seal do not promise one.
+    if plain.get("sealed") is not None and not is_sealed(data):
+        raise PromptFileError(
+            f"{path} is damaged: its checksum is another; copy it again, or ask its maker for a new copy."
         )
     try:
         return from_plain(plain)
@@ -202,6 +209,7 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "notes": prompt.notes,
         "licence": prompt.licence,
         "author": prompt.author,
+        "flips": prompt.flips,
     }
     plain = python_values(plain)
     if with_tokens:
@@ -252,6 +260,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         weights=as_text(plain.get("weights", "")),
         author=as_text(plain.get("author", "")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
+        flips=tuple(cast(Flip, as_text(flip)) for flip in as_list(plain.get("flips", []))),
     )
 
 

@@ -19,8 +19,8 @@ def merge(
     """Make one prompt of several classes.
 
     What one prompt says of a pixel is compared with what the others say: the
-    most likely class wins. Cores are kept if all have them, the guided filter
-    if it is the same in all.
+    most likely class wins. Cores are kept if all have them, guided filter and
+    flips if they are the same in all.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def merge(
         classes=classes,
         colours=_colours(prompts),
         pixel_size=sizes.pop() if len(sizes) == 1 else None,
+        flips=first.flips if len({p.flips for p in prompts}) == 1 else (),
         refinement=first.refinement if len({p.refinement for p in prompts}) == 1 else None,
         origin=_origin(prompts),
         notes=_joined([prompt.notes for prompt in prompts]),

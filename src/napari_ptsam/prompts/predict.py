@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from napari_ptsam.images.flips import Flip, flipped_maps, flipped_pixels
 from napari_ptsam.images.tiling import Blend, Tile
 from napari_ptsam.sam.devices import choose_dtype
 from napari_ptsam.sam.memory import CPU, gpu_is_full, release_memory, warn_of_full_gpu
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.decoder import PromptDecoder
+    from napari_ptsam.sam.encoder import Encoder
 
 BATCH = 4
 """Tiles that are decoded together: bounds the memory, and loses no speed."""
@@ -28,6 +30,7 @@ def plane_logits(
     tiles: Sequence[Tile],
     shape: tuple[int, int],
     tokens: torch.Tensor,
+    flips: Sequence[Flip] = (),
 ) -> np.ndarray:
     """Logits of a whole plane, blended where its tiles overlap.
 
@@ -36,14 +39,17 @@ def plane_logits(
     decoder
         Of the backbone that the embeddings come from.
     embeddings
-        One a tile, each of shape (4096, 256); taken a few at a time, so that an
-        iterator that computes them bounds the memory.
+        One a tile, each as `embed_views` gives it, or of shape (4096, 256) if
+        there are no flips; taken a few at a time, so that an iterator that
+        computes them bounds the memory.
     tiles
         Where they lie.
     shape
         Of the plane: (y, x).
     tokens
         float32, shape (classes, 8, 256).
+    flips
+        That are embedded too; their logits are flipped back, and the mean is taken.
 
     Returns
     -------
@@ -51,17 +57,38 @@ def plane_logits(
         float32, shape (classes, y, x); positive is foreground.
     """
     blend = Blend(len(tokens), shape)
-    waiting = iter(embeddings)
-    for start in range(0, len(tiles), BATCH):
-        batch = torch.stack(list(islice(waiting, BATCH)))
-        logits = _decoded(decoder, batch, tokens)
-        for tile, values in zip(tiles[start : start + BATCH], logits, strict=True):
+    waiting, views = iter(embeddings), 1 + len(flips)
+    size = max(1, BATCH // views)
+    for start in range(0, len(tiles), size):
+        batch = torch.stack(list(islice(waiting, size)))
+        logits = _decoded(decoder, batch.reshape(-1, *batch.shape[-2:]), tokens)
+        logits = mean_of_views(logits.unflatten(0, (-1, views)), flips)
+        for tile, values in zip(tiles[start : start + size], logits, strict=True):
             side = (tile.side, tile.side)
             resized = F.interpolate(
                 values[None], size=side, mode="bilinear", antialias=tile.side < 256
             )
             blend.add(resized[0].cpu().numpy(), tile)
     return blend.result()
+
+
+def embed_views(encoder: Encoder, tile: np.ndarray, flips: Sequence[Flip]) -> torch.Tensor:
+    """Embeddings of a tile as it is and flipped: shape (1 + flips, 4096, 256).
+
+    Parameters
+    ----------
+    tile
+        float32, shape (side, side, 3), range 0 to 1.
+    """
+    return encoder([tile, *(flipped_pixels(tile, flip) for flip in flips)])
+
+
+def mean_of_views(logits: torch.Tensor, flips: Sequence[Flip]) -> torch.Tensor:
+    """Logits of a tile as it is and flipped, (tiles, 1 + flips, classes, y, x), as one."""
+    if not flips:
+        return logits[:, 0]
+    back = [flipped_maps(logits[:, i], flip) for i, flip in enumerate(flips, start=1)]
+    return torch.stack([logits[:, 0], *back]).mean(0)
 
 
 def _decoded(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.images.flips import FLIPS, Flip
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.prompts.refinement import Refinement
@@ -82,6 +83,9 @@ class Prompt:
     weights
         Where these come from, for people: a name of the catalogue of backbones,
         such as ``vit_b_lm``, or the name of its maker's own file.
+    flips
+        Of tiles, that are looked at when segmenting, besides the tiles as they
+        are; what is found is the mean. Takes as many times as long.
     thumbnail
         A picture of what it finds, see `napari_ptsam.prompts.thumbnail`; may be empty.
     images
@@ -126,6 +130,7 @@ class Prompt:
     weights: str = ""
     author: str = ""
     thumbnail: bytes = b""
+    flips: tuple[Flip, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -148,6 +153,8 @@ class Prompt:
             raise InputError("A prompt needs a name and a colour for each class.")
         check_names(self.classes)
         check_text(self.notes, self.licence, self.author)
+        if any(flip not in FLIPS for flip in self.flips) or len(set(self.flips)) < len(self.flips):
+            raise InputError(f"Flips are {', '.join(FLIPS)}, each once, not {self.flips}.")
         if len(self.thumbnail) > LIMIT:
             raise InputError(f"A prompt's picture has {LIMIT:,} bytes at most.")
         if len(self.weights) > NAME_LIMIT or not (self.weights + "-").isprintable():

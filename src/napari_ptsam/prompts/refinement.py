@@ -87,7 +87,7 @@ class Refinement:
                 rows = slice(top, min(top + BAND, height))
                 # What lies up to twice the radius away has a say.
                 wide = slice(max(0, top - reach), min(rows.stop + reach, height))
-                found = _filtered(
+                found = filtered(
                     torch.from_numpy(np.ascontiguousarray(logits[:, wide])),
                     torch.from_numpy(np.ascontiguousarray(guide[wide])),
                     self.radius,
@@ -116,9 +116,10 @@ def guide_of(pixels: np.ndarray) -> np.ndarray:
     return guide
 
 
-def _filtered(
+def filtered(
     logits: torch.Tensor, guide: torch.Tensor, radius: int, epsilon: float
 ) -> torch.Tensor:
+    """The filter itself, on logits (classes, y, x) and a guide (y, x), both float32."""
     import torch
 
     logits = logits.clamp(-LIMIT, LIMIT)

@@ -44,7 +44,7 @@ _KNOWN = json.dumps(
             "held_out_dice": 0.9, "measured_on_training": False, "start": "label or normal",
             "date": "2026-11-25T12:00:00+00:00", "versions": {},
         },
-        "refinement": {"radius": 4, "epsilon": 0.01, "threshold": 0.0}, "notes": "", "licence": "CC0 CC-BY-4.0",
+        "refinement": {"radius": 4, "epsilon": 0.01, "threshold": 0.0}, "notes": "", "licence": "CC0 CC-BY-4.0", "author": "", "flips": ["x", "y", "xy"],
     },
     separators=(",", ":"),
 ).encode()  # fmt: skip

@@ -8,6 +8,9 @@ Elsewhere, and where a gradient is wanted, the same is done in steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -36,9 +39,24 @@ def _works(dtype: torch.dtype) -> bool:
     return all(torch.allclose(a.float(), b.float(), atol=0.1, rtol=0.1) for a, b in pairs)
 
 
+_steps_alone = ContextVar("steps_alone", default=False)
+
+
+@contextmanager
+def in_steps() -> Iterator[None]:
+    """Do everything in steps, each an operator that other programs know; for exports."""
+    before = _steps_alone.set(True)
+    try:
+        yield
+    finally:
+        _steps_alone.reset(before)
+
+
 def _can(x: Tensor) -> bool:
     wants_gradient = torch.is_grad_enabled() and x.requires_grad
-    return x.device.type == "cpu" and not wants_gradient and _works(x.dtype)
+    if x.device.type != "cpu" or wants_gradient or _steps_alone.get():
+        return False
+    return _works(x.dtype)
 
 
 def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits
 from napari_ptsam.prompts.refinement import Refinement, guide_of
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class PlanePreview:
         Whether the channels are red, green and blue.
     limits
         Value limits of its stack, for normalisation over the stack.
-    refinement
-        Of the prompt's logits, if any.
+    refinement, flips
+        Of the prompt, if any.
     """
 
     def __init__(
@@ -45,13 +46,14 @@ class PlanePreview:
         rgb: bool = False,
         limits: Limits | None = None,
         refinement: Refinement | None = None,
+        flips: Sequence[Flip] = (),
     ) -> None:
         self._backbone, self._images = backbone, images
         self._source = plane, rgb, limits
         self._shape = (plane.shape[0], plane.shape[1])
         self._tiles = images.tiling.tiles(self._shape)
         self._embeddings: list[torch.Tensor] = []
-        self._refinement = refinement
+        self._refinement, self._flips = refinement, flips
         self._guide: np.ndarray | None = None
 
     @property
@@ -71,13 +73,14 @@ class PlanePreview:
         if self._refinement is not None:
             self._guide = guide_of(pixels)
         for tile in self._tiles[len(self._embeddings) :]:
-            self._embeddings.append(self._backbone.encoder([cut(pixels, tile)])[0])
+            seen = embed_views(self._backbone.encoder, cut(pixels, tile), self._flips)
+            self._embeddings.append(seen)
             yield
 
     def labels(self, tokens: torch.Tensor) -> np.ndarray:
         """What the tokens find: uint8, shape (y, x); `embed` comes first."""
         decoder, shape = self._backbone.decoder, self._shape
-        logits = plane_logits(decoder, self._embeddings, self._tiles, shape, tokens)
+        logits = plane_logits(decoder, self._embeddings, self._tiles, shape, tokens, self._flips)
         if self._refinement is not None and self._guide is not None:
             logits = self._refinement.apply(logits, self._guide)
         return labels_of(logits)

@@ -34,6 +34,9 @@ class ResultSettings:
         Whether background inside of an object becomes part of it.
     remove_border
         Whether objects that touch the plane's edge are left out.
+    flips
+        Whether tiles are looked at flipped, too, where the prompt is better
+        that way; without, segmenting is two or four times as fast.
 
     Raises
     ------
@@ -46,6 +49,7 @@ class ResultSettings:
     min_size: int = 0
     fill_holes: bool = False
     remove_border: bool = False
+    flips: bool = True
 
     def __post_init__(self) -> None:
         for value, choices, what in (

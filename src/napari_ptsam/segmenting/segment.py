@@ -11,7 +11,7 @@ import torch
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits
 from napari_ptsam.prompts.refinement import guide_of
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.segmenting.instances import clean, connected_components, split_by_cores
@@ -63,6 +63,8 @@ class Segmenter:
         tokens = prompt.all_tokens if self.splits else prompt.tokens
         self.tokens = torch.from_numpy(tokens.copy()).to(backbone.device)
         """All that are decoded: of the classes, then of their cores."""
+        self.flips = prompt.flips if settings.flips else ()
+        """That tiles are looked at, too."""
 
     @property
     def output(self) -> Output:
@@ -172,9 +174,10 @@ def shared_logits(segmenters: Sequence[Segmenter], pixels: np.ndarray) -> np.nda
     backbone = segmenters[0].backbone
     shape = (pixels.shape[0], pixels.shape[1])
     tiles = segmenters[0].prompt.images.tiling.tiles(shape)
-    embeddings = (backbone.encoder([cut(pixels, tile)])[0] for tile in tiles)
+    flips = segmenters[0].flips
+    embeddings = (embed_views(backbone.encoder, cut(pixels, tile), flips) for tile in tiles)
     tokens = torch.cat([segmenter.tokens for segmenter in segmenters])
-    return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens)
+    return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens, flips)
 
 
 def _classes_of(instances: np.ndarray, labels: np.ndarray) -> np.ndarray:

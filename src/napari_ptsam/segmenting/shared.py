@@ -28,7 +28,7 @@ class SharedSegmenter:
     ----------
     segmenters
         One a prompt; those whose prompts see images alike (tiles, values,
-        channels, encoder tokens) share the embeddings, so that each but the
+        channels, encoder tokens, flips) share the embeddings, so that each but the
         first costs its decoder only.
     """
 
@@ -37,7 +37,8 @@ class SharedSegmenter:
         groups: dict[object, list[int]] = {}
         for number, segmenter in enumerate(self.segmenters):
             prompt = segmenter.prompt
-            seen = prompt.images, tuple(own.tobytes() for own in prompt.encoder_tokens)
+            own = tuple(tokens.tobytes() for tokens in prompt.encoder_tokens)
+            seen = prompt.images, own, segmenter.flips
             groups.setdefault(seen, []).append(number)
         self._groups = list(groups.values())
 

@@ -21,6 +21,7 @@ from napari_ptsam.training.tuning import (
 )
 
 if TYPE_CHECKING:
+    from napari_ptsam.images.flips import Flip
     from napari_ptsam.prompts.refinement import Refinement
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.embedding import EmbeddedTiles
@@ -60,8 +61,8 @@ class Run:
         The tiles.
     core_steps, encoder_steps
         Steps that come after those of the class tokens.
-    refinement
-        Of the logits of the tokens that were found, if any.
+    refinement, flips
+        Of the logits of the tokens that were found, and of tiles, if any.
     stopping
         Whether to end soon.
     seconds
@@ -75,6 +76,7 @@ class Run:
     core_steps: int = 0
     encoder_steps: int = 0
     refinement: Refinement | None = None
+    flips: tuple[Flip, ...] = ()
     stopping: bool = False
     seconds: dict[str, float] = field(default_factory=lambda: {"embedding": 0.0, "training": 0.0})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from napari_ptsam.images.tiling import cut
 from napari_ptsam.prompts.refinement import guide_of
 from napari_ptsam.training.measuring import (
     MeasuredPlane,
+    alone,
     embed_planes,
     planes_of_tiles,
     tiles_to_watch,
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.examples import Example
     from napari_ptsam.training.tiles import TileJob
+
+
+T = TypeVar("T")
+
+
+def _spread(items: Sequence[T], count: int) -> list[T]:
+    """Some of the items, evenly from first to last."""
+    count = min(count, len(items))
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 class EmbeddedTiles:
@@ -151,6 +161,26 @@ class EmbeddedTiles:
             self.measured = [plane for own in self.planes_of_training() for plane in own]
         elif self._held_out:
             self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._guide)
+
+    def single_tiles(self, count: int) -> list[tuple[np.ndarray, MeasuredPlane]]:
+        """Pixels and annotation of some upright tiles, half of them held out if there are as many.
+
+        Each tile is a plane of its own.
+        """
+        held_out = [] if self.measured_on_training else self.measured
+        measured = [(plane, number) for plane in held_out for number in range(len(plane.tiles))]
+        upright = [tile for tile in self.tiles if tile.upright]
+        found = []
+        for plane, number in _spread(measured, max(count // 2, count - len(upright))):
+            tile = plane.tiles[number]
+            pixels = prepare(plane.example, self._images, self._limits)
+            own = alone(plane.example, tile, plane.embeddings[number], self._guide)
+            found.append((cut(pixels, tile), own))
+        for one in _spread(upright, count - len(found)):
+            example = self._training[one.job.example]
+            own = alone(example, one.job.tile, one.embedding, self._guide)
+            found.append((self.pixels_of(one.job), own))
+        return found
 
     def free(self) -> None:
         """Let go of all embeddings: hundreds of megabytes."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.metrics import Overlap, overlap
@@ -41,16 +42,19 @@ class MeasuredPlane:
     tiles
         That cover it.
     embeddings
-        Of the tiles, each of shape (4096, 256).
+        Of the tiles, each of shape (4096, 256), or with flips (1 + flips, 4096, 256).
     see
         Gives the guide of a guided filter: float32, shape (y, x). Most planes
         are never filtered, and a guide is as large as its plane.
+    flips
+        That are embedded too.
     """
 
     example: Example
     tiles: tuple[Tile, ...]
     embeddings: tuple[torch.Tensor, ...]
     see: Callable[[], np.ndarray]
+    flips: tuple[Flip, ...] = ()
 
     @property
     def guide(self) -> np.ndarray:
@@ -60,7 +64,8 @@ class MeasuredPlane:
     def logits(self, tokens: torch.Tensor, backbone: Backbone) -> np.ndarray:
         """Logits of the plane, not yet refined: float32, shape (classes, y, x)."""
         shape = self.example.shape
-        return plane_logits(backbone.decoder, self.embeddings, self.tiles, shape, tokens)
+        decoder = backbone.decoder
+        return plane_logits(decoder, self.embeddings, self.tiles, shape, tokens, self.flips)
 
 
 @dataclass(frozen=True)
@@ -124,17 +129,17 @@ def planes_of_tiles(
             covering, embeddings = zip(*own, strict=True)
             planes.append([MeasuredPlane(example, covering, embeddings, partial(guide, example))])
         else:
-            planes.append([_alone(example, *one, guide) for one in own])
+            planes.append([alone(example, *one, guide) for one in own])
     return planes
 
 
-def _alone(
+def alone(
     example: Example,
     tile: Tile,
     embedding: torch.Tensor,
     guide: Callable[[Example], np.ndarray],
 ) -> MeasuredPlane:
-    """A tile as a plane of its own."""
+    """A tile as a plane of its own; ``guide`` gives that of a whole plane."""
     part = crop(example, tile)
     tiles = (Tile(0, 0, tile.side),)
     return MeasuredPlane(part, tiles, (embedding,), lambda: guide(example)[tile.window])
@@ -158,7 +163,7 @@ def tiles_to_watch(
     watched = []
     for tile in richest.values():
         example = examples[tile.job.example]
-        watched.append(_alone(example, tile.job.tile, tile.embedding, guide))
+        watched.append(alone(example, tile.job.tile, tile.embedding, guide))
     return watched
 
 

@@ -17,6 +17,7 @@ from napari_ptsam.versions import package_version
 if TYPE_CHECKING:
     import torch
 
+    from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.prompts.refinement import Refinement
     from napari_ptsam.sam.backbones import Backbone
@@ -74,8 +75,8 @@ class Found:
         The same, of the cores; None if there are none.
     encoder_tokens
         One tensor for each layer, or none.
-    refinement
-        Of the logits, if any.
+    refinement, flips
+        Of the logits, and of tiles, if any.
     """
 
     dice: float
@@ -85,6 +86,7 @@ class Found:
     cores: torch.Tensor | None
     encoder_tokens: tuple[torch.Tensor, ...]
     refinement: Refinement | None
+    flips: tuple[Flip, ...] = ()
 
 
 def prompt_of(
@@ -107,6 +109,7 @@ def prompt_of(
         cores=None if found.cores is None else _array(found.cores),
         encoder_tokens=tuple(_array(own) for own in found.encoder_tokens),
         refinement=found.refinement,
+        flips=found.flips,
         weights=backbone.weights[:NAME_LIMIT],
         thumbnail=_picture(found, backbone, planes, colours, task.images.tiling.side),
     )

@@ -54,6 +54,9 @@ class TrainingSettings:
         those for the decoder tokens alone.
     minutes
         That ``auto`` may expect a training to take.
+    flips
+        Whether segmenting may look at flipped tiles too, which takes two or four
+        times as long: ``auto``, where that makes labels better; or ``no``.
     """
 
     steps: int = 400
@@ -69,6 +72,7 @@ class TrainingSettings:
     encoder_tokens: EncoderTokens = "auto"
     encoder_steps: int = 180
     minutes: float = 1.0
+    flips: Literal["auto", "no"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "embeddings", "seed", "encoder_steps"):
@@ -95,6 +99,8 @@ class TrainingSettings:
             raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
         if self.cores not in get_args(Cores):
             raise InputError(f"The setting cores is auto, yes or no, not {self.cores!r}.")
+        if self.flips not in ("auto", "no"):
+            raise InputError(f"The setting flips is auto or no, not {self.flips!r}.")
         if self.encoder_tokens != "auto":
             _check_whole_number("encoder_tokens", self.encoder_tokens)
             if not 0 <= int(self.encoder_tokens) <= MOST_ENCODER_TOKENS:

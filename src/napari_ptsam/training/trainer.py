@@ -20,6 +20,7 @@ from napari_ptsam.training.draft import Draft
 from napari_ptsam.training.embedding import EmbeddedTiles
 from napari_ptsam.training.encoder_phase import EncoderPhase
 from napari_ptsam.training.examples import AnnotationSet
+from napari_ptsam.training.flipping import choose_flips
 from napari_ptsam.training.measuring import mean_dice, overlaps
 from napari_ptsam.training.outcome import Found, Task, prompt_of
 from napari_ptsam.training.refining import choose_refinement
@@ -198,7 +199,7 @@ class Training:
             dice = self._refined_dice
         return Found(
             dice, self._embedded.measured_on_training, self.steps_done, tokens, self._cores.kept,
-            encoder_tokens, self._run.refinement,
+            encoder_tokens, self._run.refinement, self._run.flips,
         )  # fmt: skip
 
     @property
@@ -257,6 +258,8 @@ class Training:
                 suitable = self._embedded.tiles
         if not self._run.stopping:
             self._refine()
+        if self.settings.flips == "auto" and not self._run.stopping:
+            yield from self._flip()
         if self._run.core_steps and not self._run.stopping:
             yield from self._cores.tune(self._best.tokens, suitable, self._now())
         now = self._now()
@@ -272,6 +275,22 @@ class Training:
         if found is not None:
             seen = [overlaps(plane, tokens, self.backbone, found) for plane in embedded.measured]
             self._run.refinement, self._refined_dice = found, mean_dice(seen)
+
+    def _flip(self) -> Generator[Progress, None, None]:
+        """Find out whether looking at flipped tiles too is worth its time."""
+        run, now, clock = self._run, self._now(), self._run.clock()
+        choosing = choose_flips(self._embedded, self._best.tokens, run.backbone)
+        while True:
+            try:
+                next(choosing)
+            except StopIteration as end:
+                run.flips = end.value
+                break
+            finally:
+                clock()
+            yield now
+            if run.stopping:
+                return
 
     def _now(self) -> Progress:
         """Where it stands between two phases."""

@@ -74,7 +74,7 @@ class BatchSegment(DockWidget):
     def _build(self) -> None:
         scrolling = Scrolling()
         column = scrolling.column
-        self.prompts = PromptList(self.open_prompt)
+        self.prompts = PromptList(self.open_prompt, self.use_prompt)
         self.images = ImagePicker(self.viewer)
         self.layers = self.images.list
         self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileForm()
@@ -270,7 +270,7 @@ class BatchSegment(DockWidget):
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
         self._show_missing()
-        self.results.objects.fit(self.prompts.opened)
+        self.results.fit(self.prompts.opened)
         images = []
         for layer in self.layers.ticked():
             try:
@@ -289,6 +289,7 @@ class BatchSegment(DockWidget):
         self.viewer.layers.events.removed.disconnect(self._removed)
         self.layers.close_list()
         self.backbone.close_down(wait)
+        self.prompts.library.close_down(wait)
         self.run.close(wait)
         self.jobs.close(wait)
         self.engine.release(wait)

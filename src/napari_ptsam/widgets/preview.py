@@ -78,7 +78,7 @@ class Preview(QObject):
         plane = view.planes[view.number]
         seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
         preview = PlanePreview(
-            seeing, prompt.images, plane, view.planes.rgb, limits, prompt.refinement
+            seeing, prompt.images, plane, view.planes.rgb, limits, prompt.refinement, prompt.flips
         )
         yield from preview.embed()
         tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.widgets.batch_task import Opened
+from napari_ptsam.widgets.library_button import LibraryButton
 from napari_ptsam.widgets.parts import button, row, swatch
 from napari_ptsam.widgets.prompt_card import PromptCard
 
@@ -34,16 +35,21 @@ class PromptList(QWidget):
     ----------
     open_file
         Called with each file that the user chooses.
+    use
+        Called with each prompt of the library, and its file, that the user chooses.
     """
 
     changed = Signal()
 
-    def __init__(self, open_file: Callable[[Path], object]) -> None:
+    def __init__(
+        self, open_file: Callable[[Path], object], use: Callable[[Prompt, Path], object]
+    ) -> None:
         super().__init__()
         self._open_file = open_file
+        self.library = LibraryButton(use)
         self.opened: list[Opened] = []
         self.open = button(
-            "Open prompt files…",
+            "Open files…",
             "Choose one or more .pt files; or drop them onto this form.",
             self._choose,
         )
@@ -60,7 +66,7 @@ class PromptList(QWidget):
         self.card = PromptCard()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row(self.open, self.remove_button, stretch=0))
+        layout.addLayout(row(self.open, self.library, self.remove_button, stretch=0))
         layout.addWidget(self.list)
         layout.addWidget(self.card)
         self._fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -48,10 +49,17 @@ class ResultOptions(QWidget):
         for words, value in (("Layers", "layers"), ("Files", "files"), ("Both", "both")):
             self.where.addItem(words, value)
         self.objects = ObjectOptions()
+        self.fast = QCheckBox("Faster, less exact")
+        self.fast.setToolTip(
+            "These prompts look at flipped copies of each tile too, which takes two or four times as "
+            "long. Look at the image as it is alone."
+        )
+        self.fast.toggled.connect(self.changed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row(QLabel("Result"), self.output, QLabel("as"), self.where, stretch=1))
         layout.addWidget(self.objects)
+        layout.addWidget(self.fast)
         self.output.currentIndexChanged.connect(self._choose)
         self.where.currentIndexChanged.connect(self.changed)
         self._choose()
@@ -59,6 +67,11 @@ class ResultOptions(QWidget):
     def _choose(self) -> None:
         self.objects.setVisible(self.output.currentData() == "instances")
         self.changed.emit()
+
+    def fit(self, prompts: list[Opened]) -> None:
+        """Offer what the prompts can do."""
+        self.objects.fit(prompts)
+        self.fast.setVisible(any(opened.prompt.flips for opened in prompts))
 
     @property
     def to_layers(self) -> bool:
@@ -73,7 +86,8 @@ class ResultOptions(QWidget):
     def settings(self) -> ResultSettings:
         """What each plane becomes."""
         output = self.output.currentData()
-        return self.objects.settings() if output == "instances" else ResultSettings(output)
+        found = self.objects.settings() if output == "instances" else ResultSettings(output)
+        return replace(found, flips=not self.fast.isChecked())
 
     def link(self) -> LinkSettings | None:
         """How planes are linked, if they are."""

@@ -12,7 +12,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.prompts.backbone import missing_backbone
+from napari_ptsam.prompts.library import put
 from napari_ptsam.training.verdict import verdict
+from napari_ptsam.widgets.library_button import LibraryButton
 from napari_ptsam.widgets.options import Options
 from napari_ptsam.widgets.parts import Scrolling, button, in_time, row, text
 from napari_ptsam.widgets.plot import TrainingPlot
@@ -21,6 +24,7 @@ from napari_ptsam.widgets.training_run import Annotated, Rated, Request, Trained
 
 if TYPE_CHECKING:
     from napari_ptsam.annotating.ledger import Entry
+    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.settings import Progress
     from napari_ptsam.widgets.studio import Studio
 
@@ -72,6 +76,11 @@ class TrainTab(Scrolling):
             "Save prompt…", "Save the prompt as a file of about 10 KB, to use and to pass on.",
             self.save_as,
         )  # fmt: skip
+        self.keep = button(
+            "Add to library", "Keep the prompt in your library, where both widgets find it.",
+            self.add_to_library,
+        )  # fmt: skip
+        self.library = LibraryButton(self.take)
         self.bar = QProgressBar()
         self.bar.setToolTip("How far the training is, and how long it still takes.")
         self.bar.hide()
@@ -90,7 +99,7 @@ class TrainTab(Scrolling):
         self.column.addWidget(self.bar)
         self.column.addWidget(self.status)
         self.column.addWidget(self.judgement)
-        self.column.addLayout(row(self.save, stretch=0))
+        self.column.addLayout(row(self.save, self.keep, self.library))
         self.column.addWidget(self.shown)
         self.column.addWidget(self.plot, 1)
         self.column.addStretch(0)
@@ -253,6 +262,35 @@ class TrainTab(Scrolling):
         show_info(f"Saved {path}; whoever has the file can segment with it.")
         self._studio.touch()
 
+    def add_to_library(self) -> None:
+        """Keep the prompt in the library, under a name that is free there."""
+        prompt = self._studio.prompt
+        if prompt is None:
+            return
+        try:
+            path = put(prompt, self.default_name())
+        except PtsamError as error:
+            show_warning(str(error))
+            return
+        self._studio.prompt_path = path
+        show_info(f"{path.stem} is in your library ({path.parent}).")
+        self._studio.touch()
+
+    def take(self, prompt: Prompt, path: Path) -> None:
+        """Go on from a prompt of the library: look at what it finds here, train on."""
+        if self.run.running:
+            show_warning("A training is under way; stop it first.")
+            return
+        studio = self._studio
+        studio.prompt, studio.prompt_path, studio.trained = prompt, path, 0
+        self.judgement.setStyleSheet("")
+        self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
+        studio.prompt_changed.emit()
+        studio.touch()
+        if words := missing_backbone(prompt):
+            show_warning(words)
+        self.refresh()
+
     def refresh(self) -> None:
         """Show what can be done."""
         studio, running = self._studio, self.run.running
@@ -261,10 +299,12 @@ class TrainTab(Scrolling):
         self.train_on.setVisible(studio.prompt is not None)
         self.stop.setVisible(running)
         self.stop.setEnabled(running)
-        self.save.setEnabled(studio.prompt is not None)
+        for widget in (self.save, self.keep):
+            widget.setEnabled(studio.prompt is not None)
         self.options.setEnabled(not running)
 
     def close_tab(self, wait: float = 0.0) -> None:
         """End the training, and take the preview away."""
         self.run.close(wait)
+        self.library.close_down(wait)
         self.preview.close()

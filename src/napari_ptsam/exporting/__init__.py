@@ -1,0 +1,1 @@
+"""Specialists for other programs: backbone and prompt in one file."""

@@ -1,0 +1,75 @@
+"""Whether it is worth several times the work to look at flipped tiles too when segmenting."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_ptsam.images.flips import FLIPS, Flip, flipped_pixels
+from napari_ptsam.training.measuring import MeasuredPlane, overlaps
+
+if TYPE_CHECKING:
+    from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.training.embedding import EmbeddedTiles
+
+CANDIDATES: tuple[tuple[Flip, ...], ...] = (("x",), FLIPS)
+TILES = 8
+"""That are embedded flipped, at most, to find out."""
+FEWEST = 4
+"""Tiles below which there is no telling."""
+WORTH = 0.005
+"""Gain in IoU, less a standard error over the tiles, below which flips are not worth their time."""
+
+
+def choose_flips(
+    embedded: EmbeddedTiles, tokens: torch.Tensor, backbone: Backbone
+) -> Generator[None, None, tuple[Flip, ...]]:
+    """The flips that gain most on a few tiles, held-out ones first; none if too little.
+
+    Parameters
+    ----------
+    embedded
+        Tiles and planes of the training.
+    tokens
+        float32, shape (classes, 8, 256).
+    backbone
+        That embedded them.
+
+    Yields
+    ------
+    None
+        After each tile.
+    """
+    tiles = embedded.single_tiles(TILES)
+    if len(tiles) < FEWEST:
+        return ()
+    gains = []
+    for pixels, tile in tiles:
+        flipped = backbone.encoder([flipped_pixels(pixels, flip) for flip in FLIPS])
+        views = torch.cat([tile.embeddings[0][None].to(flipped.device), flipped])
+        gains.append(_gains(tile, views, tokens, backbone))
+        yield
+    found = np.array(gains)
+    sure = found.mean(0) - found.std(0, ddof=1) / np.sqrt(len(found))
+    best = int(sure.argmax())
+    return CANDIDATES[best] if sure[best] > WORTH else ()
+
+
+def _gains(
+    tile: MeasuredPlane, views: torch.Tensor, tokens: torch.Tensor, backbone: Backbone
+) -> list[float]:
+    """IoU of each candidate, less that without flips."""
+
+    def iou(flips: Sequence[Flip]) -> float:
+        chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]
+        seen = replace(tile, embeddings=(views[chosen],), flips=tuple(flips))
+        found = overlaps(seen, tokens, backbone)
+        present = [one.iou for one in found if one.truth]
+        return float(np.mean(present or [one.iou for one in found]))
+
+    plain = iou(())
+    return [iou(flips) - plain for flips in CANDIDATES]
