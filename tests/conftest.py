@@ -23,15 +23,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_time() -> Iterator[None]:
-    """Neither "auto" tries encoder tokens, nor does a training find out whether flips are worth it.
-
-    What it does is not to depend on how fast the machine is; tests of both ask for them.
-    """
-    from napari_ptsam.training import encoder_phase, flipping
+    """Whether "auto" tries encoder tokens is not to depend on how fast the machine is."""
+    from napari_ptsam.training import encoder_phase
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder_phase, "COST", 1e9)
-        patch.setattr(flipping, "TILES", 0)
         yield
 
 

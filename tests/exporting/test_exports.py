@@ -1,5 +1,6 @@
 """Specialists for other programs."""
 
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,7 @@ def test_the_file_tells_what_is_to_be_known(exported) -> None:
     assert told["tile"]["side"] == 128
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # it leaves the package open
 def test_the_zoo_s_own_test_passes(prompt: Prompt, tmp_path: Path) -> None:
     import bioimageio.core
 
@@ -63,6 +65,8 @@ def test_the_zoo_s_own_test_passes(prompt: Prompt, tmp_path: Path) -> None:
     assert summary.status == "passed", summary.display()
     description = bioimageio.core.load_model_description(path)
     assert description.license == "CC0-1.0" and description.authors[0].name == "Ada Lovelace"
+    del summary, description
+    gc.collect()
 
 
 def test_command_line(prompt: Prompt, tmp_path: Path, capsys, monkeypatch) -> None:

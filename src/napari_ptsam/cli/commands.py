@@ -158,7 +158,6 @@ def demo(options: Namespace) -> None:
         **{name: value for name, value in chosen.items() if value is not None},
         cores="no",  # it makes labels, not instances
         encoder_tokens=0,  # the same on every machine
-        flips="no",  # quick on every machine
     )
     with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:
         report = run_demo(

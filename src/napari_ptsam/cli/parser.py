@@ -143,7 +143,7 @@ def _add_flips(add: _Parser) -> None:
     add.add_argument(
         "--flips", choices=("auto", "no"),
         help="whether segmenting is to look at flipped tiles too, which takes two or four times as long; "
-        "auto: where that makes labels better (default: auto)",
+        "auto: where a few annotated tiles show that labels become better (default: no)",
     )  # fmt: skip
 
 

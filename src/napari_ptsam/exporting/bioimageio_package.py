@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import tempfile
@@ -60,6 +61,7 @@ def export_bioimageio(
         package = folder / "package.zip"
         bioimageio.spec.save_bioimageio_package(description, output_path=package)
         summary = bioimageio.core.test_description(package)
+        gc.collect()  # it leaves the package open, which Windows would not let us delete then
         if summary.status == "failed":
             raise OutputError(
                 "The package did not pass the test of bioimageio.core, and was thrown away: "

@@ -21,8 +21,10 @@ TILES = 8
 """That are embedded flipped, at most, to find out."""
 FEWEST = 4
 """Tiles below which there is no telling."""
+SURE = 2.0
+"""Standard errors over the tiles that are taken off the mean gain in IoU."""
 WORTH = 0.005
-"""Gain in IoU, less a standard error over the tiles, below which flips are not worth their time."""
+"""What has to be left of it for flips to be worth their time."""
 
 
 def choose_flips(
@@ -54,7 +56,7 @@ def choose_flips(
         gains.append(_gains(tile, views, tokens, backbone))
         yield
     found = np.array(gains)
-    sure = found.mean(0) - found.std(0, ddof=1) / np.sqrt(len(found))
+    sure = found.mean(0) - SURE * found.std(0, ddof=1) / np.sqrt(len(found))
     best = int(sure.argmax())
     return CANDIDATES[best] if sure[best] > WORTH else ()
 

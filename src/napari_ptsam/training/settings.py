@@ -56,7 +56,8 @@ class TrainingSettings:
         That ``auto`` may expect a training to take.
     flips
         Whether segmenting may look at flipped tiles too, which takes two or four
-        times as long: ``auto``, where that makes labels better; or ``no``.
+        times as long: ``auto``, where a few annotated tiles show that labels
+        become better; or ``no``.
     """
 
     steps: int = 400
@@ -72,7 +73,7 @@ class TrainingSettings:
     encoder_tokens: EncoderTokens = "auto"
     encoder_steps: int = 180
     minutes: float = 1.0
-    flips: Literal["auto", "no"] = "auto"
+    flips: Literal["auto", "no"] = "no"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "embeddings", "seed", "encoder_steps"):
