@@ -48,6 +48,7 @@ bench-window: $(INSTALLED)  ## how long the window is kept waiting while the wid
 
 screenshots: $(INSTALLED)  ## the pictures in docs/images
 	scripts/with_display.sh $(BIN)/python scripts/screenshots.py
+	scripts/with_display.sh $(BIN)/python scripts/screenshots_sharing.py
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) demo_output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -359,18 +359,21 @@ class Driver:
             shown.close()
         self.rest(0.5)
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
-        path = self._out / f"{name}.png"
-        picture = Image.fromarray(np.ascontiguousarray(pixels))
-        small = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        written = io.BytesIO()
-        small.save(written, "PNG", optimize=True)
-        path.write_bytes(written.getvalue())
-        print(f"{path.name}: {picture.size}, {path.stat().st_size / 1000:.0f} KB", flush=True)
+        write(Image.fromarray(np.ascontiguousarray(pixels)), self._out / f"{name}.png")
 
     def close(self) -> None:
         """As a user closes napari."""
         self.viewer.close()
         self.rest(1)
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Write a small PNG."""
+    small = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    written = io.BytesIO()
+    small.save(written, "PNG", optimize=True)
+    path.write_bytes(written.getvalue())
+    print(f"{path.name}: {picture.size}, {path.stat().st_size / 1000:.0f} KB", flush=True)
 
 
 def _strokes(region: np.ndarray, count: int) -> list[list[tuple[float, float]]]:

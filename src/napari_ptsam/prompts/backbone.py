@@ -82,5 +82,8 @@ def missing_backbone(prompt: Prompt) -> str:
     try:
         find_checkpoint(prompt)
     except CheckpointError as error:
-        return str(error)
+        entry = catalogue().get(prompt.weights)
+        if entry is None:
+            return str(error)
+        return f"The prompt works with the backbone {entry.name} ({entry.megabytes}), which is not on this machine."
     return ""

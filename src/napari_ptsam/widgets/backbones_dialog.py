@@ -74,7 +74,7 @@ class BackbonesDialog(QDialog):
         engine.advise()
         self.refresh()
         self.table.selectRow(0)
-        self.resize(900, 520)
+        self.resize(900, 600)
 
     def _build(self) -> None:
         self.table = QTableWidget(len(self._entries), len(COLUMNS))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QFileSystemWatcher, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_ptsam.prompts.library import Library, LibraryFolders, Shelved
 from napari_ptsam.prompts.thumbnail import SIDE, read_thumbnail
 from napari_ptsam.widgets.loading import load_torch
-from napari_ptsam.widgets.parts import swatch
 from napari_ptsam.widgets.workers import Jobs, Steps
 
 LOOK_EVERY = 5000
@@ -146,9 +145,11 @@ def _icon(entry: Shelved) -> QIcon:
     prompt = entry.prompt
     picture = None if prompt is None else read_thumbnail(prompt.thumbnail)
     if picture is None:
-        return swatch("#808080" if prompt is None else prompt.colours[0])
-    image = QImage(picture.tobytes(), SIDE, SIDE, 3 * SIDE, QImage.Format.Format_RGB888)
-    pixmap = QPixmap.fromImage(image)
+        pixmap = QPixmap(SIDE, SIDE)
+        pixmap.fill(QColor("#00000000" if prompt is None else prompt.colours[0]))
+    else:
+        image = QImage(picture.tobytes(), SIDE, SIDE, 3 * SIDE, QImage.Format.Format_RGB888)
+        pixmap = QPixmap.fromImage(image)
     icon = QIcon(pixmap)
     icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else it would be tinted
     return icon

@@ -19,7 +19,7 @@ NO_PROMPT = "No prompt yet: open prompt files, or drop them here."
 MOST_CLASSES = 12
 """That the card names."""
 SHOWN = (
-    "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Notes", "Licence"
+    "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Flips", "Author", "Notes", "Licence"
 )  # fmt: skip
 
 
