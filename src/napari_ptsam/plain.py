@@ -58,6 +58,7 @@ def as_colour(value: Any) -> str:
 
 def as_pixel_size(value: Any) -> PixelSize:
     """A pixel size, from the dict of its parts."""
+    value = as_mapping(value)
     z = value["z"]
     return PixelSize(
         as_number(value["y"]),

@@ -17,7 +17,8 @@ from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.prompts.files import KIND, VERSION, load, save, to_plain
+from napari_ptsam.prompts.contents import KIND, VERSION, to_plain
+from napari_ptsam.prompts.files import load, save
 from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Prompt
 
 

@@ -16,7 +16,7 @@ FLIPS: tuple[Flip, ...] = ("x", "y", "xy")
 
 def flipped_pixels(tile: np.ndarray, flip: Flip) -> np.ndarray:
     """A tile, shape (y, x, channels), with axes reversed; contiguous."""
-    return np.ascontiguousarray(np.flip(tile, ["yx".index(axis) for axis in flip]))
+    return np.ascontiguousarray(np.flip(tile, tuple("yx".index(axis) for axis in flip)))
 
 
 def flipped_maps(maps: torch.Tensor, flip: Flip) -> torch.Tensor:

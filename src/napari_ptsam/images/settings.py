@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import (
     Limits,
     Normalization,
@@ -34,6 +35,10 @@ class ImageSettings:
     tiling: Tiling
     normalization: Normalization = field(default_factory=Normalization)
     channels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels is not None and not self.channels:
+            raise InputError("Choose one to three channels, or leave the choice out.")
 
     def check_channels(self, planes: Planes) -> None:
         """Make sure that an image has the channels that are wanted, before any of it is read.

@@ -217,7 +217,7 @@ class Prompt:
 
     def describe(self) -> dict[str, Any]:
         """Everything but the tokens, as plain values for people and machines."""
-        from napari_ptsam.prompts.files import to_plain
+        from napari_ptsam.prompts.contents import to_plain
 
         return {
             **to_plain(self, with_tokens=False),
