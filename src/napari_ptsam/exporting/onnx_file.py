@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 OPSET = 18
+TOO_LARGE = ("vit_h",)
 AGREES = 1e-3
 """Largest difference between ONNX Runtime's probabilities and PyTorch's."""
 NEEDS = "Exports need more packages; install them with: pip install 'napari-ptsam[export]'"
@@ -89,30 +90,19 @@ def export_onnx(
         import onnxscript  # noqa: F401, what torch exports with
     except ImportError as error:
         raise InputError(f"{NEEDS} ({error.name} is missing).") from error
-    import torch
-
-    from napari_ptsam.exporting.specialist import Specialist
-    from napari_ptsam.prompts.backbone import backbone_of
-    from napari_ptsam.sam.fused import in_steps
-
-    backbone = backbone_of(prompt, checkpoint, "cpu", torch.float32)
+    if prompt.backbone in TOO_LARGE:
+        raise InputError(
+            f"A {prompt.backbone} has more than the 2 GB that an ONNX file can hold; export a prompt of a "
+            "smaller backbone."
+        )
     side, channels = prompt.images.tiling.side, channels_of(prompt, rgb)
-    module = Specialist(prompt, backbone, side).eval()
-    tile = torch.from_numpy(_example(channels, side))
-    with torch.no_grad(), in_steps(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
-        expected = module(tile).numpy()
-        program = torch.onnx.export(
-            module, (tile,), dynamo=True, opset_version=OPSET, input_names=["image"],
-            output_names=["probability"], verbose=False,
-        )  # fmt: skip
-        assert program is not None
-        model = program.model_proto
+    tile = _example(channels, side)
+    model, expected = _translated(prompt, checkpoint, tile)
     onnx.helper.set_model_props(model, {"napari-ptsam": json.dumps(describe(prompt, rgb))})
     with replacing(path, overwrite) as beside:
         onnx.save(model, str(beside))
         session = onnxruntime.InferenceSession(str(beside), providers=["CPUExecutionProvider"])
-        (found,) = session.run(None, {"image": tile.numpy()})
+        (found,) = session.run(None, {"image": tile})
         difference = float(np.abs(found - expected).max())
         if not difference <= AGREES:
             raise OutputError(
@@ -120,7 +110,31 @@ def export_onnx(
                 "onnxruntime, or report it with the versions of torch and onnxruntime."
             )
     opset = next(one.version for one in model.opset_import if not one.domain)
-    return Checked(Path(path), side, channels, difference, opset, tile.numpy())
+    return Checked(Path(path), side, channels, difference, opset, tile)
+
+
+def _translated(
+    prompt: Prompt, checkpoint: str | Path | None, tile: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    """The network in ONNX's words, and what it gives for a tile in PyTorch."""
+    import torch
+
+    from napari_ptsam.exporting.specialist import Specialist
+    from napari_ptsam.prompts.backbone import backbone_of
+    from napari_ptsam.sam.fused import in_steps
+
+    backbone = backbone_of(prompt, checkpoint, "cpu", torch.float32)
+    module = Specialist(prompt, backbone, tile.shape[-1]).eval()
+    image = torch.from_numpy(tile)
+    with torch.no_grad(), in_steps(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about itself
+        expected = module(image).numpy()
+        program = torch.onnx.export(
+            module, (image,), dynamo=True, opset_version=OPSET, input_names=["image"],
+            output_names=["probability"], verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    return program.model_proto, expected
 
 
 def channels_of(prompt: Prompt, rgb: bool) -> int:
