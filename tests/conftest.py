@@ -107,12 +107,14 @@ def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:
 
     load = backbones.load_backbone
 
-    def given(name: str = "vit_t", checkpoint: Any = None, device: str = "auto") -> Any:
-        own = device in ("auto", str(backbone.device))
+    def given(
+        name: str = "vit_t", checkpoint: Any = None, device: str = "auto", dtype: Any = None
+    ) -> Any:
+        own = device in ("auto", str(backbone.device)) and dtype is None
         return (
             backbone
             if own and (name, checkpoint) == ("vit_t", None)
-            else load(name, checkpoint, device)
+            else load(name, checkpoint, device, dtype)
         )
 
     patch.setattr(backbones, "load_backbone", given)

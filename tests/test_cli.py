@@ -160,6 +160,7 @@ def test_prompt_files_that_are_none(folders, prompt_path, tmp_path: Path, capsys
 
     good = prompt_path.read_bytes()
     plain = torch.load(prompt_path, weights_only=True)
+    del plain["sealed"]  # else nothing else would be looked at
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "picture.png")
     bad = tmp_path / "bad.pt"
     for content, message in (
@@ -167,8 +168,8 @@ def test_prompt_files_that_are_none(folders, prompt_path, tmp_path: Path, capsys
         (b"", "is empty"),
         ((tmp_path / "picture.png").read_bytes(), "no prompt file"),
         (plain | {"version": 99}, "update napari-ptsam"),
-        (plain | {"backbone": "vit_b"}, "vit_b is not embedded"),
-        (plain | {"signature": "f" * 16}, "with other weights"),
+        (plain | {"backbone": "vit_b", "weights": "vit_b"}, "backbones download vit_b"),
+        (plain | {"signature": "f" * 16}, "vit_t (signature ffffffffffffffff), and this is vit_t"),
         (plain | {"tokens": torch.zeros(1, 7, 256)}, "of shape"),
         (plain | {"tokens": torch.full((1, 8, 256), float("nan"))}, "NaN"),
         (plain | {"notes": Hostile()}, "it was not run"),
@@ -234,7 +235,7 @@ def test_settings_that_make_no_sense(folders, prompt_path, tmp_path: Path, capsy
     out = tmp_path / "a.pt"
     for message, *options in (
         ("invalid choice: 'vit_x'", "--backbone", "vit_x"),
-        ("vit_b is not embedded", "--backbone", "vit_b"),
+        ("vit_b (375 MB) is not on this machine", "--backbone", "vit_b"),
         ("no checkpoint file", "--backbone", "vit_b", "--checkpoint", tmp_path / "none.pth"),
         ("the weights of a vit_t, but", "--backbone", "vit_b", "--checkpoint", weights()),
         ("at least 16 pixels", "--tile", "5"),

@@ -216,7 +216,7 @@ def test_other_backbones_are_noticed() -> None:
         make().check_backbone("vit_t", "f" * 16)
     known = make(weights="vit_t_lm")
     with pytest.raises(
-        ptsam.PromptFileError, match=r"backbone vit_t_lm, .* backbones download vit_t_lm"
+        ptsam.PromptFileError, match=r"backbone vit_t_lm \(.* backbones download vit_t_lm"
     ):
         known.check_backbone("vit_t", "f" * 16)
 

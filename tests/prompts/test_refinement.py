@@ -79,7 +79,7 @@ def test_a_file_of_version_1_has_none(prompt, tmp_path) -> None:
 
     path = prompt.save(tmp_path / "prompt.pt")
     plain = torch.load(path, weights_only=True)
-    del plain["refinement"]
+    del plain["refinement"], plain["sealed"]
     torch.save(plain | {"version": 1}, path)
     assert load(path).refinement is None
 

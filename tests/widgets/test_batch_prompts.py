@@ -164,10 +164,10 @@ def test_a_file_is_listed_once(batch, prompt) -> None:
 
 def test_a_prompt_for_another_backbone_is_left_out(qtbot, batch, stack, prompt) -> None:
     viewer, widget = batch(nuclei=stack.images[0])
-    widget.use_prompt(replace(prompt, backbone="vit_b"), Path("large.pt"))
+    widget.use_prompt(replace(prompt, backbone="vit_b", weights="vit_b"), Path("large.pt"))
     run(qtbot, widget)
     (message,) = told()
-    assert "large was made for the backbone vit_b, and here is vit_t" in message
+    assert "large was left out: it belongs to the backbone vit_b, and nuclei to vit_t" in message
     assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei – nuclei"]
 
 

@@ -45,7 +45,7 @@ def test_napari_keeps_them(by_napari, by_qt) -> None:
     assert preferences() == DEFAULTS
     remember("preset", "quick")
     remember("session_folder", "/somewhere")
-    assert preferences() == {"device": "auto", "preset": "quick", "session_folder": "/somewhere"}
+    assert preferences() == DEFAULTS | {"preset": "quick", "session_folder": "/somewhere"}
     assert by_napari().preset == "quick"
     by_napari().device = "cpu"  # in napari's dialog
     assert preferences()["device"] == "cpu"

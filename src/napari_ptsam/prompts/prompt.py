@@ -190,9 +190,11 @@ class Prompt:
             If it was tuned for another one.
         """
         if (name, signature) != (self.backbone, self.signature):
+            told = self.backbone_name
+            own = told if self.signature in told else f"{told} (signature {self.signature})"
             raise PromptFileError(
-                f"The prompt was tuned for the backbone {self.backbone_name}, and this is {name} "
-                f"(signature {signature}). {self.how_to_get_backbone()}"
+                f"The prompt was tuned for the backbone {own}, and this is {name} (signature "
+                f"{signature}). {self.how_to_get_backbone()}"
             )
 
     @property
@@ -205,7 +207,8 @@ class Prompt:
 
     def how_to_get_backbone(self) -> str:
         """What to do if the backbone is not there."""
-        if self.weights in catalogue():
+        entry = catalogue().get(self.weights)
+        if entry is not None and not entry.embedded:
             return f"Get it with “napari-ptsam backbones download {self.weights}”, or in the dialog Backbones."
         return "Ask the prompt's maker for that checkpoint, and name it (--checkpoint FILE)."
 
