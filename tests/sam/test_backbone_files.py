@@ -203,6 +203,9 @@ def test_a_file_put_there_by_hand_just_works(folder: Path, monkeypatch) -> None:
     backbone = load_backbone("vit_t_lm", device="cpu")
     assert (backbone.name, backbone.weights) == ("vit_t", "vit_t_lm")
     assert json.loads((folder / "index.json").read_text())["t.safetensors"][0] == digest
+    elsewhere = folder.parent / "t.safetensors"
+    elsewhere.write_bytes(weights)
+    assert load_backbone("vit_t", elsewhere, device="cpu").weights == "vit_t_lm"
     (folder / "t.safetensors").write_bytes(b"x" + weights[1:])
     with pytest.raises(CheckpointError, match="not the vit_t_lm that its makers published"):
         load_backbone("vit_t_lm", device="cpu")

@@ -52,7 +52,10 @@ def make_thumbnail(
     picture = overlay(np.repeat(grey.clip(0, 1)[..., None], 3, -1), np.asarray(small), colours)
     for quality in QUALITIES:
         file = io.BytesIO()
-        Image.fromarray(picture).save(file, "WEBP", quality=quality, method=6)
+        try:
+            Image.fromarray(picture).save(file, "WEBP", quality=quality, method=6)
+        except (KeyError, OSError):  # a Pillow that was built without WebP
+            return b""
         if len(file.getvalue()) <= LIMIT:
             return file.getvalue()
     return b""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import CheckpointError, OutputError
-from napari_ptsam.sam.catalogue import CatalogueEntry
+from napari_ptsam.sam.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.writing import reason, replacing
 
 FOLDER_VARIABLE = "NAPARI_PTSAM_BACKBONES"
@@ -106,6 +106,12 @@ class BackboneFiles:
         """Keep in mind where a backbone that is not in the catalogue was loaded from."""
         if self._index().get(signature) != str(path):
             self._write({signature: str(path)})
+
+    def known_name(self, path: Path) -> str:
+        """Name in the catalogue of a file that has the name and size of a published one, or empty."""
+        size = path.stat().st_size
+        entries = (e for e in catalogue().values() if not e.embedded and e.size == size)
+        return next((entry.name for entry in entries if entry.file == path.name), "")
 
     def own(self, signature: str) -> Path | None:
         """Where a backbone of that signature was loaded from, if the file is still there."""

@@ -98,6 +98,8 @@ def load_backbone(
         path, weights = Path(checkpoint), Path(checkpoint).name
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
+    if checkpoint is not None:
+        weights = files.known_name(path) or weights
     modified, dtype = path.stat().st_mtime_ns, dtype or choose_dtype(chosen)
     backbone = _load(architecture, path.resolve(), modified, chosen, dtype)
     if checkpoint is not None:

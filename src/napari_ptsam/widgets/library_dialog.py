@@ -203,7 +203,8 @@ class LibraryDialog(QDialog):
     def _delete(self) -> None:
         if (entry := self.entry) is None:
             return
-        if QFile.moveToTrash(str(entry.path))[0]:
+        moved = QFile.moveToTrash(str(entry.path))  # a bool alone in some bindings
+        if moved[0] if isinstance(moved, tuple) else moved:
             self.said.setText(f"{entry.path.name} is in the bin.")
         else:
             words = f"{entry.path} cannot be moved to a bin. Delete it for good?"

@@ -36,6 +36,7 @@ class LibraryList(QWidget):
     def __init__(self, folders: LibraryFolders) -> None:
         super().__init__()
         self._folders, self._library = folders, Library(folders.folders)
+        self._shown: list[Shelved] = []
         self.jobs = Jobs(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search names, classes, authors, notes…")
@@ -68,7 +69,7 @@ class LibraryList(QWidget):
 
     def use_folders(self) -> None:
         """Others are to be looked at now."""
-        self._library = Library(self._folders.folders)
+        self._library, self._shown = Library(self._folders.folders), []
         self.list.clear()
         self.look()
 
@@ -79,12 +80,13 @@ class LibraryList(QWidget):
     def _look(self) -> Steps:
         load_torch()
         library = self._library
-        changed = library.refresh()
-        yield library, changed, library.shelved
+        library.refresh()
+        yield library, library.shelved
 
-    def _looked(self, found: tuple[Library, bool, list[Shelved]]) -> None:
-        library, changed, shelved = found
-        if library is self._library and (changed or not self.list.count()):
+    def _looked(self, found: tuple[Library, list[Shelved]]) -> None:
+        library, shelved = found
+        # Compared with what is shown: a look that was cancelled has seen the change, too.
+        if library is self._library and shelved != self._shown:
             self._show(shelved)
         folders = [str(folder) for folder in self._folders.folders if folder.is_dir()]
         if missing := set(folders) - set(self._watcher.directories()):
@@ -92,7 +94,7 @@ class LibraryList(QWidget):
         self.listed.emit()
 
     def _show(self, shelved: list[Shelved]) -> None:
-        chosen = self.entry
+        chosen, self._shown = self.entry, shelved
         self.list.clear()
         for entry in shelved:
             item = QListWidgetItem(_icon(entry), _lines(entry))
