@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,8 @@ def download(
             try:
                 return _locked(entry, files, network, report)
             finally:
-                lock.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows deletes no file that is open
+                    lock.unlink()
     except Timeout as error:
         raise DownloadError(
             f"{entry.name} is being downloaded by another program; wait until it is done."
