@@ -25,6 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("SESSIONS", "PROMPTS", "BACKBONES", "CACHE"):
             os.environ[f"NAPARI_PTSAM_{name}"] = f"{folder}/{name.lower()}"
+        os.environ["NAPARI_PTSAM_BACKBONES"] = "backbones"  # no path of this machine in the picture
         os.environ["NAPARI_CONFIG"] = f"{folder}/settings.yaml"
         os.environ["XDG_CONFIG_HOME"] = folder
         _fill_library()
