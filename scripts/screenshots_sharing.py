@@ -23,7 +23,7 @@ STEPS = 80
 def main() -> None:
     out = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else IMAGES
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("SESSIONS", "PROMPTS", "BACKBONES", "CACHE"):
+        for name in ("SESSIONS", "PROMPTS", "CACHE"):
             os.environ[f"NAPARI_PTSAM_{name}"] = f"{folder}/{name.lower()}"
         os.environ["NAPARI_PTSAM_BACKBONES"] = "backbones"  # no path of this machine in the picture
         os.environ["NAPARI_CONFIG"] = f"{folder}/settings.yaml"

@@ -12,7 +12,6 @@ from napari_ptsam.prompts.library import (
     FOLDER_VARIABLE,
     Library,
     LibraryFolders,
-    describe_anew,
     duplicate,
     free_path,
     library_folder,
@@ -72,7 +71,7 @@ def test_only_what_changed_is_read_again(shelf: Path, monkeypatch: pytest.Monkey
     library = Library([shelf])
     paths = [put(make(), name) for name in "abc"]
     library.refresh()
-    describe_anew(paths[1], make(notes="new"))
+    make(notes="new").save(paths[1], overwrite=True)
     library.refresh()
     assert read == [*paths, paths[1]]
 

@@ -16,8 +16,9 @@ from napari_ptsam.prompts.predict import embed_views, plane_logits
 from napari_ptsam.segmenting.result import ResultSettings
 from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.training import flipping
+from napari_ptsam.training.attempts import Run
 from napari_ptsam.training.flipping import choose_flips
-from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.settings import Progress, TrainingSettings
 
 
 @pytest.mark.parametrize("flip", FLIPS)
@@ -90,7 +91,8 @@ def test_the_choice(gains, chosen, monkeypatch: pytest.MonkeyPatch, prompt, back
 
     fake = replace(backbone, encoder=Encoder())
     tiles = [(np.zeros((16, 16, 3), np.float32), Tile())] * len(gains)
-    choosing = choose_flips(FakeTiles(tiles), torch.zeros(1), fake)
+    given = Run(fake, TrainingSettings(), 1, FakeTiles(tiles))
+    choosing = choose_flips(given, torch.zeros(1), Progress("training", 1, 1))
     while True:
         try:
             next(choosing)

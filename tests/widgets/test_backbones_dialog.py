@@ -12,7 +12,7 @@ from conftest_widgets import LONG
 from loopback import Server, serving
 from napari_ptsam.sam import backbone_download
 from napari_ptsam.sam.backbone_files import FOLDER_VARIABLE
-from napari_ptsam.sam.catalogue import CatalogueEntry, catalogue
+from napari_ptsam.sam.catalogue import catalogue
 from napari_ptsam.sam.checkpoints import embedded_checkpoint
 from napari_ptsam.widgets import backbones_dialog
 from napari_ptsam.widgets.backbones_dialog import BackbonesDialog
@@ -135,7 +135,3 @@ def test_batch_notices_a_missing_backbone_and_gets_it(
     qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
     qtbot.waitUntil(lambda: widget.get_backbone.isHidden(), timeout=LONG)
     assert widget.lacks.text() == ""
-
-
-def test_every_entry_has_words_for_its_row() -> None:
-    assert all(isinstance(entry, CatalogueEntry) for entry in catalogue().values())

@@ -97,7 +97,7 @@ class _Run:
 
         options, first = self.options, self.prompts[0]
         for prompt in self.prompts[1:]:
-            if (prompt.backbone, prompt.signature) != (first.backbone, first.signature):
+            if not first.belongs_to(prompt.backbone, prompt.signature):
                 raise InputError(
                     "The prompts were tuned for different backbones; segment with one after the other."
                 )

@@ -59,15 +59,14 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
     CheckpointError
         If the backbone is neither here nor in the catalogue.
     """
-    files = BackboneFiles()
-    own, entry = files.own(prompt.signature), catalogue().get(prompt.weights)
-    if entry is not None:
-        if files.is_here(entry):
-            return None
-        if own is None:
-            raise CheckpointError(
-                f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"
-            )
+    files, entry = BackboneFiles(), catalogue().get(prompt.weights)
+    if entry is not None and files.is_here(entry):
+        return None
+    own = files.own(prompt.signature)
+    if own is None and entry is not None:
+        raise CheckpointError(
+            f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"
+        )
     # Prompts of earlier versions do not say where the weights come from.
     if own is None and prompt.weights:
         raise CheckpointError(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 import pickle
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.plain_torch import UNREADABLE, check_sums, load_plain
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.prompts.seal import is_sealed, seal
@@ -111,7 +111,7 @@ def load(path: str | Path) -> Prompt:
         )
     try:
         return from_plain(plain)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = (
             str(error) if isinstance(error, InputError) else "a part is missing or of a wrong kind"
         )
@@ -121,8 +121,6 @@ def load(path: str | Path) -> Prompt:
 
 
 def _read_plain(data: bytes, path: Path) -> Any:
-    import torch
-
     if not data.startswith(b"PK\x03\x04"):
         what = "is empty" if not data else "is no prompt file"
         raise PromptFileError(f"{path} {what}; choose a file that napari-ptsam saved.")
@@ -131,11 +129,8 @@ def _read_plain(data: bytes, path: Path) -> Any:
             # A prompt is stored uncompressed: what unpacks to more is no prompt.
             if sum(part.file_size for part in archive.infolist()) > SIZE_LIMIT:
                 raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile("checksum")
-        with warnings.catch_warnings():  # about pickles that are declined anyway
-            warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            check_sums(archive)
+        return load_plain(io.BytesIO(data))
     except PromptFileError:
         raise
     except pickle.UnpicklingError as error:
@@ -143,14 +138,7 @@ def _read_plain(data: bytes, path: Path) -> Any:
             f"{path} holds something other than plain values, maybe code; it was not run. "
             "Choose a file that napari-ptsam saved."
         ) from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise PromptFileError(
             f"{path} is truncated or damaged; copy it again, or ask its maker for a new copy."
         ) from error
-
-
-# What zipfile and torch.load raise on damaged archives.
-_UNREADABLE = (
-    zipfile.BadZipFile, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError,
-    AttributeError, OverflowError, NotImplementedError, MemoryError, AssertionError,
-)  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, OutputError, PtsamError
 from napari_ptsam.prompts.files import load
-from napari_ptsam.writing import check_output, make_folder, move_where_nothing_is, reason, replacing
+from napari_ptsam.writing import make_folder, move_where_nothing_is, reason, replacing
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -171,18 +171,6 @@ def duplicate(path: Path) -> Path:
     with replacing(target) as beside:
         shutil.copyfile(path, beside)
     return target
-
-
-def describe_anew(path: Path, prompt: Prompt) -> None:
-    """Write a prompt with other notes, licence or author to its file.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    check_output(path, overwrite=True)
-    prompt.save(path, overwrite=True)
 
 
 def free_path(path: Path) -> Path:

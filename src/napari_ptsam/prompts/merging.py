@@ -42,7 +42,7 @@ def merge(
     if first is None or len(prompts) < 2:
         raise InputError("Name two prompts or more to merge.")
     for other in prompts[1:]:
-        if (other.backbone, other.signature) != (first.backbone, first.signature):
+        if not first.belongs_to(other.backbone, other.signature):
             raise InputError(
                 f"The prompts were tuned for different backbones ({first.backbone_name} and "
                 f"{other.backbone_name}); only those of one backbone can be merged."

@@ -181,6 +181,10 @@ class Prompt:
             author=self.author if author is None else author,
         )
 
+    def belongs_to(self, name: str, signature: str) -> bool:
+        """Whether it was tuned for a backbone of that architecture and signature."""
+        return (name, signature) == (self.backbone, self.signature)
+
     def check_backbone(self, name: str, signature: str) -> None:
         """Make sure that this prompt belongs to a backbone.
 
@@ -189,7 +193,7 @@ class Prompt:
         PromptFileError
             If it was tuned for another one.
         """
-        if (name, signature) != (self.backbone, self.signature):
+        if not self.belongs_to(name, signature):
             told = self.backbone_name
             own = told if self.signature in told else f"{told} (signature {self.signature})"
             raise PromptFileError(

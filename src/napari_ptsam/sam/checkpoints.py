@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping
 from importlib import resources
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import CheckpointError
+from napari_ptsam.plain_torch import UNREADABLE, check_sums, load_plain
 
 if TYPE_CHECKING:
     import torch
@@ -81,35 +81,27 @@ def read_checkpoint(path: str | Path) -> StateDict:
 
 def _read_safely(path: Path) -> Any:
     """What is in a file, if that is nothing but tensors and plain values."""
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if not _is_pytorch(path):
             return load_file(path)
-        with warnings.catch_warnings():  # about pickles that are declined anyway
-            warnings.simplefilter("ignore")
-            _check_sums(path)
-            return torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_sums(archive)
+        return load_plain(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is damaged, or holds something other than "
             "tensors and plain values, maybe code, which was not run. Export the weights alone "
             "(state_dict), or use a file with SAM weights as its makers published it."
         ) from error
-    except (SafetensorError, zipfile.BadZipFile, *_UNREADABLE) as error:
+    except (SafetensorError, *UNREADABLE) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint (it is damaged or another kind of file); "
             "use a file with SAM weights as its makers published it."
         ) from error
-
-
-# What torch.load raises on damaged files.
-_UNREADABLE = (
-    RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
-    OverflowError, AssertionError, MemoryError,
-)  # fmt: skip
 
 
 def _is_pytorch(path: Path) -> bool:
@@ -118,14 +110,6 @@ def _is_pytorch(path: Path) -> bool:
         head = file.read(9)
     # The length of the header, 8 bytes, comes before its first brace.
     return not (path.suffix == ".safetensors" or head[8:] == b"{")
-
-
-def _check_sums(path: Path) -> None:
-    """Compare the checksums of a zip archive, which torch.load does not look at."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile("checksum")
 
 
 def sam_tensors(content: Any, depth: int = 3) -> StateDict | None:

@@ -14,7 +14,8 @@ from napari_ptsam.training.measuring import MeasuredPlane, overlaps
 
 if TYPE_CHECKING:
     from napari_ptsam.sam.backbones import Backbone
-    from napari_ptsam.training.embedding import EmbeddedTiles
+    from napari_ptsam.training.attempts import Run
+    from napari_ptsam.training.settings import Progress
 
 CANDIDATES: tuple[tuple[Flip, ...], ...] = (("x",), FLIPS)
 TILES = 8
@@ -28,33 +29,31 @@ WORTH = 0.005
 
 
 def choose_flips(
-    embedded: EmbeddedTiles, tokens: torch.Tensor, backbone: Backbone
-) -> Generator[None, None, tuple[Flip, ...]]:
-    """The flips that gain most on a few tiles, held-out ones first; none if too little.
+    run: Run, tokens: torch.Tensor, now: Progress
+) -> Generator[Progress, None, tuple[Flip, ...]]:
+    """The flips that gain most on a few tiles, half of them held out; none if too little.
 
     Parameters
     ----------
-    embedded
-        Tiles and planes of the training.
+    run
+        What the parts of the training share; if it is stopped, there are none.
     tokens
         float32, shape (classes, 8, 256).
-    backbone
-        That embedded them.
-
-    Yields
-    ------
-    None
-        After each tile.
+    now
+        Where the training stands.
     """
-    tiles = embedded.single_tiles(TILES)
+    backbone, clock, gains = run.backbone, run.clock(), []
+    tiles = run.embedded.single_tiles(TILES)
     if len(tiles) < FEWEST:
         return ()
-    gains = []
     for pixels, tile in tiles:
         flipped = backbone.encoder([flipped_pixels(pixels, flip) for flip in FLIPS])
         views = torch.cat([tile.embeddings[0][None].to(flipped.device), flipped])
         gains.append(_gains(tile, views, tokens, backbone))
-        yield
+        clock()
+        yield now
+        if run.stopping:
+            return ()
     found = np.array(gains)
     sure = found.mean(0) - SURE * found.std(0, ddof=1) / np.sqrt(len(found))
     best = int(sure.argmax())

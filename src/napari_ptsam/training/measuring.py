@@ -67,6 +67,13 @@ class MeasuredPlane:
         decoder = backbone.decoder
         return plane_logits(decoder, self.embeddings, self.tiles, shape, tokens, self.flips)
 
+    def labels(
+        self, tokens: torch.Tensor, backbone: Backbone, refinement: Refinement | None = None
+    ) -> np.ndarray:
+        """What the tokens find: uint8, shape (y, x)."""
+        logits = self.logits(tokens, backbone)
+        return labels_of(logits if refinement is None else refinement.apply(logits, self.guide))
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -216,8 +223,7 @@ def overlaps(
     refinement: Refinement | None = None,
 ) -> list[Overlap]:
     """Overlap of each class with its annotation."""
-    example, logits = plane.example, plane.logits(tokens, backbone)
-    found = labels_of(logits if refinement is None else refinement.apply(logits, plane.guide))
+    example, found = plane.example, plane.labels(tokens, backbone, refinement)
     return [
         overlap(example.labels == value, found == value, example.counts)
         for value in range(1, len(tokens) + 1)

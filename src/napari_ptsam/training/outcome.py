@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.prompts.predict import labels_of
 from napari_ptsam.prompts.prompt import NAME_LIMIT, Origin, Prompt, default_colours
 from napari_ptsam.prompts.thumbnail import make_thumbnail
 from napari_ptsam.versions import package_version
@@ -126,10 +125,8 @@ def _picture(
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
-    logits = plane.logits(found.tokens, backbone)
-    if found.refinement is not None:
-        logits = found.refinement.apply(logits, plane.guide)
-    return make_thumbnail(plane.guide, labels_of(logits), colours, side)
+    labels = plane.labels(found.tokens, backbone, found.refinement)
+    return make_thumbnail(plane.guide, labels, colours, side)
 
 
 def _origin(task: Task, found: Found) -> Origin:

@@ -259,7 +259,8 @@ class Training:
         if not self._run.stopping:
             self._refine()
         if self.settings.flips == "auto" and not self._run.stopping:
-            yield from self._flip()
+            found = choose_flips(self._run, self._best.tokens, self._now())
+            self._run.flips = yield from found
         if self._run.core_steps and not self._run.stopping:
             yield from self._cores.tune(self._best.tokens, suitable, self._now())
         now = self._now()
@@ -275,22 +276,6 @@ class Training:
         if found is not None:
             seen = [overlaps(plane, tokens, self.backbone, found) for plane in embedded.measured]
             self._run.refinement, self._refined_dice = found, mean_dice(seen)
-
-    def _flip(self) -> Generator[Progress, None, None]:
-        """Find out whether looking at flipped tiles too is worth its time."""
-        run, now, clock = self._run, self._now(), self._run.clock()
-        choosing = choose_flips(self._embedded, self._best.tokens, run.backbone)
-        while True:
-            try:
-                next(choosing)
-            except StopIteration as end:
-                run.flips = end.value
-                break
-            finally:
-                clock()
-            yield now
-            if run.stopping:
-                return
 
     def _now(self) -> Progress:
         """Where it stands between two phases."""

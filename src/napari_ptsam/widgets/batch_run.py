@@ -134,7 +134,7 @@ class BatchRun(Run):
         prompts = []
         for opened in request.prompts:
             own = opened.prompt
-            if (own.backbone, own.signature) == (backbone.name, backbone.signature):
+            if own.belongs_to(backbone.name, backbone.signature):
                 prompts.append(opened)
             else:
                 yield (

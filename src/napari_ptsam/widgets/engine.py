@@ -132,7 +132,7 @@ class Engine(QObject):
 
         with suppress(PtsamError):  # another one was chosen, and cannot be had: it is not needed
             chosen = self.backbone()
-            if (chosen.name, chosen.signature) == (prompt.backbone, prompt.signature):
+            if prompt.belongs_to(chosen.name, chosen.signature):
                 return chosen
         with self._lock:
             return self._cached(backbone_of(prompt, device=self._device))

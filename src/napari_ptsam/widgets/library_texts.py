@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.prompts.library import describe_anew
 from napari_ptsam.widgets.parts import text
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class TextsDialog(QDialog):
                 self.notes.toPlainText().strip(), self.licence.text().strip(),
                 self.author.text().strip(),
             )  # fmt: skip
-            describe_anew(self._path, changed)
+            changed.save(self._path, overwrite=True)
         except PtsamError as error:
             self.said.setText(str(error))
         else:
