@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,12 @@ import tifffile
 
 from conftest_data import DATA, real_pair
 
-# What a test embeds is not the user's; tests of the cache on disk set a folder and a limit.
-os.environ["NAPARI_PTSAM_CACHE_GB"] = "0"
+# What a test embeds is not the user's. All tests share a cache on disk, those that run beside each
+# other and processes of their own too; tests of that cache set a folder and a limit.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["NAPARI_PTSAM_CACHE"] = tempfile.mkdtemp(prefix="napari-ptsam-tests-")
+    atexit.register(shutil.rmtree, os.environ["NAPARI_PTSAM_CACHE"], ignore_errors=True)
+os.environ["NAPARI_PTSAM_CACHE_GB"] = "2"
 
 # Tests that run beside each other share the cores: OpenMP's threads must not wait by spinning.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -96,9 +103,9 @@ def device() -> str:
 def backbone(device: str):
     """The embedded backbone as users get it; no tile is embedded twice for all tests together."""
     from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.sam.cache import EmbeddingCache, with_cache
+    from napari_ptsam.sam.cache import with_users_cache
 
-    return with_cache(load_backbone(device=device), EmbeddingCache())
+    return with_users_cache(load_backbone(device=device))
 
 
 def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:

@@ -70,12 +70,14 @@ def run_demo(
     seconds = {"making the sample": perf_counter() - begin}
 
     from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.sam.cache import EmbeddingCache, with_cache
     from napari_ptsam.segmenting.files import FileResult, segment_to_files
     from napari_ptsam.segmenting.segment import Segmenter
     from napari_ptsam.training.trainer import Training
 
     begin = perf_counter()
-    backbone = load_backbone(device=device)
+    # In memory alone, so that the seconds are those of a first time.
+    backbone = with_cache(load_backbone(device=device), EmbeddingCache())
     seconds["loading the backbone"] = perf_counter() - begin
     training = Training(annotate([annotated[0]], [annotated[1]]), backbone, settings)
     for progress in training:
