@@ -9,7 +9,7 @@ from segment_anything.modeling import Sam
 from napari_ptsam.sam import fused
 from napari_ptsam.sam.backbones import _build_tiny, backbone_from_state, load_backbone
 from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.sam.decoder import in_phase, thinned
+from napari_ptsam.sam.phases import in_phase, thinned
 
 TOLERANCE = 1e-4
 

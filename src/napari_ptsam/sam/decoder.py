@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from napari_ptsam.sam.fused import linear_gelu
 from napari_ptsam.sam.image_side import Norm, answer, look, weigh
 from napari_ptsam.sam.memory import copied
+from napari_ptsam.sam.phases import Phase, in_phase
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +32,6 @@ MASK_SIDE = 256
 """Side of the square of mask logits that the decoder gives."""
 WIDTH = 256
 """Width of a token."""
-Phase = tuple[int, int]
-"""Row and column, below `STRIDE`, of the first position of a regular grid of them."""
-STRIDE = 2
-"""Rows and columns from one position of a phase to the next."""
 TOKENS = 8
 """Learned decoder tokens of one class."""
 
@@ -295,21 +292,3 @@ class PromptDecoder:
         logits = logits.view(batch, grid, grid, 2, 2, 2, 2, count)
         logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
         return logits.reshape(batch, count, 4 * grid, 4 * grid)
-
-
-def in_phase(positions: Tensor, phase: Phase) -> Tensor:
-    """What is at the positions in a phase: (..., 4096, C) to (..., 1024, C)."""
-    side = isqrt(positions.shape[-2]) // STRIDE
-    grid = positions.unflatten(-2, (side, STRIDE, side, STRIDE))
-    return grid[..., phase[0], :, phase[1], :].flatten(-3, -2)
-
-
-def thinned(masks: Tensor, phase: Phase) -> Tensor:
-    """What `PromptDecoder` gives of masks in a phase: (..., 256, 256) to (..., 128, 128).
-
-    Of each position that is in the phase, its 4 x 4 pixels of the mask.
-    """
-    row, column = phase
-    split = (GRID // STRIDE, STRIDE, MASK_SIDE // GRID)
-    blocks = masks.unflatten(-1, split).unflatten(-4, split)
-    return blocks[..., row, :, :, column, :].flatten(-4, -3).flatten(-2)

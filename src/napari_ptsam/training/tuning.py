@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.sam.decoder import TOKENS, WIDTH, thinned
+from napari_ptsam.sam.decoder import TOKENS, WIDTH
 from napari_ptsam.sam.memory import is_out_of_memory, release_memory
+from napari_ptsam.sam.phases import thinned
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
-    from napari_ptsam.sam.decoder import Phase, PromptDecoder
+    from napari_ptsam.sam.decoder import PromptDecoder
+    from napari_ptsam.sam.phases import Phase
 
 STARTS = ("label", "normal", "normal", "normal")
 """Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
