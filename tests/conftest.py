@@ -22,6 +22,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["NAPARI_PTSAM_CACHE"] = tempfile.mkdtemp(prefix="napari-ptsam-tests-")
     atexit.register(shutil.rmtree, os.environ["NAPARI_PTSAM_CACHE"], ignore_errors=True)
 os.environ["NAPARI_PTSAM_CACHE_GB"] = "2"
+os.environ["NAPARI_PTSAM_BACKBONES"] = os.environ["NAPARI_PTSAM_CACHE"]  # of fixtures for all tests
 
 # Tests that run beside each other share the cores: OpenMP's threads must not wait by spinning.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -38,10 +39,12 @@ def no_time() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def folder_of_backbones(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What a test loads from a file of its own is not to be known to the user's napari."""
-    os.environ["NAPARI_PTSAM_BACKBONES"] = str(tmp_path_factory.mktemp("backbones"))
+@pytest.fixture(autouse=True)
+def folder_of_backbones(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a test loads from a file of its own is known neither to other tests nor to the user."""
+    monkeypatch.setenv("NAPARI_PTSAM_BACKBONES", str(tmp_path_factory.mktemp("backbones")))
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def run_demo(
     result = FileResult(Segmenter(prompt, backbone), labels_path)
     for plane in segment_to_files(stack, [result], overwrite=overwrite):
         on_plane(plane.done, plane.total)
-    seconds["segmenting 40 planes"] = perf_counter() - begin
+    seconds[f"segmenting {len(stack)} planes"] = perf_counter() - begin
     import tifffile
 
     labels = tifffile.imread(labels_path)
@@ -130,7 +130,7 @@ def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, fl
     )
     dice = prompt.origin.held_out_dice
     lines = [
-        "napari-ptsam demo: the bundled sample, 40 planes of 512 x 512 pixels",
+        f"napari-ptsam demo: the bundled sample, {len(labels)} planes of 512 x 512 pixels",
         "",
         f"{len(unseen)} planes that were not trained on:",
         f"  IoU of the foreground            {scores['iou']:.3f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
 
 from conftest_batch import tick
 from conftest_widgets import Nuclei
@@ -17,6 +19,28 @@ from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
 from napari_ptsam.widgets.batch_segment import BatchSegment
 from napari_ptsam.widgets.preferences import DEFAULTS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugins() -> Iterator[None]:
+    """Napari looks through all installed packages for plugins; once is enough for all viewers."""
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
+        yield
+
+
+_settled: list[bool] = []
+
+
+@pytest.fixture(autouse=True)
+def settled() -> Iterator[None]:
+    """What the first viewer has loaded stays, and is not looked through when others are closed."""
+    yield
+    if not _settled:
+        gc.collect()
+        gc.freeze()
+        _settled.append(True)
 
 
 @pytest.fixture
