@@ -15,14 +15,16 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 
 from napari_ptsam.cache_folder import CACHE_VARIABLE, cache_folder
+from napari_ptsam.download_trouble import server_of, trouble
 from napari_ptsam.errors import DownloadError
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.quiet import quiet_pooch
+from napari_ptsam.writing import reason
 
 if TYPE_CHECKING:
     import requests
@@ -214,39 +216,19 @@ def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) ->
     """Say what went wrong, and what to do about it."""
     import requests
 
-    server = urlsplit(base_url).netloc or base_url
-    if isinstance(error, requests.HTTPError):
-        status = "an error" if error.response is None else error.response.status_code
+    if isinstance(error, requests.RequestException):
         return (
-            f"{server} does not give out {file.name} of BBBC039 (it answers {status}); "
-            "try again later."
+            f"BBBC039 could not be downloaded: {trouble(error, file.name, base_url, URL_VARIABLE)}. Check "
+            "the connection to the internet, then open the sample again."
         )
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, OSError):
         return (
-            f"BBBC039 cannot be downloaded because {server} has no certificate that is trusted "
-            "here; ask who runs your network."
+            f"BBBC039 cannot be kept in {folder} ({reason(error)}); "
+            f"set {CACHE_VARIABLE} to a folder that can be written to."
         )
-    if isinstance(error, (requests.ConnectionError, requests.Timeout)):
-        return (
-            f"BBBC039 cannot be downloaded because {server} cannot be reached or does not answer; "
-            "check the connection to the internet, then open the sample again."
-        )
-    wrong = requests.exceptions
-    if isinstance(error, (wrong.InvalidURL, wrong.InvalidSchema, wrong.MissingSchema)):
-        return f"{base_url} is no address to download BBBC039 from; set {URL_VARIABLE} to another."
-    if isinstance(error, (requests.RequestException, ValueError)):
-        return (
-            f"What {server} sent as {file.name} of BBBC039 is incomplete or another file, and was "
-            "thrown away; open the sample again."
-        )
-    reason = (
-        "no permission"
-        if isinstance(error, PermissionError)
-        else str(getattr(error, "strerror", None) or error).lower()
-    )
     return (
-        f"BBBC039 cannot be kept in {folder} ({reason}); "
-        f"set {CACHE_VARIABLE} to a folder that can be written to."
+        f"What {server_of(base_url)} sent as {file.name} of BBBC039 is another file, and was thrown away; "
+        "open the sample again."
     )
 
 

@@ -127,4 +127,6 @@ def move_where_nothing_is(source: Path, target: Path) -> None:
 
 def reason(error: OSError) -> str:
     """What the system says, as a part of a sentence."""
+    if error.strerror is None and isinstance(error, PermissionError):
+        return "permission denied"  # pooch has a whole paragraph
     return (error.strerror or str(error)).lower()

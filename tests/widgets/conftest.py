@@ -30,17 +30,20 @@ def plugins() -> Iterator[None]:
         yield
 
 
-_settled: list[bool] = []
+@pytest.fixture(scope="session")
+def thawed() -> Iterator[None]:
+    """At the end, everything is looked through as ever."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
-def settled() -> Iterator[None]:
+def settled(thawed) -> Iterator[None]:
     """What the first viewer has loaded stays, and is not looked through when others are closed."""
     yield
-    if not _settled:
+    if not gc.get_freeze_count():
         gc.collect()
         gc.freeze()
-        _settled.append(True)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from napari_ptsam.download_trouble import server_of, trouble
 from napari_ptsam.errors import DownloadError
 from napari_ptsam.quiet import quiet_pooch
 from napari_ptsam.sam.backbone_files import FOLDER_VARIABLE, BackboneFiles, matches
@@ -129,7 +129,7 @@ def _locked(entry: CatalogueEntry, files: BackboneFiles, network: Network, repor
     except ValueError as error:  # another hash, or more bytes than there should be
         part.unlink(missing_ok=True)
         raise DownloadError(
-            f"What {_server(url)} sent as {entry.name} is another file than the catalogue names, and was "
+            f"What {server_of(url)} sent as {entry.name} is another file than the catalogue names, and was "
             f"thrown away; try again, or ask who runs that server. {files.by_hand(entry)}"
         ) from error
     files.remember(entry)
@@ -210,10 +210,6 @@ def _check_room(entry: CatalogueEntry, part: Path) -> None:
         )
 
 
-def _server(url: str) -> str:
-    return urlsplit(url).netloc or url
-
-
 def _no_place(error: OSError, files: BackboneFiles) -> DownloadError:
     return DownloadError(
         f"Backbones cannot be kept in {files.folder} ({reason(error)}); set {FOLDER_VARIABLE} to a folder "
@@ -225,20 +221,7 @@ def _explain(
     error: requests.RequestException, entry: CatalogueEntry, url: str, files: BackboneFiles
 ) -> str:
     """Say what went wrong, and what to do about it."""
-    import requests
-
-    server, wrong = _server(url), requests.exceptions
-    if isinstance(error, requests.HTTPError):
-        status = "an error" if error.response is None else error.response.status_code
-        what = f"{server} does not give out {entry.name} (it answers {status})"
-    elif isinstance(error, wrong.ProxyError):
-        what = "the proxy cannot be reached or does not let it through"
-    elif isinstance(error, wrong.SSLError):
-        what = f"{server} has no certificate that is trusted here"
-    elif isinstance(error, (wrong.InvalidURL, wrong.InvalidSchema, wrong.MissingSchema)):
-        what = f"{url} is no address to download from (see {MIRROR_VARIABLE})"
-    else:
-        what = f"{server} cannot be reached, or broke off"
+    what = trouble(error, entry.name, url, MIRROR_VARIABLE)
     kept = " What is here already is kept for the next try." if files.part(entry).exists() else ""
     return (
         f"The backbone {entry.name} could not be downloaded: {what}.{kept} Try again later. "
