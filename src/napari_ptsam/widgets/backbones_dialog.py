@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QTableWidget,
     QTableWidgetItem,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -29,7 +28,7 @@ from napari_ptsam.sam.backbone_download import Network
 from napari_ptsam.sam.backbone_files import BackboneFiles
 from napari_ptsam.sam.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.widgets.backbone_run import BackboneRun, Wanted
-from napari_ptsam.widgets.parts import button, row, text
+from napari_ptsam.widgets.parts import Fold, button, row, text
 from napari_ptsam.widgets.preferences import preferences, remember
 
 if TYPE_CHECKING:
@@ -133,20 +132,9 @@ class BackbonesDialog(QDialog):
             box.editingFinished.connect(
                 lambda box=box, name=name: remember(name, box.text().strip())
             )
-        fields, toggle = QWidget(), QToolButton()
+        fields = QWidget()
         fields.setLayout(form)
-        fields.hide()
-        toggle.setText("Behind a firewall")
-        toggle.setToolTip("How to reach the internet from here.")
-        toggle.setCheckable(True)
-        toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        toggle.setArrowType(Qt.ArrowType.RightArrow)
-        toggle.toggled.connect(fields.setVisible)
-        toggle.toggled.connect(
-            lambda on: toggle.setArrowType(
-                Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow
-            )
-        )
+        toggle = Fold("Behind a firewall", "How to reach the internet from here.", fields)
         column = QVBoxLayout(part)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(toggle)

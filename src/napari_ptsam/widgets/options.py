@@ -10,13 +10,13 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QSpinBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_ptsam.training.presets import PRESETS, training_settings
 from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.widgets.parts import Fold
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.studio import Studio
@@ -61,20 +61,15 @@ class Options(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Preset", self.preset)
         form.addRow("Device", self.device)
-        self._toggle = QToolButton()
-        self._toggle.setText("Advanced")
-        self._toggle.setToolTip("Settings that you need only when the result is poor.")
-        self._toggle.setCheckable(True)
-        self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._toggle.setArrowType(Qt.ArrowType.RightArrow)
         self._advanced = self._make_advanced()
-        self._toggle.toggled.connect(self._fold)
+        self._toggle = Fold(
+            "Advanced", "Settings that you need only when the result is poor.", self._advanced
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self._toggle)
         layout.addWidget(self._advanced)
-        self._advanced.hide()
         self.preset.activated.connect(self._choose_preset)
         for box in (self.device, self.tile, self.values, self.encoder):
             box.activated.connect(self._store)
@@ -128,15 +123,11 @@ class Options(QWidget):
             form.addRow(name, widget)
         return part
 
-    def _fold(self, unfolded: bool) -> None:
-        self._advanced.setVisible(unfolded)
-        self._toggle.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
-
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802, Qt's name
         """Leave the room to the plot while a training runs: nothing can be changed then."""
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.EnabledChange:
-            self._fold(self._toggle.isChecked() and self.isEnabled())
+            self._toggle.unfold(self._toggle.isChecked() and self.isEnabled())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802, Qt's name
         """As wide as when it is unfolded, so that the dock stays as it is."""

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -33,6 +34,25 @@ def button(text: str, tip: str, clicked: Callable[[], object] | None = None) -> 
     if clicked is not None:
         made.clicked.connect(lambda checked=False: clicked())
     return made
+
+
+class Fold(QToolButton):
+    """A button with an arrow that shows a part and hides it again; hidden at first."""
+
+    def __init__(self, words: str, tip: str, part: QWidget) -> None:
+        super().__init__()
+        self._part = part
+        self.setText(words)
+        self.setToolTip(tip)
+        self.setCheckable(True)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggled.connect(self.unfold)
+        self.unfold(False)
+
+    def unfold(self, wanted: bool) -> None:
+        """Show the part or hide it, whether or not the button is pressed."""
+        self._part.setVisible(wanted)
+        self.setArrowType(Qt.ArrowType.DownArrow if wanted else Qt.ArrowType.RightArrow)
 
 
 class Text(QLabel):
