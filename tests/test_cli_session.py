@@ -1,6 +1,7 @@
 """Training on a session folder from a terminal."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from napari_ptsam.cli.sources import open_source
 from napari_ptsam.errors import SessionError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import Prompt
+from napari_ptsam.sam.checkpoints import embedded_checkpoint
 from napari_ptsam.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -223,3 +225,20 @@ def test_ctrl_c_leaves_the_session_as_it_was(session: SessionFolder, capsys, mon
     out, err = capsys.readouterr()
     assert "the prompt was not written" in err and err.count("\n") == 1 and out == ""
     assert session.read() == before
+
+
+def test_the_backbone_is_that_of_the_session(session, tmp_path: Path, capsys) -> None:
+    def remember(backbone: str) -> None:
+        session.write(replace(session.read(), settings=SETTINGS | {"backbone": backbone}))
+
+    arguments = "train", session.path, "--preset", "quick", "--steps", 3, "--embeddings", 2
+    remember("vit_b")
+    fails(capsys, "backbones download vit_b", *arguments)
+    remember(str(tmp_path / "gone.pt"))
+    fails(capsys, "no checkpoint file at", *arguments)
+    own = tmp_path / "mine.pt"
+    shutil.copyfile(embedded_checkpoint(), own)
+    remember(str(own))
+    for more, weights in (((), "mine.pt"), (("--backbone", "vit_t"), "vit_t")):
+        assert run(*arguments, *more, "-o", tmp_path / "a.pt", "--overwrite") == 0
+        assert load(tmp_path / "a.pt").weights == weights

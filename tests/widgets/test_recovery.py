@@ -95,6 +95,7 @@ def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
     (folder,) = sessions.iterdir()
     session = SessionFolder(folder).read()
     assert session.closed and session.problems == () and len(session.planes) == 5
+    assert session.settings["backbone"] == "vit_t"
     viewer.layers.clear()
 
     _, again = dock(viewer)

@@ -13,7 +13,7 @@ from napari_ptsam.cli.sources import open_source
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
-from napari_ptsam.sam.catalogue import EMBEDDED_NAME
+from napari_ptsam.sam.catalogue import EMBEDDED_NAME, catalogue
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
 
@@ -43,8 +43,7 @@ def train(options: Namespace) -> None:
     if start is not None and options.backbone is None:
         backbone = backbone_of(start, options.checkpoint, options.device)
     else:
-        name = options.backbone or EMBEDDED_NAME
-        backbone = load_backbone(name, options.checkpoint, options.device)
+        backbone = load_backbone(*_which_backbone(options, source.backbone), options.device)
     backbone = with_users_cache(backbone)
     training = Training(annotations, backbone, settings, start)
     with TrainingBar(training.steps) as bar:
@@ -62,6 +61,13 @@ def train(options: Namespace) -> None:
     prompt = prompt.with_text(*(words or None for words in texts))
     path = source.save(prompt)
     _say_trained(options, path, training, prompt, perf_counter() - begin)
+
+
+def _which_backbone(options: Namespace, before: str) -> tuple[str | None, str | Path | None]:
+    """Name and checkpoint: as the command line says, or those that were used before."""
+    if options.backbone or options.checkpoint or not before:
+        return options.backbone or EMBEDDED_NAME, options.checkpoint
+    return (before, None) if before in catalogue() else (None, before)
 
 
 def _say_trained(

@@ -56,6 +56,8 @@ class FromMasks:
         if options.out is None:
             raise InputError("The name of the prompt file is required: -o OUT.pt.")
         check_output(options.out, options.overwrite)
+        self.backbone = ""
+        """What was used before, if anything."""
         self._options = options
         self.target = str(options.out)
         """What is to be written, for messages."""
@@ -98,6 +100,8 @@ class FromSession:
             scheme = replace(session.scheme, classes=options.classes)
             self._session = replace(session, scheme=scheme)
         self.settings: TrainingSettings = training_settings(_settings(options, session.settings))
+        self.backbone = str(session.settings.get("backbone") or "")
+        """Name of the backbone in the catalogue, or path of a checkpoint; may be empty."""
         if options.out is not None:
             check_output(options.out, options.overwrite)
         else:

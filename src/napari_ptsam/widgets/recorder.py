@@ -287,7 +287,7 @@ class Recorder(QObject):
             scheme=studio.scheme,
             images=tuple(self._images),
             planes=tuple(planes),
-            settings=dict(studio.settings),
+            settings=studio.settings | {"backbone": studio.engine.chosen},
             prompts=self._prompts,
             closed=closed,
             created=self._created,
