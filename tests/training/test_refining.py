@@ -24,7 +24,7 @@ class Plane:
         return self._logits
 
 
-def planes(count: int = 6, noise: float = 0.02, follows: bool = True) -> list[Plane]:
+def planes(count: int = 8, noise: float = 0.02, follows: bool = True) -> list[Plane]:
     """Discs whose logits are blurred and low; the image shows their edges, or something else."""
     found = []
     for seed in range(count):
@@ -62,9 +62,15 @@ def test_where_the_image_tells_nothing_there_is_no_strong_filter() -> None:
 
 def test_a_gain_that_cannot_be_relied_on_is_none(monkeypatch) -> None:
     gains = np.zeros((8, len(refining.THRESHOLDS)))
-    one = iter([0.3, -0.1, -0.1, -0.05, 0.2, 0.0])
+    one = iter([0.3, -0.1, -0.1, -0.05, 0.2, 0.0, 0.1, -0.1])
     monkeypatch.setattr(refining, "_gains", lambda *_: gains + next(one))
     assert choose_refinement(planes(), [None], None) is None
+
+
+def test_few_planes_do_not_shift_the_threshold() -> None:
+    many, few = (choose_refinement(planes(count), [None], None) for count in (8, 7))
+    assert many is not None and many.threshold < 0  # the logits are low
+    assert few is None or few.threshold == 0
 
 
 def test_few_planes_tell_nothing() -> None:

@@ -25,6 +25,9 @@ SURE = 2.0
 planes and harms others is left out."""
 FEWEST = 4
 """Planes below which there is no telling."""
+FEWEST_TO_SHIFT = 8
+"""Planes below which the threshold stays at 0: shifted far for a few planes that are alike, it can
+turn the background of another one into foreground."""
 SIDE = 512
 """Of the part of a plane that is looked at; of larger planes the one with most foreground."""
 
@@ -49,6 +52,8 @@ def choose_refinement(
     gains = np.stack([_gains(plane, tokens, backbone, candidates) for plane in planes])
     errors = gains.std(0, ddof=1) / np.sqrt(len(planes))
     sure = gains.mean(0) - SURE * errors
+    if len(planes) < FEWEST_TO_SHIFT:
+        sure[:, THRESHOLDS != 0] = -np.inf
     best, threshold = np.unravel_index(sure.argmax(), sure.shape)
     if sure[best, threshold] <= 0:
         return None
