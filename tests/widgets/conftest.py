@@ -92,7 +92,7 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
             viewer.add_image(image, name=name)
         widget = AnnotateAndTrain(viewer)
         viewer.window.add_dock_widget(widget, name="Annotate and train")
-        quick = {"steps": 50, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0}
+        quick = {"steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0}
         widget.studio.settings |= quick
         docked.append(widget)
         return viewer, widget
