@@ -62,7 +62,7 @@ class Watcher(QObject):
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
-        self._studio = studio
+        self._studio, self._closed = studio, False
         self._suspicious: dict[tuple[int, int], Source] = {}
         self._recent: deque[tuple[Source, int]] = deque(maxlen=RECENT)
         self._digests: dict[tuple[int, int], int] = {}
@@ -148,6 +148,8 @@ class Watcher(QObject):
         self._submit(source, range(len(source.planes)), first=True)
 
     def _submit(self, source: Source, numbers: Iterable[int], first: bool) -> None:
+        if self._closed:
+            return
         try:
             planes = source.label_planes
         except InputError as error:
@@ -158,8 +160,8 @@ class Watcher(QObject):
         self._studio.disk.submit(f"look {source.id} {first}", steps, show, replace=first)
 
     def _tell(self, labels: Any, seen: Seen) -> None:
-        """Tell what was seen, unless the layer is no longer the annotation."""
-        if seen.source.labels is labels:
+        """Tell what was seen, unless the layer is no longer the annotation, or nobody listens."""
+        if seen.source.labels is labels and not self._closed:
             self.seen.emit(seen)
 
     def _steps(
@@ -186,7 +188,8 @@ class Watcher(QObject):
         return {plane for plane in suspicious.union(self._recent) if plane[0].labels is not None}
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Watch nothing any more; what a look under way still finds is not told."""
+        self._closed = True
         self._quiet.stop()
         self._longest.stop()
         for source_id in list(self._connected):
