@@ -13,7 +13,7 @@ from napari_ptsam.cli.sources import open_source
 from napari_ptsam.pairing import pair
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
-from napari_ptsam.sam.catalogue import EMBEDDED_NAME, catalogue
+from napari_ptsam.sam.catalogue import EMBEDDED_NAME, name_and_checkpoint
 from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
 
@@ -67,7 +67,7 @@ def _which_backbone(options: Namespace, before: str) -> tuple[str | None, str | 
     """Name and checkpoint: as the command line says, or those that were used before."""
     if options.backbone or options.checkpoint or not before:
         return options.backbone or EMBEDDED_NAME, options.checkpoint
-    return (before, None) if before in catalogue() else (None, before)
+    return name_and_checkpoint(before)
 
 
 def _say_trained(

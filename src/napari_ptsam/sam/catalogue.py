@@ -88,6 +88,11 @@ def entry_of(name: str) -> CatalogueEntry:
     return found
 
 
+def name_and_checkpoint(chosen: str) -> tuple[str | None, str | None]:
+    """What `load_backbone` is to be given for a name of the catalogue, or the path of a checkpoint."""
+    return (chosen, None) if chosen in catalogue() else (None, chosen)
+
+
 def recommended(gpu_gigabytes: float | None) -> str:
     """Name of the backbone to begin with.
 

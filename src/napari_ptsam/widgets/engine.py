@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.sam.catalogue import EMBEDDED_NAME, catalogue, recommended
+from napari_ptsam.sam.catalogue import EMBEDDED_NAME, name_and_checkpoint, recommended
 from napari_ptsam.widgets.loading import load_torch
 from napari_ptsam.widgets.workers import IDLE, Jobs, Steps
 
@@ -106,10 +106,7 @@ class Engine(QObject):
                 load_torch()
                 from napari_ptsam.sam.backbones import load_backbone
 
-                own = self.chosen not in catalogue()
-                found = load_backbone(
-                    None if own else self.chosen, self.chosen if own else None, self._device
-                )
+                found = load_backbone(*name_and_checkpoint(self.chosen), self._device)
                 self._backbone = self._cached(found)
             return self._backbone
 
