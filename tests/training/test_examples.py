@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from skimage.segmentation import find_boundaries
 
 import napari_ptsam as ptsam
 from conftest_data import real_pair
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
-from napari_ptsam.training.scale import choose_tiling, object_size
+from napari_ptsam.training.scale import choose_tiling, object_size, structure_width
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.split import choose_held_out, split
 from napari_ptsam.training.tiles import measurable_part, plan, turn
@@ -144,6 +145,25 @@ def test_scale_of_the_real_sets(name: str, objects, whole: bool) -> None:
     assert tiling.whole == whole
     if not whole:  # two tiles across the longer side of 696 pixels
         assert tiling.side == 372
+
+
+def test_outlines_are_seen_from_nearer_than_what_they_surround() -> None:
+    pairs = [real_pair("bbbc039_nuclei", number) for number in range(4)]
+    images, masks = ([tifffile.imread(pair[i]) for pair in pairs] for i in (0, 1))
+    outlines = [find_boundaries(mask, mode="thick").astype(np.uint8) for mask in masks]
+    nuclei, thin = (annotated(own, images).examples for own in (masks, outlines))
+    # An edge of two to three pixels; the nuclei have a diameter of about 30, two thirds of it here.
+    assert structure_width(thin) < 4 and 13 < structure_width(nuclei) < 22
+    assert choose_tiling(thin).side < choose_tiling(nuclei).side / 2
+
+
+def test_strokes_are_no_thin_structures() -> None:
+    mask = np.full((200, 200), 9, np.uint8)
+    mask[50:53, 20:180], mask[120:123, 20:180] = 1, 0
+    strokes = annotated([mask], [mask], unlabelled=9).examples
+    assert structure_width(strokes) is None and choose_tiling(strokes).whole
+    seen = annotated([np.where(mask == 9, 0, mask)], [mask]).examples
+    assert structure_width(seen) < 4 and not choose_tiling(seen).whole
 
 
 def test_long_planes_are_cut() -> None:

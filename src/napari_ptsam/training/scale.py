@@ -16,6 +16,10 @@ from napari_ptsam.training.settings import TrainingSettings
 # that is about 14 objects wide; whole planes up to 20 objects wide gain nothing from tiles.
 OBJECTS_ACROSS_TILE = 14
 OBJECTS_ACROSS_PLANE = 20
+WIDTHS_OF_THIN = 3
+"""Width of a thin structure that counts as one object: membranes and outlines have a large area,
+and still want to be seen from near. Compact objects, and rods up to 7 times as long as wide, are
+smaller than that."""
 SMALLEST_TILE = 128
 LONGEST_ASPECT = 2
 """Planes longer than this times their width are cut: whole, they would be mostly padding."""
@@ -36,11 +40,14 @@ def choose_tiling(examples: Sequence[Example]) -> Tiling:
     """Whole planes, or tiles of a side that suits the annotated objects.
 
     The object size is the median, weighted by area, of the square root of the
-    objects' areas, so that specks do not count as much as what they lie beside.
+    objects' areas, so that specks do not count as much as what they lie beside;
+    of thin structures, it is a multiple of their width.
     """
     longer = int(np.median([max(example.shape) for example in examples]))
     aspect = max(max(example.shape) / min(example.shape) for example in examples)
-    size = object_size(examples)
+    size, width = object_size(examples), structure_width(examples)
+    if size is not None and width is not None:
+        size = min(size, WIDTHS_OF_THIN * width)
     longer = min(longer, MAXIMUM_SIDE)
     if size is None or (aspect <= LONGEST_ASPECT and longer <= OBJECTS_ACROSS_PLANE * size):
         return Tiling(longer, whole=aspect <= LONGEST_ASPECT)
@@ -55,6 +62,28 @@ def object_size(examples: Sequence[Example]) -> float | None:
         return None
     middle = np.searchsorted(areas.cumsum(), areas.sum() / 2)
     return float(np.sqrt(areas[middle]))
+
+
+def structure_width(examples: Sequence[Example]) -> float | None:
+    """Width of the annotated structures in pixels: twice their area by the pixels of their edge.
+
+    None if no edge is annotated: a few strokes do not tell how wide the structure
+    under them is.
+    """
+    area = sum(int(np.count_nonzero(example.labels)) for example in examples)
+    edge = sum(int(np.count_nonzero(_edge(example))) for example in examples)
+    return 2 * area / edge if edge else None
+
+
+def _edge(example: Example) -> np.ndarray:
+    """Annotated pixels beside annotated ones of another class, or of the background."""
+    labels, edge = example.labels, np.zeros(example.shape, dtype=bool)
+    counts = np.ones_like(edge) if example.counts is None else example.counts
+    for value, counting, found in ((labels, counts, edge), (labels.T, counts.T, edge.T)):
+        differs = (value[1:] != value[:-1]) & counting[1:] & counting[:-1]
+        found[1:] |= differs
+        found[:-1] |= differs
+    return edge & (labels > 0)
 
 
 def _that_fits(length: int, side: int, overlap: float = 0.125) -> int:
