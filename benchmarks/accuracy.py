@@ -4,9 +4,9 @@
                                   [--json FILE] [--picture FILE.png]
 
 Each SET is a folder with ``train/`` and ``test/``, in each ``images/`` and
-``masks/`` with files of matching names; left out, all sets of the folder that
-PTSAM_DATA names (default: ../shared/data beside the repository). Prints a
-Markdown table: mean and spread over the seeds of the mean foreground IoU and
+``masks/`` with files of matching names, or the name of such a folder in the one
+that PTSAM_DATA names (default: ../shared/data beside the repository); left out,
+all sets in there. Prints a Markdown table: mean and spread over the seeds of the mean foreground IoU and
 Dice over the test planes, numbers that were trained, and seconds for training.
 ``--curve`` trains the default on 1, 2, 4, 8 and 16 of the images instead.
 ``--json`` adds each run to a file as a line, ``--picture`` draws what was found.
@@ -62,9 +62,15 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     folder = Path(os.environ.get("PTSAM_DATA", DATA))
-    sets = options.sets or sorted(path.parent for path in folder.glob("*/train"))
+    sets = [given if given.is_dir() else folder / given for given in options.sets]
+    sets = sets or sorted(path.parent for path in folder.glob("*/train"))
     if not sets:
         parser.error(f"no sets in {folder}; set PTSAM_DATA or name them")
+    for path in sets:
+        if not (path / "train").is_dir():
+            parser.error(
+                f"{path} is no set: it has no folder train; name one of {folder}, or a path"
+            )
     backbone = load_backbone()
     print(f"{backbone.name} on {backbone.device}, {os.cpu_count()} cores, seeds {options.seeds}\n")
     print(
