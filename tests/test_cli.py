@@ -277,10 +277,17 @@ def test_ctrl_c_saves_nothing_and_says_how_to_go_on(folders, tmp_path, capsys, m
 def test_a_real_interrupt_leaves_no_traceback(folders, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "napari_ptsam", "train", *map(str, folders)]
     command += ["-o", str(tmp_path / "a.pt"), "--steps", "100000", *QUICK[2:]]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(10)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    # A shell that runs the tests in the background has them ignore interrupts, and what they start.
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        time.sleep(10)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in stderr and stderr.startswith("napari-ptsam: Stopped")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "masks"]
