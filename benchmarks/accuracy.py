@@ -6,8 +6,9 @@
 Each SET is a folder with ``train/`` and ``test/``, in each ``images/`` and
 ``masks/`` with files of matching names, or the name of such a folder in the one
 that PTSAM_DATA names (default: ../shared/data beside the repository); left out,
-all sets in there. Prints a Markdown table: mean and spread over the seeds of the mean foreground IoU and
-Dice over the test planes, numbers that were trained, and seconds for training.
+all sets in there. Prints a Markdown table: mean and spread over the seeds of the
+mean foreground IoU and Dice over the test planes, numbers that were trained, and
+seconds for training.
 ``--curve`` trains the default on 1, 2, 4, 8 and 16 of the images instead.
 ``--json`` adds each run to a file as a line, ``--picture`` draws what was found.
 """

@@ -71,19 +71,20 @@ def structure_width(examples: Sequence[Example]) -> float | None:
     under them is.
     """
     area = sum(int(np.count_nonzero(example.labels)) for example in examples)
-    edge = sum(int(np.count_nonzero(_edge(example))) for example in examples)
+    edge = sum(_edge_pixels(example) for example in examples)
     return 2 * area / edge if edge else None
 
 
-def _edge(example: Example) -> np.ndarray:
-    """Annotated pixels beside annotated ones of another class, or of the background."""
-    labels, edge = example.labels, np.zeros(example.shape, dtype=bool)
-    counts = np.ones_like(edge) if example.counts is None else example.counts
-    for value, counting, found in ((labels, counts, edge), (labels.T, counts.T, edge.T)):
-        differs = (value[1:] != value[:-1]) & counting[1:] & counting[:-1]
-        found[1:] |= differs
-        found[:-1] |= differs
-    return edge & (labels > 0)
+def _edge_pixels(example: Example) -> int:
+    """Count of annotated pixels beside annotated ones of another class, or of the background."""
+    from scipy.ndimage import binary_erosion
+
+    unknown = False if example.counts is None else ~example.counts
+    classes = [example.labels == value for value in np.unique(example.labels) if value]
+    return sum(
+        int(np.count_nonzero(own & ~binary_erosion(own | unknown, border_value=1)))
+        for own in classes
+    )
 
 
 def _that_fits(length: int, side: int, overlap: float = 0.125) -> int:
