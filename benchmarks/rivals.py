@@ -114,13 +114,16 @@ def unet(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, i
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     planes = [(_prepared(e), (e.labels > 0).astype(np.float32)) for e in train.examples]
-    model = _UNet().to(memory_format=torch.channels_last)
+    device = backbone.device
+    model = _UNet().to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=UNET_STEPS + 1)
     for _ in range(UNET_STEPS):
         crops = [_crop(*planes[rng.integers(len(planes))], rng) for _ in range(UNET_BATCH)]
-        pixels, truth = (torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True))
-        with _low_precision():
+        pixels, truth = (
+            torch.from_numpy(np.stack(part)).to(device) for part in zip(*crops, strict=True)
+        )
+        with _low_precision(device):
             logits = model(pixels.permute(0, 3, 1, 2))
         loss = bce_dice(logits.float(), truth, torch.ones_like(truth))
         optimiser.zero_grad()
@@ -134,7 +137,7 @@ def unet(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, i
         pixels = torch.from_numpy(_prepared(example)).permute(2, 0, 1)[None]
         height, width = pixels.shape[2:]
         pixels = F.pad(pixels, (0, -width % 8, 0, -height % 8), mode="replicate")
-        return (model(pixels)[0, :height, :width] > 0).numpy()
+        return (model(pixels.to(device))[0, :height, :width] > 0).cpu().numpy()
 
     return find, _count(model)
 
@@ -162,7 +165,7 @@ def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Fin
         train.examples, images.tiling, TrainingSettings().embeddings, np.random.default_rng(seed)
     )
     tiles = list(embed(jobs, train.examples, images, limits, backbone, 1))
-    decoder = _Decoder()
+    decoder = _Decoder(backbone.device)
     parameters = list(decoder.module.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=TUNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -190,36 +193,37 @@ def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Fin
 class _Decoder:
     """segment-anything's mask decoder without any prompt, called as ours is."""
 
-    device = torch.device("cpu")
-
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         parts: dict[str, Any] = _build_tiny()
         state = {k: v.float() for k, v in read_checkpoint(embedded_checkpoint()).items()}
         for name in ("mask_decoder", "prompt_encoder"):
             own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}
             parts[name].load_state_dict(own)
-        self.module, prompts = parts["mask_decoder"], parts["prompt_encoder"]
+        self.module, prompts = (
+            parts[name].to(device) for name in ("mask_decoder", "prompt_encoder")
+        )
         self._positions = prompts.get_dense_pe().detach()
         self._dense = prompts.no_mask_embed.weight.detach().view(1, -1, 1, 1).expand(1, -1, 64, 64)
 
     def __call__(self, embeddings: torch.Tensor, tokens: object = None) -> torch.Tensor:
         square = embeddings.float().transpose(1, 2).unflatten(2, (64, 64))
-        with _low_precision():
+        with _low_precision(self.device):
             masks, _ = self.module(
                 image_embeddings=square,
                 image_pe=self._positions,
-                sparse_prompt_embeddings=torch.empty(1, 0, 256),
+                sparse_prompt_embeddings=torch.empty(1, 0, 256, device=self.device),
                 dense_prompt_embeddings=self._dense,
                 multimask_output=False,
             )
         return masks[:, 0].float()
 
 
-def _low_precision() -> torch.autocast:
+def _low_precision(device: torch.device) -> torch.autocast:
     from napari_ptsam.sam.devices import choose_dtype
 
-    dtype = choose_dtype(torch.device("cpu"))
-    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+    dtype = choose_dtype(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def _count(module: nn.Module) -> int:
