@@ -31,6 +31,7 @@ from napari_ptsam.pairing import pair
 from napari_ptsam.sam.backbones import Backbone, load_backbone
 from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
@@ -155,6 +156,7 @@ def rival(
 METHODS: dict[str, Callable[[AnnotationSet, AnnotationSet, int, Backbone], Found]] = {
     "default": partial(prompt, encoder_tokens=0),
     "encoder tokens": partial(prompt, encoder_tokens=8),
+    "thorough": partial(prompt, **{**PRESETS["thorough"], "encoder_tokens": 8}),
     "plain prompt": partial(prompt, plain=True, encoder_tokens=0),
     **{name: partial(rival, name=name) for name in
        ("Otsu", "random forest", "U-Net", "SAM's decoder")},

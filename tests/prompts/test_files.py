@@ -193,6 +193,7 @@ def bomb() -> bytes:
         (saved(plain_of(make(), normalization={"mode": "x", "low": 0, "high": 1})), "Unknown norm"),
         (saved({k: v for k, v in plain_of(make()).items() if k != "origin"}), "part is missing"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # files hold the time
 )  # fmt: skip
 def test_one_sentence_for_every_damage(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ptsam.PromptFileError, match=message) as raised:
