@@ -358,7 +358,7 @@ def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypat
     monkeypatch.setattr(demo, "make_sample", lambda: few)
     monkeypatch.setattr(demo, "SHOWN", (17, 18, 19))
     out = tmp_path / "demo"
-    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "13", "--json") == 0
+    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "8", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 12 * 1024
     assert sorted(p.name for p in out.iterdir()) == [

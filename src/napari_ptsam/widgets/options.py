@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PRESET_TIP = {
     "quick": "A first impression in well under a minute.",
     "normal": "Good for most images; about a minute on a laptop.",
-    "thorough": "For difficult images: tunes the image encoder too; about five minutes on a laptop.",
+    "thorough": "For difficult images: tunes the image encoder too; five to ten minutes on a laptop.",
 }
 DEVICES = {"auto": "auto", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 TILES = {"auto": "from the objects' size", "whole": "whole planes"}
