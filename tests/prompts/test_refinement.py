@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 import napari_ptsam as ptsam
@@ -61,6 +62,14 @@ def test_bands_do_not_show(monkeypatch) -> None:
     whole = Refinement(5, 1e-2).apply(logits, guide)
     monkeypatch.setattr(module, "BAND", 16)
     np.testing.assert_allclose(Refinement(5, 1e-2).apply(logits, guide), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((2, 40, 57), 4), ((1, 9, 30), 16), ((3, 1, 1), 2)])
+def test_running_means_are_means(shape, radius) -> None:
+    """At the edges, too, and where the window is wider than the plane."""
+    maps = torch.from_numpy(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    wanted = module.box(maps, radius)
+    np.testing.assert_allclose(module.running_box(maps, radius), wanted, atol=1e-6)
 
 
 def test_a_prompt_applies_and_keeps_it(prompt, backbone, nuclei, tmp_path) -> None:

@@ -7,6 +7,7 @@ Sun and Tang, "Guided Image Filtering", IEEE TPAMI 35, 2013).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,7 @@ class Refinement:
                     torch.from_numpy(np.ascontiguousarray(guide[wide])),
                     self.radius,
                     self.epsilon,
+                    running_box,
                 )
                 begin = rows.start - wide.start
                 result[:, rows] = found[:, begin : begin + rows.stop - rows.start].numpy()
@@ -116,25 +118,46 @@ def guide_of(pixels: np.ndarray) -> np.ndarray:
     return guide
 
 
-def filtered(
-    logits: torch.Tensor, guide: torch.Tensor, radius: int, epsilon: float
-) -> torch.Tensor:
-    """The filter itself, on logits (classes, y, x) and a guide (y, x), both float32."""
-    import torch
+def box(maps: torch.Tensor, radius: int) -> torch.Tensor:
+    """Means over a square window, (maps, y, x), without what lies beyond the edge.
 
-    logits = logits.clamp(-LIMIT, LIMIT)
-    means = _box(torch.cat([guide[None], (guide * guide)[None], logits, logits * guide]), radius)
-    mean, square = means[0], means[1]
-    mean_logits, product = means[2:].chunk(2)
-    slope = (product - mean_logits * mean) / (square - mean * mean + epsilon)
-    slope, offset = _box(torch.cat([slope, mean_logits - slope * mean]), radius).chunk(2)
-    return slope * guide + offset
-
-
-def _box(maps: torch.Tensor, radius: int) -> torch.Tensor:
-    """Means over a square window, (maps, y, x), without what lies beyond the edge."""
+    Of operators that other programs know, too.
+    """
     from torch.nn.functional import avg_pool2d
 
     size = 2 * radius + 1
     down = avg_pool2d(maps, (size, 1), 1, (radius, 0), count_include_pad=False)
     return avg_pool2d(down, (1, size), 1, (0, radius), count_include_pad=False)
+
+
+def running_box(maps: torch.Tensor, radius: int) -> torch.Tensor:
+    """As `box`, in a time that does not grow with the window; on the CPU, without gradients."""
+    import torch
+    from scipy.ndimage import uniform_filter1d
+
+    size, found = 2 * radius + 1, maps.numpy()
+    for axis in (1, 2):
+        found = uniform_filter1d(found, size, axis=axis, mode="constant")
+        place = np.arange(found.shape[axis])
+        inside = 1 + np.minimum(place, radius) + np.minimum(place[::-1], radius)
+        found *= (size / inside).astype(np.float32).reshape((-1, 1) if axis == 1 else (1, -1))
+    return torch.from_numpy(found)
+
+
+def filtered(
+    logits: torch.Tensor,
+    guide: torch.Tensor,
+    radius: int,
+    epsilon: float,
+    box: Callable[[torch.Tensor, int], torch.Tensor] = box,
+) -> torch.Tensor:
+    """The filter itself, on logits (classes, y, x) and a guide (y, x), both float32."""
+    import torch
+
+    logits = logits.clamp(-LIMIT, LIMIT)
+    means = box(torch.cat([guide[None], (guide * guide)[None], logits, logits * guide]), radius)
+    mean, square = means[0], means[1]
+    mean_logits, product = means[2:].chunk(2)
+    slope = (product - mean_logits * mean) / (square - mean * mean + epsilon)
+    slope, offset = box(torch.cat([slope, mean_logits - slope * mean]), radius).chunk(2)
+    return slope * guide + offset
