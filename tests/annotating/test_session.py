@@ -609,7 +609,7 @@ def test_settings_from_plain_values() -> None:
     quick = training_settings({"preset": "quick", "steps": None, "unknown": object()})
     assert (quick.steps, quick.embeddings) == (150, 48)
     thorough = training_settings({"preset": "thorough", "steps": 7})
-    assert (thorough.steps, thorough.embeddings, thorough.encoder_steps) == (7, 224, 400)
+    assert (thorough.steps, thorough.embeddings) == (7, 224)
     found = training_settings(
         {"tile": "whole", "channels": [0, 2], "held_out": 0, "seed": 5, "embeddings": 9,
          "normalization": {"mode": "stack", "low": 2, "high": None}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from napari_ptsam.prompts.files import load
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.training import encoder_phase
+from napari_ptsam.training.attempts import Run
 from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
 from napari_ptsam.training.measuring import Measurement
 from napari_ptsam.training.settings import TrainingSettings
@@ -135,6 +138,49 @@ def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None
     assert "takes about" in told[-1].note and "--minutes" in told[-1].note
 
 
+@pytest.mark.parametrize(
+    ("tile_seconds", "settings", "steps"),
+    [
+        (0.1, {"encoder_tokens": 8}, 400),
+        (0.4, {"encoder_tokens": 8}, 180),
+        (0.4, {"encoder_tokens": 8, "minutes": 10.0}, 400),
+        (9.0, {"encoder_tokens": 8}, 180),
+        (9.0, {"encoder_tokens": 8, "encoder_steps": 300}, 300),
+        (0.01, {}, 400),
+        (0.1, {}, 180),
+        (0.4, {}, 0),
+        (0.4, {"minutes": 5.0}, 180),
+        (0.01, {"encoder_steps": 300}, 300),
+        (0.01, {"encoder_tokens": 0}, 0),
+    ],
+)
+def test_as_many_steps_as_the_time_allows(tile_seconds, settings, steps, monkeypatch) -> None:
+    monkeypatch.setattr(encoder_phase, "COST", 2.0)
+    embedded = SimpleNamespace(count=80, upright_count=14, measured_on_training=False)
+    plain = SimpleNamespace(encoder=SimpleNamespace(tokens=()))
+    run = Run(plain, TrainingSettings(steps=100, **settings), 1, embedded)
+    run.seconds["embedding"] = tile_seconds * 80
+    phase = encoder_phase.EncoderPhase(run)
+    monkeypatch.setattr(phase, "_time_a_tile", lambda: tile_seconds)
+    phase.decide(0.01)
+    assert run.encoder_steps == steps
+    assert ("left out" in phase.note) == (steps == 0 and settings.get("encoder_tokens") != 0)
+
+
+def test_tiles_from_a_cache_do_not_tell_the_time(annotations, backbone, monkeypatch) -> None:
+    """A second training, whose tiles are all embedded already, is not taken to be quick."""
+    monkeypatch.setattr(encoder_phase, "COST", 2.0)
+    timed = encoder_phase.EncoderPhase._time_a_tile
+
+    def slow(phase) -> float:
+        assert 0 < timed(phase) < 60
+        return 30.0
+
+    monkeypatch.setattr(encoder_phase.EncoderPhase, "_time_a_tile", slow)
+    training, told = trained(annotations, backbone, encoder_tokens="auto", minutes=4.0)
+    assert training.prompt.encoder_tokens == () and "takes about" in told[-1].note
+
+
 def test_auto_wants_held_out_planes(nuclei, backbone, monkeypatch) -> None:
     monkeypatch.setattr(encoder_phase, "COST", 0.0)
     two = annotate(*pair(nuclei[0][:2], nuclei[1][:2]), MaskReading())
@@ -183,6 +229,7 @@ def test_cores_are_tuned_on_what_the_prompted_encoder_sees(annotations, backbone
         ({"encoder_tokens": 65}, "0 to 64"),
         ({"encoder_tokens": "many"}, "whole number"),
         ({"encoder_steps": 0}, "at least one step"),
+        ({"encoder_steps": "few"}, "whole number"),
         ({"minutes": -1.0}, "10,000 minutes"),
     ],
 )

@@ -128,12 +128,13 @@ def _add_training(add: _Parser) -> None:
         "keeps them if they help (default: auto)",
     )  # fmt: skip
     add.add_argument(
-        "--encoder-steps", type=int, metavar="N",
-        help=f"optimiser steps for encoder tokens (default: {defaults.encoder_steps})",
+        "--encoder-steps", type=_auto_or_number, metavar="auto|N",
+        help="optimiser steps for encoder tokens; auto: 400, or 180 where so many would take too long "
+        "(default: auto)",
     )  # fmt: skip
     add.add_argument(
         "--minutes", type=float,
-        help="that a training with encoder tokens may take where these are auto (default: the "
+        help="that a training with encoder tokens may take (default: the "
         f"preset's, {defaults.minutes:g})",
     )  # fmt: skip
     _add_flips(add)

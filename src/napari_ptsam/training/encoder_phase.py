@@ -25,6 +25,10 @@ COST = 2.0
 """Seconds that a tile takes forward and backward, as a multiple of its embedding."""
 AUTO_COUNT = 8
 """Tokens a layer, as the method has it."""
+MANY_STEPS, FEW_STEPS = 400, 180
+"""Steps where there is time, and where there is less."""
+PATIENCE = 4.0
+"""Minutes that whoever asks for encoder tokens by number allows at least."""
 TOO_FEW = (
     "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
     "Annotate at least 4 planes, or ask for them (encoder tokens: 8)."
@@ -37,7 +41,10 @@ NO_GAIN = (
     "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
     "{before:.3f}."
 )
-GAIN = "Encoder tokens are part of the prompt: Dice on the held-out planes {after:.3f}, without them {before:.3f}."
+GAIN = (
+    "Encoder tokens are part of the prompt, after {steps} steps: Dice on the held-out planes "
+    "{after:.3f}, without them {before:.3f}."
+)
 NO_MEMORY = "Encoder tokens were left out: the GPU has not enough memory to tune them."
 
 
@@ -78,34 +85,46 @@ class EncoderPhase:
             That a step of the decoder tokens takes.
         """
         run, settings = self._run, self._run.settings
-        wanted, embedded = settings.encoder_tokens, run.embedded
-        if wanted == 0:
+        if settings.encoder_tokens == 0:
             return
-        if wanted == "auto":
-            if embedded.measured_on_training:
-                self.note = self._left_out(TOO_FEW)
-                return
-            # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
-            minutes = self._minutes(run.seconds["embedding"] / embedded.count, step_seconds)
-            if minutes <= settings.minutes:
-                begin = perf_counter()
-                run.backbone.encoder.plain([embedded.pixels_of(embedded.tiles[0].job)])
-                minutes = self._minutes(perf_counter() - begin, step_seconds)
-            if minutes > settings.minutes:
-                self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes)))
-                return
-        run.encoder_steps = settings.encoder_steps
+        if settings.encoder_tokens == "auto" and run.embedded.measured_on_training:
+            self.note = self._left_out(TOO_FEW)
+            return
+        fixed = settings.encoder_steps != "auto"
+        choices = [int(settings.encoder_steps)] if fixed else [MANY_STEPS, FEW_STEPS]
+        if settings.encoder_tokens != "auto" and fixed:
+            run.encoder_steps = choices[0]
+            return
+        allowed = settings.minutes
+        if settings.encoder_tokens != "auto":
+            allowed = max(allowed, PATIENCE)
+        # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
+        tile_seconds = run.seconds["embedding"] / run.embedded.count
+        if self._minutes(choices[-1], tile_seconds, step_seconds) <= allowed:
+            tile_seconds = self._time_a_tile()
+        minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
+        in_time = [steps for steps, own in zip(choices, minutes, strict=True) if own <= allowed]
+        if settings.encoder_tokens == "auto" and not in_time:
+            self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes[-1])))
+            return
+        run.encoder_steps = in_time[0] if in_time else choices[-1]
+
+    def _time_a_tile(self) -> float:
+        """Seconds that embedding one takes, cache or not."""
+        embedded, begin = self._run.embedded, perf_counter()
+        pixels = embedded.pixels_of(embedded.tiles[0].job)
+        self._run.backbone.encoder.plain([pixels])[0, 0, 0].item()  # waits for a GPU
+        return perf_counter() - begin
 
     def _left_out(self, note: str) -> str:
         """Not to be said of a prompt that has encoder tokens already, and keeps them."""
         return "" if self._run.backbone.encoder.tokens else note
 
-    def _minutes(self, tile_seconds: float, step_seconds: float) -> float:
-        """What a training with encoder tokens is expected to take."""
+    def _minutes(self, steps: int, tile_seconds: float, step_seconds: float) -> float:
+        """What a training with so many steps for encoder tokens is expected to take."""
         run = self._run
-        again = run.embedded.upright_count
-        tiles = run.embedded.count + COST * BATCH * run.settings.encoder_steps + again
-        return (tiles * tile_seconds + run.steps * step_seconds) / 60
+        tiles = run.embedded.count + COST * BATCH * steps + run.embedded.upright_count
+        return (tiles * tile_seconds + (run.steps + steps) * step_seconds) / 60
 
     def tune(
         self, dice: float, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
@@ -145,7 +164,7 @@ class EncoderPhase:
             yield from self._adopt(prompted, measured, now)
             self.kept = after.dice, found, tuple(own)
         told = GAIN if self.kept else NO_GAIN
-        self.note = told.format(after=after.dice, before=dice)
+        self.note = told.format(after=after.dice, before=dice, steps=self.steps_done)
 
     def _optimise(
         self, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress

@@ -18,7 +18,7 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
             "embeddings": TrainingSettings.embeddings,
             "minutes": TrainingSettings.minutes,
         },
-        "thorough": {"steps": 1000, "embeddings": 224, "encoder_steps": 400, "minutes": 10},
+        "thorough": {"steps": 1000, "embeddings": 224, "minutes": 10},
     }
 )
 """Fields of `TrainingSettings` for each name."""

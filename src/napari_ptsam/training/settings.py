@@ -14,6 +14,7 @@ from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
 
 Cores = Literal["auto", "yes", "no"]
 EncoderTokens = int | Literal["auto"]
+EncoderSteps = int | Literal["auto"]
 Phase = Literal["embedding", "training", "done"]
 
 
@@ -33,7 +34,8 @@ class TrainingSettings:
     held_out
         Part of the planes that is held out to measure on (none of fewer than 4 planes).
     seed
-        Runs with the same seed on the same machine give the same prompt.
+        Runs with the same seed on the same machine give the same prompt, if
+        ``auto`` decides the same about encoder tokens, which goes by the time.
     tile
         Side of a tile in pixels, ``whole`` for whole planes, or ``auto``.
     embeddings
@@ -51,9 +53,11 @@ class TrainingSettings:
         they help on the held-out planes.
     encoder_steps
         Steps of the optimiser for encoder and decoder tokens together, after
-        those for the decoder tokens alone.
+        those for the decoder tokens alone; or ``auto``: 400, or 180 where so
+        many are expected to take too long.
     minutes
-        That ``auto`` may expect a training to take.
+        That ``auto`` may expect a training to take; where encoder tokens are
+        asked for by number, 4 at least.
     flips
         Whether segmenting may look at flipped tiles too, which takes two or four
         times as long: ``auto``, where a few annotated tiles show that labels
@@ -71,12 +75,12 @@ class TrainingSettings:
     channels: tuple[int, ...] | None = None
     cores: Cores = "auto"
     encoder_tokens: EncoderTokens = "auto"
-    encoder_steps: int = 180
+    encoder_steps: EncoderSteps = "auto"
     minutes: float = 1.0
     flips: Literal["auto", "no"] = "no"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "embeddings", "seed", "encoder_steps"):
+        for name in ("steps", "batch_size", "embeddings", "seed"):
             _check_whole_number(name, getattr(self, name))
         if not isinstance(self.normalization, Normalization):
             raise InputError(
@@ -109,8 +113,12 @@ class TrainingSettings:
                     f"A layer has 0 to {MOST_ENCODER_TOKENS} encoder tokens, not "
                     f"{self.encoder_tokens}; 8 is usual."
                 )
-        if self.encoder_steps < 1 or not 0 <= self.minutes < 10_000:
-            raise InputError("Encoder tokens take at least one step, and 0 to 10,000 minutes.")
+        if self.encoder_steps != "auto":
+            _check_whole_number("encoder_steps", self.encoder_steps)
+            if int(self.encoder_steps) < 1:
+                raise InputError("Encoder tokens take at least one step.")
+        if not 0 <= self.minutes < 10_000:
+            raise InputError(f"Allow a training 0 to 10,000 minutes, not {self.minutes}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed is a whole number from 0 up, not {self.seed}.")
         if self.tile not in ("auto", "whole"):
