@@ -90,21 +90,20 @@ class EncoderPhase:
         if settings.encoder_tokens == "auto" and run.embedded.measured_on_training:
             self.note = self._left_out(TOO_FEW)
             return
-        fixed = settings.encoder_steps != "auto"
-        choices = [int(settings.encoder_steps)] if fixed else [MANY_STEPS, FEW_STEPS]
-        if settings.encoder_tokens != "auto" and fixed:
+        auto = settings.encoder_steps == "auto"
+        choices = [MANY_STEPS, FEW_STEPS] if auto else [int(settings.encoder_steps)]
+        asked = settings.encoder_tokens != "auto"
+        if asked and not auto:
             run.encoder_steps = choices[0]
             return
-        allowed = settings.minutes
-        if settings.encoder_tokens != "auto":
-            allowed = max(allowed, PATIENCE)
+        allowed = max(settings.minutes, PATIENCE) if asked else settings.minutes
         # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
         tile_seconds = run.seconds["embedding"] / run.embedded.count
         if self._minutes(choices[-1], tile_seconds, step_seconds) <= allowed:
             tile_seconds = self._time_a_tile()
         minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
         in_time = [steps for steps, own in zip(choices, minutes, strict=True) if own <= allowed]
-        if settings.encoder_tokens == "auto" and not in_time:
+        if not in_time and not asked:
             self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes[-1])))
             return
         run.encoder_steps = in_time[0] if in_time else choices[-1]
