@@ -138,6 +138,22 @@ def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None
     assert "takes about" in told[-1].note and "--minutes" in told[-1].note
 
 
+@pytest.mark.parametrize(("lower", "kept"), [(0.03, True), (0.08, False)])
+def test_a_few_planes_are_no_exact_measure(lower, kept, annotations, backbone, monkeypatch) -> None:
+    monkeypatch.setattr(encoder_phase, "COST", 0.0)
+    settings = FEW | {"encoder_tokens": "auto", "minutes": 100.0}
+    training = Training(annotations, backbone, TrainingSettings(**settings))
+    monkeypatch.setattr(
+        encoder_phase,
+        "measure",
+        lambda *_, stopped: Measurement(training._attempts.best[0] - lower, False),
+    )
+    *_, last = training
+    assert bool(training.prompt.encoder_tokens) == kept
+    assert ("no exact measure" in last.note) == kept
+    assert ("tried and left out" in last.note) != kept
+
+
 @pytest.mark.parametrize(
     ("tile_seconds", "settings", "steps"),
     [

@@ -125,7 +125,7 @@ def _add_training(add: _Parser) -> None:
     add.add_argument(
         "--encoder-tokens", type=_auto_or_number, metavar="auto|0|N",
         help="tokens for each layer of the image encoder; auto tries 8 if the time allows it, and "
-        "keeps them if they help (default: auto)",
+        "keeps them unless they harm (default: auto)",
     )  # fmt: skip
     add.add_argument(
         "--encoder-steps", type=_auto_or_number, metavar="auto|N",

@@ -49,8 +49,8 @@ class TrainingSettings:
         ``auto``, where masks tell objects apart. They are kept if they help.
     encoder_tokens
         Tokens for each layer of the image encoder: 0, a number (the method has
-        8), or ``auto``, which tries 8 if the time allows it, and keeps them if
-        they help on the held-out planes.
+        8), or ``auto``, which tries 8 if the time allows it, and keeps them
+        unless they harm on the held-out planes.
     encoder_steps
         Steps of the optimiser for encoder and decoder tokens together, after
         those for the decoder tokens alone; or ``auto``: 400, or 180 where so

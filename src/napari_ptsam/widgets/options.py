@@ -109,7 +109,7 @@ class Options(QWidget):
             ("Tiles", self.embeddings, "Tiles to learn from, flipped and turned ones included; "
              "each takes about half a second on a laptop."),
             ("Encoder tokens", self.encoder, "Tokens for the image encoder too: often better labels, "
-             "but training takes several times as long. They are kept only if they help."),
+             "but training takes several times as long. They are kept unless they harm."),
             ("Time", self.minutes, "How long a training with encoder tokens may take, where they are "
              "tuned “if the time allows”."),
             ("Scale", self.tile, "Small objects want small tiles, large ones whole planes."),
