@@ -39,6 +39,8 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     viewer.dims.set_point(0, 2 * 5)
     train(qtbot, widget)
     assert widget.train.judgement.text().startswith(("Good", "Fair"))
+    assert "Encoder tokens were left out" in widget.train.judgement.text()
+    assert widget.train.status.text() == ""  # nothing is said twice
     held_out = [row for row in range(5) if table.item(row, 4).checkState() == Qt.CheckState.Checked]
     assert len(held_out) == 1
     dice = [float(table.item(row, 5).text()) for row in range(5)]

@@ -201,7 +201,8 @@ class TrainTab(Scrolling):
             studio.ledger.hold_out(entry.image, entry.number, number in trained.held_out)
             studio.ledger.rate(entry.image, entry.number, None)
         found = verdict(trained.prompt.origin, trained.stopped)
-        # What was left out or tried, and why, stays to be read.
+        # What was left out or tried, and why, stays to be read; once is enough.
+        self.status.setText("")
         self.judgement.setText(f"{found.text} {self._note}".strip())
         self.judgement.setStyleSheet(
             f"border-left: 4px solid {COLOURS[found.level]}; padding-left: 6px;"
