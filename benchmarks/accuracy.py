@@ -63,16 +63,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    folder = Path(os.environ.get("PTSAM_DATA", DATA))
-    sets = [given if given.is_dir() else folder / given for given in options.sets]
-    sets = sets or sorted(path.parent for path in folder.glob("*/train"))
-    if not sets:
-        parser.error(f"no sets in {folder}; set PTSAM_DATA or name them")
-    for path in sets:
-        if not (path / "train").is_dir():
-            parser.error(
-                f"{path} is no set: it has no folder train; name one of {folder}, or a path"
-            )
+    sets = named_sets(parser, options.sets)
     backbone = load_backbone()
     print(f"{backbone.name} on {backbone.device}, {os.cpu_count()} cores, seeds {options.seeds}\n")
     print(
@@ -93,6 +84,23 @@ def main() -> None:
             found += rows
     if options.picture:
         draw(found, options.picture, options.curve)
+
+
+def named_sets(
+    parser: argparse.ArgumentParser, given: list[Path], default: str = "*"
+) -> list[Path]:
+    """Folders of sets that are given by path or name; if none, those of the data's folder."""
+    folder = Path(os.environ.get("PTSAM_DATA", DATA))
+    sets = [one if one.is_dir() else folder / one for one in given]
+    sets = sets or sorted(path.parent for path in folder.glob(f"{default}/train"))
+    if not sets:
+        parser.error(f"no sets in {folder}; set PTSAM_DATA or name them")
+    for path in sets:
+        if not (path / "train").is_dir():
+            parser.error(
+                f"{path} is no set: it has no folder train; name one of {folder}, or a path"
+            )
+    return sets
 
 
 def read(folder: Path) -> AnnotationSet:

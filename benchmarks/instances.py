@@ -23,7 +23,7 @@ from time import perf_counter
 
 import numpy as np
 
-from accuracy import DATA, read
+from accuracy import named_sets, read
 from napari_ptsam.metrics import average_precision, overlap
 from napari_ptsam.prompts.predict import labels_of
 from napari_ptsam.sam.backbones import Backbone, load_backbone
@@ -44,10 +44,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     options = parser.parse_args()
-    folder = Path(os.environ.get("PTSAM_DATA", DATA))
-    sets = options.sets or [folder / "bbbc039_nuclei"]
-    if not all((path / "train").is_dir() for path in sets):
-        parser.error(f"no set at {sets[0]}; set PTSAM_DATA or name sets")
+    sets = named_sets(parser, options.sets, "bbbc039_nuclei")
     backbone = load_backbone()
     print(f"{backbone.name} on {backbone.device}, {os.cpu_count()} cores, seeds {options.seeds}\n")
     print(f"{HEAD}\n{'|---' * HEAD.count(' | ')}|---|", flush=True)

@@ -14,7 +14,7 @@ from napari_ptsam.cli.segment_options import add_segment_options
 from napari_ptsam.sam.catalogue import catalogue
 from napari_ptsam.training.examples import Empty
 from napari_ptsam.training.presets import PRESETS
-from napari_ptsam.training.settings import Cores, TrainingSettings
+from napari_ptsam.training.settings import ENCODER_STEPS, Cores, TrainingSettings
 
 # Spelled out, since sam.devices would load torch.
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -127,10 +127,11 @@ def _add_training(add: _Parser) -> None:
         help="tokens for each layer of the image encoder; auto tries 8 if the time allows it, and "
         "keeps them unless they harm (default: auto)",
     )  # fmt: skip
+    many, few = ENCODER_STEPS
     add.add_argument(
         "--encoder-steps", type=_auto_or_number, metavar="auto|N",
-        help="optimiser steps for encoder tokens; auto: 400, or 180 where so many would take too long "
-        "(default: auto)",
+        help=f"optimiser steps for encoder tokens; auto: {many}, or {few} where so many would take too "
+        "long (default: auto)",
     )  # fmt: skip
     add.add_argument(
         "--minutes", type=float,

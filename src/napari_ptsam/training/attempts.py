@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 CHECKS = 10
 """How often a training measures itself."""
-NOISE = 0.05
-"""Dice on a few held-out planes is not more exact than that: a later prompt, whose learning rate
-has come further down, is taken unless it is worse by more."""
 TRIAL_PART = 1 / 16
 """Part of the steps that each start is tried for, before the best goes on."""
 SHORTEST_TRIAL = 5
@@ -260,7 +257,8 @@ class Attempts:
             return None
         self.dice = measurement.dice
         if not measurement.collapsed:
-            self._top = max(self._top, measurement.dice)
-            if measurement.dice >= self._top - NOISE:
+            # A later prompt, whose learning rate has come further down, is rather taken.
+            if measurement.no_worse_than(self._top):
                 self.best = (measurement.dice, tokens.clone())
+            self._top = max(self._top, measurement.dice)
         return measurement

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.sam.memory import gpu_is_full, release_memory
-from napari_ptsam.training.attempts import NOISE
 from napari_ptsam.training.joint import BATCH, Features, optimise_both, start_encoder_tokens
 from napari_ptsam.training.measuring import MeasuredPlane, measure
-from napari_ptsam.training.settings import Progress
+from napari_ptsam.training.settings import ENCODER_STEPS, Progress
 from napari_ptsam.training.tuning import Batches
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ COST = 2.0
 """Seconds that a tile takes forward and backward, as a multiple of its embedding."""
 AUTO_COUNT = 8
 """Tokens a layer, as the method has it."""
-MANY_STEPS, FEW_STEPS = 400, 180
-"""Steps where there is time, and where there is less."""
 PATIENCE = 4.0
 """Minutes that whoever asks for encoder tokens by number allows at least."""
 TOO_FEW = (
@@ -93,7 +90,7 @@ class EncoderPhase:
             self.note = self._left_out(TOO_FEW)
             return
         auto = settings.encoder_steps == "auto"
-        choices = [MANY_STEPS, FEW_STEPS] if auto else [int(settings.encoder_steps)]
+        choices = list(ENCODER_STEPS) if auto else [int(settings.encoder_steps)]
         asked = settings.encoder_tokens != "auto"
         if asked and not auto:
             run.encoder_steps = choices[0]
@@ -161,12 +158,12 @@ class EncoderPhase:
         if after is None:
             return
         # A few planes are no exact measure; docs/method.md has what other rules would gain.
-        no_worse = after.dice >= dice - NOISE and not after.collapsed
+        no_worse = after.no_worse_than(dice)
         if no_worse or self._run.settings.encoder_tokens != "auto":
             yield from self._adopt(prompted, measured, now)
             self.kept = after.dice, found, tuple(own)
         told = GAIN if self.kept else NO_GAIN
-        why = WHY_THOUGH_LOWER if dice - NOISE <= after.dice < dice else ""
+        why = WHY_THOUGH_LOWER if no_worse and after.dice < dice else ""
         self.note = told.format(after=after.dice, before=dice, steps=self.steps_done, why=why)
 
     def _optimise(

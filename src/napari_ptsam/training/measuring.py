@@ -27,6 +27,8 @@ SAME = 0.01
 """A class is collapsed if it finds less than this part of all foreground, or of all background."""
 
 
+NOISE = 0.05
+"""Dice on a few held-out planes is not more exact than that."""
 WATCHED = 4
 """Training tiles of each class that are watched for a collapse."""
 
@@ -89,6 +91,10 @@ class Measurement:
 
     dice: float
     collapsed: bool
+
+    def no_worse_than(self, dice: float) -> bool:
+        """Whether it has not collapsed, and its Dice is not clearly lower than another one."""
+        return not self.collapsed and self.dice >= dice - NOISE
 
 
 def embed_planes(

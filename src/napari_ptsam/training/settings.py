@@ -17,6 +17,9 @@ EncoderTokens = int | Literal["auto"]
 EncoderSteps = int | Literal["auto"]
 Phase = Literal["embedding", "training", "done"]
 
+ENCODER_STEPS = (400, 180)
+"""Steps for encoder tokens where there is time, and where there is less."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
