@@ -38,6 +38,21 @@ def test_the_result_is_that_of_the_library(qtbot, batch, stack, prompt, device, 
         assert result.features["name"].tolist() == ["background", *prompt.classes]
 
 
+def test_prompts_with_encoder_tokens(qtbot, batch, stack, prompt, backbone, device) -> None:
+    rng = np.random.default_rng(0)
+    tokens = tuple(
+        rng.normal(0, 0.5, (2, width)).astype(np.float32)
+        for width in backbone.encoder.plain.token_widths
+    )
+    prompted = replace(prompt, encoder_tokens=tokens)
+    viewer, widget = batch(prompt=prompted, nuclei=stack.images[:2])
+    run(qtbot, widget)
+    assert widget.status.text().startswith("Done: 1 image segmented") and told() == []
+    expected = ptsam.segment(stack.images[:2], prompted, device=device)
+    assert np.array_equal(viewer.layers[-1].data, expected)
+    assert (expected != ptsam.segment(stack.images[:2], prompt, device=device)).any()
+
+
 def test_only_the_plane_in_view(qtbot, batch, stack, prompt, device) -> None:
     viewer, widget = batch(nuclei=stack.images)
     image = viewer.layers[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def segment_to_files(
     link: LinkSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[PlaneDone]:
+) -> Generator[PlaneDone, None, None]:
     """Segment planes into files, one after the other; several prompts share the embedding.
 
     What is done is kept in ``<target>.partial`` until the result is whole, and
@@ -100,7 +100,7 @@ def segment_to_files(
     return _one_by_one(job)
 
 
-def _one_by_one(job: Job) -> Iterator[PlaneDone]:
+def _one_by_one(job: Job) -> Generator[PlaneDone, None, None]:
     """Compute planes in this process."""
     from napari_ptsam.segmenting.shared import SharedSegmenter
 

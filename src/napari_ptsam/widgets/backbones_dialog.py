@@ -28,7 +28,7 @@ from napari_ptsam.sam.backbone_download import Network
 from napari_ptsam.sam.backbone_files import BackboneFiles
 from napari_ptsam.sam.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.widgets.backbone_run import BackboneRun, Wanted
-from napari_ptsam.widgets.parts import Fold, button, row, text
+from napari_ptsam.widgets.parts import Fold, button, present, row, text
 from napari_ptsam.widgets.preferences import preferences, remember
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class BackbonesDialog(QDialog):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.table.verticalHeader().hide()
-        header = self.table.horizontalHeader()
+        present(self.table.verticalHeader()).hide()
+        header = present(self.table.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
         self.table.itemSelectionChanged.connect(self._selected)

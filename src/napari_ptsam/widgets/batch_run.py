@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
-    from napari_ptsam.sam.encoder import Encoder
+    from napari_ptsam.sam.encoder import Encoder, ImageEncoder
 
 WAIT = 0.05
 """Seconds between two looks at whether the run is to end."""
@@ -63,15 +63,41 @@ class _Ended(Exception):  # noqa: N818, not an error
 
 
 class _Stoppable:
-    """An image encoder that ends between two tiles: a large plane has hundreds."""
+    """An `Encoder` that calls a function before each tile, which may raise to stop.
+
+    A large plane has hundreds of tiles; a stop must not wait for all of them.
+
+    Parameters
+    ----------
+    encoder
+        The encoder that computes.
+    check
+        Called before each tile.
+    """
 
     def __init__(self, encoder: Encoder, check: Callable[[], None]) -> None:
         self._encoder, self._check = encoder, check
-        self.device, self.dtype = encoder.device, encoder.dtype
+        self.device, self.dtype, self.tokens = encoder.device, encoder.dtype, encoder.tokens
 
-    def __call__(self, tiles: Sequence[np.ndarray], *options: torch.dtype) -> torch.Tensor:
+    @property
+    def plain(self) -> ImageEncoder:
+        """The encoder without a cache and without stops."""
+        return self._encoder.plain
+
+    def __call__(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
+        """Embed tiles; see `napari_ptsam.sam.encoder.ImageEncoder`."""
         self._check()
-        return self._encoder(tiles, *options)
+        return self._encoder(tiles) if dtype is None else self._encoder(tiles, dtype)
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> _Stoppable:
+        """Return a copy on another device that stops in the same way."""
+        return _Stoppable(self._encoder.on(device, dtype), self._check)
+
+    def with_tokens(self, tokens: Sequence[torch.Tensor]) -> _Stoppable:
+        """Return the same encoder with encoder tokens, which stops in the same way."""
+        return _Stoppable(self._encoder.with_tokens(tokens), self._check)
 
 
 class BatchRun(Run):

@@ -129,15 +129,15 @@ class BatchSegment(DockWidget):
         self.prompts.add(prompt, path)
         self.engine.load()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802, Qt's name
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802, Qt's name
         """Prompt files may be dropped; all else is left to napari."""
-        if dropped_prompts(event.mimeData()):
+        if event is not None and dropped_prompts(event.mimeData()):
             event.acceptProposedAction()
 
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802, Qt's name
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802, Qt's name
         """Open what was dropped."""
-        paths = dropped_prompts(event.mimeData())
-        if paths:
+        paths = [] if event is None else dropped_prompts(event.mimeData())
+        if event is not None and paths:
             event.acceptProposedAction()
         for path in paths:
             self.open_prompt(path)
@@ -253,7 +253,9 @@ class BatchSegment(DockWidget):
 
     def _removed(self, event: Any) -> None:
         request = self._request
-        for task in request.tasks if request else []:
+        if request is None:
+            return
+        for task in request.tasks:
             for result in task.results:
                 result.dropped |= event.value is result.layer
             unseen = bool(task.results) and all(result.dropped for result in task.results)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.segmenting.formats import Format
     from napari_ptsam.segmenting.linking import LinkSettings
     from napari_ptsam.segmenting.result import ResultSettings
 
@@ -39,7 +40,7 @@ class FileOptions:
     """Where results are written, and how."""
 
     folder: Path
-    format: str = "auto"
+    format: Format = "auto"
     resume: bool = True
     overwrite: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 WAIT = 15.0
@@ -38,14 +39,14 @@ class DockWidget(QWidget):
     def _end_work(self, wait: float) -> None:
         """What `close_down` does in this widget; nothing in one without work."""
 
-    def closeEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802, Qt's name
         """Closed by itself, as in a script that shows it without a dock."""
         self.close_down()
         super().closeEvent(event)
 
-    def event(self, event: QEvent) -> bool:
+    def event(self, event: QEvent | None) -> bool:
         """Notice in which window the widget is, and when napari takes it out of its dock."""
-        if event.type() == QEvent.Type.ParentChange:
+        if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parentWidget() is not None:
                 self._docked = True
                 # The dock itself is put into the window only after this.
@@ -54,7 +55,7 @@ class DockWidget(QWidget):
                 self.close_down()
         return super().event(event)
 
-    def showEvent(self, event: QEvent) -> None:  # noqa: N802, Qt's name
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802, Qt's name
         """The dock has its place in the window only now."""
         self._watch_window()
         super().showEvent(event)
@@ -67,9 +68,9 @@ class DockWidget(QWidget):
             self._window = window
             window.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, Qt's name
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """The window is closed when it is hidden after a request to close, which may be denied."""
-        if watched is self._window:
+        if self._window is not None and watched is self._window and event is not None:
             if event.type() == QEvent.Type.Close and self._window.isVisible():
                 self._closing = True
                 QTimer.singleShot(0, self._not_closing)

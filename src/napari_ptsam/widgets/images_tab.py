@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -30,7 +30,7 @@ from napari_ptsam.widgets.layers import (
     in_words,
     lies_elsewhere,
 )
-from napari_ptsam.widgets.parts import NameBox, Scrolling, button, row, text
+from napari_ptsam.widgets.parts import NameBox, Scrolling, button, present, row, single_shot, text
 from napari_ptsam.widgets.planes_table import BOXES
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
@@ -58,11 +58,11 @@ class ImagesTab(Scrolling):
             "annotation, if it has the image's size."
         )
         self.table.setStyleSheet(BOXES)
-        self.table.verticalHeader().hide()
+        present(self.table.verticalHeader()).hide()
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTabKeyNavigation(False)
-        header = self.table.horizontalHeader()
+        header = present(self.table.horizontalHeader())
         for column in range(3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(READ_AS, QHeaderView.ResizeMode.ResizeToContents)
@@ -107,7 +107,7 @@ class ImagesTab(Scrolling):
             )
         )
         layers = studio.viewer.layers
-        self._soon = QTimer(self, singleShot=True, interval=30)
+        self._soon = single_shot(self, 30)
         self._soon.timeout.connect(self.refresh)
         self._emitters = (layers.events.inserted, layers.events.removed, layers.events.reordered)
         for emitter in self._emitters:
@@ -199,7 +199,7 @@ class ImagesTab(Scrolling):
         ticked = [
             layers[position]
             for position in range(min(len(layers), self.table.rowCount()))
-            if self.table.item(position, IMAGE).checkState() == Qt.CheckState.Checked
+            if present(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
         ]
         self._use(ticked)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QLabel,
@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.layers import MOST_AXES, guess_channel_axis, image_planes
-from napari_ptsam.widgets.parts import button, row
+from napari_ptsam.widgets.parts import button, present, row, single_shot
 
 if TYPE_CHECKING:
     import napari
@@ -104,7 +104,7 @@ class LayerList(QListWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setMinimumHeight(FEWEST * self.fontMetrics().height())
-        self._soon = QTimer(self, singleShot=True, interval=30)
+        self._soon = single_shot(self, 30)
         self._soon.timeout.connect(self.fill)
         self.itemChanged.connect(lambda item: self.changed.emit())
         events = viewer.layers.events
@@ -132,7 +132,7 @@ class LayerList(QListWidget):
         return [
             layer
             for position, layer in enumerate(self._shown)
-            if self.item(position).checkState() == Qt.CheckState.Checked
+            if present(self.item(position)).checkState() == Qt.CheckState.Checked
             and layer in self._viewer.layers
         ]
 
@@ -149,9 +149,9 @@ class LayerList(QListWidget):
         for position, layer in enumerate(self._shown):
             wanted = any(layer is other for other in layers)
             state = Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked
-            self.item(position).setCheckState(state)
+            present(self.item(position)).setCheckState(state)
         self.blockSignals(False)
-        self.viewport().update()
+        present(self.viewport()).update()
         self.changed.emit()
 
     def fill(self) -> None:

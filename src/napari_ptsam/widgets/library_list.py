@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout,
 from napari_ptsam.prompts.library import Library, LibraryFolders, Shelved
 from napari_ptsam.prompts.thumbnail import SIDE, read_thumbnail
 from napari_ptsam.widgets.loading import load_torch
+from napari_ptsam.widgets.parts import present, single_shot
 from napari_ptsam.widgets.workers import Jobs, Steps
 
 LOOK_EVERY = 5000
@@ -53,9 +54,10 @@ class LibraryList(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self.list)
         self._watcher = QFileSystemWatcher(self)
-        self._soon = QTimer(self, singleShot=True, interval=SOON)
+        self._soon = single_shot(self, SOON)
         self._soon.timeout.connect(self.look)
-        self._now_and_then = QTimer(self, interval=LOOK_EVERY)
+        self._now_and_then = QTimer(self)
+        self._now_and_then.setInterval(LOOK_EVERY)
         self._now_and_then.timeout.connect(self.look)
         self._watcher.directoryChanged.connect(lambda _: self._soon.start())
 
@@ -108,7 +110,7 @@ class LibraryList(QWidget):
     def _filter(self, words: str) -> None:
         shown = []
         for number in range(self.list.count()):
-            item = self.list.item(number)
+            item = present(self.list.item(number))
             item.setHidden(not item.data(ENTRY).matches(words))
             shown += [item] * (not item.isHidden())
         current = self.list.currentItem()

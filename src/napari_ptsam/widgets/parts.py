@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
@@ -22,8 +23,24 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+T = TypeVar("T")
+
 EDGE = 4
 """Pixels that napari's style leaves around what scrolls, at most."""
+
+
+def present(part: T | None) -> T:
+    """Return a part of a widget that Qt's type hints call optional, but that is always there."""
+    assert part is not None
+    return part
+
+
+def single_shot(parent: QObject, milliseconds: int) -> QTimer:
+    """Return a timer that fires once, so many milliseconds after its last start."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    return timer
 
 
 def button(text: str, tip: str, clicked: Callable[[], object] | None = None) -> QPushButton:
@@ -141,7 +158,9 @@ class Scrolling(QScrollArea):
         hint = super().minimumSizeHint()
         inner = self.widget()
         assert inner is not None
-        width = inner.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
+        width = (
+            inner.minimumSizeHint().width() + present(self.verticalScrollBar()).sizeHint().width()
+        )
         return QSize(width + EDGE, hint.height())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802

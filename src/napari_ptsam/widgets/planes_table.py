@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_ptsam.widgets.parts import present
+
 if TYPE_CHECKING:
     from napari_ptsam.annotating.ledger import Entry
     from napari_ptsam.widgets.studio import Studio
@@ -38,15 +40,15 @@ class PlanesTable(QTableWidget):
         self._entries: list[Entry] = []
         self.setHorizontalHeaderLabels(list(COLUMNS))
         for column, tip in enumerate(TIPS):
-            self.horizontalHeaderItem(column).setToolTip(tip)
+            present(self.horizontalHeaderItem(column)).setToolTip(tip)
         self.setToolTip("The planes that you have annotated; click on one to go there.")
         self.setStyleSheet(BOXES)
-        self.verticalHeader().hide()
+        present(self.verticalHeader()).hide()
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)
-        header = self.horizontalHeader()
+        header = present(self.horizontalHeader())
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
@@ -66,7 +68,9 @@ class PlanesTable(QTableWidget):
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """The header and three rows."""
-        return QSize(200, self.horizontalHeader().height() + 3 * self.fontMetrics().height() + 24)
+        return QSize(
+            200, present(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
+        )
 
     def refresh(self) -> None:
         """Fill the table anew, unless nothing has changed."""

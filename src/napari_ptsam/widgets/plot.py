@@ -12,7 +12,7 @@ SMOOTH = 0.9
 """Weight of the past in the line of the loss, whose single values jump."""
 
 
-class TrainingPlot(pg.PlotWidget):
+class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no type hints
     """Two lines over the steps: loss on the left axis, Dice on the right one."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ptsam.widgets.layers import class_colours, placement
+from napari_ptsam.widgets.parts import single_shot
 from napari_ptsam.widgets.training_run import Shown, View
 from napari_ptsam.widgets.workers import NORMAL
 
@@ -39,7 +40,7 @@ class Preview(QObject):
         self._studio = studio
         self._layer: Labels | None = None
         self.wanted = True
-        self._settled = QTimer(self, singleShot=True, interval=SETTLE)
+        self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
         studio.viewer.layers.events.removed.connect(self._removed)
         studio.view_changed.connect(self._settled.start)

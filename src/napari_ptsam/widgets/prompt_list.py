@@ -138,9 +138,9 @@ class _List(QListWidget):
 
     remove = Signal()
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802, Qt's name
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802, Qt's name
         """Delete, or what all lists know."""
-        if event.matches(QKeySequence.StandardKey.Delete):
+        if event is not None and event.matches(QKeySequence.StandardKey.Delete):
             self.remove.emit()
         else:
             super().keyPressEvent(event)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from qtpy.QtCore import QLockFile, QObject, QTimer, Signal
+from qtpy.QtCore import QLockFile, QObject, Signal
 
 from napari_ptsam.annotating.folder import SessionFolder, default_root
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.folders import FOLDER
+from napari_ptsam.widgets.parts import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,8 +58,8 @@ class Recorder(QObject):
         super().__init__(studio)
         self._studio, self._root = studio, root
         self._start_afresh()
-        self._later = QTimer(self, singleShot=True, interval=DELAY)
-        self._retry = QTimer(self, singleShot=True, interval=RETRY)
+        self._later = single_shot(self, DELAY)
+        self._retry = single_shot(self, RETRY)
         for timer in (self._later, self._retry):
             timer.timeout.connect(self.write_session)
         studio.planes_changed.connect(self.soon)

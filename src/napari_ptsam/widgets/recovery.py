@@ -127,7 +127,7 @@ class Recovery(QObject):
     def _add_images(
         self, opened: _Opened, layers: list[Image | None], found: dict[int, dict[str, Any]]
     ) -> None:
-        renumbered = {}
+        renumbered: dict[SessionPlane, int] = {}
         for number, keywords in found.items():
             planes = keywords.pop("saved planes", None)
             layers[number] = self._studio.viewer.add_image(**keywords)

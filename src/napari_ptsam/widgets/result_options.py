@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.segmenting.linking import LinkSettings
 from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.widgets.parts import row
+from napari_ptsam.widgets.parts import present, row
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.batch_task import Opened
@@ -153,7 +154,9 @@ class ObjectOptions(QWidget):
     def fit(self, prompts: list[Opened]) -> None:
         """Offer cores only if every prompt knows them."""
         without = [opened.name for opened in prompts if opened.prompt.cores is None]
-        item = self.split.model().item(CORES)
+        model = self.split.model()
+        assert isinstance(model, QStandardItemModel)
+        item = present(model.item(CORES))
         item.setEnabled(not without)
         item.setToolTip(f"{', '.join(without)} knows no cores." if without else "")
         if without and self.split.currentIndex() == CORES:

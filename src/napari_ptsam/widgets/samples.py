@@ -127,7 +127,8 @@ def _open(
     from qtpy.QtCore import QThread
 
     viewer = napari.current_viewer()
-    if viewer is None or not QThread.currentThread().loopLevel():
+    thread = QThread.currentThread()
+    if viewer is None or thread is None or not thread.loopLevel():
         return _wait(title, steps, total)
     key = title, id(viewer)
     if key in _running:

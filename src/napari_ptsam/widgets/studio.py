@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.guide import Situation
 from napari_ptsam.annotating.ledger import Entry, Ledger
@@ -23,6 +23,7 @@ from napari_ptsam.widgets.layers import (
     labels_planes,
     plane_in_view,
 )
+from napari_ptsam.widgets.parts import single_shot
 from napari_ptsam.widgets.workers import Jobs
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Studio(QObject):
         self.prompt_path: Path | None = None
         self.trained = 0
         self.training = False
-        self._soon = QTimer(self, singleShot=True, interval=50)
+        self._soon = single_shot(self, 50)
         self._soon.timeout.connect(self.planes_changed)
         viewer.dims.events.current_step.connect(self._viewed)
         viewer.layers.events.removed.connect(self._removed)

@@ -82,7 +82,9 @@ class Suggester(QObject):
         self, planes: list[tuple[Source, int]], annotated: list[int]
     ) -> Generator[object, None, None]:
         backbone = self._studio.engine.backbone()
-        features, usable, known = [], [], []
+        features: list[np.ndarray] = []
+        usable: list[tuple[Source, int]] = []
+        known: list[int] = []
         for done, (source, number) in enumerate(planes, start=1):
             key = source.id, number, source.channels
             if key not in self._features:

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.widgets.parts import single_shot
 
 if TYPE_CHECKING:
     from napari_ptsam.annotating.scheme import Scheme
@@ -67,8 +68,8 @@ class Watcher(QObject):
         self._recent: deque[tuple[Source, int]] = deque(maxlen=RECENT)
         self._digests: dict[tuple[int, int], int] = {}
         self._connected: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
-        self._quiet = QTimer(self, singleShot=True, interval=QUIET)
-        self._longest = QTimer(self, singleShot=True, interval=LONGEST)
+        self._quiet = single_shot(self, QUIET)
+        self._longest = single_shot(self, LONGEST)
         for timer in (self._quiet, self._longest):
             timer.timeout.connect(self.look)
         studio.labels_attached.connect(self._attach)
@@ -169,7 +170,7 @@ class Watcher(QObject):
     ) -> Steps:
         for number in numbers:
             labels = planes[number]
-            digest = zlib.crc32(np.ascontiguousarray(labels)) if labels.any() else 0
+            digest = zlib.crc32(np.ascontiguousarray(labels).data) if labels.any() else 0
             key = source.id, number
             changed = self._digests.get(key, 0) != digest
             self._digests[key] = digest

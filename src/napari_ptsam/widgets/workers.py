@@ -17,6 +17,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QThread, Signal
 
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.parts import present
 
 Steps = Generator[Any, None, None]
 
@@ -34,7 +35,7 @@ def step_back() -> None:
     What computes must not make painting stutter. The threads that torch starts
     from here are as polite.
     """
-    QThread.currentThread().setPriority(QThread.Priority.LowPriority)  # Linux ignores it
+    present(QThread.currentThread()).setPriority(QThread.Priority.LowPriority)  # Linux ignores it
     if sys.platform.startswith("linux"):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
