@@ -97,8 +97,9 @@ def open_dock(viewer: napari.Viewer) -> BatchSegment:
     """The dock widget "Batch segment": the one that is open, or a new one."""
     from napari_ptsam.widgets.batch_segment import BatchSegment
 
-    found = viewer.window._qt_window.findChildren(BatchSegment)
-    widget = next((widget for widget in found if not widget._closed), None)
+    docked = viewer.window.dock_widgets.values()
+    open_ones = (w for w in docked if isinstance(w, BatchSegment) and not w._closed)
+    widget = next(open_ones, None)
     if widget is None:
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     dock = widget.parentWidget()
