@@ -47,6 +47,7 @@ ALL_ANNOTATED = "The object that was found here is annotated already; nothing wa
 FIRST = "Click on an object first; Ctrl+click then takes away what does not belong to it."
 NO_LAYER = "Add an annotation layer first; the outline goes there."
 LOCKED = "The annotation layer {name} is locked; unlock it in the layer list to click on objects."
+HIDDEN = "The annotation layer {name} is hidden; show it to click on objects."
 NO_CLASS = "Label 0 is chosen, which is no paint; choose a class in the list, then click."
 VIEW_3D = (
     "Clicks need the 2D view: switch back with the 2D/3D button below the layer list (Ctrl+Y)."
@@ -279,6 +280,8 @@ class Clicker(QObject):
             show_warning(NO_LAYER)
         elif not labels.editable:
             show_warning(LOCKED.format(name=labels.name))
+        elif not labels.visible:
+            show_warning(HIDDEN.format(name=labels.name))
         else:
             return labels
         return None
