@@ -48,16 +48,45 @@ def clicking(qtbot, dock, stack):
     return viewer, widget
 
 
+PLACE = np.array([300.0, 300.0])
+"""Where the mouse is on the canvas, in pixels."""
+
+
+def send(callbacks, viewer, event) -> None:
+    """As the canvas does it: the viewer hears of it first, then the active layer."""
+    proxy = ObjectProxy(event)  # callbacks see the later events through the first one
+    callbacks(viewer, proxy)
+    if viewer.layers.selection.active is not None:
+        callbacks(viewer.layers.selection.active, proxy)
+
+
+def displayed(viewer) -> list[int]:
+    return list(viewer.dims.displayed)
+
+
+def press_down(viewer, position, modifiers=()) -> None:
+    event = Mouse("mouse_press", position, PLACE, modifiers, dims_displayed=displayed(viewer))
+    send(mouse_press_callbacks, viewer, event)
+
+
+def drag_over(viewer, position, modifiers=()) -> None:
+    event = Mouse("mouse_move", position, PLACE + 80, modifiers, is_dragging=True)
+    event.dims_displayed = displayed(viewer)
+    send(mouse_move_callbacks, viewer, event)
+
+
+def let_go(viewer, position, modifiers=(), moved: bool = False) -> None:
+    event = Mouse("mouse_release", position, PLACE + 80 * moved, modifiers)
+    event.dims_displayed = displayed(viewer)
+    send(mouse_release_callbacks, viewer, event)
+
+
 def press(viewer, position, *modifiers: str, to=None) -> None:
     """Press the button at (plane, y, x), maybe drag, and release it."""
-    pos = np.array([300.0, 300.0])
-    # A proxy, as napari's own events: callbacks see the later events through the first one.
-    mouse_press_callbacks(viewer, ObjectProxy(Mouse("mouse_press", position, pos, modifiers)))
+    press_down(viewer, position, modifiers)
     if to is not None:
-        pos = pos + 80
-        position = to
-        mouse_move_callbacks(viewer, Mouse("mouse_move", to, pos, modifiers, is_dragging=True))
-    mouse_release_callbacks(viewer, Mouse("mouse_release", position, pos, modifiers))
+        drag_over(viewer, to, modifiers)
+    let_go(viewer, position if to is None else to, modifiers, moved=to is not None)
 
 
 def largest(mask: np.ndarray, count: int) -> list[int]:
