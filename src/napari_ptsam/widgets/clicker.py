@@ -207,7 +207,7 @@ class Clicker(QObject):
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
         self._studio.jobs.submit(
             "click", partial(self._answer, clicked, clicks), partial(self._paint, clicked),
-            show_warning, priority=URGENT, replace=False,
+            priority=URGENT, replace=False,
         )  # fmt: skip
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
