@@ -110,7 +110,7 @@ def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]
 def begin(widget: AnnotateAndTrain) -> None:
     """As if a training was in full swing."""
     train = widget.train
-    train.run._worker = SimpleNamespace(is_running=False)
+    train.run._worker = SimpleNamespace(wait=lambda seconds: None)
     widget.studio.training = True
     train.plot.clear_lines(200)
     train.plot.show()

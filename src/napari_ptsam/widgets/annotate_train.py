@@ -23,6 +23,7 @@ from napari_ptsam.widgets.recovery import Recovery
 from napari_ptsam.widgets.studio import Studio
 from napari_ptsam.widgets.train_tab import TrainTab
 from napari_ptsam.widgets.watcher import Seen, Watcher
+from napari_ptsam.widgets.workers import silently
 
 if TYPE_CHECKING:
     import napari
@@ -123,7 +124,7 @@ class AnnotateAndTrain(DockWidget):
 
     def _load(self) -> None:
         if not self._closed:
-            self.studio.disk.submit("warm up", _warm_up)
+            self.studio.disk.submit("warm up", _warm_up, failed=silently)
             self.studio.engine.load()
             self.recovery.look()
 

@@ -55,12 +55,13 @@ class BatchSegment(DockWidget):
         self.engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
         self.run = BatchRun(self.engine.backbone_of, self)
         self._request: Request | None = None
-        self._begin = 0.0
+        self._begin, self._failure = 0.0, ""
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
         for signal, slot in (
             (self.run.begun, self._begun), (self.run.stepped, self._stepped),
-            (self.run.left, self._left), (self.run.failed, show_warning),
+            (self.run.left, self._left), (self.run.warned, show_warning),
+            (self.run.failed, self._failed),
             (self.run.tiled, self._tiled), (self.run.ended, self._ended),
             (self.backbone.changed, self.refresh),
             (self.prompts.changed, self.refresh), (self.images.changed, self.refresh),
@@ -122,7 +123,7 @@ class BatchSegment(DockWidget):
     def open_prompt(self, path: Path) -> None:
         """Read a prompt file in the background, and list it."""
         show = partial(self.use_prompt, path=path)
-        self.jobs.submit(f"prompt {path}", partial(_load, path), show, show_warning)
+        self.jobs.submit(f"prompt {path}", partial(_load, path), show)
 
     def use_prompt(self, prompt: Prompt, path: Path | None = None) -> None:
         """List a prompt; a run under way goes on with its own."""
@@ -166,7 +167,7 @@ class BatchSegment(DockWidget):
         except PtsamError as error:
             show_warning(str(error))
             return
-        self._request, self._begin = request, perf_counter()
+        self._request, self._begin, self._failure = request, perf_counter(), ""
         self.status.setText("")
         self.bar.setRange(0, 0)
         self.bar.setFormat("Getting ready…")
@@ -237,19 +238,22 @@ class BatchSegment(DockWidget):
         if not left.task.dropped:
             _redraw(left.task)  # a volume or a cut along z, which does not follow plane by plane
 
+    def _failed(self, sentence: str) -> None:
+        self._failure = sentence
+
     def _ended(self) -> None:
         self.bar.hide()
+        self.refresh()
         request, self._request = self._request, None
         if request is None:
             return
         count = sum(bool(task.done) for task in request.tasks)
         images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
-        stopped = "Stopped, what was done is kept" if self.run.stopping else "Done"
+        how = "Done"
+        if self._failure or self.run.stopping:
+            how = f"{'Failed' if self._failure else 'Stopped'}, what was done is kept"
         where = f" The files are in {request.files.folder}." if request.files and count else ""
-        self.status.setText(
-            f"{stopped}: {images} in {in_time(perf_counter() - self._begin)}.{where}"
-        )
-        self.refresh()
+        self.status.setText(f"{how}: {images} in {in_time(perf_counter() - self._begin)}.{where}")
 
     def _removed(self, event: Any) -> None:
         request = self._request

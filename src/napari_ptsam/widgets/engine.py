@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.sam.catalogue import EMBEDDED_NAME, name_and_checkpoint, recommended
 from napari_ptsam.widgets.loading import load_torch
-from napari_ptsam.widgets.workers import IDLE, Jobs, Steps
+from napari_ptsam.widgets.workers import IDLE, Jobs, Steps, silently
 
 if TYPE_CHECKING:
     import napari
@@ -75,7 +75,7 @@ class Engine(QObject):
     def advise(self) -> None:
         """Find out which backbone suits this machine."""
         if not self.advice:
-            self._jobs.submit("advice", _advice, self._advised, priority=IDLE)
+            self._jobs.submit("advice", _advice, self._advised, silently, priority=IDLE)
 
     def _advised(self, name: str) -> None:
         self.advice = name

@@ -21,6 +21,7 @@ from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.folders import read_file, read_folder
 from napari_ptsam.widgets.layers import image_planes
 from napari_ptsam.widgets.recorder import Recorder, in_use
+from napari_ptsam.widgets.workers import silently
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -53,7 +54,9 @@ class Recovery(QObject):
 
     def look(self) -> None:
         """Look in the background for a session that was not closed."""
-        self._studio.disk.submit("unfinished", self._look, lambda one: self.found.emit(*one))
+        self._studio.disk.submit(
+            "unfinished", self._look, lambda one: self.found.emit(*one), silently
+        )
 
     def _look(self) -> Generator[object, None, None]:
         for path in unfinished_sessions(self._recorder.root):
@@ -66,7 +69,7 @@ class Recovery(QObject):
 
     def dismiss(self, path: Path) -> None:
         """Do not offer a session again; its files stay."""
-        self._studio.disk.submit("dismiss", partial(self._dismiss, path), failed=show_warning)
+        self._studio.disk.submit("dismiss", partial(self._dismiss, path))
 
     @staticmethod
     def _dismiss(path: Path) -> Generator[object, None, None]:
@@ -76,7 +79,7 @@ class Recovery(QObject):
 
     def open(self, path: Path) -> None:
         """Go on with a session folder."""
-        self._studio.disk.submit("open", partial(self._read, path), self._restore, show_warning)
+        self._studio.disk.submit("open", partial(self._read, path), self._restore)
 
     def _read(self, path: Path) -> Generator[object, None, None]:
         folder = SessionFolder(path)
@@ -104,7 +107,7 @@ class Recovery(QObject):
             return
         self._studio.disk.submit(
             "images", partial(self._open_images, opened, missing),
-            partial(self._add_images, opened, layers), show_warning,
+            partial(self._add_images, opened, layers),
         )  # fmt: skip
 
     def _find(self, image: SessionImage) -> Image | None:

@@ -217,7 +217,6 @@ class TrainTab(Scrolling):
         self._studio.touch()
 
     def _failed(self, message: str) -> None:
-        show_warning(message)
         self.judgement.setText(message)
         self.judgement.setStyleSheet(
             f"border-left: 4px solid {COLOURS['poor']}; padding-left: 6px;"

@@ -98,6 +98,8 @@ class TrainingRun(Run):
         Gives the backbone; called in the thread.
     """
 
+    title = "The training"
+
     progressed = Signal(object)
     shown = Signal(object)
     trained = Signal(object)
