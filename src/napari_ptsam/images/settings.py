@@ -11,7 +11,6 @@ from napari_ptsam.images.normalize import (
     Limits,
     Normalization,
     normalize,
-    select_channels,
     stack_limits,
 )
 from napari_ptsam.images.planes import Planes
@@ -39,16 +38,6 @@ class ImageSettings:
     def __post_init__(self) -> None:
         if self.channels is not None and not self.channels:
             raise InputError("Choose one to three channels, or leave the choice out.")
-
-    def check_channels(self, planes: Planes) -> None:
-        """Make sure that an image has the channels that are wanted, before any of it is read.
-
-        Raises
-        ------
-        InputError
-            If it has not.
-        """
-        select_channels(np.empty((1, 1, planes.channels)), self.channels, planes.rgb)
 
     def limits(self, planes: Planes) -> Limits | None:
         """What `prepare` needs to know of the whole stack, if anything."""

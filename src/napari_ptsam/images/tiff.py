@@ -42,7 +42,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
+def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
     """Open the image in a TIFF; its pixels are read when they are asked for.
 
     Returns
@@ -53,6 +53,8 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
         A letter each, or None where the file does not tell.
     pixel_size
         None where the file does not tell.
+    channel_names
+        Empty where the file does not tell.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
             series = file.series[0]
             array = _array(path, file, series)
             axes = _known_axes(series.axes, _is_colour(series.keyframe))
-            return array, axes, _pixel_size_if_any(file)
+            return array, axes, _pixel_size_if_any(file), _channel_names(file)
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
 
@@ -266,6 +268,21 @@ def _pixel_size(file: Any) -> PixelSize | None:
             y, x = (denominator / numerator for numerator, denominator in found)
             return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
     return None
+
+
+def _channel_names(file: Any) -> tuple[str, ...]:
+    """From OME-XML, or ImageJ's labels, which are of channels where there are no other planes."""
+    import tifffile
+
+    try:
+        if file.ome_metadata:
+            image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+            told = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
+            channels = told if isinstance(told, list) else [told]
+            return tuple(str(channel.get("Name", "")) for channel in channels)
+        return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
+    except DAMAGED:
+        return ()
 
 
 def _unit(name: str) -> str:

@@ -18,6 +18,7 @@ from napari_ptsam.widgets.backbone_line import BackboneLine
 from napari_ptsam.widgets.batch_run import BatchRun, Begun, Left, Step
 from napari_ptsam.widgets.batch_task import Request, Task
 from napari_ptsam.widgets.cautions import cautions
+from napari_ptsam.widgets.channels import ChannelsChoice
 from napari_ptsam.widgets.dock import DockWidget
 from napari_ptsam.widgets.engine import shared_engine
 from napari_ptsam.widgets.file_options import FileForm
@@ -34,6 +35,7 @@ from napari_ptsam.widgets.workers import Jobs
 if TYPE_CHECKING:
     import napari
 
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.workers import Steps
 
@@ -65,7 +67,7 @@ class BatchSegment(DockWidget):
             (self.run.tiled, self._tiled), (self.run.ended, self._ended),
             (self.backbone.changed, self.refresh),
             (self.prompts.changed, self.refresh), (self.images.changed, self.refresh),
-            (self.results.changed, self.refresh),
+            (self.results.changed, self.refresh), (self.channels.changed, self.refresh),
         ):  # fmt: skip
             signal.connect(slot)
         napari_viewer.layers.events.removed.connect(self._removed)
@@ -79,6 +81,7 @@ class BatchSegment(DockWidget):
         self.images = ImagePicker(self.viewer)
         self.layers = self.images.list
         self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileForm()
+        self.channels = ChannelsChoice()
         self.cautions = text(tip="What speaks against the prompts for the ticked images.")
         self.cautions.setStyleSheet("color: #D55E00;")
         self.lacks = text(tip="Why a prompt cannot be applied yet.")
@@ -106,6 +109,7 @@ class BatchSegment(DockWidget):
         column.addWidget(text("Tick the images to segment: planes, stacks or time series."))
         column.addWidget(self.images, 1)
         column.addWidget(self.planes)
+        column.addWidget(self.channels)
         column.addWidget(self.cautions)
         column.addWidget(self.rescale)
         column.addWidget(line())
@@ -198,7 +202,7 @@ class BatchSegment(DockWidget):
         rescale = self.rescale.isVisibleTo(self) and self.rescale.isChecked()
         return Request(
             prompts, self.results.settings(), tasks, self.results.link(), rescale,
-            self.results.to_layers, files,
+            self.results.to_layers, files, self.channels.chosen(),
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -272,7 +276,9 @@ class BatchSegment(DockWidget):
         self.start_button.setEnabled(not running)
         self.stop_button.setVisible(running)
         self.stop_button.setEnabled(running)
-        for widget in (self.images, self.planes, self.results, self.files, self.rescale):
+        for widget in (
+            self.images, self.planes, self.channels, self.results, self.files, self.rescale,
+        ):  # fmt: skip
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
         self._show_missing()
@@ -284,9 +290,21 @@ class BatchSegment(DockWidget):
             except PtsamError:  # told in the list, and when it is to be segmented
                 continue
         self.planes.fit(images)
-        words, other_scale = cautions(self.prompts.opened, images)
+        words, other_scale = self._cautions(images)
         self.cautions.setText("\n".join(words))
         self.rescale.setVisible(other_scale)
+
+    def _cautions(self, images: list[Planes]) -> tuple[list[str], bool]:
+        """What speaks against the prompts; the channels can be chosen wherever there are several."""
+        prompts = [opened.prompt for opened in self.prompts.opened]
+        self.channels.setVisible(
+            any(planes.channels > 1 for planes in images)
+            or any(prompt.images.channels is not None for prompt in prompts)
+        )
+        try:
+            return cautions(self.prompts.opened, images, self.channels.chosen())
+        except InputError as error:
+            return [str(error)], self.rescale.isVisibleTo(self)
 
     # End
 

@@ -62,6 +62,11 @@ class Source:
     id: int = field(default_factory=lambda: next(_ids))
 
     @property
+    def chosen(self) -> tuple[int, ...] | None:
+        """Channels that the user chose; None where they are as they were found."""
+        return None if self.channels == _default_channels(self.planes) else self.channels
+
+    @property
     def label_planes(self) -> Planes:
         """The annotation's planes."""
         if self.labels is None:

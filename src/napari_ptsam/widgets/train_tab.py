@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ class TrainTab(Scrolling):
             (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
             (self.run.trained, self._trained), (self.run.rated, self._rated),
             (self.run.failed, self._failed), (self.run.ended, self._ended),
+            (self.preview.told, show_warning),
         ):  # fmt: skip
             signal.connect(slot)
         studio.view_changed.connect(self._viewed)
@@ -152,6 +154,8 @@ class TrainTab(Scrolling):
                 Annotated(source.planes, source.label_planes, entry.number, entry.held_out)
             )
         settings = self.options.settings()
+        if going_on:  # channels that nobody chose are those of the prompt
+            settings = replace(settings, channels=studio.sources[0].chosen)
         return Request(planes, studio.scheme, settings, studio.prompt if going_on else None)
 
     def end(self) -> None:

@@ -12,6 +12,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.planes import AnnotatedPlane, annotation_set
 from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.channels import fit_channels
+from napari_ptsam.widgets.channels import IN_IMAGES
 from napari_ptsam.widgets.workers import Run
 
 if TYPE_CHECKING:
@@ -134,7 +136,9 @@ class TrainingRun(Run):
             return
         from napari_ptsam.training.trainer import Training
 
-        training = Training(annotations, backbone, settings, request.start, draft=True)
+        training = Training(
+            annotations, backbone, settings, request.start, draft=True, option=IN_IMAGES
+        )
         preview = _LivePreview(training)
         self._training = training
         try:
@@ -194,8 +198,11 @@ class _LivePreview:
         self._backbone = self._training.sees
         if view is None:
             return
-        images = self._training.images
+        training = self._training
         try:
+            images, _ = fit_channels(
+                training.images, training.channels, view.planes, view.source.chosen
+            )
             self._preview = PlanePreview(
                 self._backbone, images, view.planes[view.number], view.planes.rgb,
                 images.limits(view.planes),
