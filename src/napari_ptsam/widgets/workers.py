@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from threading import Event, Lock, get_native_id
+from threading import Event, Lock
 from time import perf_counter, sleep
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QThread, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.widgets.parts import present
+from napari_ptsam.widgets.pool import start, step_back
 
 Steps = Generator[Any, None, None]
 
 URGENT, NORMAL, IDLE = 0, 1, 2
 """Priorities: clicks, what the user waits for, what may be useful later."""
-
-
-NICE = 5
-"""Of 19: how far the window goes before the work behind it, on Linux."""
-
-
-def step_back() -> None:
-    """Leave the processor to the window whenever it wants it; call this in a worker.
-
-    What computes must not make painting stutter. The threads that torch starts
-    from here are as polite.
-    """
-    present(QThread.currentThread()).setPriority(QThread.Priority.LowPriority)  # Linux ignores it
-    if sys.platform.startswith("linux"):
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
 
 
 def give_memory_back() -> None:
@@ -146,7 +128,7 @@ class Jobs(QObject):
             self._worker = create_worker(self._work, _start_thread=False)
             self._worker.yielded.connect(self._take_result)
             self._worker.finished.connect(self._finished)
-            self._worker.start()
+            start(self._worker)
 
     def _work(self) -> Generator[Any, None, None]:
         """In the thread: advance the most urgent job by a step, until there is none."""
@@ -223,7 +205,7 @@ class Run(QObject):
         self._worker = create_worker(self._steps, request, _start_thread=False)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._finished)
-        self._worker.start()
+        start(self._worker)
 
     def stop(self) -> None:
         """End soon; what is done stays."""
