@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 import threading
 import weakref
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,12 +17,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize
-
-# What the readers raise on damaged files.
-DAMAGED = (
-    OSError, ValueError, RuntimeError, TypeError, LookupError, EOFError, AttributeError,
-    SyntaxError, struct.error, zlib.error,
-)  # fmt: skip
+from napari_ptsam.user_files import read_or
 
 # What tifffile logs, and goes on, where pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
@@ -60,27 +53,25 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
     ------
     InputError
         If the file holds several images.
-    ValueError, OSError and others of `DAMAGED`
-        If it is truncated, damaged or no TIFF.
+    Exception
+        Whatever tifffile raises on what is truncated, damaged or no TIFF.
     """
     import tifffile
 
-    try:
-        with _COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
-            pages = len(file.pages)  # walks through the whole file
-            if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
-                raise ValueError("no image, or not all of it")
-            if len(file.series) > 1:
-                raise InputError(
-                    f"{path} holds {len(file.series)} images (positions, or pages of different "
-                    "size); save each to a file of its own."
-                )
-            series = file.series[0]
-            array = _array(path, file, series)
-            axes = _known_axes(series.axes, _is_colour(series.keyframe))
-            return array, axes, _pixel_size_if_any(file), _channel_names(file)
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
+    with _COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
+        pages = len(file.pages)  # walks through the whole file
+        if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
+            raise ValueError("no image, or not all of it")
+        if len(file.series) > 1:
+            raise InputError(
+                f"{path} holds {len(file.series)} images (positions, or pages of different "
+                "size); save each to a file of its own."
+            )
+        series = file.series[0]
+        array = _array(path, file, series)
+        axes = _known_axes(series.axes, _is_colour(series.keyframe))
+        size = read_or(None, lambda: _sensible_pixel_size(file))
+        return array, axes, size, read_or((), lambda: _channel_names(file))
 
 
 class _Complaints(logging.Filter):
@@ -229,15 +220,12 @@ def _known_axes(axes: str, colour: bool) -> str | None:
     return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
 
 
-def _pixel_size_if_any(file: Any) -> PixelSize | None:
+def _sensible_pixel_size(file: Any) -> PixelSize | None:
     """The pixel size; metadata that make no sense keep nobody from the pixels."""
-    try:
-        size = _pixel_size(file)
-        if size is None or not (_sensible(size.y) and _sensible(size.x)):
-            return None
-        return size if size.z is None or _sensible(size.z) else replace(size, z=None)
-    except DAMAGED:
+    size = _pixel_size(file)
+    if size is None or not (_sensible(size.y) and _sensible(size.x)):
         return None
+    return size if size.z is None or _sensible(size.z) else replace(size, z=None)
 
 
 def _sensible(size: float) -> bool:
@@ -274,15 +262,12 @@ def _channel_names(file: Any) -> tuple[str, ...]:
     """From OME-XML, or ImageJ's labels, which are of channels where there are no other planes."""
     import tifffile
 
-    try:
-        if file.ome_metadata:
-            image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-            told = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
-            channels = told if isinstance(told, list) else [told]
-            return tuple(str(channel.get("Name", "")) for channel in channels)
-        return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
-    except DAMAGED:
-        return ()
+    if file.ome_metadata:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        found = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
+        channels = found if isinstance(found, list) else [found]
+        return tuple(str(channel.get("Name", "")) for channel in channels)
+    return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
 
 
 def _unit(name: str) -> str:

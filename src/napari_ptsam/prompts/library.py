@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, OutputError, PtsamError
 from napari_ptsam.prompts.files import load
+from napari_ptsam.user_files import read_or
 from napari_ptsam.writing import make_folder, move_where_nothing_is, reason, replacing
 
 if TYPE_CHECKING:
@@ -221,11 +222,11 @@ class LibraryFolders:
         return [library_folder(), *self._added()]
 
     def _added(self) -> list[Path]:
-        try:
-            found = json.loads(self._file.read_text(encoding="utf-8"))
-            return [Path(one) for one in found["folders"] if isinstance(one, str)]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+        return read_or([], self._read)
+
+    def _read(self) -> list[Path]:
+        found = json.loads(self._file.read_text(encoding="utf-8"))
+        return [Path(one) for one in found["folders"] if isinstance(one, str)]
 
     def add(self, folder: Path) -> None:
         """Look in one more folder from now on.
