@@ -156,7 +156,7 @@ def _emptiest_corners(training: Sequence[Example], side: int) -> list[Example]:
             for window in _windows(example.shape, length):
                 if example.counts is not None and not example.counts[window].all():
                     continue
-                share = float(np.count_nonzero(example.labels[window])) / length**2
+                share = float(np.count_nonzero(example.labels[_wider(window)])) / length**2
                 # Large enough ones come first, then emptier ones.
                 rank = max(share, EMPTY), -length, number, example, window
                 if best is None or rank[:2] < best[:2]:
@@ -169,6 +169,17 @@ def _emptiest_corners(training: Sequence[Example], side: int) -> list[Example]:
 def _windows(shape: tuple[int, int], length: int) -> list[tuple[slice, slice]]:
     starts = [sorted({*range(0, n - length + 1, length), n - length}) for n in shape]
     return [(slice(y, y + length), slice(x, x + length)) for y in starts[0] for x in starts[1]]
+
+
+def _wider(window: tuple[slice, slice]) -> tuple[slice, slice]:
+    """With a margin, so that no rim of an object that is annotated tightly is left in a window."""
+    rows, columns = (
+        slice(
+            max(0, one.start - (one.stop - one.start) // 8), one.stop + (one.stop - one.start) // 8
+        )
+        for one in window
+    )
+    return rows, columns
 
 
 def _mirrored(example: Example, window: tuple[slice, slice], side: int) -> Example:
