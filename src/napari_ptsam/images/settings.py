@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.blank import is_constant, is_noise, padding_of
 from napari_ptsam.images.normalize import (
     Limits,
     Normalization,
@@ -14,7 +15,30 @@ from napari_ptsam.images.normalize import (
     stack_limits,
 )
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.images.tiling import Tile, Tiling, cut
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPlane:
+    """A plane as the model is to see it, and what of it there is no need to look at.
+
+    Attributes
+    ----------
+    pixels
+        float32, shape (y, x, 3), range 0 to 1.
+    blank
+        bool, shape (y, x): pixels that show nothing; None where all show something.
+    """
+
+    pixels: np.ndarray
+    blank: np.ndarray | None = None
+
+    def cut(self, tile: Tile) -> np.ndarray | None:
+        """Pixels of a tile, see `napari_ptsam.images.tiling.cut`; None if it shows nothing."""
+        window = tile.window
+        if self.blank is not None and self.blank[window].all():
+            return None
+        return None if is_constant(self.pixels[window]) else cut(self.pixels, tile)
 
 
 @dataclass(frozen=True)
@@ -47,4 +71,31 @@ class ImageSettings:
 
     def prepare(self, plane: np.ndarray, rgb: bool, limits: Limits | None = None) -> np.ndarray:
         """Three float32 channels of a plane: (y, x, 3), range 0 to 1."""
-        return normalize(plane, self.normalization, self.channels, rgb, limits)
+        return self.prepared(plane, rgb, limits).pixels
+
+    def prepared(self, plane: np.ndarray, rgb: bool, limits: Limits | None = None) -> PreparedPlane:
+        """A plane as the model is to see it, with what of it is blank.
+
+        Parameters
+        ----------
+        plane
+            Shape (y, x) or (y, x, channels).
+        rgb
+            Whether the channels are red, green and blue.
+        limits
+            See `limits`.
+
+        Raises
+        ------
+        InputError
+            See `napari_ptsam.images.normalize.normalize`.
+        """
+        chosen = select_channels(plane, self.channels, rgb)
+        padding = padding_of(chosen)
+        pixels = normalize(plane, self.normalization, self.channels, rgb, limits, padding)
+        if is_constant(chosen) or is_noise(chosen, padding):
+            return PreparedPlane(pixels, np.ones(pixels.shape[:2], dtype=bool))
+        if padding is not None:
+            # As dark or bright as the picture is, so that no edge is seen at its rim.
+            pixels[padding] = np.median(pixels[~padding], axis=0)
+        return PreparedPlane(pixels, padding)

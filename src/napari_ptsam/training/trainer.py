@@ -118,7 +118,7 @@ class Training:
         self._attempts = Attempts(self._run, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
         self._encoder = EncoderPhase(self._run)
-        self._cores = CorePhase(self._run, self.training, own)
+        self._cores = CorePhase(self._run, own)
         self._draft = (
             Draft(self.backbone.decoder, classes, self._embedded.tiles)
             if self._wants_draft
