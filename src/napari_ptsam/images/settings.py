@@ -12,6 +12,7 @@ from napari_ptsam.images.normalize import (
     Limits,
     Normalization,
     normalize,
+    select_channels,
     stack_limits,
 )
 from napari_ptsam.images.planes import Planes
