@@ -7,6 +7,8 @@ that the command line prints, or as the text of the exception.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class PtsamError(ValueError):
     """Base of all errors that are meant for the user's eyes."""
@@ -34,6 +36,22 @@ class CollapsedError(PtsamError):
 
 class OutputError(PtsamError):
     """A result cannot be written where it was asked for."""
+
+
+class KeptElsewhereError(OutputError):
+    """A trained prompt cannot be written where it was to go, and is kept in another place.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and where the prompt is.
+    path
+        Of the file it is kept in.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class DownloadError(PtsamError):

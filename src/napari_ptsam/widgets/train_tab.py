@@ -12,9 +12,9 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
-from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
 from napari_ptsam.prompts.backbone import missing_backbone
-from napari_ptsam.prompts.library import put
+from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.library_button import LibraryButton
 from napari_ptsam.widgets.options import Options
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.settings import Progress
     from napari_ptsam.widgets.studio import Studio
+    from napari_ptsam.widgets.training_run import Keep
 
 REDRAW = 0.4
 """Seconds between two updates of bar and plot."""
@@ -258,7 +259,15 @@ class TrainTab(Scrolling):
             return
         path = path if path.suffix else path.with_suffix(".pt")
         try:
-            prompt.save(path, overwrite)
+            if self._studio.prompt_path is None:
+                save_trained(prompt, path, overwrite)
+            else:
+                prompt.save(path, overwrite)
+        except KeptElsewhereError as error:
+            self._studio.prompt_path = error.path
+            show_warning(str(error))
+            self._studio.touch()
+            return
         except PtsamError as error:
             show_warning(str(error))
             return
@@ -307,8 +316,13 @@ class TrainTab(Scrolling):
             widget.setEnabled(studio.prompt is not None)
         self.options.setEnabled(not running)
 
-    def close_tab(self, wait: float = 0.0) -> None:
-        """End the training, and take the preview away."""
-        self.run.close(wait)
+    @property
+    def entries(self) -> list[Entry]:
+        """The planes of the last training."""
+        return self._entries
+
+    def close_tab(self, keep: Keep, wait: float = 0.0) -> None:
+        """End the training, have its prompt kept, and take the preview away."""
+        self.run.close_and_keep(keep, wait)
         self.library.close_down(wait)
         self.preview.close()
