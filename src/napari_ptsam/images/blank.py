@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 NOISE_LAPLACIAN = 6.0
@@ -19,6 +21,10 @@ SMOOTH = 1.5
 """Times that a plane's values spread more than neighbours differ, once it shows anything much."""
 FURTHEST = 6.0
 """Standard deviations that the mean of no square of pure noise lies away."""
+SIDES = (3, 6, 12)
+"""Of the squares in which an object stands out from the noise, in pixels."""
+REACH = 16
+"""Pixels around what stands out that may still belong to it."""
 LEAST_RUN = 16
 """Pixels along the plane's rim that padding has in a row, at least."""
 LEAST_PART = 2.5e-3
@@ -143,6 +149,49 @@ def block_means(values: np.ndarray, side: int) -> np.ndarray:
     whole = values[: rows * side, : columns * side].reshape(rows, side, columns, side)
     means: np.ndarray = whole.mean((1, 3))
     return means
+
+
+def without_hot_pixels(channel: np.ndarray) -> np.ndarray:
+    """The median of each pixel and its neighbours: same shape and dtype."""
+    from scipy import ndimage
+
+    found: np.ndarray = ndimage.median_filter(channel, 3)
+    return found
+
+
+def far_from_objects(
+    pixels: np.ndarray, noises: Sequence[float], padding: np.ndarray | None = None
+) -> np.ndarray:
+    """Where an almost empty plane shows nothing but noise, near and far.
+
+    Parameters
+    ----------
+    pixels
+        Shape (y, x, channels); most of it is noise.
+    noises
+        Standard deviation of each channel's noise.
+    padding
+        bool, shape (y, x): pixels that count as nothing.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape (y, x).
+    """
+    from scipy import ndimage
+
+    shape = pixels.shape[:2]
+    content = np.ones(shape, dtype=bool) if padding is None else ~padding
+    something = np.zeros(shape, dtype=bool)
+    for channel, noise in zip(np.moveaxis(pixels, -1, 0), noises, strict=True):
+        values = without_hot_pixels(channel).astype(np.float32)
+        centre = np.float32(np.median(values[content]))
+        away = np.where(content, values - centre, 0)
+        for side in SIDES:
+            means = ndimage.uniform_filter(away, side)
+            something |= np.abs(means) > FURTHEST * noise / side
+    near: np.ndarray = ndimage.maximum_filter(something, 2 * REACH + 1)
+    return ~near | ~content
 
 
 def padding_of(pixels: np.ndarray) -> np.ndarray | None:

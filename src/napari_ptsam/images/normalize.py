@@ -9,7 +9,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.blank import block_means, noise_deviation, padding_of
+from napari_ptsam.images.blank import (
+    block_means,
+    noise_deviation,
+    padding_of,
+    without_hot_pixels,
+)
 
 Mode = Literal["plane", "stack", "range"]
 Limits = np.ndarray
@@ -19,6 +24,8 @@ STACK_SAMPLE = 16
 """Planes that the percentiles of a stack are taken from, at most."""
 BEYOND = 1.5
 """Times that percentiles are further apart than those of noise alone, once a plane shows more."""
+FAINT = 2.0
+"""The same, for the means of squares in which noise is averaged away."""
 FLOOR = 16.0
 """Standard deviations of noise that the range 0 to 1 spans, at least."""
 SQUARE = 4
@@ -159,7 +166,7 @@ def plane_limits(
     limits = value_limits(pixels if padding is None else pixels[~padding], normalization, rgb)
     if normalization.mode == "range" or min(pixels.shape[:2]) < 4 * SQUARE:
         return limits
-    noises = [_noise_alone(pixels[..., c], normalization, padding) for c in range(pixels.shape[-1])]
+    noises = noise_alone(pixels, padding, normalization)
     if rgb and not all(noises):
         return limits
     found = limits.copy()
@@ -173,25 +180,48 @@ def plane_limits(
     return found
 
 
+def noise_alone(
+    pixels: np.ndarray,
+    padding: np.ndarray | None = None,
+    normalization: Normalization | None = None,
+) -> list[float]:
+    """Standard deviation of each channel's noise where percentiles tell nothing else, or 0.
+
+    Parameters
+    ----------
+    pixels
+        Shape (y, x, channels).
+    padding
+        bool, shape (y, x): pixels that have no say.
+    normalization
+        Whose percentiles; None takes the usual ones.
+    """
+    normalization = normalization or Normalization()
+    return [_noise_alone(channel, padding, normalization) for channel in np.moveaxis(pixels, -1, 0)]
+
+
 def _noise_alone(
-    channel: np.ndarray, normalization: Normalization, padding: np.ndarray | None
+    channel: np.ndarray, padding: np.ndarray | None, normalization: Normalization
 ) -> float:
-    """Standard deviation of the noise if percentiles tell nothing else, or 0."""
     noise = noise_deviation(channel)
-    seen = channel if padding is None else channel[~padding]
-    expected = _spread_of_noise(normalization, seen.size) * noise
-    low, high = np.percentile(seen, [normalization.low, normalization.high])
-    if high - low >= BEYOND * expected:
+    content = np.ones(channel.shape, dtype=bool) if padding is None else ~padding
+
+    def spread(values: np.ndarray) -> float:
+        """How far the percentiles are apart, in standard deviations of noise."""
+        if not noise or not values.size:
+            return np.inf
+        low, high = np.percentile(values, [normalization.low, normalization.high])
+        return float(high - low) / (noise * _spread_of_noise(normalization, values.size))
+
+    # Most planes show much more, which a part of them tells.
+    if spread(channel[::7, ::7][content[::7, ::7]]) >= 2 * BEYOND:
         return 0.0
-    means = block_means(channel.astype(np.float32), SQUARE)
-    if padding is not None:
-        means = means[block_means(padding.astype(np.float32), SQUARE) == 0]
-    if not means.size:
+    if spread(channel[content]) >= BEYOND:
         return 0.0
-    # Objects that are as faint as the noise, but many.
-    expected = _spread_of_noise(normalization, means.size) * noise / SQUARE
-    low, high = np.percentile(means, [normalization.low, normalization.high])
-    return 0.0 if high - low >= 2 * expected else noise
+    # Objects may be as faint as the noise, but many.
+    means = block_means(without_hot_pixels(channel).astype(np.float32), SQUARE)
+    means = means[block_means(content.astype(np.float32), SQUARE) == 1]
+    return 0.0 if spread(means) * SQUARE >= FAINT else noise
 
 
 def _spread_of_noise(normalization: Normalization, count: int) -> float:
@@ -207,9 +237,7 @@ def _spread_of_noise(normalization: Normalization, count: int) -> float:
 
 def _range_of_objects(channel: np.ndarray, padding: np.ndarray | None) -> tuple[float, float]:
     """Darkest and brightest value of anything that is larger than a hot pixel."""
-    from scipy.ndimage import median_filter
-
-    values = median_filter(channel, 3)
+    values = without_hot_pixels(channel)
     seen = values if padding is None else values[~padding]
     return float(seen.min()), float(seen.max())
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.blank import is_constant, is_noise, padding_of
+from napari_ptsam.images.blank import far_from_objects, is_constant, is_noise, padding_of
 from napari_ptsam.images.normalize import (
     Limits,
     Normalization,
+    noise_alone,
     normalize,
     select_channels,
     stack_limits,
@@ -99,4 +100,7 @@ class ImageSettings:
         if padding is not None:
             # As dark or bright as the picture is, so that no edge is seen at its rim.
             pixels[padding] = np.median(pixels[~padding], axis=0)
+        noises = noise_alone(chosen, padding)
+        if all(noises):
+            return PreparedPlane(pixels, far_from_objects(chosen, noises, padding))
         return PreparedPlane(pixels, padding)
