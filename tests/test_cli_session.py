@@ -190,9 +190,11 @@ def test_sessions_that_cannot_be_trained_on(session: SessionFolder, tmp_path, ca
     kept.write_bytes(b"mine")
     session_fails("exists and is kept", "-o", kept)
     assert kept.read_bytes() == b"mine"
-    (session.path / "session.json").write_text("{")
+    (session.path / "session.json").write_text("{", encoding="utf-8")
     fails(capsys, "is damaged", "train", session.path)
-    (session.path / "session.json").write_text(json.dumps({"kind": "napari-ptsam session"}))
+    (session.path / "session.json").write_text(
+        json.dumps({"kind": "napari-ptsam session"}), encoding="utf-8"
+    )
     fails(capsys, "no valid version", "train", session.path)
 
 

@@ -184,7 +184,7 @@ def test_the_command_line_tells_of_a_missing_licence(quick, tmp_path, capsys) ->
 def test_command_line(exported, tmp_path: Path, capsys, monkeypatch) -> None:
     path = exported[0].save(tmp_path / "a.pt")
     fails(capsys, "Say what to write", "export", path)
-    (tmp_path / "a.onnx").write_text("there already")
+    (tmp_path / "a.onnx").write_text("there already", encoding="utf-8")
     fails(capsys, "exists and is kept", "export", path, "--onnx", tmp_path / "a.onnx")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "onnxruntime", None)

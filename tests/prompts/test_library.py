@@ -134,7 +134,7 @@ def test_folders_are_kept(shelf: Path, tmp_path: Path) -> None:
     assert LibraryFolders(file).folders == [shelf, tmp_path / "lab"]
     folders.remove(tmp_path / "lab")
     assert folders.folders == [shelf]
-    file.write_text("[damaged")
+    file.write_text("[damaged", encoding="utf-8")
     assert folders.folders == [shelf]
 
 

@@ -52,7 +52,7 @@ def test_closing_the_viewer_ends_the_training(qtbot, dock, stack, sessions) -> N
     qtbot.waitUntil(lambda: widget._closed, timeout=LONG)
     assert not worker.is_running
     (folder,) = sessions.iterdir()
-    assert '"closed": true' in (folder / "session.json").read_text()
+    assert '"closed": true' in (folder / "session.json").read_text(encoding="utf-8")
 
 
 def test_layers_deleted_while_training(qtbot, dock, stack) -> None:
