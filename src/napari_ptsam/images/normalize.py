@@ -182,8 +182,8 @@ def plane_limits(
 
 def noise_alone(
     pixels: np.ndarray,
-    padding: np.ndarray | None = None,
-    normalization: Normalization | None = None,
+    padding: np.ndarray | None,
+    normalization: Normalization,
 ) -> list[float]:
     """Standard deviation of each channel's noise where percentiles tell nothing else, or 0.
 
@@ -194,9 +194,8 @@ def noise_alone(
     padding
         bool, shape (y, x): pixels that have no say.
     normalization
-        Whose percentiles; None takes the usual ones.
+        Whose percentiles.
     """
-    normalization = normalization or Normalization()
     return [_noise_alone(channel, padding, normalization) for channel in np.moveaxis(pixels, -1, 0)]
 
 

@@ -19,6 +19,9 @@ from napari_ptsam.images.normalize import (
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile, Tiling, cut
 
+MOST_OF_IT = Normalization("plane", 2.0, 97.0)
+"""If these percentiles tell nothing but noise, a plane is almost empty."""
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedPlane:
@@ -100,7 +103,7 @@ class ImageSettings:
         if padding is not None:
             # As dark or bright as the picture is, so that no edge is seen at its rim.
             pixels[padding] = np.median(pixels[~padding], axis=0)
-        noises = noise_alone(chosen, padding)
+        noises = noise_alone(chosen, padding, MOST_OF_IT)
         if all(noises):
             return PreparedPlane(pixels, far_from_objects(chosen, noises, padding))
         return PreparedPlane(pixels, padding)
