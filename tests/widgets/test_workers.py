@@ -240,6 +240,45 @@ print("end", flush=True)
     assert run.stdout.split()[-1] == "end"
 
 
+def test_a_process_that_ends_waits_for_torch() -> None:
+    """Without a word: Python ends threads in the midst of C++, which aborts."""
+    code = """
+from time import sleep
+import torch
+from qtpy.QtCore import QCoreApplication
+from napari_ptsam.widgets.workers import Worker
+
+def steps():
+    while True:
+        yield torch.rand(1500, 1500) @ torch.rand(1500, 1500)
+
+application = QCoreApplication([])
+Worker(steps, lambda event: None, "Counting").start()
+sleep(0.5)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0 and not run.stderr, run
+
+
+def test_napari_that_closes_stops_a_run_in_good_order(qtbot, make_napari_viewer) -> None:
+    """A training keeps the best prompt so far; so it must go on to its end."""
+    viewer = make_napari_viewer()
+    if not hasattr(viewer.window, "_task_status_manager"):
+        pytest.skip("an older napari tells nobody")
+
+    class Stopped(Counting):
+        def _work(self, request):
+            self._stop.wait(10)
+            yield "the best so far"
+
+    parent = QObject()
+    run = Stopped(parent)
+    run.start(None)
+    with qtbot.waitSignal(run.ended, timeout=10_000):
+        viewer.window._task_status_manager.cancel_all()
+    assert run.counted == ["the best so far"]
+
+
 def test_only_workers_of_ours_are_started() -> None:
     """Superqt's end without a word at a RuntimeError, and run in threads of napari's."""
     foreign = (

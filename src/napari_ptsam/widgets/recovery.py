@@ -99,8 +99,9 @@ class Recovery(QObject):
                 problems.append(str(error))
             yield None
         prompt = None
-        for path in reversed([folder.path / PROMPTS / name for name in session.prompts]):
+        if session.prompts:
             load_torch()
+        for path in reversed([folder.path / PROMPTS / name for name in session.prompts]):
             try:
                 prompt = load(path)
                 break

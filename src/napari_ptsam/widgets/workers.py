@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import sys
@@ -26,6 +27,8 @@ THREAD = "napari-ptsam worker"
 """Name of threads."""
 WAIT = 15.0
 """Seconds that the application waits at its end for threads."""
+LAST_WAIT = 60.0
+"""Seconds that Python then waits for those that are not through yet, such as importing torch."""
 
 URGENT, NORMAL, IDLE = 0, 1, 2
 """Priorities: clicks, what the user waits for, what may be useful later."""
@@ -91,15 +94,18 @@ class Worker(QObject):
         Called in the GUI's thread with all that happens: `Progress`, `Failed`, `Finished`.
     title
         What runs, as the subject of a sentence.
+    stop
+        Has the steps end in good order; by default the worker takes no further step.
     """
 
     _happened = Signal(object)
 
     def __init__(
-        self, steps: Callable[[], Steps], take: Callable[[Happened], object], title: str
-    ) -> None:
+        self, steps: Callable[[], Steps], take: Callable[[Happened], object], title: str,
+        stop: Callable[[], object] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._steps, self._take, self._title = steps, take, title
+        self._steps, self._take, self._title, self._stop = steps, take, title, stop
         self._quit = Event()
         self._ended: Callable[[bool], None] | None = None
         self._failed = False
@@ -131,8 +137,14 @@ class Worker(QObject):
             self._post(Finished())
 
     def quit(self) -> None:
-        """End after the step under way; nothing is told any more but `Finished`, without a value."""
-        self._quit.set()
+        """End soon.
+
+        Where the steps cannot be stopped, nothing is told any more but `Finished`, without a value.
+        """
+        if self._stop is None:
+            self._quit.set()
+        else:
+            self._stop()
 
     def wait(self, seconds: float) -> None:
         """Wait for the thread to end."""
@@ -190,12 +202,18 @@ def _end_with_application() -> None:
         application.aboutToQuit.connect(end_all)
 
 
-def end_all() -> None:
-    """Tell all workers to end, and wait a while for that."""
-    end = perf_counter() + WAIT
-    for worker in _running:
+@atexit.register
+def _end_with_process() -> None:
+    """Have all workers end before Python does: it aborts if torch is at work then."""
+    end_all(LAST_WAIT)
+
+
+def end_all(wait: float = WAIT) -> None:
+    """Tell all workers to end, and wait so many seconds for that."""
+    end = perf_counter() + wait
+    for worker in tuple(_running):
         worker.quit()
-    for worker in _running:
+    for worker in tuple(_running):
         worker.wait(end - perf_counter())
 
 
@@ -421,7 +439,7 @@ class Run(QObject):
     def start(self, request: Any) -> None:
         """Begin."""
         self._stop.clear()
-        self._worker = Worker(partial(self._steps, request), self._take, self.title)
+        self._worker = Worker(partial(self._steps, request), self._take, self.title, self.stop)
         self._worker.start(announced=True)
 
     def stop(self) -> None:
