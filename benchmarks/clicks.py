@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def rows(folder: Path, options: argparse.Namespace, backbone: Backbone) -> Itera
         yield [rule, *(f"{share:.2f}" for share in shares)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """What SAM answers to one click, before any rule has a say."""
 
@@ -151,10 +152,13 @@ class Asked:
         own = self.clicks.seen_from(tile.y, tile.x)
         window = min(tile.side, height - tile.y), min(tile.side, width - tile.x)
         try:
-            best = rule(self.masks, self.ious, own, tile.side, window, areas)
-            outline = outline_of(self.masks[best], tile, self.shape, self.clicks)
+            return self._whole(rule(self.masks, self.ious, own, tile.side, window, areas))
         except NoObjectError:
             return None
+
+    @cache  # noqa: B019  (it lives as long as a click)
+    def _whole(self, number: int) -> np.ndarray:
+        outline = outline_of(self.masks[number], self.tile, self.shape, self.clicks)
         whole = np.zeros(self.shape, bool)
         whole[outline.window] = outline.mask
         return whole

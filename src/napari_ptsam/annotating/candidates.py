@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import NoObjectError
-from napari_ptsam.objects import CONNECTED, connected_components
+from napari_ptsam.objects import CONNECTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,16 +193,12 @@ def _agreeing(masks: np.ndarray, found: list[Candidate], clicks: Clicks, scale: 
     return best
 
 
-def object_areas(labels: np.ndarray, numbered: bool) -> list[int]:
-    """Areas of the objects that are annotated on a plane, in pixels.
+def object_areas(labels: np.ndarray) -> list[int]:
+    """Areas of a plane's objects, each of which has a label of its own, in pixels.
 
     Parameters
     ----------
     labels
         Integers, shape (y, x); 0 is what is not annotated.
-    numbered
-        Whether each object has a number of its own; else the connected parts of
-        each class are taken for objects.
     """
-    numbers = labels if numbered else connected_components(labels)
-    return [int(area) for area in np.unique(numbers[numbers > 0], return_counts=True)[1]]
+    return [int(area) for area in np.unique(labels[labels > 0], return_counts=True)[1]]
