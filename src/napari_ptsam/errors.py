@@ -22,6 +22,10 @@ class InputError(PtsamError):
     """An image, a mask or a setting cannot be used as it is."""
 
 
+class NoObjectError(InputError):
+    """Where somebody clicked or drew a box, there is nothing that looks like an object."""
+
+
 class PromptFileError(PtsamError):
     """A prompt file cannot be read, or does not fit what it is used with."""
 

@@ -317,6 +317,7 @@ class Clicker(QObject):
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
         backbone = self._studio.engine.backbone()
+        from napari_ptsam.annotating.candidates import object_areas
         from napari_ptsam.annotating.outlines import choose_tile, click_tiling, find_outline
         from napari_ptsam.images.tiling import cut
         from napari_ptsam.sam.clicks import Clicks
@@ -327,7 +328,10 @@ class Clicker(QObject):
         tile = choose_tile(click_tiling(shape), shape, clicks)
         embedding = backbone.encoder([cut(pixels, tile)])[0]
         former = clicked.outline.logits if clicked.outline is not None else None
-        yield find_outline(backbone, embedding, tile, shape, clicks, former)
+        # Only where each object has a label of its own, and none of this one is painted yet.
+        known = self._studio.scheme.instances and clicks.single
+        areas = object_areas(clicked.source.label_planes[clicked.number]) if known else ()
+        yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
 
     def _failed(self, clicked: _Object, at: tuple[float, float] | None, message: str) -> None:
         """Take back a click that led to nothing, so that it does not spoil the next ones."""
