@@ -104,6 +104,9 @@ def folders(tmp_path: Path, nuclei) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def device() -> str:
     """The GPU where there is one, so that the same tests run there."""
+    from napari_ptsam.widgets.loading import load_torch
+
+    load_torch()  # a test may have opened a window before
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

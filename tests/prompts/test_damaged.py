@@ -231,6 +231,7 @@ def fits(key: str, value) -> bool:
             "thumbnail",
             "pixel_size",
             "channels",
+            "trained_channels",
         }
     if isinstance(value, str):
         return key in {"notes", "licence", "author", "weights", "signature", "backbone"}

@@ -36,7 +36,7 @@ def opener(make_napari_viewer, npe2pm) -> Iterator[Any]:
 
 
 def docks(viewer: Any) -> list[BatchSegment]:
-    return viewer.window._qt_window.findChildren(BatchSegment)
+    return [w for w in viewer.window.dock_widgets.values() if isinstance(w, BatchSegment)]
 
 
 def test_a_prompt_file_opens_the_widget(qtbot, opener, prompt, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
+def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
     """Open the image in a TIFF; its pixels are read when they are asked for.
 
     Returns
@@ -46,6 +46,8 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
         A letter each, or None where the file does not tell.
     pixel_size
         None where the file does not tell.
+    channel_names
+        Empty where the file does not tell.
 
     Raises
     ------
@@ -68,7 +70,8 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
         series = file.series[0]
         array = _array(path, file, series)
         axes = _known_axes(series.axes, _is_colour(series.keyframe))
-        return array, axes, read_or(None, lambda: _sensible_pixel_size(file))
+        size = read_or(None, lambda: _sensible_pixel_size(file))
+        return array, axes, size, read_or((), lambda: _channel_names(file))
 
 
 class _Complaints(logging.Filter):
@@ -253,6 +256,18 @@ def _pixel_size(file: Any) -> PixelSize | None:
             y, x = (denominator / numerator for numerator, denominator in found)
             return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
     return None
+
+
+def _channel_names(file: Any) -> tuple[str, ...]:
+    """From OME-XML, or ImageJ's labels, which are of channels where there are no other planes."""
+    import tifffile
+
+    if file.ome_metadata:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        found = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
+        channels = found if isinstance(found, list) else [found]
+        return tuple(str(channel.get("Name", "")) for channel in channels)
+    return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
 
 
 def _unit(name: str) -> str:

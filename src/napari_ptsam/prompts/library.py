@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.errors import InputError, OutputError, PtsamError
+from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.user_files import read_or
 from napari_ptsam.writing import make_folder, move_where_nothing_is, reason, replacing
@@ -27,11 +27,13 @@ MOST_FILES = 2000
 
 def library_folder() -> Path:
     """The user's own folder of prompts: what NAPARI_PTSAM_PROMPTS names, or one of this system."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder).expanduser() if folder else _users_folder()
+
+
+def _users_folder() -> Path:
     from platformdirs import user_data_path
 
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
-        return Path(folder).expanduser()
     return user_data_path("napari-ptsam", appauthor=False) / "prompts"
 
 
@@ -133,6 +135,47 @@ def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:
     folder = make_folder(folder or library_folder())
     path = folder / f"{checked_name(name)}.pt"
     return prompt.save(path if not path.exists() else free_path(path))
+
+
+def save_trained(prompt: Prompt, path: Path, overwrite: bool = False) -> Path:
+    """Save a prompt that took a training; where that fails, keep it in the library.
+
+    Raises
+    ------
+    KeptElsewhereError
+        If it cannot be written to that path; it says where it is kept.
+    OutputError
+        If it cannot be kept at all.
+    """
+    try:
+        return prompt.save(path, overwrite)
+    except OutputError as error:
+        raise kept_elsewhere(prompt, path.stem, error) from error
+
+
+def kept_elsewhere(prompt: Prompt, name: str, error: PtsamError) -> PtsamError:
+    """Keep a prompt that cannot be saved where it was to go, and give the error that says where.
+
+    Parameters
+    ----------
+    prompt
+        What took a training.
+    name
+        To keep it under, if it is one for a file.
+    error
+        Why it cannot be saved; it is given back where no other place takes the prompt.
+    """
+    try:
+        name = checked_name(name)
+    except InputError:
+        name = "prompt"
+    for folder in dict.fromkeys((library_folder(), _users_folder())):
+        with suppress(PtsamError):
+            path = put(prompt, name, folder)
+            return KeptElsewhereError(
+                f"{error} The prompt is not lost: it is kept in {path}.", path
+            )
+    return error
 
 
 def rename(path: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +31,8 @@ COMPARED = 6
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Each step looks at a quarter of the mask's positions, which are much like their neighbours; in
 four steps all have had their turn."""
+BLANK_PART = 1 / 16
+"""Part of the tiles drawn that show nothing, or next to nothing."""
 WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
@@ -69,13 +72,21 @@ class Batches(Source):
         Tiles a batch.
     generator
         Source of randomness.
+    blanks
+        Tiles that one is drawn from in place of another now and then.
     """
 
     def __init__(
-        self, tiles: Sequence[TrainingTile], size: int, generator: torch.Generator
+        self,
+        tiles: Sequence[TrainingTile],
+        size: int,
+        generator: torch.Generator,
+        blanks: Sequence[TrainingTile] = (),
     ) -> None:
         super().__init__(size)
         self._generator = generator
+        self._blanks, self._due = cycle(blanks), 0.0
+        self._part = BLANK_PART if blanks else 0.0
         upright = [tile for tile in tiles if tile.upright]
         turned = [tile for tile in tiles if not tile.upright]
         self._upright = self._endless(upright)
@@ -89,7 +100,12 @@ class Batches(Source):
     def draw(self) -> list[TrainingTile]:
         """The next batch."""
         upright = (torch.rand(self.size, generator=self._generator) < UPRIGHT).tolist()
-        return [next(self._upright if straight else self._turned) for straight in upright]
+        drawn = [next(self._upright if straight else self._turned) for straight in upright]
+        self._due += len(drawn) * self._part
+        if self._due >= 1:
+            self._due -= 1
+            drawn[-1] = next(self._blanks)
+        return drawn
 
 
 def class_losses(
