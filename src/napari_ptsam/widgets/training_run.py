@@ -209,7 +209,7 @@ def _keep_late(keep: Keep, trained: Trained) -> None:
         show_warning(str(error))
     else:
         show_info(
-            f"The training has ended with its dock; the best prompt so far is kept in {path}."
+            f"The best prompt so far is kept in {path}; its training has ended with the dock."
         )
 
 
