@@ -556,7 +556,7 @@ def test_nothing_the_user_painted_changes_but_by_the_user(qapp, quiet) -> None:
             deadline=None,
             database=None,
             derandomize=RUNS < 100,
-            phases=[Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
+            phases=[Phase.generate, Phase.shrink],
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
