@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
-
-# What zipfile and torch.load raise on damaged files, but for pickle.UnpicklingError.
-UNREADABLE = (
-    zipfile.BadZipFile, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError,
-    AttributeError, OverflowError, NotImplementedError, MemoryError, AssertionError,
-)  # fmt: skip
 
 
 def check_sums(archive: zipfile.ZipFile) -> None:
@@ -31,11 +26,17 @@ def load_plain(source: Path | IO[bytes]) -> Any:
 
     Raises
     ------
-    pickle.UnpicklingError
-        If it holds anything but tensors and plain values.
+    Exception
+        If it holds anything but tensors and plain values (see
+        `holds_more_than_values`), or is damaged.
     """
     import torch
 
     with warnings.catch_warnings():  # about pickles that are declined anyway
         warnings.simplefilter("ignore")
         return torch.load(source, map_location="cpu", weights_only=True)
+
+
+def holds_more_than_values(error: Exception) -> bool:
+    """Whether `load_plain` declined a file because of what is in it, maybe code."""
+    return isinstance(error, pickle.UnpicklingError)

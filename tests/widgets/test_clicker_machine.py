@@ -84,7 +84,7 @@ class Waiting:
     def __init__(self) -> None:
         self.jobs: list[Any] = []
 
-    def submit(self, name, steps, show=None, failed=None, priority=0, replace=True) -> None:
+    def submit(self, name, steps, show=None, failed=None, **_) -> None:
         if name == "click":
             self.jobs.append((steps, show, failed))
 

@@ -141,7 +141,8 @@ def channels_of(prompt: Prompt, rgb: bool) -> int:
     """Of the images that an export takes."""
     if prompt.images.channels is not None:
         return len(prompt.images.channels)
-    return 3 if rgb else 1
+    trained = prompt.trained_channels
+    return 3 if rgb else 1 if trained is None else trained.count
 
 
 def describe(prompt: Prompt, rgb: bool) -> dict[str, Any]:

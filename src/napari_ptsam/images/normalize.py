@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.blank import (
+    block_means,
+    noise_deviation,
+    padding_of,
+    without_hot_pixels,
+)
 
 Mode = Literal["plane", "stack", "range"]
 Limits = np.ndarray
@@ -16,6 +22,14 @@ Limits = np.ndarray
 
 STACK_SAMPLE = 16
 """Planes that the percentiles of a stack are taken from, at most."""
+BEYOND = 1.5
+"""Times that percentiles are further apart than those of noise alone, once a plane shows more."""
+FAINT = 2.0
+"""The same, for the means of squares in which noise is averaged away."""
+FLOOR = 16.0
+"""Standard deviations of noise that the range 0 to 1 spans, at least."""
+SQUARE = 4
+"""Side of the squares that average noise away, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,10 @@ class Normalization:
             )
         if self.mode != "range" and not (self.low >= 0 and self.high <= 100):
             raise InputError(f"Percentiles lie between 0 and 100, not {self.low} to {self.high}.")
+
+
+MOST_OF_IT = Normalization("plane", 2.0, 97.0)
+"""If these percentiles tell nothing but noise, a plane is almost empty."""
 
 
 def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
@@ -126,6 +144,111 @@ def _percentiles(values: np.ndarray, normalization: Normalization) -> np.ndarray
     return np.array([low, high], dtype=np.float64)
 
 
+def plane_limits(
+    pixels: np.ndarray,
+    normalization: Normalization,
+    rgb: bool,
+    padding: np.ndarray | None = None,
+) -> Limits:
+    """Values of one plane that become 0 and 1.
+
+    Padding has no say. Where percentiles tell nothing but noise, which they
+    would stretch to full contrast, the brightest and the darkest object set the
+    limits, or else the noise itself, as faint as it is on other planes.
+
+    Parameters
+    ----------
+    pixels
+        Shape (y, x, channels).
+    normalization, rgb
+        See `value_limits`.
+    padding
+        bool, shape (y, x), see `napari_ptsam.images.blank.padding_of`.
+    """
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
+    limits = value_limits(pixels if padding is None else pixels[~padding], normalization, rgb)
+    if normalization.mode == "range" or min(pixels.shape[:2]) < 4 * SQUARE:
+        return limits
+    noises = list(noise_alone(pixels, padding, normalization))
+    if rgb and not all(noises):
+        return limits
+    found = limits.copy()
+    for channel, noise in enumerate(noises):
+        if noise:
+            low, high = _range_of_objects(pixels[..., channel], padding)
+            low, high = min(low, limits[channel, 0]), max(high, limits[channel, 1])
+            found[channel] = low, max(high, low + FLOOR * noise)
+    if rgb:
+        found[:] = found[:, 0].min(), found[:, 1].max()
+    return found
+
+
+def noise_alone(
+    pixels: np.ndarray,
+    padding: np.ndarray | None,
+    normalization: Normalization,
+) -> Iterator[float]:
+    """Standard deviation of each channel's noise where percentiles tell nothing else, or 0.
+
+    Parameters
+    ----------
+    pixels
+        Shape (y, x, channels).
+    padding
+        bool, shape (y, x): pixels that have no say.
+    normalization
+        Whose percentiles.
+    """
+    for channel in np.moveaxis(pixels, -1, 0):
+        yield _noise_alone(channel, padding, normalization)
+
+
+def _noise_alone(
+    channel: np.ndarray, padding: np.ndarray | None, normalization: Normalization
+) -> float:
+    noise = noise_deviation(channel)
+    content = np.ones(channel.shape, dtype=bool) if padding is None else ~padding
+
+    def spread(values: np.ndarray, percentiles: Normalization = normalization) -> float:
+        """How far the percentiles are apart, in times that those of noise alone would be."""
+        if not noise or not values.size:
+            return np.inf
+        low, high = np.percentile(values, [percentiles.low, percentiles.high])
+        return float(high - low) / (noise * _spread_of_noise(percentiles, values.size))
+
+    # Most planes show much more, which a part of them tells.
+    if spread(channel[::7, ::7][content[::7, ::7]]) >= 2 * BEYOND:
+        return 0.0
+    if spread(channel[content]) >= BEYOND:
+        return 0.0
+    # Objects may be as faint as the noise, but many.
+    inside = block_means(content.astype(np.float32), SQUARE) == 1
+    means = block_means(channel.astype(np.float32), SQUARE)[inside]
+    if spread(means, MOST_OF_IT) * SQUARE >= FAINT:
+        return 0.0
+    means = block_means(without_hot_pixels(channel).astype(np.float32), SQUARE)[inside]
+    return 0.0 if spread(means) * SQUARE >= FAINT else noise
+
+
+def _spread_of_noise(normalization: Normalization, count: int) -> float:
+    """Standard deviations of normal noise that lie between the percentiles."""
+    from scipy.special import ndtri
+
+    parts = np.clip(
+        np.array([normalization.low, normalization.high]) / 100, 1 / count, 1 - 1 / count
+    )
+    low, high = ndtri(parts)
+    return float(high - low)
+
+
+def _range_of_objects(channel: np.ndarray, padding: np.ndarray | None) -> tuple[float, float]:
+    """Darkest and brightest value of anything that is larger than a hot pixel."""
+    values = without_hot_pixels(channel)
+    seen = values if padding is None else values[~padding]
+    return float(seen.min()), float(seen.max())
+
+
 def stack_limits(
     planes: Sequence[np.ndarray],
     normalization: Normalization,
@@ -144,7 +267,12 @@ def stack_limits(
     for index in picked:
         plane = select_channels(planes[index], channels, rgb)
         step = max(1, round((plane.shape[0] * plane.shape[1] / 250_000) ** 0.5))
-        sample = plane[::step, ::step].reshape(-1, plane.shape[-1])
+        padding = padding_of(plane)
+        sample = plane[::step, ::step]
+        if padding is None:
+            sample = sample.reshape(-1, plane.shape[-1])
+        else:
+            sample = sample[~padding[::step, ::step]]
         # NaN on one plane is told of when its turn comes; the others need limits all the same.
         samples.append(sample[np.isfinite(sample).all(-1)] if sample.dtype.kind == "f" else sample)
     pixels = np.concatenate(samples)
@@ -159,6 +287,7 @@ def normalize(
     channels: Sequence[int] | None = None,
     rgb: bool = False,
     limits: Limits | None = None,
+    padding: np.ndarray | None = None,
 ) -> np.ndarray:
     """Three channels in the range 0 to 1, as the image encoder wants them.
 
@@ -172,6 +301,8 @@ def normalize(
         See `select_channels`.
     limits
         Those of the stack, for the mode ``stack``.
+    padding
+        bool, shape (y, x): pixels whose values have no say.
 
     Returns
     -------
@@ -191,7 +322,7 @@ def normalize(
             f"The image holds {bad} pixels that are NaN or infinite; replace them (for instance by 0)."
         )
     if limits is None:
-        limits = value_limits(pixels, normalization, rgb)
+        limits = plane_limits(pixels, normalization, rgb, padding)
     low, high = limits[:, 0], limits[:, 1]
     span = np.where(high > low, high - low, 1.0)
     scaled = ((pixels - low) / span).clip(0, 1).astype(np.float32)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.channels import Channels, Kind
 from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.normalize import Mode, Normalization
 from napari_ptsam.images.settings import ImageSettings
@@ -58,6 +59,9 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "tile": asdict(images.tiling),
         "normalization": asdict(images.normalization),
         "channels": images.channels,
+        "trained_channels": None
+        if prompt.trained_channels is None
+        else asdict(prompt.trained_channels),
         "pixel_size": None if prompt.pixel_size is None else asdict(prompt.pixel_size),
         "origin": asdict(prompt.origin),
         "refinement": None if prompt.refinement is None else asdict(prompt.refinement),
@@ -112,6 +116,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         author=as_text(plain.get("author", "")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
         flips=tuple(cast(Flip, as_text(flip)) for flip in as_list(plain.get("flips", []))),
+        trained_channels=_channels(plain.get("trained_channels"), channels),
     )
 
 
@@ -170,6 +175,17 @@ def _normalization(value: Mapping[str, Any]) -> Normalization:
 
 def _tiling(value: Mapping[str, Any]) -> Tiling:
     return Tiling(as_integer(value["side"]), as_flag(value["whole"]), as_number(value["overlap"]))
+
+
+def _channels(value: Any, shown: list[int] | None) -> Channels | None:
+    """What the prompt was trained on, of which these channels were shown."""
+    if value is None:
+        return None
+    value = as_mapping(value)
+    names = tuple(as_text(name) for name in as_list(value["names"]))
+    trained = Channels(cast(Kind, as_text(value["kind"])), as_integer(value["count"]), names)
+    trained.shown(shown)  # all of them have to be there
+    return trained
 
 
 def _refinement(value: Any) -> Refinement | None:

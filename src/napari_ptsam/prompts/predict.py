@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 BATCH = 4
 """Tiles that are decoded together: bounds the memory, and loses no speed."""
+NOTHING = -16.0
+"""Logit where there is nothing to look at."""
 
 
 @torch.no_grad()
 def plane_logits(
     decoder: PromptDecoder,
-    embeddings: Iterable[torch.Tensor],
+    embeddings: Iterable[torch.Tensor | None],
     tiles: Sequence[Tile],
     shape: tuple[int, int],
     tokens: torch.Tensor,
     flips: Sequence[Flip] = (),
+    blank: np.ndarray | None = None,
 ) -> np.ndarray:
     """Logits of a whole plane, blended where its tiles overlap.
 
@@ -40,8 +43,8 @@ def plane_logits(
         Of the backbone that the embeddings come from.
     embeddings
         One a tile, each as `embed_views` gives it, or of shape (4096, 256) if
-        there are no flips; taken a few at a time, so that an iterator that
-        computes them bounds the memory.
+        there are no flips; None for a tile that shows nothing. Taken a few at a
+        time, so that an iterator that computes them bounds the memory.
     tiles
         Where they lie.
     shape
@@ -50,6 +53,8 @@ def plane_logits(
         float32, shape (classes, 8, 256).
     flips
         That are embedded too; their logits are flipped back, and the mean is taken.
+    blank
+        bool, shape (y, x): pixels that show nothing.
 
     Returns
     -------
@@ -60,26 +65,54 @@ def plane_logits(
     waiting, views = iter(embeddings), 1 + len(flips)
     size = max(1, BATCH // views)
     for start in range(0, len(tiles), size):
-        batch = torch.stack(list(islice(waiting, size)))
+        given = list(zip(tiles[start : start + size], islice(waiting, size), strict=True))
+        shown = [(tile, embedding) for tile, embedding in given if embedding is not None]
+        for tile, embedding in given:
+            if embedding is None:
+                nothing = np.full((len(tokens), tile.side, tile.side), NOTHING, np.float32)
+                blend.add(nothing, tile)
+        if not shown:
+            continue
+        batch = torch.stack([embedding for _, embedding in shown])
         logits = _decoded(decoder, batch.reshape(-1, *batch.shape[-2:]), tokens)
         logits = mean_of_views(logits.unflatten(0, (-1, views)), flips)
-        for tile, values in zip(tiles[start : start + size], logits, strict=True):
+        for (tile, _), values in zip(shown, logits, strict=True):
             side = (tile.side, tile.side)
             resized = F.interpolate(
                 values[None], size=side, mode="bilinear", antialias=tile.side < 256
             )
             blend.add(resized[0].cpu().numpy(), tile)
-    return blend.result()
+    return without_blank(blend.result(), blank)
 
 
-def embed_views(encoder: Encoder, tile: np.ndarray, flips: Sequence[Flip]) -> torch.Tensor:
+def without_blank(logits: np.ndarray, blank: np.ndarray | None) -> np.ndarray:
+    """The logits, which now say `NOTHING` wherever ``blank`` is true; changed in place."""
+    if blank is not None:
+        logits[:, blank] = NOTHING
+    return logits
+
+
+@overload
+def embed_views(encoder: Encoder, tile: np.ndarray, flips: Sequence[Flip]) -> torch.Tensor: ...
+@overload
+def embed_views(encoder: Encoder, tile: None, flips: Sequence[Flip]) -> None: ...
+@overload
+def embed_views(
+    encoder: Encoder, tile: np.ndarray | None, flips: Sequence[Flip]
+) -> torch.Tensor | None: ...
+def embed_views(
+    encoder: Encoder, tile: np.ndarray | None, flips: Sequence[Flip]
+) -> torch.Tensor | None:
     """Embeddings of a tile as it is and flipped: shape (1 + flips, 4096, 256).
 
     Parameters
     ----------
     tile
-        float32, shape (side, side, 3), range 0 to 1.
+        float32, shape (side, side, 3), range 0 to 1; None if it shows nothing,
+        and is not embedded.
     """
+    if tile is None:
+        return None
     return encoder([tile, *(flipped_pixels(tile, flip) for flip in flips)])
 
 

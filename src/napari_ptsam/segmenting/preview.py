@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.images.flips import Flip
-from napari_ptsam.images.tiling import cut
-from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits, without_blank
 from napari_ptsam.prompts.refinement import Refinement, guide_of
 
 if TYPE_CHECKING:
@@ -52,7 +51,8 @@ class PlanePreview:
         self._source = plane, rgb, limits
         self._shape = (plane.shape[0], plane.shape[1])
         self._tiles = images.tiling.tiles(self._shape)
-        self._embeddings: list[torch.Tensor] = []
+        self._embeddings: list[torch.Tensor | None] = []
+        self._blank: np.ndarray | None = None
         self._refinement, self._flips = refinement, flips
         self._guide: np.ndarray | None = None
 
@@ -69,18 +69,21 @@ class PlanePreview:
         InputError
             If the plane does not fit the settings.
         """
-        pixels = self._images.prepare(*self._source)
+        prepared = self._images.prepared(*self._source)
+        self._blank = prepared.blank
         if self._refinement is not None:
-            self._guide = guide_of(pixels)
+            self._guide = guide_of(prepared.pixels)
         for tile in self._tiles[len(self._embeddings) :]:
-            seen = embed_views(self._backbone.encoder, cut(pixels, tile), self._flips)
+            seen = embed_views(self._backbone.encoder, prepared.cut(tile), self._flips)
             self._embeddings.append(seen)
             yield
 
     def labels(self, tokens: torch.Tensor) -> np.ndarray:
         """What the tokens find: uint8, shape (y, x); `embed` comes first."""
         decoder, shape = self._backbone.decoder, self._shape
-        logits = plane_logits(decoder, self._embeddings, self._tiles, shape, tokens, self._flips)
+        logits = plane_logits(
+            decoder, self._embeddings, self._tiles, shape, tokens, self._flips, self._blank
+        )
         if self._refinement is not None and self._guide is not None:
             logits = self._refinement.apply(logits, self._guide)
-        return labels_of(logits)
+        return labels_of(without_blank(logits, self._blank))

@@ -10,8 +10,7 @@ import torch
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.tiling import cut
-from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits, without_blank
 from napari_ptsam.prompts.refinement import guide_of
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.segmenting.instances import clean, connected_components, split_by_cores
@@ -19,6 +18,7 @@ from napari_ptsam.segmenting.result import Output, ResultSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.images.settings import PreparedPlane
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
 
@@ -100,10 +100,13 @@ class Segmenter:
             float32, shape (classes, y, x); where instances are split by cores,
             those of the cores follow: (2 * classes, y, x).
         """
-        pixels = self.prompt.images.prepare(plane, rgb, limits)
-        return self.refined(shared_logits([self], pixels), guide_of(pixels))
+        prepared = self.prompt.images.prepared(plane, rgb, limits)
+        guide = guide_of(prepared.pixels)
+        return self.refined(shared_logits([self], prepared), guide, prepared.blank)
 
-    def refined(self, logits: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    def refined(
+        self, logits: np.ndarray, guide: np.ndarray, blank: np.ndarray | None = None
+    ) -> np.ndarray:
         """Logits of which those of the classes follow the image, where the prompt wants it so.
 
         Parameters
@@ -112,11 +115,14 @@ class Segmenter:
             As decoded, those of cores included: float32, shape (n, y, x).
         guide
             Of the plane, see `napari_ptsam.prompts.refinement.guide_of`.
+        blank
+            bool, shape (y, x): pixels that show nothing.
         """
         refinement, count = self.prompt.refinement, len(self.prompt.classes)
         if refinement is None:
             return logits
-        return np.concatenate([refinement.apply(logits[:count], guide), logits[count:]])
+        refined = without_blank(refinement.apply(logits[:count], guide), blank)
+        return np.concatenate([refined, logits[count:]])
 
     def result(self, logits: np.ndarray) -> np.ndarray:
         """What `logits` become: shape `result_shape`."""
@@ -158,13 +164,13 @@ class Segmenter:
             yield results[0]
 
 
-def shared_logits(segmenters: Sequence[Segmenter], pixels: np.ndarray) -> np.ndarray:
+def shared_logits(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> np.ndarray:
     """Logits of all tokens of segmenters that prepare images alike, one after the other.
 
     Parameters
     ----------
-    pixels
-        A prepared plane: float32, shape (y, x, 3).
+    prepared
+        The plane as they see it.
 
     Returns
     -------
@@ -172,12 +178,12 @@ def shared_logits(segmenters: Sequence[Segmenter], pixels: np.ndarray) -> np.nda
         float32, shape (all tokens, y, x).
     """
     backbone = segmenters[0].backbone
-    shape = (pixels.shape[0], pixels.shape[1])
+    shape = (prepared.pixels.shape[0], prepared.pixels.shape[1])
     tiles = segmenters[0].prompt.images.tiling.tiles(shape)
     flips = segmenters[0].flips
-    embeddings = (embed_views(backbone.encoder, cut(pixels, tile), flips) for tile in tiles)
+    embeddings = (embed_views(backbone.encoder, prepared.cut(tile), flips) for tile in tiles)
     tokens = torch.cat([segmenter.tokens for segmenter in segmenters])
-    return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens, flips)
+    return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens, flips, prepared.blank)
 
 
 def _classes_of(instances: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -16,9 +16,10 @@ from napari_ptsam.segmenting.segment import Segmenter, shared_logits
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
+    from napari_ptsam.images.settings import PreparedPlane
 
-Prepared = list[np.ndarray]
-"""A plane as each group of prompts sees it: float32, shape (y, x, 3)."""
+Prepared = list["PreparedPlane"]
+"""A plane as each group of prompts sees it."""
 
 
 class SharedSegmenter:
@@ -89,14 +90,15 @@ class SharedSegmenter:
 
     def _prepared(self, plane: np.ndarray, rgb: bool, limits: Sequence[Limits | None]) -> Prepared:
         firsts = [(self.segmenters[group[0]], limits[group[0]]) for group in self._groups]
-        return [one.prompt.images.prepare(plane, rgb, own) for one, own in firsts]
+        return [one.prompt.images.prepared(plane, rgb, own) for one, own in firsts]
 
     def _results(self, prepared: Prepared) -> list[np.ndarray]:
         results: dict[int, np.ndarray] = {}
-        for group, pixels in zip(self._groups, prepared, strict=True):
+        for group, plane in zip(self._groups, prepared, strict=True):
             own = [self.segmenters[number] for number in group]
             ends = np.cumsum([len(segmenter.tokens) for segmenter in own])
-            parts, guide = np.split(shared_logits(own, pixels), ends[:-1]), guide_of(pixels)
+            parts = np.split(shared_logits(own, plane), ends[:-1])
+            guide = guide_of(plane.pixels)
             for number, segmenter, part in zip(group, own, parts, strict=True):
-                results[number] = segmenter.result(segmenter.refined(part, guide))
+                results[number] = segmenter.result(segmenter.refined(part, guide, plane.blank))
         return [results[number] for number in range(len(self.segmenters))]

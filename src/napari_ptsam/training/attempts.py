@@ -233,7 +233,7 @@ class Attempts:
         """Run the optimiser; the tokens stay in ``tokens``, the losses are appended."""
         run = self._run
         rate = run.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
-        batches = Batches(tiles, run.settings.batch_size, self._generator)
+        batches = Batches(tiles, run.settings.batch_size, self._generator, run.embedded.blanks)
         clock = run.clock()
         loss, every = 0.0, 1 if run.backbone.device.type == "cpu" else LOOK_EVERY
         for step in optimise(run.backbone.decoder, tokens, batches, steps, rate):

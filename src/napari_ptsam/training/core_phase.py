@@ -69,8 +69,6 @@ class CorePhase:
     ----------
     run
         What the parts of the training share.
-    training
-        The examples to train on.
     start
         Tokens to go on from: float32, shape (classes, 8, 256); None starts at
         the tokens of the classes.
@@ -85,10 +83,8 @@ class CorePhase:
         What the user should know.
     """
 
-    def __init__(
-        self, run: Run, training: Sequence[Example], start: torch.Tensor | None = None
-    ) -> None:
-        self._run, self._training, self._start = run, training, start
+    def __init__(self, run: Run, start: torch.Tensor | None = None) -> None:
+        self._run, self._start = run, start
         self._unchecked: tuple[torch.Tensor, torch.Tensor] | None = None
         self.kept: torch.Tensor | None = None
         self.steps_done = 0
@@ -113,6 +109,7 @@ class CorePhase:
             self._targets(tiles),
             run.settings.batch_size,
             torch.Generator().manual_seed(run.settings.seed),
+            self._targets(run.embedded.blanks),
         )
         first = classes if self._start is None else self._start
         rate, decoder = RATE * run.settings.learning_rate, run.backbone.decoder
@@ -131,7 +128,7 @@ class CorePhase:
         """The tiles of planes that tell objects apart, with cores as what they should become."""
         examples = {
             number: of_cores(example)
-            for number, example in enumerate(self._training)
+            for number, example in enumerate(self._run.embedded.examples)
             if example.instances is not None
         }
         found = []
@@ -223,7 +220,7 @@ def _see(
     assert annotated is not None
     logits = plane.logits(tokens, backbone)
     if refinement is not None:
-        logits[:count] = refinement.apply(logits[:count], plane.guide)
+        logits[:count] = plane.refined(logits[:count], refinement)
     labels = labels_of(logits[:count])
     counts = np.ones(example.shape, bool) if example.counts is None else example.counts
     foreground = (labels > 0) & counts

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.prompts.refinement import guide_of
+from napari_ptsam.training.blanks import blank_count, blank_examples
 from napari_ptsam.training.measuring import (
+    Looks,
     MeasuredPlane,
     alone,
     embed_planes,
@@ -18,11 +19,11 @@ from napari_ptsam.training.measuring import (
     tiles_to_watch,
 )
 from napari_ptsam.training.tiles import (
+    TileJob,
     TrainingTile,
     embed,
     measurable_part,
     plan,
-    prepare,
     turn,
 )
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.sam.backbones import Backbone
     from napari_ptsam.training.examples import Example
-    from napari_ptsam.training.tiles import TileJob
 
 
 T = TypeVar("T")
@@ -62,6 +62,10 @@ class EmbeddedTiles:
     ----------
     tiles
         To train on, as far as they are embedded.
+    blanks
+        To train on now and then: tiles that show nothing, or next to nothing.
+    examples
+        What the tiles were cut from, blanks last.
     measured
         Planes to measure on.
     watched
@@ -81,10 +85,13 @@ class EmbeddedTiles:
         self._training, self._held_out = training, held_out
         self._stacks, self._images, self._classes = stacks, images, classes
         self.tiles: list[TrainingTile] = []
+        self.blanks: list[TrainingTile] = []
+        self.examples: list[Example] = [*training]
         self.measured: list[MeasuredPlane] = []
         self.watched: list[MeasuredPlane] = []
         self.measured_on_training = not held_out
         self._limits: list[Limits | None] = []
+        self._looks = Looks(images, self._limits)
         self._parts: list[Example] = []
         self._jobs: list[TileJob] = []
 
@@ -116,9 +123,10 @@ class EmbeddedTiles:
         int, int
             Tiles done, and tiles in all.
         """
-        self._limits = [self._images.limits(stack) for stack in self._stacks]
+        self._limits[:] = [self._images.limits(stack) for stack in self._stacks]
         rng = np.random.default_rng(seed)
         self._jobs = plan(self._training, self._images.tiling, embeddings, rng)
+        self._plan_blanks(seed)
         self._parts = [measurable_part(example, self._images) for example in self._held_out]
         total = self.count
         upright = self.tiles_under(backbone)
@@ -128,15 +136,27 @@ class EmbeddedTiles:
             if isinstance(one, MeasuredPlane):
                 self.measured.append(one)
             elif one is not None:
-                self.tiles.append(one)
+                (self.blanks if self._is_blank(one) else self.tiles).append(one)
             yield done, total
         self.settle()
 
+    def _plan_blanks(self, seed: int) -> None:
+        """Make them, with a source of randomness of their own: the other tiles stay as they are."""
+        tiling, count = self._images.tiling, blank_count(len(self._jobs))
+        rng = np.random.default_rng([seed, len(self._jobs)])
+        made = blank_examples(self._training, tiling.side, count, rng)
+        self.examples = [*self._training, *made]
+        for number, example in enumerate(made, start=len(self._training)):
+            self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0))
+
+    def _is_blank(self, tile: TrainingTile) -> bool:
+        return tile.job.example >= len(self._training)
+
     def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
-        return embed(jobs, self._training, self._images, self._limits, backbone, self._classes)
+        return embed(jobs, self.examples, self._images, self._limits, backbone, self._classes)
 
     def tiles_under(self, backbone: Backbone) -> Iterator[TrainingTile]:
-        """The upright training tiles as a backbone embeds them, such as one with encoder tokens."""
+        """The upright training tiles, then the blank ones, as a backbone embeds them."""
         return self._tiles([job for job in self._jobs if job.upright], backbone)
 
     def planes_under(self, backbone: Backbone) -> Iterator[MeasuredPlane | None]:
@@ -146,12 +166,14 @@ class EmbeddedTiles:
 
     def pixels_of(self, job: TileJob) -> np.ndarray:
         """A training tile as the encoder is to see it: float32, shape (side, side, 3)."""
-        pixels = prepare(self._training[job.example], self._images, self._limits)
+        pixels = self._looks.prepared(self.examples[job.example]).pixels
         return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[MeasuredPlane]) -> None:
         """Go on with tiles and planes that were embedded anew."""
-        self.tiles[:], self.measured[:] = tiles, measured
+        self.tiles[:] = [tile for tile in tiles if not self._is_blank(tile)]
+        self.blanks[:] = [tile for tile in tiles if self._is_blank(tile)]
+        self.measured[:] = measured
         self.settle()
 
     def settle(self) -> None:
@@ -160,7 +182,7 @@ class EmbeddedTiles:
             self.measured_on_training = True
             self.measured = [plane for own in self.planes_of_training() for plane in own]
         elif self._held_out:
-            self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._guide)
+            self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._looks)
 
     def single_tiles(self, count: int) -> list[tuple[np.ndarray, MeasuredPlane]]:
         """Pixels and annotation of some upright tiles, half of them held out if there are as many.
@@ -168,31 +190,32 @@ class EmbeddedTiles:
         Each tile is a plane of its own.
         """
         held_out = [] if self.measured_on_training else self.measured
-        measured = [(plane, number) for plane in held_out for number in range(len(plane.tiles))]
+        measured = [
+            (plane, tile, embedding)
+            for plane in held_out
+            for tile, embedding in zip(plane.tiles, plane.embeddings, strict=True)
+            if embedding is not None
+        ]
         upright = [tile for tile in self.tiles if tile.upright]
         found = []
-        for plane, number in _spread(measured, max(count // 2, count - len(upright))):
-            tile = plane.tiles[number]
-            pixels = prepare(plane.example, self._images, self._limits)
-            own = alone(plane.example, tile, plane.embeddings[number], self._guide)
+        for plane, tile, embedding in _spread(measured, max(count // 2, count - len(upright))):
+            pixels = self._looks.prepared(plane.example).pixels
+            own = alone(plane.example, tile, embedding, self._looks)
             found.append((cut(pixels, tile), own))
         for one in _spread(upright, count - len(found)):
             example = self._training[one.job.example]
-            own = alone(example, one.job.tile, one.embedding, self._guide)
+            own = alone(example, one.job.tile, one.embedding, self._looks)
             found.append((self.pixels_of(one.job), own))
         return found
 
     def free(self) -> None:
         """Let go of all embeddings: hundreds of megabytes."""
-        for kept in (self.tiles, self.measured, self.watched):
+        for kept in (self.tiles, self.blanks, self.measured, self.watched):
             kept.clear()
 
     def planes_of_training(self) -> list[list[MeasuredPlane]]:
         """For each training example what is embedded of it, to measure on."""
-        return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._guide)
-
-    def _guide(self, example: Example) -> np.ndarray:
-        return guide_of(prepare(example, self._images, self._limits))
+        return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._looks)
 
     def planes_to_score(self) -> Iterator[tuple[Example, list[MeasuredPlane]]]:
         """Each annotated plane with what is embedded of it."""

@@ -175,7 +175,7 @@ class EncoderPhase:
         encoder = run.backbone.encoder.plain
         count = AUTO_COUNT if settings.encoder_tokens == "auto" else settings.encoder_tokens
         start = encoder.tokens or start_encoder_tokens(encoder.token_widths, count, generator)
-        batches = Batches(tiles, BATCH, generator)
+        batches = Batches(tiles, BATCH, generator, run.embedded.blanks)
         features = Features(encoder, run.embedded)
         for step in optimise_both(
             run.backbone, tokens, start, batches, features, run.encoder_steps

@@ -48,7 +48,9 @@ def choose_flips(
         return ()
     for pixels, tile in tiles:
         flipped = backbone.encoder([flipped_pixels(pixels, flip) for flip in FLIPS])
-        views = torch.cat([tile.embeddings[0][None].to(flipped.device), flipped])
+        upright = tile.embeddings[0]
+        assert upright is not None
+        views = torch.cat([upright[None].to(flipped.device), flipped])
         gains.append(_gains(tile, views, tokens, backbone))
         clock()
         yield now

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_ptsam.images.flips import Flip
-from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.images.tiling import Tile, Tiling, cut
+from napari_ptsam.images.settings import ImageSettings, PreparedPlane
+from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.metrics import Overlap, overlap
-from napari_ptsam.prompts.predict import labels_of, plane_logits
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits, without_blank
 from napari_ptsam.prompts.refinement import Refinement, guide_of
 from napari_ptsam.training.examples import Example
-from napari_ptsam.training.tiles import TrainingTile, crop, prepare
+from napari_ptsam.training.tiles import TrainingTile, crop, prepared
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
@@ -33,6 +32,38 @@ WATCHED = 4
 """Training tiles of each class that are watched for a collapse."""
 
 
+class Looks:
+    """Annotated planes as the model sees them.
+
+    Parameters
+    ----------
+    settings
+        How images are prepared.
+    limits
+        Value limits of each stack that examples come from.
+    """
+
+    def __init__(self, settings: ImageSettings, limits: Sequence[Limits | None]) -> None:
+        self._settings, self._limits = settings, limits
+        self._blank: dict[int, tuple[Example, np.ndarray | None]] = {}
+
+    def prepared(self, example: Example) -> PreparedPlane:
+        """A plane as the model sees it, made anew each time."""
+        found = prepared(example, self._settings, self._limits)
+        self._blank[id(example)] = example, found.blank  # the example, so that its id is its own
+        return found
+
+    def guide(self, example: Example) -> np.ndarray:
+        """Of a guided filter: float32, shape (y, x); made anew each time."""
+        return guide_of(self.prepared(example).pixels)
+
+    def blank(self, example: Example) -> np.ndarray | None:
+        """Pixels that show nothing: bool, shape (y, x), or None; kept."""
+        if id(example) not in self._blank:
+            self.prepared(example)
+        return self._blank[id(example)][1]
+
+
 @dataclass(frozen=True, eq=False)
 class MeasuredPlane:
     """A plane to measure on, embedded.
@@ -44,19 +75,23 @@ class MeasuredPlane:
     tiles
         That cover it.
     embeddings
-        Of the tiles, each of shape (4096, 256), or with flips (1 + flips, 4096, 256).
+        Of the tiles, each of shape (4096, 256), or with flips (1 + flips, 4096,
+        256); None for a tile that shows nothing.
     see
         Gives the guide of a guided filter: float32, shape (y, x). Most planes
         are never filtered, and a guide is as large as its plane.
     flips
         That are embedded too.
+    blank
+        bool, shape (y, x): pixels that show nothing.
     """
 
     example: Example
     tiles: tuple[Tile, ...]
-    embeddings: tuple[torch.Tensor, ...]
+    embeddings: tuple[torch.Tensor | None, ...]
     see: Callable[[], np.ndarray]
     flips: tuple[Flip, ...] = ()
+    blank: np.ndarray | None = None
 
     @property
     def guide(self) -> np.ndarray:
@@ -66,15 +101,20 @@ class MeasuredPlane:
     def logits(self, tokens: torch.Tensor, backbone: Backbone) -> np.ndarray:
         """Logits of the plane, not yet refined: float32, shape (classes, y, x)."""
         shape = self.example.shape
-        decoder = backbone.decoder
-        return plane_logits(decoder, self.embeddings, self.tiles, shape, tokens, self.flips)
+        return plane_logits(
+            backbone.decoder, self.embeddings, self.tiles, shape, tokens, self.flips, self.blank
+        )
+
+    def refined(self, logits: np.ndarray, refinement: Refinement) -> np.ndarray:
+        """Logits of classes that follow the image's edges."""
+        return without_blank(refinement.apply(logits, self.guide), self.blank)
 
     def labels(
         self, tokens: torch.Tensor, backbone: Backbone, refinement: Refinement | None = None
     ) -> np.ndarray:
         """What the tokens find: uint8, shape (y, x)."""
         logits = self.logits(tokens, backbone)
-        return labels_of(logits if refinement is None else refinement.apply(logits, self.guide))
+        return labels_of(logits if refinement is None else self.refined(logits, refinement))
 
 
 @dataclass(frozen=True)
@@ -104,32 +144,45 @@ def embed_planes(
     backbone: Backbone,
 ) -> Iterator[MeasuredPlane | None]:
     """Embed planes tile by tile; gives None for a tile, and the plane with its last one."""
-
-    def seen(example: Example) -> np.ndarray:
-        return guide_of(prepare(example, settings, limits))
-
+    looks = Looks(settings, limits)
     for example in examples:
-        plane = prepare(example, settings, limits)
+        plane = looks.prepared(example)
         tiles = settings.tiling.tiles(example.shape)
-        embeddings = []
+        embeddings: list[torch.Tensor | None] = []
         for tile in tiles:
-            embeddings.append(backbone.encoder([cut(plane, tile)])[0])
+            found = embed_views(backbone.encoder, plane.cut(tile), ())
+            embeddings.append(None if found is None else found[0])
             if len(embeddings) < len(tiles):
                 yield None
-        yield MeasuredPlane(example, tuple(tiles), tuple(embeddings), partial(seen, example))
+        yield _whole(example, tiles, embeddings, looks)
+
+
+def _whole(
+    example: Example,
+    tiles: Sequence[Tile],
+    embeddings: Sequence[torch.Tensor | None],
+    looks: Looks,
+) -> MeasuredPlane:
+    return MeasuredPlane(
+        example,
+        tuple(tiles),
+        tuple(embeddings),
+        lambda: looks.guide(example),
+        blank=looks.blank(example),
+    )
 
 
 def planes_of_tiles(
     examples: Sequence[Example],
     tiling: Tiling,
     tiles: Sequence[TrainingTile],
-    guide: Callable[[Example], np.ndarray],
+    looks: Looks,
 ) -> list[list[MeasuredPlane]]:
     """For each example what there is to measure on, of tiles that were embedded for training.
 
     For when there are too few planes to hold any out: nothing is embedded
     twice. Of a plane that was not embedded as a whole, each tile counts as a
-    plane of its own. ``guide`` gives that of a whole plane.
+    plane of its own.
     """
     planes = []
     for number, example in enumerate(examples):
@@ -140,9 +193,9 @@ def planes_of_tiles(
         ]
         if len(own) == len(tiling.tiles(example.shape)):
             covering, embeddings = zip(*own, strict=True)
-            planes.append([MeasuredPlane(example, covering, embeddings, partial(guide, example))])
+            planes.append([_whole(example, covering, embeddings, looks)])
         else:
-            planes.append([alone(example, *one, guide) for one in own])
+            planes.append([alone(example, *one, looks) for one in own])
     return planes
 
 
@@ -150,19 +203,24 @@ def alone(
     example: Example,
     tile: Tile,
     embedding: torch.Tensor,
-    guide: Callable[[Example], np.ndarray],
+    looks: Looks,
 ) -> MeasuredPlane:
-    """A tile as a plane of its own; ``guide`` gives that of a whole plane."""
-    part = crop(example, tile)
-    tiles = (Tile(0, 0, tile.side),)
-    return MeasuredPlane(part, tiles, (embedding,), lambda: guide(example)[tile.window])
+    """A tile as a plane of its own."""
+    part, blank = crop(example, tile), looks.blank(example)
+    return MeasuredPlane(
+        part,
+        (Tile(0, 0, tile.side),),
+        (embedding,),
+        lambda: looks.guide(example)[tile.window],
+        blank=None if blank is None else blank[tile.window],
+    )
 
 
 def tiles_to_watch(
     examples: Sequence[Example],
     tiles: Sequence[TrainingTile],
     classes: int,
-    guide: Callable[[Example], np.ndarray],
+    looks: Looks,
 ) -> list[MeasuredPlane]:
     """The training tiles with most of each class, to see a collapse that held-out planes hide."""
     upright = [tile for tile in tiles if tile.upright]
@@ -176,7 +234,7 @@ def tiles_to_watch(
     watched = []
     for tile in richest.values():
         example = examples[tile.job.example]
-        watched.append(alone(example, tile.job.tile, tile.embedding, guide))
+        watched.append(alone(example, tile.job.tile, tile.embedding, looks))
     return watched
 
 

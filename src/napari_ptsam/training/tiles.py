@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling, cut
 from napari_ptsam.sam.decoder import MASK_SIDE
 from napari_ptsam.training.examples import Example
@@ -111,12 +111,12 @@ def embed(
     limits
         Value limits of each stack that the examples come from.
     """
-    prepared: tuple[int, np.ndarray] | None = None
+    last: tuple[int, np.ndarray] | None = None
     for job in jobs:
         example = examples[job.example]
-        if prepared is None or prepared[0] != job.example:
-            prepared = (job.example, prepare(example, settings, limits))
-        pixels = turn(cut(prepared[1], job.tile), job.symmetry)
+        if last is None or last[0] != job.example:
+            last = (job.example, prepared(example, settings, limits).pixels)
+        pixels = turn(cut(last[1], job.tile), job.symmetry)
         target, weight = target_of(example, job, classes)
         embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
         yield TrainingTile(
@@ -127,12 +127,12 @@ def embed(
         )
 
 
-def prepare(
+def prepared(
     example: Example, settings: ImageSettings, limits: Sequence[Limits | None]
-) -> np.ndarray:
-    """Three float32 channels of an example; errors name it."""
+) -> PreparedPlane:
+    """An example as the model sees it; errors name it."""
     try:
-        return settings.prepare(example.pixels, example.rgb, limits[example.stack])
+        return settings.prepared(example.pixels, example.rgb, limits[example.stack])
     except InputError as error:
         raise InputError(f"{example.name}: {error}") from error
 

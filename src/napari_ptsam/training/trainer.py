@@ -12,9 +12,11 @@ import torch
 
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.metrics import sum_of
+from napari_ptsam.prompts.channels import API
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.sam.memory import gpu_is_full, on_cpu, release_memory
 from napari_ptsam.training.attempts import Attempts, Run
+from napari_ptsam.training.channels import channels_seen
 from napari_ptsam.training.core_phase import CorePhase, core_steps
 from napari_ptsam.training.draft import Draft
 from napari_ptsam.training.embedding import EmbeddedTiles
@@ -55,8 +57,10 @@ class Training:
     settings
         How to train.
     start
-        A prompt to go on from; its classes, normalisation, channels and tiles
-        are kept.
+        A prompt to go on from; its classes, normalisation and tiles are kept, and
+        its channels unless the settings name as many others.
+    option
+        How messages tell to choose channels, see `napari_ptsam.prompts.channels`.
     draft
         Whether to tune a first draft while tiles are embedded, so that `tokens`
         has something to show early; what comes of the training is the same.
@@ -64,8 +68,8 @@ class Training:
     Raises
     ------
     InputError
-        If the start does not fit the annotation set, or no plane is left to
-        train on.
+        If the start does not fit the annotation set, the images have different
+        channels, or no plane is left to train on.
     PromptFileError
         If the start belongs to another backbone.
     """
@@ -77,6 +81,7 @@ class Training:
         settings: TrainingSettings | None = None,
         start: Prompt | None = None,
         draft: bool = False,
+        option: str = API,
     ) -> None:
         self.settings = settings or TrainingSettings()
         self.backbone, self.annotations, self.start = backbone, annotations, start
@@ -85,9 +90,12 @@ class Training:
         self.training, self.held_out = split(
             annotations, self.settings.held_out, self.settings.seed
         )
-        self.images = start.images if start else image_settings(annotations.examples, self.settings)
+        images = start.images if start else image_settings(annotations.examples, self.settings)
+        self.images, self.channels, caution = channels_seen(
+            annotations.stacks, images, self.settings.channels, start, option
+        )
         self._wants_draft = draft and start is None
-        self._begin()
+        self._begin(caution)
         self._progress = self._steps()
 
     def _begin(self, note: str = "") -> None:
@@ -110,7 +118,7 @@ class Training:
         self._attempts = Attempts(self._run, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
         self._encoder = EncoderPhase(self._run)
-        self._cores = CorePhase(self._run, self.training, own)
+        self._cores = CorePhase(self._run, own)
         self._draft = (
             Draft(self.backbone.decoder, classes, self._embedded.tiles)
             if self._wants_draft
@@ -181,7 +189,14 @@ class Training:
             )
         self._cores.settle()
         return prompt_of(
-            Task(self.annotations, self.settings, self.images, len(self.held_out), self.start),
+            Task(
+                self.annotations,
+                self.settings,
+                self.images,
+                len(self.held_out),
+                self.start,
+                self.channels,
+            ),
             self._best,
             self.backbone,
             self._embedded.measured,

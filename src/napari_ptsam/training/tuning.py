@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +31,8 @@ COMPARED = 6
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Each step looks at a quarter of the mask's positions, which are much like their neighbours; in
 four steps all have had their turn."""
+BLANK_PART = 1 / 16
+"""Part of the tiles drawn that show nothing, or next to nothing."""
 WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
@@ -69,13 +72,21 @@ class Batches(Source):
         Tiles a batch.
     generator
         Source of randomness.
+    blanks
+        Tiles that one is drawn from in place of another now and then.
     """
 
     def __init__(
-        self, tiles: Sequence[TrainingTile], size: int, generator: torch.Generator
+        self,
+        tiles: Sequence[TrainingTile],
+        size: int,
+        generator: torch.Generator,
+        blanks: Sequence[TrainingTile] = (),
     ) -> None:
         super().__init__(size)
         self._generator = generator
+        self._blanks, self._due = cycle(blanks), 0.0
+        self._part = BLANK_PART if blanks else 0.0
         upright = [tile for tile in tiles if tile.upright]
         turned = [tile for tile in tiles if not tile.upright]
         self._upright = self._endless(upright)
@@ -89,7 +100,12 @@ class Batches(Source):
     def draw(self) -> list[TrainingTile]:
         """The next batch."""
         upright = (torch.rand(self.size, generator=self._generator) < UPRIGHT).tolist()
-        return [next(self._upright if straight else self._turned) for straight in upright]
+        drawn = [next(self._upright if straight else self._turned) for straight in upright]
+        self._due += len(drawn) * self._part
+        if self._due >= 1:
+            self._due -= 1
+            drawn[-1] = next(self._blanks)
+        return drawn
 
 
 def class_losses(
@@ -197,14 +213,64 @@ def optimise(
     """
     # A copy that the optimiser may change in place, class by class independent of the others.
     tuned = tokens.clone().requires_grad_()
-    optimiser = torch.optim.AdamW([tuned], lr=rate, weight_decay=0.0)
-    schedule = warmed_up_cosine(optimiser, rate, steps)
+    optimiser = ScaledAdamW([tuned], rate, steps, decoder)
     for number in range(1, steps + 1):
-        losses = _losses_and_gradients(decoder, tuned, batches, PHASES[number % len(PHASES)])
+        phase = PHASES[number % len(PHASES)]
+        losses = _losses_and_gradients(decoder, tuned, batches, phase, optimiser)
+        optimiser.unscale()
         limit_each_class(tuned)
         optimiser.step()
-        schedule.step()
         yield Step(number, losses.detach(), tuned.detach())
+
+
+class ScaledAdamW:
+    """AdamW with its schedule, and with loss scaling where gradients are computed in float16.
+
+    In float16, the gradients of single positions are too small to be told from
+    0. So the loss is multiplied by a large number, and gradients are divided by
+    it; a step whose gradients were too large then is left out, and the number
+    is halved.
+
+    Parameters
+    ----------
+    parameters
+        What is tuned.
+    rate
+        Highest learning rate.
+    steps
+        How many there will be.
+    decoder
+        On whose device, and in whose number format, gradients are computed.
+    """
+
+    def __init__(
+        self, parameters: list[torch.Tensor], rate: float, steps: int, decoder: PromptDecoder
+    ) -> None:
+        self._optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+        self._schedule = warmed_up_cosine(self._optimiser, rate, steps)
+        self._scaler = torch.amp.GradScaler(
+            decoder.device.type, enabled=decoder.dtype == torch.float16
+        )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self._optimiser.zero_grad()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of a loss, multiplied, to those that are there."""
+        self._scaler.scale(loss).backward()
+
+    def unscale(self) -> None:
+        """Divide the gradients again; before they are looked at or changed."""
+        self._scaler.unscale_(self._optimiser)
+
+    def step(self) -> None:
+        """Take a step with the gradients that are there, unless they are too large for float16."""
+        before = self._scaler.get_scale()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        if self._scaler.get_scale() >= before:
+            self._schedule.step()
 
 
 def limit_each_class(tokens: torch.Tensor) -> None:
@@ -226,14 +292,18 @@ def warmed_up_cosine(
 
 
 def _losses_and_gradients(
-    decoder: PromptDecoder, tokens: torch.Tensor, batches: Source, phase: Phase
+    decoder: PromptDecoder,
+    tokens: torch.Tensor,
+    batches: Source,
+    phase: Phase,
+    optimiser: ScaledAdamW,
 ) -> torch.Tensor:
     """Loss of each class, and the gradients in the tokens; smaller batches if memory runs out."""
     while True:
         tokens.grad = None
         try:
             losses = class_losses(decoder, tokens, batches.draw(), phase)
-            losses.sum().backward()
+            optimiser.backward(losses.sum())
         except RuntimeError as error:
             if not is_out_of_memory(error) or not batches.halve():
                 raise

@@ -312,11 +312,12 @@ class Clicker(QObject):
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
         self._studio.jobs.submit(
             "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
-            partial(self._failed, clicked, at), priority=URGENT, replace=False,
+            partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
         backbone = self._studio.engine.backbone()
+        from napari_ptsam.annotating.candidates import object_areas
         from napari_ptsam.annotating.outlines import choose_tile, click_tiling, find_outline
         from napari_ptsam.images.tiling import cut
         from napari_ptsam.sam.clicks import Clicks
@@ -327,7 +328,10 @@ class Clicker(QObject):
         tile = choose_tile(click_tiling(shape), shape, clicks)
         embedding = backbone.encoder([cut(pixels, tile)])[0]
         former = clicked.outline.logits if clicked.outline is not None else None
-        yield find_outline(backbone, embedding, tile, shape, clicks, former)
+        # Only where each object has a label of its own, and none of this one is painted yet.
+        known = self._studio.scheme.instances and clicks.single
+        areas = object_areas(clicked.source.label_planes[clicked.number]) if known else ()
+        yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
 
     def _failed(self, clicked: _Object, at: tuple[float, float] | None, message: str) -> None:
         """Take back a click that led to nothing, so that it does not spoil the next ones."""
@@ -336,7 +340,6 @@ class Clicker(QObject):
             del clicked.points[position], clicked.positive[position]
         if clicked is self._object and not clicked.paint.written:
             self.forget()
-        show_warning(message)
 
     def _answered(self, clicked: _Object, outline: Outline) -> None:
         """Paint an outline, in the order of the clicks, and not in the middle of a stroke."""

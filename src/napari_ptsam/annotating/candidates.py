@@ -1,0 +1,204 @@
+"""Which of SAM's masks is meant by clicks, and whether it is an object at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ptsam.errors import NoObjectError
+from napari_ptsam.objects import CONNECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from napari_ptsam.sam.clicks import Clicks
+
+# The numbers were chosen on half of the training images of four sets (benchmarks/clicks.py).
+LARGE = 0.25
+"""Part of the tile above which the answer to clicks is the background rather than an object."""
+LONG = 0.2
+"""Part of the tile's border above which what lies along it is the background."""
+STABLE = 0.3
+"""What a mask gains that stays as it is when its threshold is moved."""
+FINEST = 0.06
+"""What the finest mask gains: SAM thinks too little of it in micrographs."""
+TOLERANCE = 0.5
+"""Natural logarithm of the factor by which objects may be larger or smaller than earlier ones."""
+UNLIKE = 0.2
+"""What a mask loses with each factor of e beyond."""
+DOUBTFUL = 0.85
+"""Score under which the best mask is no object."""
+
+NOTHING_HERE = (
+    "Nothing that looks like an object was found here. Click nearer to the middle of an object, or "
+    "drag a box around it."
+)
+SPREADS = (
+    "With this click the outline would spread over the background, so it stays as it was. Take the "
+    "object back with Ctrl+Z and drag a box around it, or paint the rest with the brush."
+)
+NOT_REACHED = (
+    "The outline cannot be extended to this place, so it stays as it was. Paint the place with the "
+    "brush, or click on it as an object of its own."
+)
+NOT_REMOVED = (
+    "This place cannot be told apart from the object, so the outline stays as it was. Take it away "
+    "with the eraser."
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a choice among SAM's masks needs to know about one of them.
+
+    Attributes
+    ----------
+    iou
+        As SAM predicts it.
+    stability
+        IoU of the mask with itself when its threshold is raised and lowered by 1.
+    area
+        Of the part that was clicked on, in pixels of the plane; 0 if there is none.
+    share
+        Of the tile's part of the plane that this part covers.
+    border
+        Part of the border of that area that lies in it.
+    """
+
+    iou: float
+    stability: float
+    area: float
+    share: float
+    border: float
+
+    @property
+    def background(self) -> bool:
+        """Whether it is too large for an object, or runs along too much of the tile's border."""
+        return self.share > LARGE or self.border > LONG
+
+    def score(self, usual: float | None) -> float:
+        """How well it fits; `usual` is the area of earlier objects, in pixels of the plane."""
+        beyond = 0.0 if usual is None else max(abs(log(self.area / usual)) - TOLERANCE, 0.0)
+        return self.iou + STABLE * self.stability - UNLIKE * beyond
+
+
+def choose(
+    masks: torch.Tensor,
+    ious: torch.Tensor,
+    clicks: Clicks,
+    side: int,
+    shape: tuple[int, int],
+    areas: Sequence[float] = (),
+) -> int:
+    """Number of the mask that is meant.
+
+    One click is ambiguous. The usual advice, the best of the three masks for
+    such prompts by predicted IoU, suits photographs; in micrographs the third
+    of them is nearly always the whole tile, and its predicted IoU is high. So
+    it is left out, as is what is as large as a background, and of the rest the
+    one is taken that is best by predicted IoU, stability and, where objects were
+    annotated before, likeness to their size.
+
+    Several clicks or a box are clear: SAM's single mask is taken, unless
+    another one agrees with more of the clicks.
+
+    Parameters
+    ----------
+    masks, ious
+        Of `sam.clicks.click_masks`: logits of shape (4, 256, 256), and
+        predicted IoUs of shape (4,).
+    clicks
+        In pixels of the tile.
+    side
+        Of the tile, in pixels.
+    shape
+        Of the tile's part that lies in the plane, in pixels: (y, x).
+    areas
+        Of objects that were annotated before, in pixels.
+
+    Raises
+    ------
+    NoObjectError
+        If there is most likely background at a single click, or the last one
+        of several clicks would change nothing, or take in the background.
+    """
+    scale = side / masks.shape[-1]
+    rows, columns = (ceil(length / scale) for length in shape)
+    logits = masks[:, :rows, :columns].cpu().numpy()
+    found = [
+        measure(own, iou, clicks, scale) for own, iou in zip(logits, ious.tolist(), strict=True)
+    ]
+    if not clicks.single:
+        return _agreeing(logits > 0, found, clicks, scale)
+    usual = float(np.median(areas)) if len(areas) else None
+    scores = {
+        number: one.score(usual) + FINEST * (number == 1)
+        for number, one in enumerate(found[:-1])
+        if one.area and not one.background
+    }
+    best = max(scores, key=scores.__getitem__, default=None)
+    if best is None or scores[best] < DOUBTFUL:
+        raise NoObjectError(NOTHING_HERE)
+    return best
+
+
+def measure(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) -> Candidate:
+    """What a mask is like.
+
+    Parameters
+    ----------
+    logits
+        Shape (y, x): the part of the tile that lies in the plane.
+    iou
+        As SAM predicts it.
+    clicks
+        In pixels of the tile.
+    scale
+        Side of the logits' pixels, in pixels of the tile.
+    """
+    from scipy import ndimage
+
+    parts, _ = ndimage.label(logits > 0, CONNECTED)
+    numbers = [parts[pixel] for pixel in clicks.pixels(True, logits.shape, scale)]
+    found = np.isin(parts, [number for number in numbers if number])
+    area = int(found.sum())
+    rim = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+    stability = (logits > 1).sum() / max((logits > -1).sum(), 1)
+    return Candidate(iou, float(stability), area * scale**2, area / found.size, float(rim.mean()))
+
+
+def _agreeing(masks: np.ndarray, found: list[Candidate], clicks: Clicks, scale: float) -> int:
+    """The first of the masks that agree with most clicks; masks are bool, shape (4, y, x)."""
+    shape = masks.shape[1:]
+    on, off = (clicks.pixels(positive, shape, scale) for positive in (True, False))
+
+    def agreed(number: int) -> int:
+        mask = masks[number]
+        return sum(bool(mask[at]) for at in on) + sum(not mask[at] for at in off)
+
+    bounded = [n for n, one in enumerate(found) if clicks.box is not None or not one.background]
+    if not bounded:
+        raise NoObjectError(SPREADS)
+    best = max(bounded, key=agreed)
+    if clicks.points:
+        positive = clicks.positive[-1]
+        last = (on if positive else off)[-1:]
+        if any(bool(masks[best][at]) != positive for at in last):
+            raise NoObjectError(NOT_REACHED if positive else NOT_REMOVED)
+    return best
+
+
+def object_areas(labels: np.ndarray) -> list[int]:
+    """Areas of a plane's objects, each of which has a label of its own, in pixels.
+
+    Parameters
+    ----------
+    labels
+        Integers, shape (y, x); 0 is what is not annotated.
+    """
+    return [int(area) for area in np.unique(labels[labels > 0], return_counts=True)[1]]
