@@ -42,7 +42,8 @@ FOREIGN = 60_000
 MARGIN = 1
 """Rows and columns that the outline's window leaves out."""
 
-at = st.tuples(st.integers(MARGIN, SIDE - 1), st.integers(MARGIN, SIDE - 1))
+at = anywhere = st.tuples(st.integers(MARGIN, SIDE - 1), st.integers(MARGIN, SIDE - 1))
+refining = st.sampled_from([(), ("Control",), ("Alt",)])
 
 
 def disk(centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -83,7 +84,7 @@ class Waiting:
     def __init__(self) -> None:
         self.jobs: list[Any] = []
 
-    def submit(self, name, steps, show=None, failed=None, priority=0, replace=True) -> None:
+    def submit(self, name, steps, show=None, failed=None, **_) -> None:
         if name == "click":
             self.jobs.append((steps, show, failed))
 
@@ -352,14 +353,50 @@ class Clicks(RuleBasedStateMachine):
             self.current.finished = True
             self.current = None
 
-    @rule(at=at, data=st.data())
-    def click_on_something(self, at, data) -> None:
+    @rule(at=at, data=st.data(), modifiers=refining, soon=st.booleans())
+    def click_on_something(self, at, data, modifiers, soon) -> None:
         """Click where there is something: clicks anywhere seldom refine."""
         source, number = self.studio.current()
         taken = np.argwhere(source.labels.data[number])
         if len(taken):
-            at = tuple(int(i) for i in data.draw(st.sampled_from(taken.tolist())))
-        self.press("pan_zoom", at, (), 1, 1, data.draw(st.booleans()), True)
+            at = tuple(data.draw(st.sampled_from(taken.tolist())))
+        self.press("pan_zoom", at, modifiers, 1, 1, soon, True)
+
+    @rule(
+        data=st.data(),
+        at=at,
+        shift=st.tuples(st.integers(-2, 2), st.integers(-2, 2)),
+        modifiers=refining,
+        between=st.sampled_from(["", "undo", "redo", "stroke", "press", "go", "polygon", "box"]),
+    )
+    def object_twice(self, data, at, shift, modifiers, between) -> None:
+        """Click on an object, do something else or nothing, and click on it again."""
+        source, number = self.studio.current()
+        free = np.argwhere(source.labels.data[number, MARGIN:, MARGIN:] == 0) + MARGIN
+        if not len(free):
+            return
+        at = tuple(data.draw(st.sampled_from(free.tolist())))
+        self.press("pan_zoom", at, (), 1, 1, True, True)
+        other, label = data.draw(anywhere), data.draw(st.integers(0, 4))
+        match between:
+            case "undo" | "redo":
+                self.undo()
+                if between == "redo":
+                    self.redo()
+            case "stroke":
+                self.stroke(other, other, 1 + label, 3)
+            case "press":
+                tool = data.draw(st.sampled_from(["pan_zoom", "paint", "erase", "fill"]))
+                self.press(tool, other, (), 3, label, True, True)
+            case "go":
+                self.go(1 - number)
+                self.go(number)
+            case "polygon":
+                self.polygon([other, at, (SIDE - 1, SIDE - 1)], label)
+            case "box":
+                self.box(other, at, data.draw(st.booleans()))
+        again = tuple(int(i) for i in np.clip(np.add(at, shift), MARGIN, SIDE - 1))
+        self.press("pan_zoom", again, modifiers, 1, 1, data.draw(st.booleans()), True)
 
     @rule(begin=at, end=at, soon=st.booleans())
     def box(self, begin, end, soon) -> None:
@@ -388,7 +425,6 @@ class Clicks(RuleBasedStateMachine):
 
     # What else a user does
 
-    @precondition(lambda self: self.source().labels.visible)
     @rule(begin=at, end=at, label=st.integers(1, 4), size=st.integers(1, 4))
     def stroke(self, begin, end, label, size) -> None:
         """A stroke in the middle of which answers arrive."""
@@ -466,26 +502,35 @@ class Clicks(RuleBasedStateMachine):
         if chosen is not before:
             self.current = None
 
-    @rule(at=at, box=st.integers(1, 6))
-    def another_plugin_writes(self, at, box) -> None:
+    @rule(
+        what=st.sampled_from(["foreign", "foreign", "replace", "hide"]),
+        at=at,
+        size=st.integers(1, 6),
+        undo=st.booleans(),
+    )
+    def seldom(self, what, at, size, undo) -> None:
+        """Another plugin writes, the layer's data are replaced, or it is hidden for a while."""
         labels = self.source().labels
         number = self.viewer.dims.current_step[0]
-        labels.data[number, at[0] : at[0] + box, at[1] : at[1] + box] = FOREIGN
-        labels.refresh()
-        self.by_user(labels, step=False)
+        if what == "foreign":
+            labels.data[number, at[0] : at[0] + size, at[1] : at[1] + size] = FOREIGN
+            labels.refresh()
+            self.by_user(labels, step=False)
+        elif what == "replace":
+            labels.data = labels.data.copy()
+            self.versions[id(labels)] += 1
+            for thing in self.sheet(labels).objects:
+                thing.finished = True
+        else:
+            self.viewer.layers.selection.active = labels
+            self.show(labels, False)
+            self.press("paint", at, (), size, 3, True, False)  # says that the layer is hidden
+            if undo:
+                self.undo()
+            self.show(labels, True)
 
-    @rule()
-    def replace_data(self) -> None:
-        labels = self.source().labels
-        labels.data = labels.data.copy()
-        self.versions[id(labels)] += 1
-        for thing in self.sheet(labels).objects:
-            thing.finished = True
-
-    @rule()
-    def hide_or_show(self) -> None:
-        labels = self.source().labels
-        self.by_plugin(lambda: setattr(labels, "visible", not labels.visible))
+    def show(self, labels: Any, visible: bool) -> None:
+        self.by_plugin(lambda: setattr(labels, "visible", visible))
         for thing in self.sheet(labels).objects:
             thing.finished |= labels.visible and not thing.alive
         self.tool_chosen()
@@ -511,7 +556,7 @@ def test_nothing_the_user_painted_changes_but_by_the_user(qapp, quiet) -> None:
             deadline=None,
             database=None,
             derandomize=RUNS < 100,
-            phases=[Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
+            phases=[Phase.generate, Phase.shrink],
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
