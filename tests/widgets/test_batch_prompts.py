@@ -218,5 +218,5 @@ def test_missing_channels_are_told_of_before_the_run(batch, stack, prompt) -> No
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     wanting = replace(prompt, images=replace(prompt.images, channels=(1,)))
     widget.use_prompt(wanting, Path("a.pt"))
-    assert "nuclei – a: Channels 1 were asked for" in widget.cautions.text()
+    assert "a: nuclei is a grey image; the prompt takes channel 1" in widget.cautions.text()
     assert widget.rescale.isHidden()

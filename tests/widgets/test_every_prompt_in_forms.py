@@ -11,7 +11,8 @@ import tifffile
 import zarr
 
 import napari_ptsam as ptsam
-from conftest_batch import choose, run, told
+from conftest_batch import choose, run
+from conftest_batch import told as notified
 from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for
 from conftest_widgets import LONG
 from napari_ptsam.widgets.preview import NAME as PREVIEW
@@ -68,32 +69,28 @@ def test_batch_segment(qtbot, batch, prompts, grey, found, tmp_path: Path) -> No
     widget.layers.tick_all(True)
     for kind, prompt in prompts.items():
         widget.use_prompt(prompt, Path(f"{kind}.pt"))
-    for where in ("layers", "files", "both"):
-        for output in OUTPUTS:
-            folder = tmp_path / f"{where} {output}"
-            folder.mkdir()
-            choose(widget.results.where, where)
-            choose(widget.results.output, output)
-            widget.files.folder.setText(str(folder))
-            run(qtbot, widget)
-            for kind, prompt in prompts.items():
+    for where, output in zip(("layers", "files", "both"), OUTPUTS, strict=True):
+        folder = tmp_path / where
+        folder.mkdir()
+        choose(widget.results.where, where)
+        choose(widget.results.output, output)
+        widget.files.folder.setText(str(folder))
+        widget.start_button.click()
+        qtbot.waitUntil(lambda: not widget.run.running, timeout=4 * LONG)  # many at once
+        for kind, prompt in prompts.items():
+            count = len(prompt.classes) if output == "probabilities" else 1
+            results = [] if where == "files" else [shown(viewer, kind, count)]
+            if where != "layers":
+                result = read(folder, kind)
+                results.append(np.moveaxis(result, 1, 0) if result.ndim == 4 else result)
+            for result in results:
                 expected = found(kind, output)
-                count = len(prompt.classes) if output == "probabilities" else 1
-                results = []
-                if where != "files":
-                    results.append(shown(viewer, kind, count))
-                if where != "layers":
-                    result = read(folder, kind)
-                    if output == "probabilities" and count > 1:
-                        result = np.moveaxis(result, 1, 0)
-                    results.append(result)
-                for result in results:
-                    wanted = expected if result.ndim == expected.ndim else expected[0]
-                    close = np.abs(wanted.astype(float) - result).max() <= 0.02
-                    assert result.shape == wanted.shape and close, (kind, where, output)
-            for layer in list(viewer.layers)[2:]:
-                viewer.layers.remove(layer)
-    words = set(told())
+                expected = expected if result.ndim == expected.ndim else expected[0]
+                close = np.abs(expected.astype(float) - result).max() <= 0.02
+                assert result.shape == expected.shape and close, (kind, where)
+        for layer in list(viewer.layers)[2:]:
+            viewer.layers.remove(layer)
+    words = set(notified())
     # The others do not know which channel is theirs, and the chosen one is not in the grey image.
     assert len(words) == len(prompts) and all("(“Channels”: 0)" in word for word in words)
 
@@ -116,7 +113,7 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
         assert problem in widget.cautions.text() and bool(problem) == bool(widget.cautions.text())
     run(qtbot, widget)
     result = viewer.layers[-1].data
-    assert np.array_equal(result[:, 0], found("one class", "labels")) and told() == []
+    assert np.array_equal(result[:, 0], found("one class", "labels")) and notified() == []
     viewer.layers.remove(viewer.layers[0])
     qtbot.wait(50)
 

@@ -212,7 +212,7 @@ def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
             qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
             idle(qtbot, studio.disk)
         assert fault.words in widget.saved.text()
-        warned = [words for words in heard.all() if words.startswith("Your annotations")]
+        warned = [words for words in heard.all() if words.startswith("Not everything is saved")]
         assert len(warned) == 1 and len(heard.all()) - 1 == len(tracebacks()) <= 1
         widget.recorder.write_session()
         qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)

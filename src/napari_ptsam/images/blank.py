@@ -49,7 +49,7 @@ def is_constant(pixels: np.ndarray) -> bool:
         value = np.median(pixels[::8, ::8], axis=(0, 1))
         if not _mostly(pixels[::8, ::8], value):
             return False
-    other = (pixels != value).any(-1)
+    other = ~_equal(pixels, value)
     count = np.count_nonzero(other)
     if count == 0:
         return True
@@ -61,7 +61,15 @@ def is_constant(pixels: np.ndarray) -> bool:
 
 
 def _mostly(pixels: np.ndarray, value: np.ndarray) -> bool:
-    return bool((pixels != value).any(-1).mean() <= 0.1)
+    return bool(_equal(pixels, value).mean() >= 0.9)
+
+
+def _equal(pixels: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Where all channels have that value; several times as fast as ``.all(-1)``."""
+    found: np.ndarray = pixels[..., 0] == value[0]
+    for channel in range(1, pixels.shape[-1]):
+        found &= pixels[..., channel] == value[channel]
+    return found
 
 
 def noise_deviation(channel: np.ndarray) -> float:
@@ -218,7 +226,7 @@ def padding_of(pixels: np.ndarray) -> np.ndarray | None:
 
     found = np.zeros(pixels.shape[:2], dtype=bool)
     for value in values:
-        same = (pixels == value).all(-1)
+        same = _equal(pixels, value)
         if same.mean() < LEAST_PART:
             continue
         regions, _ = ndimage.label(same)

@@ -53,6 +53,10 @@ class Channels:
         if not all(len(name) <= LONGEST_NAME and (name + "-").isprintable() for name in self.names):
             raise InputError("The name of a channel is no short, printable text.")
 
+    def has(self, numbers: Sequence[int] | None) -> bool:
+        """Whether there are such channels."""
+        return numbers is None or all(0 <= number < self.count for number in numbers)
+
     def shown(self, numbers: Sequence[int] | None) -> Channels:
         """Those channels that a model is shown; ``None`` shows all.
 
@@ -65,7 +69,7 @@ class Channels:
             return self
         if not 1 <= len(numbers) <= MOST_SHOWN:
             raise InputError(f"Choose one to three channels, not {len(numbers)}.")
-        if not all(0 <= number < self.count for number in numbers):
+        if not self.has(numbers):
             told = f"{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
             there = (
                 f"{self.count} (numbered 0 to {self.count - 1})" if self.count > 1 else "one (0)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -60,6 +60,10 @@ class Normalization:
             )
         if self.mode != "range" and not (self.low >= 0 and self.high <= 100):
             raise InputError(f"Percentiles lie between 0 and 100, not {self.low} to {self.high}.")
+
+
+MOST_OF_IT = Normalization("plane", 2.0, 97.0)
+"""If these percentiles tell nothing but noise, a plane is almost empty."""
 
 
 def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
@@ -166,7 +170,7 @@ def plane_limits(
     limits = value_limits(pixels if padding is None else pixels[~padding], normalization, rgb)
     if normalization.mode == "range" or min(pixels.shape[:2]) < 4 * SQUARE:
         return limits
-    noises = noise_alone(pixels, padding, normalization)
+    noises = list(noise_alone(pixels, padding, normalization))
     if rgb and not all(noises):
         return limits
     found = limits.copy()
@@ -184,7 +188,7 @@ def noise_alone(
     pixels: np.ndarray,
     padding: np.ndarray | None,
     normalization: Normalization,
-) -> list[float]:
+) -> Iterator[float]:
     """Standard deviation of each channel's noise where percentiles tell nothing else, or 0.
 
     Parameters
@@ -196,7 +200,8 @@ def noise_alone(
     normalization
         Whose percentiles.
     """
-    return [_noise_alone(channel, padding, normalization) for channel in np.moveaxis(pixels, -1, 0)]
+    for channel in np.moveaxis(pixels, -1, 0):
+        yield _noise_alone(channel, padding, normalization)
 
 
 def _noise_alone(
@@ -205,12 +210,12 @@ def _noise_alone(
     noise = noise_deviation(channel)
     content = np.ones(channel.shape, dtype=bool) if padding is None else ~padding
 
-    def spread(values: np.ndarray) -> float:
-        """How far the percentiles are apart, in standard deviations of noise."""
+    def spread(values: np.ndarray, percentiles: Normalization = normalization) -> float:
+        """How far the percentiles are apart, in times that those of noise alone would be."""
         if not noise or not values.size:
             return np.inf
-        low, high = np.percentile(values, [normalization.low, normalization.high])
-        return float(high - low) / (noise * _spread_of_noise(normalization, values.size))
+        low, high = np.percentile(values, [percentiles.low, percentiles.high])
+        return float(high - low) / (noise * _spread_of_noise(percentiles, values.size))
 
     # Most planes show much more, which a part of them tells.
     if spread(channel[::7, ::7][content[::7, ::7]]) >= 2 * BEYOND:
@@ -218,8 +223,11 @@ def _noise_alone(
     if spread(channel[content]) >= BEYOND:
         return 0.0
     # Objects may be as faint as the noise, but many.
-    means = block_means(without_hot_pixels(channel).astype(np.float32), SQUARE)
-    means = means[block_means(content.astype(np.float32), SQUARE) == 1]
+    inside = block_means(content.astype(np.float32), SQUARE) == 1
+    means = block_means(channel.astype(np.float32), SQUARE)[inside]
+    if spread(means, MOST_OF_IT) * SQUARE >= FAINT:
+        return 0.0
+    means = block_means(without_hot_pixels(channel).astype(np.float32), SQUARE)[inside]
     return 0.0 if spread(means) * SQUARE >= FAINT else noise
 
 

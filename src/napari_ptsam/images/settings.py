@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.blank import far_from_objects, is_constant, is_noise, padding_of
 from napari_ptsam.images.normalize import (
+    MOST_OF_IT,
     Limits,
     Normalization,
     noise_alone,
@@ -18,9 +20,6 @@ from napari_ptsam.images.normalize import (
 )
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile, Tiling, cut
-
-MOST_OF_IT = Normalization("plane", 2.0, 97.0)
-"""If these percentiles tell nothing but noise, a plane is almost empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,7 @@ class ImageSettings:
         if padding is not None:
             # As dark or bright as the picture is, so that no edge is seen at its rim.
             pixels[padding] = np.median(pixels[~padding], axis=0)
-        noises = noise_alone(chosen, padding, MOST_OF_IT)
-        if all(noises):
+        noises = list(takewhile(bool, noise_alone(chosen, padding, MOST_OF_IT)))
+        if len(noises) == chosen.shape[-1]:
             return PreparedPlane(pixels, far_from_objects(chosen, noises, padding))
         return PreparedPlane(pixels, padding)

@@ -71,6 +71,8 @@ def fit_channels(
     trained
         What images it was trained on; None: that is not known, and nothing is compared.
     """
+    if trained is not None and not trained.has(images.channels):
+        trained = None  # other channels were put in the place of those of the training
     compared = _Compared(planes.name, channels_of(planes), images.channels, trained, option)
     if choice is None:
         compared.check(images.channels)
@@ -112,7 +114,7 @@ class _Compared:
         if numbers is None:
             fits = own.count <= MOST_SHOWN
         elif numbers == self.before:
-            fits = all(number < own.count for number in numbers)
+            fits = own.has(numbers)
         else:
             fits = True
             try:

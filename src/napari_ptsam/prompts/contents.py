@@ -116,7 +116,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         author=as_text(plain.get("author", "")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
         flips=tuple(cast(Flip, as_text(flip)) for flip in as_list(plain.get("flips", []))),
-        trained_channels=_channels(plain.get("trained_channels")),
+        trained_channels=_channels(plain.get("trained_channels"), channels),
     )
 
 
@@ -177,12 +177,15 @@ def _tiling(value: Mapping[str, Any]) -> Tiling:
     return Tiling(as_integer(value["side"]), as_flag(value["whole"]), as_number(value["overlap"]))
 
 
-def _channels(value: Any) -> Channels | None:
+def _channels(value: Any, shown: list[int] | None) -> Channels | None:
+    """What the prompt was trained on, of which these channels were shown."""
     if value is None:
         return None
     value = as_mapping(value)
     names = tuple(as_text(name) for name in as_list(value["names"]))
-    return Channels(cast(Kind, as_text(value["kind"])), as_integer(value["count"]), names)
+    trained = Channels(cast(Kind, as_text(value["kind"])), as_integer(value["count"]), names)
+    trained.shown(shown)  # all of them have to be there
+    return trained
 
 
 def _refinement(value: Any) -> Refinement | None:

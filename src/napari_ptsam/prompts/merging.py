@@ -56,7 +56,7 @@ def merge(
     shown = {
         replace(p.trained_channels.shown(p.images.channels), names=())
         for p in prompts
-        if p.trained_channels is not None
+        if p.trained_channels is not None and p.trained_channels.has(p.images.channels)
     }
     if images_of is None and max(len(images), len(shown)) > 1:
         told = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))

@@ -160,8 +160,6 @@ class Prompt:
         check_text(self.notes, self.licence, self.author)
         if any(flip not in FLIPS for flip in self.flips) or len(set(self.flips)) < len(self.flips):
             raise InputError(f"Flips are {', '.join(FLIPS)}, each once, not {self.flips}.")
-        if self.trained_channels is not None:
-            self.trained_channels.shown(self.images.channels)
         if len(self.thumbnail) > LIMIT:
             raise InputError(f"A prompt's picture has {LIMIT:,} bytes at most.")
         if len(self.weights) > NAME_LIMIT or not (self.weights + "-").isprintable():

@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.channels import channels_of
+from napari_ptsam.images.channels import MOST_SHOWN, channels_of
 from napari_ptsam.widgets.layers import MOST_AXES
 from napari_ptsam.widgets.parts import row
 
@@ -80,8 +80,11 @@ class ChannelsRow(QWidget):
             return
         try:
             channels = numbers_in(self.numbers.text())
-            if channels is not None:
-                channels_of(source.planes).shown(channels)
+            own = channels_of(source.planes)
+            if channels is not None and not (own.has(channels) and len(channels) <= MOST_SHOWN):
+                raise InputError(
+                    f"Choose up to three channels from 0 to {own.count - 1}, not “{self.numbers.text()}”."
+                )
             axis = self.axis.currentData()
             self._studio.use_channels(
                 source, axis, channels if axis == source.channel_axis else None

@@ -312,7 +312,7 @@ class Clicker(QObject):
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
         self._studio.jobs.submit(
             "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
-            partial(self._failed, clicked, at), priority=URGENT, replace=False,
+            partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
@@ -340,7 +340,6 @@ class Clicker(QObject):
             del clicked.points[position], clicked.positive[position]
         if clicked is self._object and not clicked.paint.written:
             self.forget()
-        show_warning(message)
 
     def _answered(self, clicked: _Object, outline: Outline) -> None:
         """Paint an outline, in the order of the clicks, and not in the middle of a stroke."""

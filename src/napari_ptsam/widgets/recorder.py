@@ -223,7 +223,10 @@ class Recorder(QObject):
         entry = ledger.get(source.id, number)
         if entry.painted or entry.done or labels.any():
             plane = self._plane_of(source, entry)
-            self._left.pop(plane.stem, None)
+            if source in self._studio.known:
+                self._left.pop(plane.stem, None)
+            else:
+                self._left.setdefault(plane.stem, plane)
             session = self._session(closed=False)
             _finish(partial(self._save, source.planes, planes, number, plane, session))
 

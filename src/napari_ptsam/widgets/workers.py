@@ -250,6 +250,7 @@ class _Job:
     show: Callable[[Any], object]
     failed: Callable[[str], object] | None
     order: tuple[int, int]
+    notify: bool
     cancelled: bool = field(default=False)
 
 
@@ -291,6 +292,7 @@ class Jobs(QObject):
         failed: Callable[[str], object] | None = None,
         priority: int = NORMAL,
         replace: bool = True,
+        notify: bool = False,
     ) -> None:
         """Have a job done; call this from the GUI's thread.
 
@@ -310,12 +312,16 @@ class Jobs(QObject):
             `URGENT`, `NORMAL` or `IDLE`.
         replace
             Whether a job of that name that is not finished yet is cancelled.
+        notify
+            Whether the user is notified of every failure although ``failed`` is given.
         """
         if self._closed:
             return
         if replace:
             self.cancel(name)
-        job = _Job(name, steps(), show, failed, (priority, next(self._counter)))
+        job = _Job(
+            name, steps(), show, failed, (priority, next(self._counter)), notify or failed is None
+        )
         with self._lock:
             self._waiting.append(job)
         self._start()
@@ -373,7 +379,7 @@ class Jobs(QObject):
         if isinstance(event, Finished):
             self._finished()
         elif isinstance(event, Failed):  # between two jobs
-            self._take_failure(event, None)
+            tell(event)
         elif isinstance(event.value, _Of):
             self._take_result(event.value.job, event.value.event)
 
@@ -381,16 +387,16 @@ class Jobs(QObject):
         if job.cancelled or self._closed:
             return
         if isinstance(event, Failed):
-            self._take_failure(event, job.failed)
+            self._take_failure(event, job)
         elif event.value is not None:
             job.show(event.value)
 
-    def _take_failure(self, failed: Failed, told: Callable[[str], object] | None) -> None:
-        if told is None or (failed.bug is not None and failed.where not in self._told):
+    def _take_failure(self, failed: Failed, job: _Job) -> None:
+        if job.notify or (failed.bug is not None and failed.where not in self._told):
             self._told.add(failed.where)
             tell(failed)
-        if told is not None:
-            told(failed.sentence)
+        if job.failed is not None:
+            job.failed(failed.sentence)
 
     def _finished(self) -> None:
         self._worker = None
