@@ -16,6 +16,7 @@ import torch
 
 from conftest_prompts import make
 from napari_ptsam.errors import PromptFileError, PtsamError
+from napari_ptsam.images.channels import Channels
 from napari_ptsam.prompts.contents import to_plain
 from napari_ptsam.prompts.files import load, save
 from napari_ptsam.prompts.prompt import Prompt
@@ -25,7 +26,8 @@ from napari_ptsam.prompts.text import from_text, to_text
 SECOND = 1.0
 SAMPLE = 150
 """Damaged files of each kind and way, unless all are asked for (--exhaustive)."""
-NEW = ("encoder_tokens", "refinement", "cores", "weights", "author", "thumbnail", "flips")
+NEW = ("encoder_tokens", "refinement", "cores", "weights", "author", "thumbnail", "flips",
+       "trained_channels")  # fmt: skip
 """What prompt files of version 1 do not have."""
 
 CORES = make(2).tokens * 2
@@ -38,6 +40,7 @@ KINDS = {
     "encoder tokens": make(encoder_tokens=ENCODER_TOKENS),
     "filter": make(refinement=FILTER),
     "flips": make(flips=("x", "xy")),
+    "channels": make(trained_channels=Channels("composite", 3, ("DAPI", "", "actin"))),
     "all": make(
         2, cores=CORES, encoder_tokens=ENCODER_TOKENS, refinement=FILTER, flips=("y",),
         thumbnail=bytes(range(256)), author="Ada", weights="vit_t",
@@ -144,7 +147,7 @@ def test_every_kind_of_prompt_file(
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated])
-@pytest.mark.parametrize("kind", ["plain", "classes", "filter", "flips"])
+@pytest.mark.parametrize("kind", ["plain", "classes", "filter", "flips", "channels"])
 def test_every_kind_of_prompt_as_text(kind: str, damage, request) -> None:
     line, count = to_text(KINDS[kind]), 0
     assert same(from_text(line), from_text(to_text(from_text(line))))

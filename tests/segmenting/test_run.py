@@ -8,6 +8,7 @@ from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 
 import napari_ptsam as ptsam
 from conftest_prompts import make
+from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Prompt
@@ -48,7 +49,7 @@ def test_every_setting_of_the_images_counts(part: str) -> None:
 def test_what_changes_no_label_does_not_count() -> None:
     aside = {
         "weights": "vit_t_lm", "pixel_size": None, "notes": "", "licence": "", "author": "me",
-        "thumbnail": b"x",
+        "thumbnail": b"x", "trained_channels": Channels("composite", 3),
     }  # fmt: skip
     assert digest_of(replace(make(), **aside)) == digest_of(make())
 

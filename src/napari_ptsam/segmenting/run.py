@@ -22,7 +22,7 @@ VERSION = 1
 
 ASIDE = (
     "backbone", "signature", "weights", "pixel_size", "origin", "notes", "licence", "author",
-    "thumbnail",
+    "thumbnail", "trained_channels",
 )  # fmt: skip
 """Fields of a prompt that change no label, and the backbone's, which a run tells by themselves."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,7 @@ class Training:
             annotations.stacks, images, self.settings.channels, start, option
         )
         self._wants_draft = draft and start is None
+        self._stop = Event()
         self._begin(caution)
         self._progress = self._steps()
 
@@ -110,6 +112,7 @@ class Training:
             classes,
             self._embedded,
             core_steps(self.settings, self.training),
+            stop=self._stop,
         )
         if start is not None:
             self._run.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
@@ -133,7 +136,7 @@ class Training:
 
     def stop(self) -> None:
         """Let the iteration end soon; may be called from any thread."""
-        self._run.stopping = True
+        self._stop.set()
 
     def close(self) -> None:
         """Stop, and free the embedded tiles; the best prompt so far stays available.
@@ -255,11 +258,15 @@ class Training:
         else:
             return
         gpu = self.backbone.device
+        if self._stop.is_set() and self._attempts.best is not None:
+            release_memory(gpu)
+            return
         self._embedded.free()
         self.backbone = on_cpu(self.backbone)
         self._begin(TOO_SMALL)
         release_memory(gpu)
-        yield from self._phases()
+        if not self._stop.is_set():
+            yield from self._phases()
 
     def _phases(self) -> Generator[Progress, None, None]:
         yield from self._embed()
@@ -323,8 +330,7 @@ class Training:
         if tokens is None or not self._embedded.tiles:
             return
         self._embedded.settle()
-        self._run.stopping = False
-        self._attempts.check(tokens)
+        self._attempts.check(tokens, at_last=True)
 
 
 def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) -> None:
