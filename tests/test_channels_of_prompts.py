@@ -127,6 +127,21 @@ def test_it_travels_in_file_and_text(trained, tmp_path: Path) -> None:
     assert from_text(to_text(prompt)).trained_channels == trained
 
 
+def test_a_file_stays_small(tmp_path: Path) -> None:
+    """What is known of the channels takes the room of a picture, if need be."""
+    names = tuple(letter * 40 for letter in "äöü")
+    longest = prompt_of(Channels("composite", 3, names))
+    for room in (1250, 1080, 900):
+        path = replace(longest, thumbnail=b"x" * 1200, notes="n" * (1450 - room)).save(
+            tmp_path / f"{room}.pt"
+        )
+        assert path.stat().st_size <= 12 * 1024
+        picture = ptsam.load(path).thumbnail
+        assert not picture and ptsam.load(path).trained_channels == longest.trained_channels
+    path = replace(prompt_of(GREY), thumbnail=b"x" * 1200, notes="n" * 100).save(tmp_path / "a.pt")
+    assert path.stat().st_size <= 12 * 1024 and ptsam.load(path).thumbnail
+
+
 def test_a_file_of_before_does_not_tell(tmp_path: Path) -> None:
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
@@ -59,9 +60,6 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "tile": asdict(images.tiling),
         "normalization": asdict(images.normalization),
         "channels": images.channels,
-        "trained_channels": None
-        if prompt.trained_channels is None
-        else asdict(prompt.trained_channels),
         "pixel_size": None if prompt.pixel_size is None else asdict(prompt.pixel_size),
         "origin": asdict(prompt.origin),
         "refinement": None if prompt.refinement is None else asdict(prompt.refinement),
@@ -70,6 +68,8 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "author": prompt.author,
         "flips": prompt.flips,
     }
+    if prompt.trained_channels is not None:
+        plain["trained_channels"] = asdict(prompt.trained_channels)
     plain = python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
@@ -78,9 +78,15 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         if prompt.encoder_tokens:
             plain["encoder_tokens"] = list(prompt.encoder_tokens)
         texts = (prompt.notes + prompt.licence + prompt.author).encode()
-        if 0 < len(prompt.thumbnail) <= LIMIT_WITH_TEXT - len(texts):
+        room = LIMIT_WITH_TEXT - len(texts) - _size(plain.get("trained_channels"))
+        if 0 < len(prompt.thumbnail) <= room:
             plain["thumbnail"] = np.frombuffer(prompt.thumbnail, np.uint8)
     return plain
+
+
+def _size(channels: Any) -> int:
+    """Bytes that what is known of the channels takes in a file, about."""
+    return 0 if channels is None else 100 + len(json.dumps(channels))
 
 
 def from_plain(plain: Mapping[str, Any]) -> Prompt:
