@@ -23,6 +23,7 @@ from napari_ptsam.evaluation import evaluate
 from napari_ptsam.images.blank import noise_deviation
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.sam.backbones import Backbone, load_backbone
+from napari_ptsam.sam.cache import with_users_cache
 from napari_ptsam.segmenting.segment import Segmenter
 from napari_ptsam.training.examples import AnnotationSet, Example
 from napari_ptsam.training.settings import TrainingSettings
@@ -37,14 +38,14 @@ FAR = 12
 def main() -> None:
     parser = argparse.ArgumentParser(description="False foreground where there is nothing.")
     parser.add_argument("sets", nargs="*", type=Path)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--prompts", type=Path)
     parser.add_argument("--also", nargs="*", type=Path, default=[])
     options = parser.parse_args()
     sets = named_sets(parser, options.sets)
     if options.also and len(sets) != 1:
         parser.error("--also goes with one set")
-    backbone = load_backbone()
+    backbone = with_users_cache(load_backbone())  # seeds share many tiles
     kinds = list(dict.fromkeys(kind for kind, *_ in blank_planes(read(sets[0] / "test"))))
     print(f"| set | prompt | IoU | {' | '.join(kinds)} |\n|{'---|' * (len(kinds) + 3)}")
     for path in sets:
