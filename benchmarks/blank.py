@@ -71,7 +71,7 @@ def trained(path: Path, seed: int, backbone: Backbone, folder: Path | None) -> P
         pass
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        ptsam.save(training.prompt, file)
+        training.prompt.save(file)
     return training.prompt
 
 
