@@ -52,24 +52,27 @@ NOT_REMOVED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """What a choice among SAM's masks needs to know about one of them.
 
     Attributes
     ----------
+    mask
+        bool, shape (y, x): the parts that were clicked on; all, if a box is given.
     iou
         As SAM predicts it.
     stability
         IoU of the mask with itself when its threshold is raised and lowered by 1.
     area
-        Of the part that was clicked on, in pixels of the plane; 0 if there is none.
+        Of these parts, in pixels of the plane; 0 if there are none.
     share
-        Of the tile's part of the plane that this part covers.
+        Of the tile's part of the plane that they cover.
     border
-        Part of the border of that area that lies in it.
+        Part of the border of that area that lies in them.
     """
 
+    mask: np.ndarray
     iou: float
     stability: float
     area: float
@@ -134,7 +137,7 @@ def choose(
         measure(own, iou, clicks, scale) for own, iou in zip(logits, ious.tolist(), strict=True)
     ]
     if not clicks.single:
-        return _agreeing(logits > 0, found, clicks, scale)
+        return _agreeing(found, clicks, scale)
     usual = float(np.median(areas)) if len(areas) else None
     scores = {
         number: one.score(usual) + FINEST * (number == 1)
@@ -163,22 +166,24 @@ def measure(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) -> Can
     """
     from scipy import ndimage
 
-    parts, _ = ndimage.label(logits > 0, CONNECTED)
-    numbers = [parts[pixel] for pixel in clicks.pixels(True, logits.shape, scale)]
-    found = np.isin(parts, [number for number in numbers if number])
+    found = logits > 0
+    if clicks.box is None:
+        parts, _ = ndimage.label(found, CONNECTED)
+        numbers = [parts[pixel] for pixel in clicks.pixels(True, logits.shape, scale)]
+        found = np.isin(parts, [number for number in numbers if number])
     area = int(found.sum())
     rim = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
-    stability = (logits > 1).sum() / max((logits > -1).sum(), 1)
-    return Candidate(iou, float(stability), area * scale**2, area / found.size, float(rim.mean()))
+    stability = float((logits > 1).sum() / max((logits > -1).sum(), 1))
+    return Candidate(found, iou, stability, area * scale**2, area / found.size, float(rim.mean()))
 
 
-def _agreeing(masks: np.ndarray, found: list[Candidate], clicks: Clicks, scale: float) -> int:
-    """The first of the masks that agree with most clicks; masks are bool, shape (4, y, x)."""
-    shape = masks.shape[1:]
+def _agreeing(found: list[Candidate], clicks: Clicks, scale: float) -> int:
+    """The first of the masks that agree with most clicks."""
+    shape = found[0].mask.shape
     on, off = (clicks.pixels(positive, shape, scale) for positive in (True, False))
 
     def agreed(number: int) -> int:
-        mask = masks[number]
+        mask = found[number].mask
         return sum(bool(mask[at]) for at in on) + sum(not mask[at] for at in off)
 
     bounded = [n for n, one in enumerate(found) if clicks.box is not None or not one.background]
@@ -188,7 +193,7 @@ def _agreeing(masks: np.ndarray, found: list[Candidate], clicks: Clicks, scale: 
     if clicks.points:
         positive = clicks.positive[-1]
         last = (on if positive else off)[-1:]
-        if any(bool(masks[best][at]) != positive for at in last):
+        if any(bool(found[best].mask[at]) != positive for at in last):
             raise NoObjectError(NOT_REACHED if positive else NOT_REMOVED)
     return best
 
