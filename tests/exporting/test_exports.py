@@ -18,7 +18,8 @@ from conftest_prompts import make
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.exporting import bioimageio_package, onnx_file
 from napari_ptsam.exporting.bioimageio_package import export_bioimageio
-from napari_ptsam.exporting.onnx_file import AGREES, channels_of, export_onnx
+from napari_ptsam.exporting.onnx_file import AGREES, are_colours, channels_of, export_onnx
+from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
@@ -204,6 +205,16 @@ def test_channels_are_those_of_the_prompt() -> None:
     grey = replace(make(), images=ImageSettings(Tiling(64)))
     assert channels_of(grey, rgb=False) == 1 and channels_of(grey, rgb=True) == 3
     assert channels_of(make(), rgb=True) == 2  # it takes two of the channels
+
+
+@pytest.mark.parametrize(
+    ("trained", "rgb", "colours"),
+    [(None, False, False), (None, True, True), (Channels("rgb", 3), False, True),
+     (Channels("composite", 3), True, False), (Channels("grey", 1), True, True)],
+)  # fmt: skip
+def test_colours_are_what_the_prompt_was_trained_on(trained, rgb: bool, colours: bool) -> None:
+    prompt = make(images=ImageSettings(Tiling(64)), trained_channels=trained)
+    assert are_colours(prompt, rgb) == colours
 
 
 def test_a_backbone_that_is_too_large(tmp_path: Path) -> None:

@@ -171,6 +171,21 @@ def with_pickle(content: bytes, pickled: bytes) -> bytes:
     return new.getvalue()
 
 
+@pytest.mark.parametrize("kept", [0, 4, 8000])
+def test_numbers_that_are_missing_are_not_taken_from_memory(
+    kept: int, contents: dict[str, bytes], declined
+) -> None:
+    new = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(contents["0.1.0"])) as old,
+        zipfile.ZipFile(new, "w") as archive,
+    ):
+        for name in old.namelist():
+            part = old.read(name)
+            archive.writestr(name, part[:kept] if name.endswith("data/0") else part)
+    declined(new.getvalue())
+
+
 class Runs:
     """Writes a file when it is unpickled."""
 

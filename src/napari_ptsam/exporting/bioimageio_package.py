@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
-from napari_ptsam.exporting.onnx_file import NEEDS, Checked, export_onnx
+from napari_ptsam.exporting.onnx_file import NEEDS, Checked, are_colours, export_onnx
 from napari_ptsam.prompts.describe import describe
 from napari_ptsam.writing import check_output, replacing
 
@@ -49,8 +49,8 @@ def export_bioimageio(
     prompt, path, checkpoint, overwrite
         As for `export_onnx`.
     rgb
-        Whether images are red, green and blue, which share their percentiles;
-        else each channel has its own.
+        Whether images are red, green and blue, which share their percentiles,
+        where the prompt does not tell; else each channel has its own.
     licence
         SPDX name of the package's licence, such as ``CC-BY-4.0``. None takes
         the prompt's; where that has none, the package names none, which the
@@ -78,7 +78,8 @@ def export_bioimageio(
         warnings.simplefilter("ignore")  # of the packages, about themselves
         folder = Path(temporary)
         checked = export_onnx(prompt, folder / "weights.onnx", checkpoint, rgb)
-        description = _describe(prompt, checked, folder, rgb, licence)
+        colours = are_colours(prompt, rgb)
+        description = _describe(prompt, checked, folder, colours, licence)
         package = folder / "package.zip"
         bioimageio.spec.save_bioimageio_package(description, output_path=package)
         summary = bioimageio.core.test_description(package)
@@ -94,12 +95,12 @@ def export_bioimageio(
 
 
 def _describe(
-    prompt: Prompt, checked: Checked, folder: Path, rgb: bool, licence: str | None
+    prompt: Prompt, checked: Checked, folder: Path, colours: bool, licence: str | None
 ) -> Any:
     """The package's description; writes the files that it names."""
     from bioimageio.spec.model import v0_5 as zoo
 
-    _write_test(prompt, checked, folder, rgb)
+    _write_test(prompt, checked, folder, colours)
     (folder / "README.md").write_text(_readme(prompt), encoding="utf-8")
 
     def axes(space: Any, names: list[str]) -> list[Any]:
@@ -127,7 +128,7 @@ def _describe(
                 id=zoo.TensorId("image"),
                 axes=axes(zoo.SpaceInputAxis, [f"channel{i}" for i in range(checked.channels)]),
                 test_tensor=zoo.FileDescr(source=folder / "input.npy"),
-                preprocessing=_preprocessing(prompt, zoo, rgb),
+                preprocessing=_preprocessing(prompt, zoo, colours),
             )
         ],
         outputs=[
@@ -149,7 +150,7 @@ def _reason(summary: Any) -> str:
     return told[0] if told else "no reason was given"
 
 
-def _preprocessing(prompt: Prompt, zoo: Any, rgb: bool) -> list[Any]:
+def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:
     """From pixel values to the range 0 to 1, in the zoo's words.
 
     Percentiles are those of each channel, but for colours; see
@@ -163,7 +164,7 @@ def _preprocessing(prompt: Prompt, zoo: Any, rgb: bool) -> list[Any]:
             kwargs=zoo.ScaleLinearKwargs(gain=gain, offset=-values.low * gain)
         )
     else:
-        jointly = ("channel", "y", "x") if rgb else ("y", "x")
+        jointly = ("channel", "y", "x") if colours else ("y", "x")
         axes = [zoo.AxisId(name) for name in jointly]
         scale = zoo.ScaleRangeDescr(
             kwargs=zoo.ScaleRangeKwargs(
@@ -177,7 +178,7 @@ def _preprocessing(prompt: Prompt, zoo: Any, rgb: bool) -> list[Any]:
     ]
 
 
-def _write_test(prompt: Prompt, checked: Checked, folder: Path, rgb: bool) -> None:
+def _write_test(prompt: Prompt, checked: Checked, folder: Path, colours: bool) -> None:
     """A tile as it is read, what is found on it, and a picture of both."""
     import onnxruntime
     from PIL import Image
@@ -187,7 +188,7 @@ def _write_test(prompt: Prompt, checked: Checked, folder: Path, rgb: bool) -> No
     plane = np.moveaxis(raw[0], 0, -1)
     if settings.normalization.mode == "stack":
         settings = replace(settings, normalization=replace(settings.normalization, mode="plane"))
-    seen = settings.prepare(plane, rgb)[..., : checked.channels]
+    seen = settings.prepare(plane, colours)[..., : checked.channels]
     session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
     tile = np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])
     (found,) = session.run(None, {"image": tile})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import InputError, PromptFileError
-from napari_ptsam.plain_torch import check_sums, holds_more_than_values, load_plain
+from napari_ptsam.plain_torch import check_storages, check_sums, holds_more_than_values, load_plain
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.prompts.seal import is_sealed, seal
@@ -141,4 +141,6 @@ def _read_plain(data: bytes, path: Path) -> Any:
             if sum(part.file_size for part in archive.infolist()) > SIZE_LIMIT:
                 raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
             check_sums(archive)
-        return load_plain(io.BytesIO(data))
+            plain = load_plain(io.BytesIO(data))
+            check_storages(plain, archive)
+        return plain

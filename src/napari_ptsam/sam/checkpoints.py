@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import CheckpointError
-from napari_ptsam.plain_torch import check_sums, holds_more_than_values, load_plain
+from napari_ptsam.plain_torch import check_storages, check_sums, holds_more_than_values, load_plain
 from napari_ptsam.user_files import unreadable_as
 
 if TYPE_CHECKING:
@@ -98,10 +98,13 @@ def _read_safely(path: Path) -> Any:
     with unreadable_as(CheckpointError, told):
         if not _is_pytorch(path):
             return load_file(path)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                check_sums(archive)
-        return load_plain(path)
+        if not zipfile.is_zipfile(path):
+            return load_plain(path)
+        with zipfile.ZipFile(path) as archive:
+            check_sums(archive)
+            content = load_plain(path)
+            check_storages(content, archive)
+        return content
 
 
 def _is_pytorch(path: Path) -> bool:
