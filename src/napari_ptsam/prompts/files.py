@@ -141,6 +141,19 @@ def _read_plain(data: bytes, path: Path) -> Any:
             if sum(part.file_size for part in archive.infolist()) > SIZE_LIMIT:
                 raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
             check_sums(archive)
-            plain = load_plain(io.BytesIO(data))
+            plain = load_plain(_repacked(archive))
             check_storages(plain, archive)
         return plain
+
+
+def _repacked(archive: zipfile.ZipFile) -> io.BytesIO:
+    """Return a copy of an archive whose members are those that were checked.
+
+    torch.load has a reader of its own, and in a damaged archive may find other bytes.
+    """
+    copy = io.BytesIO()
+    with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as checked:
+        for info in archive.infolist():
+            checked.writestr(info.filename, archive.read(info))
+    copy.seek(0)
+    return copy
