@@ -28,8 +28,13 @@ import torch
 from scipy import ndimage
 
 from accuracy import named_sets
-from napari_ptsam.annotating.candidates import choose
-from napari_ptsam.annotating.outlines import choose_tile, click_tiling, outline_of
+from napari_ptsam.annotating.outlines import (
+    Outline,
+    choose_tile,
+    click_tiling,
+    find_outline,
+    outline_of,
+)
 from napari_ptsam.errors import NoObjectError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import Tile, cut
@@ -55,20 +60,19 @@ class Place:
     others: list[int]
 
 
-def highest(masks: torch.Tensor, ious: torch.Tensor, *_: object) -> int:
+def highest(masks: torch.Tensor, ious: torch.Tensor) -> int:
     """The usual advice: the best of SAM's three masks for ambiguous prompts."""
     return int(ious[1:].argmax()) + 1
 
 
-def before(masks: torch.Tensor, ious: torch.Tensor, *_: object) -> int:
+def before(masks: torch.Tensor, ious: torch.Tensor) -> int:
     """The rule without sizes: the finest mask where SAM is sure of it, else its single one."""
     return 1 if ious[1] >= 0.9 or (masks[0] > 0).float().mean() >= 0.25 else 0
 
 
-RULES: dict[str, Callable[..., int]] = {
+RULES: dict[str, Callable[[torch.Tensor, torch.Tensor], int]] = {
     "highest predicted IoU": highest,
     "before": before,
-    "now": choose,
 }
 
 
@@ -94,7 +98,7 @@ def rows(folder: Path, options: argparse.Namespace, backbone: Backbone) -> Itera
     masks = [tifffile.imread(file) for file in chosen]
     random = np.random.default_rng(0)
     where = places(masks, options.count, random)
-    ways = [(rule, known) for rule in RULES for known in (False, True)]
+    ways = [(rule, known) for rule in (*RULES, "now") for known in (False, True)]
     found: dict[tuple[str, bool], list[bool]] = {way: [] for way in ways}
     declined: dict[tuple[str, bool], list[bool]] = {way: [] for way in ways}
     for number, file in enumerate(chosen):
@@ -106,13 +110,13 @@ def rows(folder: Path, options: argparse.Namespace, backbone: Backbone) -> Itera
             areas = random.choice(place.others, some, replace=False).tolist()
             asked = Asked.of(backbone, pixels, place.at, embeddings)
             for rule, known in ways:
-                mask = asked.answer(RULES[rule], areas if known else ())
+                mask = asked.answer(rule, areas if known else ())
                 if place.value:
                     hit = mask is not None and overlap(masks[number] == place.value, mask).iou
                     found[rule, known].append(hit >= FOUND)
                 else:
                     declined[rule, known].append(mask is None)
-    for rule in RULES:
+    for rule in (*RULES, "now"):
         shares = [
             np.mean(values[rule, known]) for values in (found, declined) for known in (False, True)
         ]
@@ -123,6 +127,8 @@ def rows(folder: Path, options: argparse.Namespace, backbone: Backbone) -> Itera
 class Asked:
     """What SAM answers to one click, before any rule has a say."""
 
+    backbone: Backbone
+    embedding: torch.Tensor
     masks: torch.Tensor
     ious: torch.Tensor
     tile: Tile
@@ -142,26 +148,34 @@ class Asked:
         if tile not in embeddings:
             embeddings[tile] = backbone.encoder([cut(pixels, tile)])[0]
         own = clicks.seen_from(tile.y, tile.x)
-        return cls(
-            *click_masks(backbone.decoder, embeddings[tile], own, tile.side), tile, shape, clicks
-        )
+        masks, ious = click_masks(backbone.decoder, embeddings[tile], own, tile.side)
+        return cls(backbone, embeddings[tile], masks, ious, tile, shape, clicks)
 
-    def answer(self, rule: Callable[..., int], areas: Sequence[float]) -> np.ndarray | None:
+    def answer(self, rule: str, areas: Sequence[float]) -> np.ndarray | None:
         """The object on the plane; None if the click is declined."""
-        tile, (height, width) = self.tile, self.shape
-        own = self.clicks.seen_from(tile.y, tile.x)
-        window = min(tile.side, height - tile.y), min(tile.side, width - tile.x)
-        try:
-            return self._whole(rule(self.masks, self.ious, own, tile.side, window, areas))
-        except NoObjectError:
-            return None
+        if rule == "now":
+            try:
+                outline = find_outline(
+                    self.backbone, self.embedding, self.tile, self.shape, self.clicks, areas=areas
+                )
+            except NoObjectError:
+                return None
+            return whole(outline, self.shape)
+        return self._whole(RULES[rule](self.masks, self.ious))
 
     @cache  # noqa: B019  (it lives as long as a click)
-    def _whole(self, number: int) -> np.ndarray:
-        outline = outline_of(self.masks[number], self.tile, self.shape, self.clicks)
-        whole = np.zeros(self.shape, bool)
-        whole[outline.window] = outline.mask
-        return whole
+    def _whole(self, number: int) -> np.ndarray | None:
+        try:
+            outline = outline_of(self.masks[number], self.tile, self.shape, self.clicks)
+        except NoObjectError:
+            return None
+        return whole(outline, self.shape)
+
+
+def whole(outline: Outline, shape: tuple[int, int]) -> np.ndarray:
+    plane = np.zeros(shape, bool)
+    plane[outline.window] = outline.mask
+    return plane
 
 
 def places(masks: list[np.ndarray], count: int, random: np.random.Generator) -> list[Place]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from napari_ptsam.sam.clicks import Clicks
 
-# The numbers were chosen on half of the training images of four sets (benchmarks/clicks.py).
-LARGE = 0.25
+# The numbers were chosen on training images of four sets (docs/method.md, "Clicks").
+LARGE = 0.6
 """Part of the tile above which the answer to clicks is the background rather than an object."""
 LONG = 0.2
 """Part of the tile's border above which what lies along it is the background."""
@@ -29,8 +29,12 @@ FINEST = 0.06
 """What the finest mask gains: SAM thinks too little of it in micrographs."""
 TOLERANCE = 0.5
 """Natural logarithm of the factor by which objects may be larger or smaller than earlier ones."""
-UNLIKE = 0.2
+UNLIKE = 0.05
 """What a mask loses with each factor of e beyond."""
+GUESSED = 0.1
+"""What the mask of a guessed box loses (see `usual_box`)."""
+BOX = 1.3
+"""Side of the guessed box, in square roots of the area of earlier objects."""
 DOUBTFUL = 0.85
 """Score under which the best mask is no object."""
 
@@ -90,6 +94,20 @@ class Candidate:
         return self.iou + STABLE * self.stability - UNLIKE * beyond
 
 
+def usual_box(clicks: Clicks, areas: Sequence[float]) -> Clicks | None:
+    """Return a click with a box of the usual size around it, as another way to ask SAM.
+
+    Returns
+    -------
+    Clicks or None
+        None unless there is a single click, and objects were annotated before.
+    """
+    if not clicks.single or not len(areas):
+        return None
+    (y, x), half = clicks.points[0], BOX * float(np.median(areas)) ** 0.5 / 2
+    return Clicks(clicks.points, clicks.positive, (y - half, x - half, y + half, x + half))
+
+
 def choose(
     masks: torch.Tensor,
     ious: torch.Tensor,
@@ -105,7 +123,9 @@ def choose(
     of them is nearly always the whole tile, and its predicted IoU is high. So
     it is left out, as is what is as large as a background, and of the rest the
     one is taken that is best by predicted IoU, stability and, where objects were
-    annotated before, likeness to their size.
+    annotated before, likeness to their size. On phase contrast the answer to a
+    box of their size around the click is often better than all of these; it has
+    a say in which mask is taken, but not in whether there is an object.
 
     Several clicks or a box are clear: SAM's single mask is taken, unless
     another one agrees with more of the clicks.
@@ -114,7 +134,7 @@ def choose(
     ----------
     masks, ious
         Of `sam.clicks.click_masks`: logits of shape (4, 256, 256), and
-        predicted IoUs of shape (4,).
+        predicted IoUs of shape (4,); a fifth is the answer to `usual_box`.
     clicks
         In pixels of the tile.
     side
@@ -133,21 +153,18 @@ def choose(
     scale = side / masks.shape[-1]
     rows, columns = (ceil(length / scale) for length in shape)
     logits = masks[:, :rows, :columns].cpu().numpy()
-    found = [
-        measure(own, iou, clicks, scale) for own, iou in zip(logits, ious.tolist(), strict=True)
-    ]
+    found = [measure(*answer, clicks, scale) for answer in zip(logits, ious.tolist(), strict=True)]
     if not clicks.single:
         return _agreeing(found, clicks, scale)
     usual = float(np.median(areas)) if len(areas) else None
     scores = {
-        number: one.score(usual) + FINEST * (number == 1)
-        for number, one in enumerate(found[:-1])
-        if one.area and not one.background
+        number: found[number].score(usual) + gain
+        for number, gain in ((0, 0.0), (1, FINEST), (2, 0.0), (4, -GUESSED))
+        if number < len(found) and found[number].area and not found[number].background
     }
-    best = max(scores, key=scores.__getitem__, default=None)
-    if best is None or scores[best] < DOUBTFUL:
+    if max((score for number, score in scores.items() if number < 4), default=0) < DOUBTFUL:
         raise NoObjectError(NOTHING_HERE)
-    return best
+    return max(scores, key=scores.__getitem__)
 
 
 def measure(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) -> Candidate:

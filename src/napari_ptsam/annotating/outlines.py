@@ -7,17 +7,16 @@ from math import hypot
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch.nn import functional as F
 
-from napari_ptsam.annotating.candidates import NOTHING_HERE, choose
+from napari_ptsam.annotating.candidates import NOTHING_HERE, choose, usual_box
 from napari_ptsam.errors import InputError, NoObjectError
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, Tile, Tiling
 from napari_ptsam.sam.clicks import Clicks, click_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import torch
 
     from napari_ptsam.sam.backbones import Backbone
 
@@ -161,6 +160,10 @@ def find_outline(
     """
     own = clicks.seen_from(tile.y, tile.x)
     masks, ious = click_masks(backbone.decoder, embedding, own, tile.side, former)
+    boxed = usual_box(own, areas)
+    if boxed is not None:
+        more, of_more = click_masks(backbone.decoder, embedding, boxed, tile.side)
+        masks, ious = torch.cat([masks, more[:1]]), torch.cat([ious, of_more[:1]])
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
     logits = masks[choose(masks, ious, own, tile.side, (rows, columns), areas)]
     return outline_of(logits, tile, shape, clicks)
