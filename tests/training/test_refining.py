@@ -73,6 +73,15 @@ def test_few_planes_do_not_shift_the_threshold() -> None:
     assert few is not None and few.threshold == 0
 
 
+def test_no_threshold_turns_blank_planes_into_foreground() -> None:
+    empty, seen = np.zeros((96, 96), np.uint8), planes()
+    faint = Plane(np.full((96, 96), -0.6), np.zeros((96, 96)), empty)
+    free = choose_refinement(seen, [None], None, [Plane(faint._logits[0] - 9, faint.guide, empty)])
+    assert free == choose_refinement(seen, [None], None) and free.threshold < -0.6
+    held = choose_refinement(seen, [None], None, [faint])
+    assert held is not None and held.threshold >= -0.5
+
+
 def test_few_planes_tell_nothing() -> None:
     assert choose_refinement(planes(3), [None], None) is None
 

@@ -217,6 +217,13 @@ class EmbeddedTiles:
         """For each training example what is embedded of it, to measure on."""
         return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._looks)
 
+    def blank_planes(self) -> list[MeasuredPlane]:
+        """What is embedded of those that show next to nothing, to measure on."""
+        return [
+            alone(self.examples[tile.job.example], tile.job.tile, tile.embedding, self._looks)
+            for tile in self.blanks
+        ]
+
     def planes_to_score(self) -> Iterator[tuple[Example, list[MeasuredPlane]]]:
         """Each annotated plane with what is embedded of it."""
         yield from zip(self._training, self.planes_of_training(), strict=True)

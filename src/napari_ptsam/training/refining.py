@@ -28,12 +28,17 @@ FEWEST = 4
 FEWEST_TO_SHIFT = 8
 """Planes below which the threshold stays at 0: shifted far for a few planes that are alike, it can
 turn the background of another one into foreground."""
+MOST_ON_BLANKS = 0.001
+"""What a lower threshold may add to the part of blank planes that is foreground."""
 SIDE = 512
 """Of the part of a plane that is looked at; of larger planes the one with most foreground."""
 
 
 def choose_refinement(
-    planes: Sequence[MeasuredPlane], tokens: torch.Tensor, backbone: Backbone
+    planes: Sequence[MeasuredPlane],
+    tokens: torch.Tensor,
+    backbone: Backbone,
+    blanks: Sequence[MeasuredPlane] = (),
 ) -> Refinement | None:
     """The filter with the highest gain that can be relied on; None if there is none.
 
@@ -45,6 +50,9 @@ def choose_refinement(
         float32, shape (classes, 8, 256).
     backbone
         That embedded them.
+    blanks
+        Planes that show next to nothing; no threshold is taken that turns them
+        into foreground.
     """
     if len(planes) < FEWEST:
         return None
@@ -54,10 +62,28 @@ def choose_refinement(
     sure = gains.mean(0) - SURE * errors
     if len(planes) < FEWEST_TO_SHIFT:
         sure[:, THRESHOLDS != 0] = -np.inf
+    sure[:, _false_foreground(blanks, tokens, backbone) > MOST_ON_BLANKS] = -np.inf
     best, threshold = np.unravel_index(sure.argmax(), sure.shape)
     if sure[best, threshold] <= 0:
         return None
     return Refinement(*candidates[best], float(THRESHOLDS[threshold]))
+
+
+def _false_foreground(
+    blanks: Sequence[MeasuredPlane], tokens: torch.Tensor, backbone: Backbone
+) -> np.ndarray:
+    """Part of the blanks' background that each threshold adds to what 0 finds: (thresholds,)."""
+    above, pixels = np.zeros(len(THRESHOLDS)), 0
+    for plane in blanks:
+        example = plane.example
+        empty = example.labels == 0
+        if example.counts is not None:
+            empty &= example.counts
+        highest = plane.logits(tokens, backbone).max(0)[empty]
+        above += [np.count_nonzero(highest > threshold) for threshold in THRESHOLDS]
+        pixels += highest.size
+    found: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -294,7 +294,7 @@ class Training:
         planes = [plane for own in embedded.planes_of_training() for plane in own]
         if not embedded.measured_on_training:
             planes += embedded.measured
-        found = choose_refinement(planes, tokens, self._run.backbone)
+        found = choose_refinement(planes, tokens, self._run.backbone, embedded.blank_planes())
         if found is not None:
             seen = [overlaps(plane, tokens, self.backbone, found) for plane in embedded.measured]
             self._run.refinement, self._refined_dice = found, mean_dice(seen)
