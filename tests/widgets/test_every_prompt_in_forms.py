@@ -118,41 +118,6 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
     qtbot.wait(50)
 
 
-def test_annotate_and_train(qtbot, dock, prompts, grey, found, told) -> None:
-    """The preview of a prompt from the library, and clicks, which leave the prompt out."""
-    viewer, widget = dock(nuclei=grey)
-    composite = np.stack([grey[::-1, ::-1], grey], axis=1)
-    viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
-    qtbot.wait(50)
-    studio, clicker = widget.studio, widget.annotate.clicker
-    outlines = []
-    for kind, prompt in prompts.items():
-        studio.use_images([viewer.layers["composite" if kind == CHOSEN else "nuclei"]])
-        (source,) = studio.sources
-        viewer.dims.set_point(0, 1)
-        widget.train.take(prompt, Path(f"{kind}.pt"))
-        expected = found(kind, "labels")[1]
-        qtbot.waitUntil(
-            lambda expected=expected: (
-                PREVIEW in viewer.layers
-                and np.array_equal(np.squeeze(viewer.layers[PREVIEW].data), expected)
-            ),
-            timeout=LONG,
-        )
-        studio.add_annotation_layers()
-        clicker.activate(True)
-        y, x = np.argwhere(found("one class", "labels")[1])[0]
-        with qtbot.waitSignal(clicker.answered, timeout=LONG):
-            clicker.click(source, 1, (float(y), float(x)))
-        outlines.append(np.squeeze(source.labels.data)[1] > 0)
-        clicker.activate(False)
-        viewer.layers.remove(source.labels)
-    assert told == [] and all(outline.any() for outline in outlines)
-    grey_ones = [own for own, kind in zip(outlines, prompts, strict=True) if kind != CHOSEN]
-    assert all(np.array_equal(own, grey_ones[0]) for own in grey_ones)
-    assert set(prompts) == set(KINDS)
-
-
 def test_a_preview_of_other_channels(qtbot, dock, prompts, grey, found, told) -> None:
     viewer, widget = dock()
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
