@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,7 @@ def usual_box(clicks: Clicks, areas: Sequence[float]) -> Clicks | None:
     if not clicks.single or not len(areas):
         return None
     (y, x), half = clicks.points[0], BOX * float(np.median(areas)) ** 0.5 / 2
-    return Clicks(clicks.points, clicks.positive, (y - half, x - half, y + half, x + half))
+    return replace(clicks, box=(y - half, x - half, y + half, x + half))
 
 
 def choose(
