@@ -13,7 +13,7 @@ import zarr
 import napari_ptsam as ptsam
 from conftest_batch import choose, run
 from conftest_batch import told as notified
-from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for
+from conftest_every import CHOSEN, OUTPUTS, every_prompt, planes_for
 from conftest_widgets import LONG
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
