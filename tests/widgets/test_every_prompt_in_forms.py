@@ -13,7 +13,7 @@ import zarr
 import napari_ptsam as ptsam
 from conftest_batch import choose, run
 from conftest_batch import told as notified
-from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for
+from conftest_every import CHOSEN, OUTPUTS, every_prompt, planes_for
 from conftest_widgets import LONG
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
@@ -92,7 +92,8 @@ def test_batch_segment(qtbot, batch, prompts, grey, found, tmp_path: Path) -> No
             viewer.layers.remove(layer)
     words = set(notified())
     # The others do not know which channel is theirs, and the chosen one is not in the grey image.
-    assert len(words) == len(prompts) and all("(“Channels”: 0)" in word for word in words)
+    # One of version 0.1.0 does not know what it was trained on, and takes both.
+    assert len(words) == len(prompts) - 1 and all("(“Channels”: 0)" in word for word in words)
 
 
 def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> None:
