@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ptsam.annotating.candidates import choose, object_areas
+from napari_ptsam.annotating.candidates import choose, object_areas, usual_box
 from napari_ptsam.errors import InputError, NoObjectError
 from napari_ptsam.sam.clicks import Clicks
 
@@ -32,7 +32,7 @@ def test_the_whole_tile_is_no_object_however_sure_sam_is() -> None:
     assert chosen([ALL, OBJECT, ALL, ALL], [0.9, 0.8, 1.0, 1.02]) == 1
     # The padding beyond a small plane does not count.
     with pytest.raises(NoObjectError):
-        chosen([square(40, 25)] * 4, [0.9] * 4, shape=(131, 131))
+        chosen([square(60, 3)] * 4, [0.9] * 4, shape=(131, 131))
 
 
 def test_what_lies_along_the_border_is_no_object() -> None:
@@ -44,7 +44,7 @@ def test_what_lies_along_the_border_is_no_object() -> None:
 
 
 def test_earlier_objects_tell_a_part_from_a_whole() -> None:
-    masks, ious = [OBJECT, PART, PART, ALL], [0.85, 0.9, 0.8, 1.0]
+    masks, ious = [OBJECT, PART, PART, ALL], [0.9, 0.9, 0.8, 1.0]
     assert chosen(masks, ious) == 1
     assert chosen(masks, ious, areas=[3600, 3000, 4000]) == 0
     assert chosen(masks, ious, areas=[400]) == 1
@@ -64,6 +64,18 @@ def test_the_background_is_declined_in_words(masks, ious, height) -> None:
     with pytest.raises(NoObjectError, match="Click nearer to the middle of an object") as told:
         chosen(masks, ious, height=height)
     assert isinstance(told.value, InputError)  # so it is shown as any other
+
+
+def test_a_box_of_the_usual_size_may_be_better_but_finds_no_object_by_itself() -> None:
+    assert usual_box(ONE, []) is None
+    boxed = usual_box(ONE, [3600, 3000, 4000])
+    assert boxed is not None and boxed.box == (62.0, 62.0, 140.0, 140.0)
+    assert usual_box(on((1, 1), (2, 2)), [3600]) is None and usual_box(boxed, [3600]) is None
+    masks = [PART, PART, PART, ALL, OBJECT]
+    assert chosen(masks, [0.8, 0.8, 0.8, 1.0, 1.0], areas=[3600]) == 4
+    assert chosen(masks, [0.8, 0.95, 0.8, 1.0, 0.9], areas=[400]) == 1
+    with pytest.raises(NoObjectError):
+        chosen(masks, [0.4, 0.4, 0.4, 1.0, 1.0], areas=[3600])
 
 
 def test_a_speck_beside_large_objects_is_declined() -> None:
