@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,35 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
     qtbot.wait(50)
 
 
+def test_preview_and_clicks(qtbot, dock, prompts, grey, found, told) -> None:
+    """A prompt from the library is previewed, and clicks are answered as without it."""
+    viewer, widget = dock(nuclei=grey)
+    composite = np.stack([grey[::-1, ::-1], grey], axis=1)
+    viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
+    studio, clicker = widget.studio, widget.annotate.clicker
+    y, x = np.argwhere(found("one class", "labels")[1])[100].tolist()
+    outlines = {}
+    for kind, prompt in prompts.items():
+        studio.use_images([viewer.layers["composite" if kind == CHOSEN else "nuclei"]])
+        (source,) = studio.sources
+        studio.show_plane(source, 1)
+        widget.train.take(prompt, Path(f"{kind}.pt"))
+        qtbot.waitUntil(partial(shows, viewer, found(kind, "labels")[1]), timeout=LONG)
+        studio.add_annotation_layers()
+        with qtbot.waitSignal(clicker.answered, timeout=LONG):
+            clicker.click(source, 1, (y, x))
+        outlines[kind] = np.squeeze(source.labels.data)[1] > 0
+        viewer.layers.remove(source.labels)
+    assert told == [] and outlines["one class"].any()
+    alike = [kind for kind, own in outlines.items() if np.array_equal(own, outlines["one class"])]
+    assert set(prompts) - set(alike) <= {CHOSEN}  # two channels: clicks see both
+
+
+def shows(viewer: Any, expected: np.ndarray) -> bool:
+    layers = [layer for layer in viewer.layers if layer.name == PREVIEW]
+    return bool(layers) and np.array_equal(np.squeeze(layers[0].data), expected)
+
+
 def test_a_preview_of_other_channels(qtbot, dock, prompts, grey, found, told) -> None:
     viewer, widget = dock()
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
@@ -131,12 +161,5 @@ def test_a_preview_of_other_channels(qtbot, dock, prompts, grey, found, told) ->
     assert PREVIEW not in viewer.layers
     widget.images.channels.numbers.setText("1")
     widget.images.channels.numbers.editingFinished.emit()
-    expected = found("one class", "labels")[1]
-    qtbot.waitUntil(
-        lambda: (
-            PREVIEW in viewer.layers
-            and np.array_equal(np.squeeze(viewer.layers[PREVIEW].data), expected)
-        ),
-        timeout=LONG,
-    )
+    qtbot.waitUntil(partial(shows, viewer, found("one class", "labels")[1]), timeout=LONG)
     assert len(told) == 1
