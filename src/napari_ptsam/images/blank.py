@@ -224,7 +224,7 @@ def padding_of(pixels: np.ndarray) -> np.ndarray | None:
         return None
     from scipy import ndimage
 
-    found = np.zeros(pixels.shape[:2], dtype=bool)
+    found = _margins(pixels)
     for value in values:
         same = _equal(pixels, value)
         if same.mean() < LEAST_PART:
@@ -238,6 +238,33 @@ def padding_of(pixels: np.ndarray) -> np.ndarray | None:
                 if _is_straight(region):
                     found |= region
     return found if found.any() else None
+
+
+def _margins(pixels: np.ndarray) -> np.ndarray:
+    """Lines of one value all around, even if what lies within is clipped to that value."""
+    inner = [0, pixels.shape[0], 0, pixels.shape[1]]
+
+    def is_flat(line: np.ndarray) -> bool:
+        return bool((line == line[0]).all())
+
+    changed = True
+    while changed:
+        changed = False
+        for side, (axis, step) in enumerate(((0, 1), (0, -1), (1, 1), (1, -1))):
+            part = pixels[inner[0] : inner[1], inner[2] : inner[3]]
+            lines = np.moveaxis(part, axis, 0)[::step]
+            flat = 0
+            while (
+                flat < len(lines) and is_flat(lines[flat]) and (lines[flat, 0] == lines[0, 0]).all()
+            ):
+                flat += 1
+            if flat == len(lines):  # nothing within
+                return np.zeros(pixels.shape[:2], dtype=bool)
+            inner[side] += step * flat
+            changed |= flat > 0
+    found = np.ones(pixels.shape[:2], dtype=bool)
+    found[inner[0] : inner[1], inner[2] : inner[3]] = False
+    return found if found.mean() >= LEAST_PART else np.zeros_like(found)
 
 
 def _values_of_rim(pixels: np.ndarray) -> np.ndarray:
