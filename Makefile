@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test format bench-accuracy bench-speed bench-window screenshots clean
+.PHONY: help demo test smoke format bench-accuracy bench-speed bench-window screenshots clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,9 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist loadfile
+
+smoke: $(INSTALLED)  ## both widgets and the command line with the oldest and newest napari, Qt and torch
+	$(BIN)/nox
 
 format: $(INSTALLED)  ## put the code in order
 	$(BIN)/ruff format

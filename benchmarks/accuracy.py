@@ -78,7 +78,7 @@ def main() -> None:
             for seed in options.seeds:
                 rows.append(measure(path.name, name, images, test, seed, backbone))
                 if options.json:
-                    with options.json.open("a") as file:
+                    with options.json.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(rows[-1])) + "\n")
             print(line(rows), flush=True)
             found += rows

@@ -176,7 +176,7 @@ def measure(options: argparse.Namespace) -> None:
         annotate.clicker.click(source, number, at)
         wait(lambda: not studio.jobs.has("click"))
         answers.append(perf_counter() - begin)
-        annotate.clicker._object = None
+        annotate.clicker.forget()
     note = f"median answer {np.median(answers):.2f} s, longest {max(answers):.2f} s"
     print(ticker.row(f"{len(answers)} clicks are answered", note), flush=True)
     annotate.click.setChecked(False)

@@ -351,12 +351,13 @@ class Driver:
 
     def shoot(self, name: str) -> None:
         """Take a picture of the window, without notifications over it."""
-        from napari._qt.dialogs.qt_notification import NapariQtNotification
+        from qtpy.QtWidgets import QApplication
 
         self.viewer.reset_view()
         self.rest(1.5)
-        for shown in self.viewer.window._qt_window.findChildren(NapariQtNotification):
-            shown.close()
+        for shown in QApplication.allWidgets():
+            if type(shown).__name__ == "NapariQtNotification":  # a private class of napari's
+                shown.close()
         self.rest(0.5)
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
         write(Image.fromarray(np.ascontiguousarray(pixels)), self._out / f"{name}.png")

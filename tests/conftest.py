@@ -29,6 +29,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive", action="store_true",
+        help="damage every byte of files where a sample is damaged otherwise (many minutes)",
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_time() -> Iterator[None]:
     """Whether "auto" tries encoder tokens is not to depend on how fast the machine is."""
@@ -97,6 +104,9 @@ def folders(tmp_path: Path, nuclei) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def device() -> str:
     """The GPU where there is one, so that the same tests run there."""
+    from napari_ptsam.widgets.loading import load_torch
+
+    load_torch()  # a test may have opened a window before
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -369,7 +369,7 @@ def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypat
         assert file.series[0].shape == (20, 512, 512)
     with Image.open(out / "overlay.png") as picture:
         assert picture.size == (3 * 518 - 6, 2 * 518 - 6)
-    report = (out / "report.txt").read_text()
+    report = (out / "report.txt").read_text(encoding="utf-8")
     for part in ("IoU of the foreground", "Dice", "embedding", "training", "2,048", "bytes"):
         assert part in report
     fails(capsys, "exists and is kept", "demo", "--out", out)

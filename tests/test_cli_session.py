@@ -14,7 +14,7 @@ from napari_ptsam.annotating.scheme import Scheme
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
 from napari_ptsam.cli.parser import build_parser
 from napari_ptsam.cli.sources import open_source
-from napari_ptsam.errors import SessionError
+from napari_ptsam.errors import KeptElsewhereError, SessionError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.sam.checkpoints import embedded_checkpoint
@@ -190,9 +190,11 @@ def test_sessions_that_cannot_be_trained_on(session: SessionFolder, tmp_path, ca
     kept.write_bytes(b"mine")
     session_fails("exists and is kept", "-o", kept)
     assert kept.read_bytes() == b"mine"
-    (session.path / "session.json").write_text("{")
+    (session.path / "session.json").write_text("{", encoding="utf-8")
     fails(capsys, "is damaged", "train", session.path)
-    (session.path / "session.json").write_text(json.dumps({"kind": "napari-ptsam session"}))
+    (session.path / "session.json").write_text(
+        json.dumps({"kind": "napari-ptsam session"}), encoding="utf-8"
+    )
     fails(capsys, "no valid version", "train", session.path)
 
 
@@ -213,6 +215,19 @@ def test_a_session_that_changes_meanwhile(session: SessionFolder, prompt: Prompt
     (session.path / "session.json").unlink()
     with pytest.raises(SessionError, match=r"The prompt is saved in .*002\.pt, but: "):
         source.save(prompt)
+
+
+def test_where_the_session_is_gone_the_prompt_is_kept(session, prompt, monkeypatch) -> None:
+    library = session.path.parent / "library"
+    monkeypatch.setenv("NAPARI_PTSAM_PROMPTS", str(library))
+    source = source_of(session.path)
+    source.annotations(None)
+    shutil.rmtree(session.path)
+    with pytest.raises(KeptElsewhereError, match=r"The prompt is not lost: it is kept in ") as told:
+        source.save(prompt)
+    (kept,) = library.iterdir()
+    assert kept == told.value.path and str(kept) in str(told.value)
+    assert kept.stem == session.path.name and load(kept).classes == prompt.classes
 
 
 def test_ctrl_c_leaves_the_session_as_it_was(session: SessionFolder, capsys, monkeypatch) -> None:

@@ -62,7 +62,7 @@ def test_all_names_are_there() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_only_those_below_them(room: str) -> None:
     for path in (SOURCE / room).glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             module = getattr(node, "module", None) or ""
             if isinstance(node, ast.ImportFrom) and module.startswith("napari_ptsam."):
                 other = module.split(".")[1]
@@ -74,8 +74,25 @@ def test_nothing_outside_the_widgets_imports_qt_or_napari() -> None:
     for path in SOURCE.rglob("*.py"):
         if "widgets" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             assert not {name.partition(".")[0] for name in names} & set(QT), path
+
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = [
+    p for part in ("src", "tests", "benchmarks", "scripts") for p in (ROOT / part).rglob("*.py")
+]
+
+
+def test_text_files_name_their_encoding() -> None:
+    """Ruff notices only where it knows that something is a path."""
+    assert len(SCRIPTS) > 200
+    for path in SCRIPTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                told = {keyword.arg for keyword in node.keywords} & {"encoding", None}
+                given = len(node.args) > {"read_text": 0, "write_text": 1}.get(node.func.attr, -1)
+                assert told or given, f"{path}, line {node.lineno}: name the encoding"

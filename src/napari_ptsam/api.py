@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.pairing import Source, as_planes, is_path, pair
+from napari_ptsam.prompts.channels import for_image
 from napari_ptsam.prompts.files import load
 from napari_ptsam.segmenting.linking import LinkSettings, StackLinker
 from napari_ptsam.segmenting.result import ResultSettings
@@ -114,6 +116,7 @@ def segment(
     fill_holes: bool = False,
     remove_border: bool = False,
     flips: bool = True,
+    channels: Sequence[int] | None = None,
     link: LinkSettings | bool | None = None,
     axes: str | None = None,
     checkpoint: str | Path | None = None,
@@ -135,6 +138,10 @@ def segment(
     split, min_size, fill_holes, remove_border, flips
         How objects are told apart, which are left out, and whether tiles are
         looked at flipped, too; see `napari_ptsam.ResultSettings`.
+    channels
+        Numbers of up to three channels that the prompt is shown, the first one
+        being 0; by default those that it was trained on. An image with other
+        channels is declined, or warned of, unless they are chosen.
     link
         Whether objects of instances keep their number along the last axis of
         planes, or how they are found again; the numbers of other stacks of a
@@ -161,6 +168,9 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
+    prompt, caution = for_image(prompt, planes, channels)  # type: ignore[arg-type]
+    if caution:
+        warnings.warn(caution, PtsamWarning, stacklevel=2)
     settings = ResultSettings(output, split, min_size, fill_holes, remove_border, flips)
     linker = None
     if link:
@@ -170,8 +180,8 @@ def segment(
     from napari_ptsam.prompts.backbone import backbone_of
     from napari_ptsam.segmenting.segment import Segmenter
 
-    frozen = backbone_of(prompt, checkpoint, device)  # type: ignore[arg-type]
-    segmenter = Segmenter(prompt, frozen, settings)  # type: ignore[arg-type]
+    frozen = backbone_of(prompt, checkpoint, device)
+    segmenter = Segmenter(prompt, frozen, settings)
     shape = segmenter.result_shape(planes.shape)
     result = np.empty((len(planes), *shape), dtype=segmenter.dtype)
     for number, plane in enumerate(segmenter.planes(planes)):

@@ -7,6 +7,8 @@ that the command line prints, or as the text of the exception.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class PtsamError(ValueError):
     """Base of all errors that are meant for the user's eyes."""
@@ -18,6 +20,10 @@ class PtsamWarning(UserWarning):
 
 class InputError(PtsamError):
     """An image, a mask or a setting cannot be used as it is."""
+
+
+class NoObjectError(InputError):
+    """Where somebody clicked or drew a box, there is nothing that looks like an object."""
 
 
 class PromptFileError(PtsamError):
@@ -34,6 +40,22 @@ class CollapsedError(PtsamError):
 
 class OutputError(PtsamError):
     """A result cannot be written where it was asked for."""
+
+
+class KeptElsewhereError(OutputError):
+    """A trained prompt cannot be written where it was to go, and is kept in another place.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and where the prompt is.
+    path
+        Of the file it is kept in.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class DownloadError(PtsamError):

@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-# What zipfile and torch.load raise on damaged files, but for pickle.UnpicklingError.
-UNREADABLE = (
-    zipfile.BadZipFile, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError,
-    AttributeError, OverflowError, NotImplementedError, MemoryError, AssertionError,
-)  # fmt: skip
+PART = 2**20
+"""Bytes that are read at a time."""
 
 
 def check_sums(archive: zipfile.ZipFile) -> None:
-    """Compare the checksums of an archive's members, which torch.load does not look at.
+    """Compare the checksums and sizes of an archive's members, which torch.load does not look at.
 
     Raises
     ------
     zipfile.BadZipFile
         If one is another.
     """
-    if archive.testzip() is not None:
-        raise zipfile.BadZipFile("checksum")
+    for info in archive.infolist():
+        size = 0
+        with archive.open(info) as member:  # which compares the checksum
+            while part := member.read(PART):
+                size += len(part)
+        if size != info.file_size:
+            raise zipfile.BadZipFile("size")
+
+
+def check_storages(content: Any, archive: zipfile.ZipFile) -> None:
+    """Make sure that the archive holds all of each tensor, before anything reads them.
+
+    torch.load believes what a file says of its tensors' sizes, and takes what is
+    missing from wherever in memory.
+
+    Parameters
+    ----------
+    content
+        What `load_plain` read from the archive.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        If there is a tensor without numbers of its own size.
+    """
+    held = Counter(info.file_size for info in archive.infolist() if "/data/" in info.filename)
+    if Counter(_storages(content).values()) - held:
+        raise zipfile.BadZipFile("tensors")
+
+
+def _storages(content: Any) -> dict[int, int]:
+    """Where the numbers of all tensors lie, and their bytes."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        if content.layout != torch.strided:
+            return {}
+        storage = content.untyped_storage()
+        return {storage.data_ptr(): storage.nbytes()} if storage.nbytes() else {}
+    parts: Iterable[Any] = ()
+    if isinstance(content, Mapping):
+        parts = content.values()
+    elif isinstance(content, (list, tuple)):
+        parts = content
+    return {place: size for part in parts for place, size in _storages(part).items()}
 
 
 def load_plain(source: Path | IO[bytes]) -> Any:
@@ -31,11 +74,17 @@ def load_plain(source: Path | IO[bytes]) -> Any:
 
     Raises
     ------
-    pickle.UnpicklingError
-        If it holds anything but tensors and plain values.
+    Exception
+        If it holds anything but tensors and plain values (see
+        `holds_more_than_values`), or is damaged.
     """
     import torch
 
     with warnings.catch_warnings():  # about pickles that are declined anyway
         warnings.simplefilter("ignore")
         return torch.load(source, map_location="cpu", weights_only=True)
+
+
+def holds_more_than_values(error: Exception) -> bool:
+    """Whether `load_plain` declined a file because of what is in it, maybe code."""
+    return isinstance(error, pickle.UnpicklingError)

@@ -192,8 +192,8 @@ def test_a_mask_that_is_not_named_is_taken(filled: SessionFolder, nuclei) -> Non
     filled.write(replace(session, planes=session.planes[:3]))
     filled.write_plane(SessionPlane(0, (1, 4)), nuclei[0][0], np.zeros((128, 128), int))
     filled.write_plane(SessionPlane(0, (1, 0)), nuclei[0][0], nuclei[1][0])
-    (filled.path / "masks" / "notes.tif").write_text("mine")
-    (filled.path / "masks" / ".000-1-1-abc.tif").write_text("half")
+    (filled.path / "masks" / "notes.tif").write_text("mine", encoding="utf-8")
+    (filled.path / "masks" / ".000-1-1-abc.tif").write_text("half", encoding="utf-8")
     found = filled.read()
     assert found.problems == ()
     assert found.planes[:3] == session.planes[:3]
@@ -247,7 +247,7 @@ def test_each_flipped_bit_is_noticed_or_harmless(filled: SessionFolder) -> None:
 
 
 def plain_session(folder: SessionFolder) -> dict:
-    return json.loads((folder.path / "session.json").read_text())
+    return json.loads((folder.path / "session.json").read_text(encoding="utf-8"))
 
 
 def test_sessions_that_cannot_be_read(filled: SessionFolder, tmp_path: Path) -> None:
@@ -297,7 +297,9 @@ def test_sessions_that_cannot_be_read(filled: SessionFolder, tmp_path: Path) -> 
         assert unfinished_sessions(tmp_path) == []
         # What lies beside can still be had.
         assert filled.read_labels(SessionPlane(1, ())).any()
-    path.write_text(json.dumps(good | {"settings": {"own": [1, {"deep": None}]}, "more": 1}))
+    path.write_text(
+        json.dumps(good | {"settings": {"own": [1, {"deep": None}]}, "more": 1}), encoding="utf-8"
+    )
     assert filled.read().settings == {"own": [1, {"deep": None}]}
 
 
@@ -575,7 +577,7 @@ def test_unfinished_sessions_are_found(tmp_path: Path, nuclei) -> None:
     closed = SessionFolder(make("closed", nuclei[1][0]))
     closed.write(replace(closed.read(), closed=True))
     SessionFolder.create(tmp_path, "new")
-    (make("broken", nuclei[1][0]) / "session.json").write_text("{")
+    (make("broken", nuclei[1][0]) / "session.json").write_text("{", encoding="utf-8")
     damaged = make("damaged", nuclei[1][0])
     (damaged / "masks" / "000-0-0.tif").write_bytes(b"II*")
     (tmp_path / "file").touch()

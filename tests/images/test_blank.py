@@ -112,6 +112,17 @@ def test_clipped_background_and_flat_objects_are_no_padding() -> None:
         assert padding_of(plane) is None
 
 
+def test_padding_beside_clipped_background_of_the_same_value_is_found() -> None:
+    """Dark images touch the zeros around them in ragged lines."""
+    rng = np.random.default_rng(0)
+    image = (rng.poisson(5, (128, 128, 1)) * (rng.random((128, 128, 1)) < 0.4)).astype(np.uint8)
+    padded = np.pad(image, ((0, 64), (32, 32), (0, 0)))
+    found = padding_of(padded)
+    assert found is not None and found[128:].all() and found[:, :31].all() and found[:, -31:].all()
+    assert not found[2:126, 34:-34].any()
+    assert padding_of(image) is None
+
+
 def test_padding_has_no_say_in_how_bright_the_rest_is() -> None:
     image = real()
     plain = WHOLE.prepared(image, False).pixels

@@ -91,11 +91,11 @@ def test_bad_ones_are_told_of_in_a_sentence(tmp_path) -> None:
     (tmp_path / "empty.zarr").mkdir()
     zarr.open_group(tmp_path / "group.zarr", mode="w").create_array("cells", data=VALUES)
     damaged = ome_zarr(tmp_path / "damaged.zarr", 3)
-    (damaged / "zarr.json").write_text("{")
+    (damaged / "zarr.json").write_text("{", encoding="utf-8")
     gone = ome_zarr(tmp_path / "gone.zarr", 3)
-    text = json.loads((gone / "zarr.json").read_text())
+    text = json.loads((gone / "zarr.json").read_text(encoding="utf-8"))
     text["attributes"]["ome"]["multiscales"][0]["datasets"][0]["path"] = "none"
-    (gone / "zarr.json").write_text(json.dumps(text))
+    (gone / "zarr.json").write_text(json.dumps(text), encoding="utf-8")
     odd = ome_zarr(tmp_path / "odd.zarr", 3, datasets=7)
     for path, message in (
         (tmp_path / "none.zarr", "There is no file"),

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.contents import KIND, VERSION, to_plain
 from napari_ptsam.prompts.files import load, save
 from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Prompt
+from napari_ptsam.prompts.refinement import Refinement
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -264,3 +266,18 @@ def test_description(tmp_path: Path) -> None:
     assert "not split" in text
     cored = describe(make(cores=make().tokens))
     assert "split by their cores" in cored and "4,096" in cored
+
+
+def test_the_documentation_names_every_key_of_a_file(tmp_path: Path) -> None:
+    whole = make(
+        cores=make().tokens, encoder_tokens=(np.ones((8, 160), np.float32),), flips=("x",),
+        refinement=Refinement(4, 0.01), thumbnail=b"x",
+    )  # fmt: skip
+    written = torch.load(whole.save(tmp_path / "a.pt"), weights_only=True)
+    page = Path(__file__).parents[2] / "docs" / "prompt-file.md"
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    described = {key: text for keys, text in rows for key in re.findall(r"`(\w+)`", keys)}
+    assert set(described) == set(written)
+    for key, value in written.items():  # the parts of a part, too
+        for part in value if isinstance(value, dict) else ():
+            assert f"`{part}`" in described[key], f"{part} of {key}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conftest_prompts import make
-from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.library import (
     FOLDER_VARIABLE,
@@ -17,6 +17,7 @@ from napari_ptsam.prompts.library import (
     library_folder,
     put,
     rename,
+    save_trained,
 )
 from napari_ptsam.prompts.thumbnail import (
     LIMIT,
@@ -44,6 +45,31 @@ def test_put_finds_a_free_name(shelf: Path) -> None:
 def test_what_is_no_name_for_a_file(name: str, shelf: Path) -> None:
     with pytest.raises(InputError, match=r"is no name for a file|Windows has no files"):
         put(make(), name)
+
+
+def test_a_trained_prompt_is_kept_where_anything_can_be_written(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: data)
+    gone = tmp_path / "gone" / "nuclei.pt"
+    with pytest.raises(KeptElsewhereError, match="There is no folder") as told:
+        save_trained(make(), gone)
+    assert told.value.path == shelf / "nuclei.pt" and load(told.value.path) is not None
+    assert f"it is kept in {told.value.path}." in str(told.value)
+    # The library's folder is away too, as on the same share.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file" / "library"))
+    with pytest.raises(KeptElsewhereError) as told:
+        save_trained(make(), gone.with_name("con.pt"))  # no name on Windows
+    assert told.value.path == data / "prompts" / "prompt.pt" and told.value.path.is_file()
+    data.rename(tmp_path / "moved")
+    data.touch()
+    with pytest.raises(OutputError, match="There is no folder") as error:
+        save_trained(make(), gone)
+    assert not isinstance(error.value, KeptElsewhereError)
+    path = tmp_path / "fine.pt"
+    assert save_trained(make(), path) == path and path.is_file()
 
 
 def test_changes_on_disk_are_noticed(shelf: Path, tmp_path: Path) -> None:
@@ -108,7 +134,7 @@ def test_folders_are_kept(shelf: Path, tmp_path: Path) -> None:
     assert LibraryFolders(file).folders == [shelf, tmp_path / "lab"]
     folders.remove(tmp_path / "lab")
     assert folders.folders == [shelf]
-    file.write_text("[damaged")
+    file.write_text("[damaged", encoding="utf-8")
     assert folders.folders == [shelf]
 
 

@@ -202,7 +202,10 @@ def test_a_file_put_there_by_hand_just_works(folder: Path, monkeypatch) -> None:
     (folder / "t.safetensors").write_bytes(weights)
     backbone = load_backbone("vit_t_lm", device="cpu")
     assert (backbone.name, backbone.weights) == ("vit_t", "vit_t_lm")
-    assert json.loads((folder / "index.json").read_text())["t.safetensors"][0] == digest
+    assert (
+        json.loads((folder / "index.json").read_text(encoding="utf-8"))["t.safetensors"][0]
+        == digest
+    )
     elsewhere = folder.parent / "t.safetensors"
     elsewhere.write_bytes(weights)
     assert load_backbone("vit_t", elsewhere, device="cpu").weights == "vit_t_lm"
@@ -212,7 +215,7 @@ def test_a_file_put_there_by_hand_just_works(folder: Path, monkeypatch) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to(entry: CatalogueEntry, folder: Path) -> None:
-    folder.write_text("a file in its place")
+    folder.write_text("a file in its place", encoding="utf-8")
     with pytest.raises(DownloadError, match="Backbones cannot be kept in"):
         download(entry)
 

@@ -6,7 +6,7 @@ import torch
 from test_equality import TOLERANCE, reference_sam
 
 import napari_ptsam as ptsam
-from napari_ptsam.sam.clicks import Clicks, _choose, _encode, click_logits
+from napari_ptsam.sam.clicks import Clicks, _encode, click_masks
 
 pytestmark = pytest.mark.usefixtures("all_threads")
 
@@ -62,19 +62,18 @@ def test_masks_are_segment_anythings(
     assert masks.shape == (1, 4, 256, 256) and expected.std() > 1  # else equality means nothing
     torch.testing.assert_close(masks, expected, atol=TOLERANCE, rtol=TOLERANCE)
     torch.testing.assert_close(ious, expected_ious, atol=TOLERANCE, rtol=TOLERANCE)
-    if clicks is not ONE or with_former:
-        answer = click_logits(decoder, embedding, clicks, side, former)
-        torch.testing.assert_close(answer, expected[0, 0], atol=TOLERANCE, rtol=TOLERANCE)
+    answer, _ = click_masks(decoder, embedding, clicks, side, former)
+    torch.testing.assert_close(answer, expected[0], atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_clicks_and_former_masks_matter(exact_backbone, embedding) -> None:
     """Else the equality above could be one of answers that ignore the prompt."""
     decoder = exact_backbone.decoder
-    plain = click_logits(decoder, embedding, SEVERAL, 128)
-    refined = click_logits(decoder, embedding, SEVERAL, 128, former=plain)
+    plain = click_masks(decoder, embedding, SEVERAL, 128)[0][0]
+    refined = click_masks(decoder, embedding, SEVERAL, 128, former=plain)[0][0]
     assert (plain - refined).abs().max() > 1
     flipped = Clicks(SEVERAL.points, (False, True, True))
-    assert (click_logits(decoder, embedding, flipped, 128) - plain).abs().max() > 1
+    assert (click_masks(decoder, embedding, flipped, 128)[0][0] - plain).abs().max() > 1
 
 
 def test_learned_tokens_take_the_same_path(exact_backbone, embedding) -> None:
@@ -88,11 +87,11 @@ def test_learned_tokens_take_the_same_path(exact_backbone, embedding) -> None:
     torch.testing.assert_close(called, masks[:, 0], atol=1e-5, rtol=1e-5)
 
 
-def test_which_mask_one_click_means() -> None:
-    small, large = torch.full((4, 256, 256), -1.0), torch.full((4, 256, 256), 1.0)
-    assert _choose(small, torch.tensor([0.99, 0.91, 1.0, 1.0])) == 1
-    assert _choose(small, torch.tensor([0.5, 0.89, 1.0, 1.0])) == 0
-    assert _choose(large, torch.tensor([0.99, 0.5, 1.0, 1.0])) == 1
+def test_pixels_of_clicks() -> None:
+    assert SEVERAL.pixels(True, (128, 128)) == [(70, 62), (90, 64)]
+    assert SEVERAL.pixels(False, (128, 128)) == [(20, 30)]
+    assert SEVERAL.pixels(True, (80, 128)) == [(70, 62)]  # the other lies beyond the array
+    assert SEVERAL.pixels(True, (40, 40), scale=4) == [(17, 15), (22, 16)]
 
 
 def test_positions_seen_from_a_tile() -> None:

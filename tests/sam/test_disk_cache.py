@@ -90,7 +90,7 @@ def test_a_disk_that_cannot_be_written_is_no_error(cache, monkeypatch, tmp_path)
     cache.put(b"a", embedding())
     assert cache.get(b"a") is None and names(cache.folder) == []
     monkeypatch.undo()
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     blocked = DiskCache(tmp_path / "file" / "embeddings", 10 * FILE)
     blocked.put(b"a", embedding())
     assert blocked.get(b"a") is None and blocked.size == 0

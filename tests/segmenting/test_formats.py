@@ -62,7 +62,7 @@ def test_the_metadata_of_ome_zarr(tmp_path) -> None:
     path = write(
         tmp_path, planes, FakeSegmenter(prompt=fake_prompt(classes=("a", "b"))), "ome-zarr"
     )
-    group = json.loads((path / "zarr.json").read_text())
+    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     ome, about = group["attributes"]["ome"], group["attributes"]["napari-ptsam"]
     assert group["zarr_format"] == 3 and ome["version"] == "0.5"
     (scales,) = ome["multiscales"]

@@ -87,8 +87,8 @@ def test_a_torn_journal_counts_only_whole_lines(tmp_path) -> None:
     next(begun), next(begun), next(begun)
     begun.close()
     journal = WorkFolder(path).path / "done"
-    assert journal.read_text() == "0 1\n1 1\n2 1\n"
-    journal.write_text("0 1\n1 1\n2")
+    assert journal.read_text(encoding="utf-8") == "0 1\n1 1\n2 1\n"
+    journal.write_text("0 1\n1 1\n2", encoding="utf-8")
     told = run(planes, segmenter, path, resume=True)
     assert [one.number for one in told if one.results is not None] == [2, 3]
 
@@ -221,7 +221,7 @@ def test_an_image_of_the_same_name_with_other_pixels_is_another_run(tmp_path) ->
 def test_folders_that_are_no_work_folders_are_kept(tmp_path) -> None:
     mine = tmp_path / "a.tif.partial"
     mine.mkdir()
-    (mine / "thesis.txt").write_text("mine")
+    (mine / "thesis.txt").write_text("mine", encoding="utf-8")
     for options in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(ptsam.OutputError, match="no folder of an unfinished run"):
             run(stack(2), FakeSegmenter(), tmp_path / "a.tif", **options)
@@ -233,7 +233,7 @@ def test_folders_that_are_no_work_folders_are_kept(tmp_path) -> None:
 
 
 def test_places_that_cannot_be_written(tmp_path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     for path, message in (
         (tmp_path / "none" / "a.tif", "no folder"),
         (tmp_path / "file" / "a.tif", "no folder"),
@@ -321,7 +321,7 @@ def test_what_a_run_is_of(tmp_path) -> None:
     job = Job(planes, [FileResult(segmenter, path)])
     assert not list(tmp_path.iterdir())  # nothing before it begins
     job.begin()
-    kept = json.loads((tmp_path / "a.ome.zarr.partial" / "run.json").read_text())
+    kept = json.loads((tmp_path / "a.ome.zarr.partial" / "run.json").read_text(encoding="utf-8"))
     assert kept["shape"] == [2, 32, 32] and kept["axes"] == "ZYX" and kept["image"] == "stack.tif"
     notes = replace(segmenter.prompt, notes="other words")
     assert (

@@ -1,9 +1,13 @@
 """A GPU whose memory does not suffice, played by the CPU."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from napari_ptsam.errors import CollapsedError
 from napari_ptsam.pairing import pair
 from napari_ptsam.sam.memory import copied, is_out_of_memory, on_cpu
 from napari_ptsam.training import trainer, tuning
@@ -70,6 +74,57 @@ def test_without_room_for_a_tile_it_starts_anew_on_the_cpu(
     assert told[-1].phase == "done" and told[-1].note == TOO_SMALL
     assert training.backbone is moved[0] and training.prompt.signature == backbone.signature
     assert [one.phase for one in told].count("embedding") > 4
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_stop_around_the_restart_on_the_cpu_counts(
+    when, backbone, annotations, monkeypatch
+) -> None:
+    has_room_for(0, monkeypatch)
+    training = Training(annotations, backbone, SETTINGS)
+
+    def is_full(error, device):
+        if when == "before":
+            training.stop()
+        return True
+
+    def move(frozen):
+        if when == "during":
+            training.stop()
+        return on_cpu(frozen)
+
+    monkeypatch.setattr(trainer, "gpu_is_full", is_full)
+    monkeypatch.setattr(trainer, "on_cpu", move)
+    told = list(training)
+    assert told[-1].phase == "embedding" and len(told) < 4  # nothing is embedded again
+    with pytest.raises(CollapsedError, match="was stopped before"):
+        training.prompt  # noqa: B018
+
+
+def test_a_stop_when_the_gpu_is_full_keeps_what_was_learned(
+    backbone, annotations, monkeypatch
+) -> None:
+    training = Training(annotations, backbone, SETTINGS)
+
+    def fails() -> None:
+        training.stop()
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
+
+    monkeypatch.setattr(training, "_refine", fails)
+    monkeypatch.setattr(trainer, "gpu_is_full", lambda error, device: True)
+    assert list(training)[-1].phase == "training"
+    assert training.backbone is backbone and training.prompt.origin.steps == 6
+
+
+def test_a_stop_stays_when_the_prompt_is_looked_at(backbone, annotations) -> None:
+    training = Training(annotations, backbone, replace(SETTINGS, steps=40), draft=True)
+    steps = iter(training)
+    while next(steps).step < 2:
+        pass
+    training.stop()
+    with suppress(CollapsedError):
+        training.prompt  # noqa: B018, measures what there is
+    assert len(list(steps)) <= 1
 
 
 def test_on_the_cpu_there_is_nothing_to_fall_back_to(backbone, annotations, monkeypatch) -> None:

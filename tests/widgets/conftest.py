@@ -72,7 +72,7 @@ def told(monkeypatch) -> list[str]:
 
     messages: list[str] = []
     for name in (
-        "annotate_tab", "annotate_train", "channels", "classes", "clicker", "images_tab", "recovery", "train_tab",
+        "annotate_tab", "annotate_train", "channels", "classes", "clicker", "failures", "images_tab", "recovery", "train_tab", "training_run",
     ):  # fmt: skip
         module = importlib.import_module(f"napari_ptsam.widgets.{name}")
         for function in ("show_info", "show_warning"):

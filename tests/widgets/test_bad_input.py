@@ -395,7 +395,7 @@ def test_what_cannot_be_saved_is_told_once_and_saved_later(
 
 
 def test_no_folder_can_be_made(qtbot, dock, told, stack, asleep, sessions, tmp_path) -> None:
-    sessions.write_text("a file stands where the folder should be")
+    sessions.write_text("a file stands where the folder should be", encoding="utf-8")
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
     qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
@@ -422,7 +422,7 @@ def test_a_broken_session(qtbot, dock, told, stack, asleep, tmp_path, content, w
     folder = tmp_path / "broken"
     folder.mkdir()
     if content is not None:
-        (folder / "session.json").write_text(content)
+        (folder / "session.json").write_text(content, encoding="utf-8")
     widget.recovery.open(folder)
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
     qtbot.wait(100)
@@ -462,7 +462,7 @@ def test_a_folder_without_images(qtbot, dock, told, stack, asleep, tmp_path, kin
     folder = tmp_path / "pictures"
     if kind != "missing":
         folder.mkdir()
-        (folder / "notes.txt").write_text("no image")
+        (folder / "notes.txt").write_text("no image", encoding="utf-8")
     if kind == "broken":
         (folder / "image.tif").write_bytes(b"no image either")
     widget.images.open_folder(folder)

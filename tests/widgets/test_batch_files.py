@@ -178,4 +178,4 @@ def test_an_image_that_is_closed_meanwhile(qtbot, batch, stack, tmp_path: Path) 
     viewer.layers.remove("lazy")
     qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
     partial = tmp_path / "lazy-nuclei.tif.partial"
-    assert len((partial / "done").read_text().splitlines()) >= 2 and told() == []
+    assert len((partial / "done").read_text(encoding="utf-8").splitlines()) >= 2 and told() == []

@@ -129,6 +129,6 @@ def test_two_docks_share_the_backbone(qtbot, batch, dock, stack) -> None:
     run(qtbot, widget)
     backbone = engine.backbone()
     other.close_down(10)
-    assert widget.engine.backbone() is backbone and len(engine._cache) > 0
+    assert widget.engine.backbone() is backbone and engine._cache.size > 0
     widget.close_down(10)
-    assert engine.users == 0 and len(engine._cache) == 0
+    assert engine.users == 0 and engine._cache.size == 0

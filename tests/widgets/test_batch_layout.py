@@ -24,7 +24,7 @@ from napari_ptsam.widgets.batch_segment import BatchSegment
 def on_laptop(make_napari_viewer, prompt) -> Iterator[tuple[Any, BatchSegment]]:
     """A window of a laptop's size, with images and prompts of long names."""
     viewer = make_napari_viewer(show=True)
-    viewer.window._qt_window.resize(*LAPTOP)
+    viewer.window.resize(*LAPTOP)
     noise = np.random.default_rng(0).integers(0, 999, (20, 64, 64)).astype(np.uint16)
     where = {"scale": (1, 0.1, 0.1), "units": ("um",) * 3}
     viewer.add_image(noise, name="a nuclei stack of a rather long name", **where)
@@ -68,18 +68,18 @@ def begin(widget: BatchSegment) -> None:
 
 @pytest.mark.parametrize(("theme", "size"), [("dark", 9), ("light", 12), ("dark", 14)])
 def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) -> None:
-    viewer, widget = on_laptop
+    _, widget = on_laptop
     appearance.theme, appearance.font_size = theme, size
-    window = viewer.window._qt_window
+    window = widget.window()
     problems = cut_on_a_laptop(window, widget, states(widget))
     assert problems == [] and widget.cautions.text()
-    canvas = viewer.window._qt_viewer.canvas.native
+    canvas = window.centralWidget()
     assert canvas.width() > LAPTOP[0] / 4
 
 
 def test_every_control_has_a_tooltip_and_is_reached_by_the_tab_key(on_laptop, qtbot) -> None:
-    viewer, widget = on_laptop
-    window = viewer.window._qt_window
+    _, widget = on_laptop
+    window = widget.window()
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=5000)
     for _, show in list(states(widget))[:-1]:

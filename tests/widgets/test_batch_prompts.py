@@ -36,7 +36,7 @@ def opener(make_napari_viewer, npe2pm) -> Iterator[Any]:
 
 
 def docks(viewer: Any) -> list[BatchSegment]:
-    return viewer.window._qt_window.findChildren(BatchSegment)
+    return [w for w in viewer.window.dock_widgets.values() if isinstance(w, BatchSegment)]
 
 
 def test_a_prompt_file_opens_the_widget(qtbot, opener, prompt, tmp_path: Path) -> None:
@@ -218,5 +218,5 @@ def test_missing_channels_are_told_of_before_the_run(batch, stack, prompt) -> No
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     wanting = replace(prompt, images=replace(prompt.images, channels=(1,)))
     widget.use_prompt(wanting, Path("a.pt"))
-    assert "nuclei – a: Channels 1 were asked for" in widget.cautions.text()
+    assert "a: nuclei is a grey image; the prompt takes channel 1" in widget.cautions.text()
     assert widget.rescale.isHidden()

@@ -166,7 +166,7 @@ def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device)
     widget.prompts.remove()
     widget.use_prompt(replace(prompt, images=replace(prompt.images, channels=(1,))), Path("b.pt"))
     run(qtbot, widget)
-    assert len(told()) == 2 and all("Channels 1 were asked for" in words for words in told())
+    assert len(told()) == 2 and all("the prompt takes channel 1" in words for words in told())
     assert [layer.name for layer in viewer.layers if "– b" in layer.name] == ["two – b"]
 
 

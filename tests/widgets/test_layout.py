@@ -34,7 +34,7 @@ def on_laptop(make_napari_viewer, dock, qtbot, monkeypatch) -> tuple[Any, Annota
     """A window of a laptop's size, with two images that are annotated in part."""
     monkeypatch.setattr(AnnotateAndTrain, "_load", lambda self: None)
     viewer = make_napari_viewer(show=True)
-    viewer.window._qt_window.resize(*LAPTOP)
+    viewer.window.resize(*LAPTOP)
     noise = np.random.default_rng(0).integers(0, 999, (20, 64, 64)).astype(np.uint16)
     viewer.add_image(noise, name="a nuclei stack of a rather long name")
     viewer.add_image(noise[:3], name="three channels")
@@ -69,12 +69,12 @@ def test_what_is_cut_is_found(on_laptop) -> None:
 @pytest.mark.parametrize("size", [9, 12, 14])
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) -> None:
-    viewer, widget = on_laptop
+    _, widget = on_laptop
     appearance.theme, appearance.font_size = theme, size
-    window = viewer.window._qt_window
+    window = widget.window()
     problems = cut_on_a_laptop(window, widget, states(widget))
     assert problems == []
-    canvas = viewer.window._qt_viewer.canvas.native
+    canvas = window.centralWidget()
     assert canvas.width() > LAPTOP[0] / 4  # there is room to paint on
 
 
@@ -110,7 +110,7 @@ def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]
 def begin(widget: AnnotateAndTrain) -> None:
     """As if a training was in full swing."""
     train = widget.train
-    train.run._worker = SimpleNamespace(is_running=False)
+    train.run._worker = SimpleNamespace(wait=lambda seconds: None)
     widget.studio.training = True
     train.plot.clear_lines(200)
     train.plot.show()
@@ -150,8 +150,8 @@ def test_every_control_says_what_it_is_for(on_laptop) -> None:
 
 
 def test_every_control_is_reached_by_the_tab_key(on_laptop, qtbot) -> None:
-    viewer, widget = on_laptop
-    window = viewer.window._qt_window
+    _, widget = on_laptop
+    window = widget.window()
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=5000)
     widget.train.options._toggle.setChecked(True)

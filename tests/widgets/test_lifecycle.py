@@ -15,6 +15,7 @@ import tifffile
 import napari_ptsam
 from conftest_widgets import LONG, annotate, train
 from napari_ptsam.widgets.preview import NAME as PREVIEW
+from napari_ptsam.widgets.workers import THREAD
 
 
 def long_training(qtbot, dock, stack):
@@ -51,7 +52,7 @@ def test_closing_the_viewer_ends_the_training(qtbot, dock, stack, sessions) -> N
     qtbot.waitUntil(lambda: widget._closed, timeout=LONG)
     assert not worker.is_running
     (folder,) = sessions.iterdir()
-    assert '"closed": true' in (folder / "session.json").read_text()
+    assert '"closed": true' in (folder / "session.json").read_text(encoding="utf-8")
 
 
 def test_layers_deleted_while_training(qtbot, dock, stack) -> None:
@@ -152,7 +153,7 @@ def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
         lambda: widget.studio.jobs._worker is None and widget.studio.disk._worker is None,
         timeout=LONG,
     )
-    assert not any("Generator" in thread.name for thread in threading.enumerate())
+    qtbot.waitUntil(lambda: THREAD not in [thread.name for thread in threading.enumerate()])
 
 
 def test_the_manifest_names_what_is_there() -> None:

@@ -140,7 +140,7 @@ def test_leaving_a_session_keeps_its_files_and_offers_it_no_more(
     qtbot.wait(1500)
     # As after a kill: nobody works on it, and it is not closed.
     folder = widget.recorder.folder
-    widget.recorder._let_go()
+    widget.recorder.let_go()
     viewer.layers.clear()
     _, again = dock(viewer)
     qtbot.waitUntil(lambda: not again.offer.isHidden(), timeout=LONG)
@@ -211,3 +211,53 @@ def test_planes_that_are_not_understood_are_told_of_once(
     (message,) = told
     assert message.count("There are labels of no class.") == 2 and "nuclei, plane 2" in message
     monkeypatch.setattr(Scheme, "counts", counts)
+
+
+def test_a_damaged_prompt_does_not_keep_the_annotations(
+    qtbot, dock, stack, sessions, told, prompt, monkeypatch
+) -> None:
+    from napari_ptsam.widgets import recovery
+
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1])
+    for _ in range(2):
+        widget.recorder.keep_prompt(prompt)
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/prompts/*.pt"))) == 2, timeout=LONG)
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    last = folder / "prompts" / "002.pt"
+    last.write_bytes(last.read_bytes()[:500])
+    loaded: list[str] = []
+    load = recovery.load
+    monkeypatch.setattr(recovery, "load_torch", lambda: loaded.append("torch"))
+    monkeypatch.setattr(recovery, "load", lambda path: loaded.append(path.name) or load(path))
+    viewer.layers.clear()
+    viewer.add_image(stack.images, name="nuclei")
+    _, again = dock(viewer)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 2 or bool(told), timeout=LONG)
+    assert len(again.studio.ledger) == 2
+    assert len(told) == 1 and "002.pt is" in told[0]
+    assert again.studio.prompt is not None and loaded == ["torch", "002.pt", "001.pt"]
+
+
+def test_an_image_without_annotation_that_is_gone_does_not_keep_the_others(
+    qtbot, dock, stack, sessions, told
+) -> None:
+    viewer, widget = dock(nuclei=stack.images, other=stack.images[:2])
+    widget.studio.use_images(list(viewer.layers)[::-1])
+    widget.annotate.add.click()
+    source = widget.studio.sources[1]
+    assert source.layer.name == "nuclei"
+    paint(source.labels, 3, stack.masks[3])
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    viewer.layers.clear()
+    viewer.add_image(stack.images, name="nuclei")
+    _, again = dock(viewer)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 1, timeout=LONG)
+    (source,) = again.studio.sources
+    assert np.array_equal(source.labels.data[3], stack.masks[3])
+    assert any("other: not where it was" in words for words in told)
+    qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)

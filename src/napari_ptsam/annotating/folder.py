@@ -6,6 +6,7 @@ The layout is documented in docs/session-folder.md.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from napari_ptsam.annotating.scheme import check_labels
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane, now
 from napari_ptsam.annotating.session_file import load_session, save_session
 from napari_ptsam.errors import InputError, OutputError, PtsamError, SessionError
+from napari_ptsam.prompts.library import kept_elsewhere
 from napari_ptsam.training.presets import training_settings
 from napari_ptsam.writing import reason
 
@@ -195,6 +197,43 @@ class SessionFolder:
             except OutputError as error:
                 if not path.exists():  # else somebody else took the name
                     raise SessionError(f"The prompt is not saved: {error}") from error
+
+    def add_trained(self, prompt: Prompt, held_out: Mapping[str, bool]) -> Path:
+        """Write the prompt of a training on this session, and have session.json name it.
+
+        Parameters
+        ----------
+        prompt
+            What the training gave.
+        held_out
+            Whether a plane measured it, by the plane's stem; so it stays.
+
+        Raises
+        ------
+        KeptElsewhereError
+            If the prompt cannot be written here; it says where it is kept.
+        SessionError
+            If it can be kept nowhere, or if it was written and session.json was not.
+        """
+        try:
+            path = self.save_prompt(prompt)
+        except SessionError as error:
+            raise kept_elsewhere(prompt, self.path.name, error) from error
+        try:
+            # As it is now: somebody may have gone on annotating.
+            session = load_session(self.path)
+            named = {plane.stem for plane in session.planes}
+            there = self.read()
+            others = [plane for plane in there.planes if plane.stem not in named]
+            planes = tuple(
+                replace(plane, held_out=held_out.get(plane.stem, plane.held_out))
+                for plane in (*session.planes, *others)
+            )
+            prompts = (*(name for name in there.prompts if name != path.name), path.name)
+            self.write(replace(session, planes=planes, prompts=prompts))
+        except SessionError as error:
+            raise SessionError(f"The prompt is saved in {path}, but: {error}") from error
+        return path
 
     def has_annotation(self, session: Session) -> bool:
         """Whether there is a mask of a plane that is done, or one with labels."""

@@ -7,14 +7,16 @@ from math import hypot
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch.nn import functional as F
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.annotating.candidates import NOTHING_HERE, choose, usual_box
+from napari_ptsam.errors import InputError, NoObjectError
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, Tile, Tiling
-from napari_ptsam.sam.clicks import Clicks, click_logits
+from napari_ptsam.sam.clicks import Clicks, click_masks
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Sequence
 
     from napari_ptsam.sam.backbones import Backbone
 
@@ -122,6 +124,7 @@ def find_outline(
     shape: tuple[int, int],
     clicks: Clicks,
     former: torch.Tensor | None = None,
+    areas: Sequence[float] = (),
 ) -> Outline:
     """Outline of the object that is clicked on.
 
@@ -140,6 +143,9 @@ def find_outline(
     former
         ``logits`` of the outline that the clicks before the last one gave in
         the same tile; they are refined.
+    areas
+        Of objects that were annotated before, in pixels of the plane (see
+        `object_areas`): a click most likely means an object of about that size.
 
     Returns
     -------
@@ -148,16 +154,29 @@ def find_outline(
 
     Raises
     ------
-    InputError
-        If nothing is found there.
+    NoObjectError
+        If what is found there is no object but the background, or nothing, or
+        if the last click changes nothing.
     """
     own = clicks.seen_from(tile.y, tile.x)
-    logits = click_logits(backbone.decoder, embedding, own, tile.side, former)
+    masks, ious = click_masks(backbone.decoder, embedding, own, tile.side, former)
+    boxed = usual_box(own, areas)
+    if boxed is not None:
+        more, of_more = click_masks(backbone.decoder, embedding, boxed, tile.side)
+        masks, ious = torch.cat([masks, more[:1]]), torch.cat([ious, of_more[:1]])
+    rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
+    logits = masks[choose(masks, ious, own, tile.side, (rows, columns), areas)]
+    return outline_of(logits, tile, shape, clicks)
+
+
+def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks: Clicks) -> Outline:
+    """Outline that one of SAM's masks stands for; parameters and errors as of `find_outline`."""
     side = (tile.side, tile.side)
     resized = F.interpolate(
         logits[None, None], size=side, mode="bilinear", antialias=tile.side < len(logits)
     )
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
+    own = clicks.seen_from(tile.y, tile.x)
     mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), own)
     window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
     return Outline(window, mask, logits)
@@ -168,13 +187,13 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
 
     Raises
     ------
-    InputError
+    NoObjectError
         If none is meant.
     """
     from scipy import ndimage
 
     parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    meant = {int(parts[pixel]) for pixel in _pixels(clicks, True, mask.shape)}
+    meant = {int(parts[pixel]) for pixel in clicks.pixels(True, mask.shape)}
     if clicks.box is not None:
         y0, x0, y1, x1 = (max(round(edge), 0) for edge in clicks.box)
         sizes = np.bincount(parts[y0 : y1 + 1, x0 : x1 + 1].ravel())
@@ -182,8 +201,8 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
         meant.add(int(sizes.argmax()) if sizes.any() else 0)
     meant.discard(0)
     if not meant:
-        raise InputError(
-            "No object was found at the click; click nearer to its middle, or drag a box around it."
+        raise NoObjectError(
+            NOTHING_HERE
             if clicks.box is None
             else "No object was found in the box; drag it closely around one object, or click on it."
         )
@@ -191,14 +210,5 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     holes, _ = ndimage.label(ndimage.binary_fill_holes(found) & ~found)
     small = np.bincount(holes.ravel()) <= SMALL_HOLE * found.sum()
     small[0] = False  # what is no hole
-    small[[holes[pixel] for pixel in _pixels(clicks, False, mask.shape)]] = False  # made on purpose
+    small[[holes[pixel] for pixel in clicks.pixels(False, mask.shape)]] = False  # made on purpose
     return found | small[holes]
-
-
-def _pixels(clicks: Clicks, positive: bool, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Pixels of the positive or of the negative points, those inside the shape (y, x)."""
-    return [
-        (round(y), round(x))
-        for (y, x), on in zip(clicks.points, clicks.positive, strict=True)
-        if on == positive and _within((y, x), shape)
-    ]

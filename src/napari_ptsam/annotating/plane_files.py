@@ -11,6 +11,7 @@ import numpy as np
 from napari_ptsam.errors import InputError, OutputError, SessionError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import open_image
+from napari_ptsam.user_files import unreadable_as
 from napari_ptsam.writing import replacing
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
@@ -103,7 +104,7 @@ def read_plane_file(
         If the file is missing or damaged, or holds more than a plane, or
         something of another shape.
     """
-    try:
+    with unreadable_as(SessionError, str):
         planes = open_image(path, labels=labels)
         if len(planes) > 1:
             raise InputError(f"{path} holds {len(planes)} planes instead of one.")
@@ -113,10 +114,6 @@ def read_plane_file(
         if labels and (planes.channels > 1 or planes.dtype.kind not in "ui"):
             raise InputError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
         plane: np.ndarray = planes[0]
-    except InputError as error:
-        raise SessionError(str(error)) from error
-    except (MemoryError, ArithmeticError) as error:  # a damaged size
-        raise SessionError(f"{path} cannot be read: the file is damaged.") from error
     return plane
 
 

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from napari_ptsam.annotating.session import KIND, VERSION, Session
 from napari_ptsam.errors import OutputError, SessionError
+from napari_ptsam.user_files import unreadable_as
 from napari_ptsam.writing import reason, replacing
 
 FILE = "session.json"
 SIZE_LIMIT = 64 * 2**20
 """Bytes; no session.json is larger, and what is larger is not even read."""
-
-# What reading, and taking apart, of damaged JSON raises.
-_UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
 
 
 def load_session(folder: Path) -> Session:
@@ -36,10 +34,8 @@ def load_session(folder: Path) -> Session:
         data = path.read_bytes() if path.stat().st_size <= SIZE_LIMIT else b""
     except OSError as error:
         raise SessionError(f"{path} cannot be read ({reason(error)}).") from error
-    try:
+    with unreadable_as(SessionError, lambda _: _damaged(path, "it is truncated, or no JSON")):
         plain = json.loads(data.decode())
-    except _UNREADABLE as error:
-        raise SessionError(_damaged(path, "it is truncated, or no JSON")) from error
     if not isinstance(plain, dict) or plain.get("kind") != KIND:
         raise SessionError(
             f"{path} is of another kind, not of a session; choose a folder that napari-ptsam made."
@@ -52,12 +48,13 @@ def load_session(folder: Path) -> Session:
         )
     if type(version) is not int or version < 1:
         raise SessionError(_damaged(path, "it names no valid version"))
-    try:
+    with unreadable_as(SessionError, lambda error: _damaged(path, _reason(error))):
         return Session.from_plain(plain)
-    except KeyError as error:
-        raise SessionError(_damaged(path, f"{error} is missing")) from error
-    except _UNREADABLE as error:
-        raise SessionError(_damaged(path, str(error).rstrip("."))) from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with the values of a session."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
 
 
 def _damaged(path: Path, why: str) -> str:
@@ -75,13 +72,10 @@ def save_session(folder: Path, session: Session) -> None:
     SessionError
         If it cannot be written, or could not be read again.
     """
-    try:
+    senseless = "The session is not saved, since something in it makes no sense ({})."
+    with unreadable_as(SessionError, senseless.format):
         text = json.dumps(session.to_plain(), indent=1, allow_nan=False)
         Session.from_plain(json.loads(text))
-    except _UNREADABLE as error:
-        raise SessionError(
-            f"The session is not saved, since something in it makes no sense ({error})."
-        ) from error
     try:
         with replacing(folder / FILE, overwrite=True) as beside:
             beside.write_text(text, encoding="utf-8")

@@ -11,11 +11,12 @@ from typing import TextIO
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code.
 
-    0: done. 2: something the user can mend, told in one line. 130: Ctrl-C.
+    0: done. 2: something the user can mend, told in one line. 3: a trained prompt is
+    kept in another place than where it was to go. 130: Ctrl-C.
     """
     from napari_ptsam.cli.commands import InterruptedByUserError
     from napari_ptsam.cli.parser import build_parser
-    from napari_ptsam.errors import PtsamError
+    from napari_ptsam.errors import KeptElsewhereError, PtsamError
 
     options = build_parser().parse_args(arguments)
     try:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _warn
             options.run(options)
     except PtsamError as error:
-        return _fail(str(error), 2)
+        return _fail(str(error), 3 if isinstance(error, KeptElsewhereError) else 2)
     except InterruptedByUserError as stop:
         return _fail(str(stop), 130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does

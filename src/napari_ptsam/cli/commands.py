@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 from time import perf_counter
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.cli.bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.sources import open_source
 from napari_ptsam.pairing import pair
+from napari_ptsam.prompts.channels import COMMAND_LINE, for_image
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.sam.catalogue import EMBEDDED_NAME, name_and_checkpoint
@@ -45,7 +47,7 @@ def train(options: Namespace) -> None:
     else:
         backbone = load_backbone(*_which_backbone(options, source.backbone), options.device)
     backbone = with_users_cache(backbone)
-    training = Training(annotations, backbone, settings, start)
+    training = Training(annotations, backbone, settings, start, option=COMMAND_LINE)
     with TrainingBar(training.steps) as bar:
         try:
             for progress in training:
@@ -119,8 +121,14 @@ def evaluate(options: Namespace) -> None:
     reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
     images = pair(options.images, options.masks, options.axes)
     annotations = annotate(*images, reading, complete=False)
+    fitted, caution = prompt, ""
+    for planes in annotations.stacks:
+        fitted, words = for_image(prompt, planes, options.channels, COMMAND_LINE)
+        caution = caution or words
+    if caution:
+        print(f"napari-ptsam: {caution}", file=sys.stderr)
     backbone = backbone_of(prompt, options.checkpoint, options.device)
-    segmenter = Segmenter(prompt, backbone)
+    segmenter = Segmenter(fitted, backbone)
     scores = []
     with PlaneBar(len(annotations.examples), "evaluating") as bar:
         for score in evaluate_planes(annotations, segmenter):

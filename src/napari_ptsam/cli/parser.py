@@ -10,7 +10,7 @@ from typing import Any, get_args
 from napari_ptsam.cli import commands, passing_on
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
-from napari_ptsam.cli.segment_options import add_segment_options
+from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
 from napari_ptsam.sam.catalogue import catalogue
 from napari_ptsam.training.examples import Empty
 from napari_ptsam.training.presets import PRESETS
@@ -115,9 +115,7 @@ def _add_training(add: _Parser) -> None:
         metavar="LOW,HIGH",
         help="for plane and stack (default: 1,99.8)",
     )
-    add.add_argument(
-        "--channels", type=_numbers, metavar="C[,C[,C]]", help="up to three channels, from 0"
-    )
+    add_channels(add, "up to three channels, from 0")
     add.add_argument(
         "--cores", choices=get_args(Cores),
         help="learn to split touching objects (default: auto, where masks tell objects apart)",
@@ -161,6 +159,7 @@ def _add_evaluate(parts: argparse._SubParsersAction[_Parser]) -> None:
     add = _command(parts, "evaluate", "measure a prompt on annotated images", commands.evaluate)
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
     _add_annotations(add, classes=False)
+    add_channels(add, TO_SEGMENT)
     _add_machine(add)
     _add_json(add)
 
@@ -295,13 +294,6 @@ def _two_numbers(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form LOW,HIGH") from None
     return low, high
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 0,2") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

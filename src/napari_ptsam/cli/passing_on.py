@@ -77,6 +77,10 @@ def add_export_options(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="your own file with the backbone's weights"
     )
+    add.add_argument(
+        "--licence", "--license", metavar="NAME",
+        help="of the package, an SPDX name such as CC-BY-4.0 (default: the prompt's, if it has one)",
+    )  # fmt: skip
 
 
 def export(options: Namespace) -> None:
@@ -96,8 +100,14 @@ def export(options: Namespace) -> None:
     if options.bioimageio is not None:
         from napari_ptsam.exporting.bioimageio_package import export_bioimageio
 
-        path = export_bioimageio(prompt, options.bioimageio, *given)
+        path = export_bioimageio(prompt, options.bioimageio, *given, licence=options.licence)
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB; passed the test of bioimageio.core")
+        if not (options.licence or prompt.licence):
+            print(
+                "The package names no licence, without which nobody may use it and the zoo does not "
+                "take it; choose one (for instance --licence CC-BY-4.0).",
+                file=sys.stderr,
+            )
 
 
 def add_split_options(add: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import open_image
+from napari_ptsam.prompts.channels import COMMAND_LINE, for_image
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.rescaling import differs, pixel_size_ratio, rescaled
 from napari_ptsam.segmenting.linking import LinkSettings
@@ -75,10 +76,9 @@ class _Run:
         self.settings, self.link = result_settings(options), link_settings(options)
         self.sources = find_images(options.inputs)
         self.place = Place(options, self.sources, names)
-        for source in self.sources:
-            self._open(source)
+        self._fitting = self._find_fitting()
         self.backbone: Backbone
-        self._warned = False
+        self._warned: set[str] = set()
 
     def _open(self, source: Path) -> Planes:
         planes = open_image(source, self.options.axes)
@@ -88,6 +88,26 @@ class _Run:
             raise InputError(f"{source} is a single plane; leave --slices out.")
         start, stop, _ = slice(*self.options.slices).indices(planes.leading[-1])
         return planes.part(planes.leading_axes[-1], start, stop)
+
+    def _find_fitting(self) -> list[Path]:
+        """Images whose channels suit the prompts; the others are told of when their turn comes.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        found, problem = [], None
+        for source in self.sources:
+            planes = self._open(source)
+            try:
+                self._fitted(planes)
+                found.append(source)
+            except InputError as error:
+                problem = problem or error
+        if problem is not None and not found:
+            raise problem
+        return found
 
     def check(self) -> None:
         """Load the backbone, and find out whether all results can be written."""
@@ -107,7 +127,7 @@ class _Run:
         if self.place.file is None:
             make_folder(self.place.folder)
         images = {source.resolve() for source in self.sources}
-        for source in self.sources:
+        for source in self._fitting:
             planes = self._open(source)
             parts = self._parts(source, planes)
             if any(part.target.resolve() in images for part in parts):
@@ -116,12 +136,17 @@ class _Run:
                 )
             Job(planes, parts, self.link, options.resume, options.overwrite)
 
+    def _fitted(self, planes: Planes) -> list[tuple[Prompt, str]]:
+        """The prompts as they see an image, and what speaks against that."""
+        choice = self.options.channels
+        return [for_image(prompt, planes, choice, COMMAND_LINE) for prompt in self.prompts]
+
     def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
         from napari_ptsam.segmenting.files import FileResult
         from napari_ptsam.segmenting.segment import Segmenter
 
         parts = []
-        for number, prompt in enumerate(self.prompts):
+        for number, (prompt, _) in enumerate(self._fitted(planes)):
             if self.options.rescale:
                 prompt = rescaled(prompt, planes.pixel_size)
             segmenter = Segmenter(prompt, self.backbone, self.settings)
@@ -181,19 +206,22 @@ class _Run:
         )  # fmt: skip
 
     def _warn(self, planes: Planes) -> None:
-        """Tell once that the prompt was trained at another scale."""
-        if self.options.rescale or self._warned:
-            return
-        for prompt in self.prompts:
+        """Tell once that the prompt was trained at another scale, and once of other channels."""
+        for prompt, caution in self._fitted(planes):
+            if caution:
+                self._tell("channels", caution)
             ratio = pixel_size_ratio(prompt, planes.pixel_size)
-            if ratio is not None and differs(ratio):
-                self._warned = True
-                print(
-                    f"napari-ptsam: The pixels of {planes.name} are {1 / ratio:.3g} times as large as "
-                    "those that the prompt was trained on; --rescale adapts the tiles.",
-                    file=sys.stderr,
+            if ratio is not None and differs(ratio) and not self.options.rescale:
+                self._tell(
+                    "scale",
+                    f"The pixels of {planes.name} are {1 / ratio:.3g} times as large as those that "
+                    "the prompt was trained on; --rescale adapts the tiles.",
                 )
-                return
+
+    def _tell(self, what: str, words: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            print(f"napari-ptsam: {words}", file=sys.stderr)
 
 
 def result_settings(options: Namespace) -> ResultSettings:

@@ -8,6 +8,13 @@ from pathlib import Path
 from napari_ptsam.segmenting.formats import SUFFIXES
 from napari_ptsam.segmenting.linking import LinkSettings
 
+TO_SEGMENT = "that the prompt is shown, from 0 (default: those that it was trained on)"
+
+
+def add_channels(add: argparse.ArgumentParser, what: str) -> None:
+    """Which channels of images are shown."""
+    add.add_argument("--channels", type=_numbers, metavar="C[,C[,C]]", help=what)
+
 
 def add_segment_options(add: argparse.ArgumentParser) -> None:
     """What to segment, with what, and where to."""
@@ -30,6 +37,7 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
         "--format", choices=SUFFIXES, help="of the results (default: tiff, ome-zarr if too large)"
     )
     add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
+    add_channels(add, TO_SEGMENT)
     add.add_argument(
         "--slices", type=_slices, metavar="A:B", help="only these of the last axis of planes"
     )
@@ -78,6 +86,13 @@ def _add_linking(add: argparse.ArgumentParser) -> None:
         "--link-gap", type=int, metavar="N",
         help=f"planes on which a linked object may be missing (default: {defaults.gap})",
     )  # fmt: skip
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 0,2") from None
 
 
 def _slices(text: str) -> tuple[int | None, int | None]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.annotating.folder import SessionFolder
 from napari_ptsam.annotating.layout import next_prompt_path
 from napari_ptsam.annotating.session_file import FILE
-from napari_ptsam.errors import InputError, SessionError
+from napari_ptsam.errors import InputError
 from napari_ptsam.pairing import pair
+from napari_ptsam.prompts.library import save_trained
 from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
 from napari_ptsam.training.presets import training_settings
 from napari_ptsam.writing import check_output
@@ -75,7 +76,7 @@ class FromMasks:
 
     def save(self, prompt: Prompt) -> Path:
         """Write the prompt, and say where."""
-        return prompt.save(self._options.out, self._options.overwrite)
+        return save_trained(prompt, self._options.out, self._options.overwrite)
 
 
 class FromSession:
@@ -125,20 +126,8 @@ class FromSession:
     def save(self, prompt: Prompt) -> Path:
         """Write the prompt, and say where; the session names it, and keeps the split."""
         if self._options.out is not None:
-            return prompt.save(self._options.out, self._options.overwrite)
-        path = self._folder.save_prompt(prompt)
-        try:
-            # As it is now: somebody may have gone on annotating.
-            session = self._folder.read()
-            planes = tuple(
-                replace(plane, held_out=self._decided.get(plane.stem, plane.held_out))
-                for plane in session.planes
-            )
-            prompts = (*(name for name in session.prompts if name != path.name), path.name)
-            self._folder.write(replace(session, planes=planes, prompts=prompts))
-        except SessionError as error:
-            raise SessionError(f"The prompt is saved in {path}, but: {error}") from error
-        return path
+            return save_trained(prompt, self._options.out, self._options.overwrite)
+        return self._folder.add_trained(prompt, self._decided)
 
 
 def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:

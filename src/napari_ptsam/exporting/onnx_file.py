@@ -141,7 +141,19 @@ def channels_of(prompt: Prompt, rgb: bool) -> int:
     """Of the images that an export takes."""
     if prompt.images.channels is not None:
         return len(prompt.images.channels)
-    return 3 if rgb else 1
+    trained = prompt.trained_channels
+    return 3 if rgb else 1 if trained is None else trained.count
+
+
+def are_colours(prompt: Prompt, rgb: bool) -> bool:
+    """Whether the channels are red, green and blue, which share their percentiles.
+
+    What the prompt was trained on says so; without that, what is said of the images.
+    """
+    trained = prompt.trained_channels
+    if trained is None or trained.kind == "grey":
+        return rgb
+    return trained.kind == "rgb"
 
 
 def describe(prompt: Prompt, rgb: bool) -> dict[str, Any]:

@@ -205,9 +205,10 @@ def far_from_objects(
 def padding_of(pixels: np.ndarray) -> np.ndarray | None:
     """What was put around an image to fill a larger one, such as a stitched or registered one.
 
-    Padding has exactly one value, reaches the plane's rim, and ends in straight
-    lines. Background or objects that are clipped to one value end in ragged or
-    round ones, and are no padding.
+    Padding has exactly one value and reaches the plane's rim. Whole rows and
+    columns of one value along the rim are padding; so is anything else that ends
+    in straight lines. Background or objects that are clipped to one value end in
+    ragged or round ones, and are no padding.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ def padding_of(pixels: np.ndarray) -> np.ndarray | None:
         return None
     from scipy import ndimage
 
-    found = _margins(pixels)
+    found = _outside_of(pixels)
     for value in values:
         same = _equal(pixels, value)
         if same.mean() < LEAST_PART:
@@ -240,31 +241,27 @@ def padding_of(pixels: np.ndarray) -> np.ndarray | None:
     return found if found.any() else None
 
 
-def _margins(pixels: np.ndarray) -> np.ndarray:
-    """Lines of one value all around, even if what lies within is clipped to that value."""
-    inner = [0, pixels.shape[0], 0, pixels.shape[1]]
-
-    def is_flat(line: np.ndarray) -> bool:
-        return bool((line == line[0]).all())
-
-    changed = True
-    while changed:
-        changed = False
-        for side, (axis, step) in enumerate(((0, 1), (0, -1), (1, 1), (1, -1))):
-            part = pixels[inner[0] : inner[1], inner[2] : inner[3]]
-            lines = np.moveaxis(part, axis, 0)[::step]
-            flat = 0
-            while (
-                flat < len(lines) and is_flat(lines[flat]) and (lines[flat, 0] == lines[0, 0]).all()
-            ):
-                flat += 1
-            if flat == len(lines):  # nothing within
-                return np.zeros(pixels.shape[:2], dtype=bool)
-            inner[side] += step * flat
-            changed |= flat > 0
-    found = np.ones(pixels.shape[:2], dtype=bool)
-    found[inner[0] : inner[1], inner[2] : inner[3]] = False
+def _outside_of(pixels: np.ndarray) -> np.ndarray:
+    """Rows and columns of one value that surround a rectangle; bool, shape (y, x)."""
+    rows, columns = pixels.shape[:2]
+    top, bottom = _leading(pixels), _leading(pixels[::-1])
+    found = np.zeros((rows, columns), dtype=bool)
+    if top == rows:  # nothing but one value
+        return found
+    middle = pixels[top : rows - bottom].swapaxes(0, 1)
+    left, right = _leading(middle), _leading(middle[::-1])
+    if min(rows - top - bottom, columns - left - right) < LEAST_RUN:  # a hot pixel
+        return found
+    found[:top] = found[rows - bottom :] = found[:, :left] = found[:, columns - right :] = True
     return found if found.mean() >= LEAST_PART else np.zeros_like(found)
+
+
+def _leading(lines: np.ndarray) -> int:
+    """How many of the first lines have the value of the first pixel everywhere."""
+    for number, line in enumerate(lines):
+        if (line != lines[0, 0]).any():
+            return number
+    return len(lines)
 
 
 def _values_of_rim(pixels: np.ndarray) -> np.ndarray:

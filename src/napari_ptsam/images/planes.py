@@ -98,6 +98,8 @@ class Planes(Sequence[np.ndarray]):
         self.shape = (self._size("Y"), self._size("X"))
         """Of a plane: (y, x)."""
         self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
+        self.channel_names: tuple[str, ...] = ()
+        """One for each channel, where the image tells them."""
         self.path: Path | None = None
         """File or folder that the pixels come from, if they do."""
         self.cut: tuple[tuple[str, int, int], ...] = ()
@@ -176,6 +178,7 @@ class Planes(Sequence[np.ndarray]):
         array = _Part(self._array, self.axes.index(axis), start, stop)
         part = Planes(array, self.axes, self.name, self.pixel_size)
         part.path, part.cut = self.path, (*self.cut, (axis, start, stop))
+        part.channel_names = self.channel_names
         return part
 
     def __len__(self) -> int:

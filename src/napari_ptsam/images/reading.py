@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.tiff import DAMAGED, open_tiff
+from napari_ptsam.images.tiff import open_tiff
 from napari_ptsam.images.zarrs import ZARR, is_zarr, open_zarr
+from napari_ptsam.user_files import unreadable_as
 
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
@@ -86,28 +88,27 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
         raise InputError(
             f"The mask {path} is a JPEG, which changes its values; save it as PNG or TIFF."
         )
-    try:
+    names: tuple[str, ...] = ()
+    with unreadable_as(InputError, partial(_damaged, path)):
         if suffix in TIFF:
-            array, found, pixel_size = open_tiff(path)
+            array, found, pixel_size, names = open_tiff(path)
         elif suffix == ".npy":
             array, found, pixel_size = _open_npy(path), None, None
         elif suffix == ZARR:
-            array, found, pixel_size = open_zarr(path)
+            array, found, pixel_size, names = open_zarr(path)
         else:
             array, found = _open_picture(path, labels)
             pixel_size = None
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(_damaged(path, error)) from error
     planes = Planes(_Guarded(array, path), axes or found, path.name, pixel_size)
-    planes.path = path
+    planes.path, planes.channel_names = path, names
     return planes
 
 
-def _damaged(path: Path, error: BaseException) -> str:
+def _damaged(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{path} cannot be read: you have no permission to."
+    if isinstance(error, MemoryError):
+        return f"{path} cannot be read: it is damaged, or too large for this computer's memory."
     if isinstance(error, _TooLargeError):
         return f"{path} is too large for its kind of file; save it as TIFF."
     if "imagecodecs" in str(error):
@@ -134,10 +135,8 @@ class _Guarded:
         self.shape, self.dtype = array.shape, array.dtype
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        try:
+        with unreadable_as(InputError, partial(_damaged, self._path)):
             return np.asarray(self._array[index])
-        except DAMAGED as error:
-            raise InputError(_damaged(self._path, error)) from error
 
 
 def _open_picture(path: Path, labels: bool) -> tuple[np.ndarray, str]:

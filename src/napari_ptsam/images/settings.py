@@ -67,16 +67,6 @@ class ImageSettings:
         if self.channels is not None and not self.channels:
             raise InputError("Choose one to three channels, or leave the choice out.")
 
-    def check_channels(self, planes: Planes) -> None:
-        """Make sure that an image has the channels that are wanted, before any of it is read.
-
-        Raises
-        ------
-        InputError
-            If it has not.
-        """
-        select_channels(np.empty((1, 1, planes.channels)), self.channels, planes.rgb)
-
     def limits(self, planes: Planes) -> Limits | None:
         """What `prepare` needs to know of the whole stack, if anything."""
         if self.normalization.mode != "stack":

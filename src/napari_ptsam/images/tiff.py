@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
-import zlib
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize
-
-# What the readers raise on damaged files.
-DAMAGED = (
-    OSError, ValueError, RuntimeError, TypeError, LookupError, EOFError, AttributeError,
-    SyntaxError, struct.error, zlib.error,
-)  # fmt: skip
+from napari_ptsam.user_files import read_or
 
 # What tifffile logs, and goes on, where pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
+
+MOST_OPEN = 32
+"""Files that stay open at a time; systems have limits."""
 
 _SENSIBLE = 1e-6, 1e6
 """Pixel sizes between these are believed, in whatever unit."""
@@ -37,7 +35,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
+def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
     """Open the image in a TIFF; its pixels are read when they are asked for.
 
     Returns
@@ -48,52 +46,62 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None]:
         A letter each, or None where the file does not tell.
     pixel_size
         None where the file does not tell.
+    channel_names
+        Empty where the file does not tell.
 
     Raises
     ------
     InputError
         If the file holds several images.
-    ValueError, OSError and others of `DAMAGED`
-        If it is truncated, damaged or no TIFF.
+    Exception
+        Whatever tifffile raises on what is truncated, damaged or no TIFF.
     """
     import tifffile
 
-    try:
-        with _complaints() as complaints, tifffile.TiffFile(path) as file:
-            pages = len(file.pages)  # walks through the whole file
-            if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
-                raise ValueError("no image, or not all of it")
-            if len(file.series) > 1:
-                raise InputError(
-                    f"{path} holds {len(file.series)} images (positions, or pages of different "
-                    "size); save each to a file of its own."
-                )
-            series = file.series[0]
-            array = _array(path, file, series)
-            axes = _known_axes(series.axes, _is_colour(series.keyframe))
-            return array, axes, _pixel_size_if_any(file)
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
+    with _COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
+        pages = len(file.pages)  # walks through the whole file
+        if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
+            raise ValueError("no image, or not all of it")
+        if len(file.series) > 1:
+            raise InputError(
+                f"{path} holds {len(file.series)} images (positions, or pages of different "
+                "size); save each to a file of its own."
+            )
+        series = file.series[0]
+        array = _array(path, file, series)
+        axes = _known_axes(series.axes, _is_colour(series.keyframe))
+        size = read_or(None, lambda: _sensible_pixel_size(file))
+        return array, axes, size, read_or((), lambda: _channel_names(file))
 
 
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs, instead of showing it."""
-    messages: list[str] = []
+class _Complaints(logging.Filter):
+    """Keeps what tifffile logs from being shown, in threads that collect it."""
 
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be shown."""
+        messages: list[str] | None = getattr(self._own, "messages", None)
+        if messages is not None:
             messages.append(record.getMessage())
+        return messages is None
 
-    logger, handler = logging.getLogger("tifffile"), Collect()
-    before = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield messages
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = before
+    @contextmanager
+    def collected(self) -> Iterator[list[str]]:
+        """Collect what is logged in this thread."""
+        before = getattr(self._own, "messages", None)
+        messages: list[str] = []
+        self._own.messages = messages
+        try:
+            yield messages
+        finally:
+            self._own.messages = before
+
+
+_COMPLAINTS = _Complaints()
+logging.getLogger("tifffile").addFilter(_COMPLAINTS)
 
 
 def _array(path: Path, file: Any, series: Any) -> Any:
@@ -110,32 +118,84 @@ def _array(path: Path, file: Any, series: Any) -> Any:
 
 
 class _Pages:
-    """A TIFF series that is read page by page, like an array.
+    """A TIFF series that is read page by page, like an array, from any thread.
+
+    The file stays open, so that it is not taken apart anew for each plane,
+    until this is no longer used, or until many others are read.
 
     Parameters
     ----------
     path
-        The file; it is opened for each reading, so that nothing stays open.
+        The file; it is opened when the first page is asked for.
     shape, dtype
         Of the whole series.
-    pages
+    page_axes
         Number of trailing axes that one page covers.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, page_axes: int) -> None:
         self.path, self.shape, self.dtype = path, shape, dtype
         self._leading = len(shape) - page_axes
+        self._file = _OpenFile(path)
+        weakref.finalize(self, self._file.close)
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
-        import tifffile
-
         outer, inner = index[: self._leading], index[self._leading :]
         sizes = self.shape[: self._leading]
         wanted = np.arange(prod(sizes)).reshape(sizes)[outer]
-        with tifffile.TiffFile(self.path) as file:
-            pages = file.series[0].pages
+        with self._file.pages() as pages:
             read = [_page(pages[int(number)])[inner] for number in np.ravel(wanted)]
         return np.stack(read).reshape(*np.shape(wanted), *read[0].shape)
+
+
+class _OpenFile:
+    """A TIFF file that is opened when it is wanted, and used by one thread at a time."""
+
+    _open: ClassVar[dict[_OpenFile, None]] = {}
+    """Those that are open, the one that was used last at the end."""
+    _lock_of_open: ClassVar[Any] = threading.RLock()  # closing may come with garbage collection
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.RLock()
+        self._file: Any = None
+
+    @contextmanager
+    def pages(self) -> Iterator[Any]:
+        """The pages of its first series, while no other thread reads them."""
+        import tifffile
+
+        with self._lock:
+            if self._file is None:
+                with _COMPLAINTS.collected():  # told of when it was opened at first
+                    self._file = tifffile.TiffFile(self._path)
+            self._keep()
+            try:
+                yield self._file.series[0].pages
+            except BaseException:
+                self.close()
+                raise
+        self._close_others()
+
+    def _keep(self) -> None:
+        with self._lock_of_open:
+            self._open.pop(self, None)
+            self._open[self] = None
+
+    def _close_others(self) -> None:
+        """Close those that were not used for the longest time, if there are too many."""
+        with self._lock_of_open:
+            many = list(self._open)[:-MOST_OPEN]
+        for other in many:
+            other.close()
+
+    def close(self) -> None:
+        """Close the file; it is opened again if it is wanted again."""
+        with self._lock:
+            with self._lock_of_open:
+                self._open.pop(self, None)
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
 
 
 def _page(page: Any) -> np.ndarray:
@@ -160,15 +220,12 @@ def _known_axes(axes: str, colour: bool) -> str | None:
     return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
 
 
-def _pixel_size_if_any(file: Any) -> PixelSize | None:
+def _sensible_pixel_size(file: Any) -> PixelSize | None:
     """The pixel size; metadata that make no sense keep nobody from the pixels."""
-    try:
-        size = _pixel_size(file)
-        if size is None or not (_sensible(size.y) and _sensible(size.x)):
-            return None
-        return size if size.z is None or _sensible(size.z) else replace(size, z=None)
-    except DAMAGED:
+    size = _pixel_size(file)
+    if size is None or not (_sensible(size.y) and _sensible(size.x)):
         return None
+    return size if size.z is None or _sensible(size.z) else replace(size, z=None)
 
 
 def _sensible(size: float) -> bool:
@@ -199,6 +256,18 @@ def _pixel_size(file: Any) -> PixelSize | None:
             y, x = (denominator / numerator for numerator, denominator in found)
             return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
     return None
+
+
+def _channel_names(file: Any) -> tuple[str, ...]:
+    """From OME-XML, or ImageJ's labels, which are of channels where there are no other planes."""
+    import tifffile
+
+    if file.ome_metadata:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        found = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
+        channels = found if isinstance(found, list) else [found]
+        return tuple(str(channel.get("Name", "")) for channel in channels)
+    return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
 
 
 def _unit(name: str) -> str:

@@ -26,7 +26,7 @@ def holds_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MARKS)
 
 
-def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
+def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
     """Open a zarr array, or the full resolution of an OME-Zarr image; no pixel is read.
 
     Returns
@@ -37,6 +37,8 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
         A letter each, or None where nothing tells.
     pixel_size
         None where nothing tells.
+    channel_names
+        Empty where nothing tells.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
     opened = zarr.open(path, mode="r")
     if isinstance(opened, zarr.Array):
         names = getattr(opened.metadata, "dimension_names", None)
-        return opened, _letters(names, len(opened.shape)), None
+        return opened, _letters(names, len(opened.shape)), None, ()
     attributes: dict[str, Any] = dict(opened.attrs)
     found = attributes.get("ome", attributes)  # NGFF 0.5 and later put all of theirs under "ome"
     scales = found.get("multiscales") if isinstance(found, Mapping) else None
@@ -61,7 +63,7 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None]:
             f"{path} is a zarr group without an image (no multiscales); name one of its arrays "
             f"or images: {_inside(opened)}."
         )
-    return _image(opened, scales[0])
+    return *_image(opened, scales[0]), _channel_names(found)
 
 
 def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, PixelSize | None]:
@@ -82,6 +84,15 @@ def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, Pixe
         scales.get("coordinateTransformations", []),
     )
     return array, letters, _pixel_size(letters, axes, steps)
+
+
+def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Labels of the channels, if any; they are for viewers, and may be anything."""
+    told = attributes.get("omero")
+    channels = told.get("channels") if isinstance(told, Mapping) else None
+    if not isinstance(channels, list) or not all(isinstance(one, Mapping) for one in channels):
+        return ()
+    return tuple(str(channel.get("label", "")) for channel in channels)
 
 
 def _letters(names: Any, count: int) -> str | None:

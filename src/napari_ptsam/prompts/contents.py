@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.channels import Channels, Kind
 from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.normalize import Mode, Normalization
 from napari_ptsam.images.settings import ImageSettings
@@ -66,6 +68,8 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         "author": prompt.author,
         "flips": prompt.flips,
     }
+    if prompt.trained_channels is not None:
+        plain["trained_channels"] = asdict(prompt.trained_channels)
     plain = python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
@@ -74,9 +78,15 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         if prompt.encoder_tokens:
             plain["encoder_tokens"] = list(prompt.encoder_tokens)
         texts = (prompt.notes + prompt.licence + prompt.author).encode()
-        if 0 < len(prompt.thumbnail) <= LIMIT_WITH_TEXT - len(texts):
+        room = LIMIT_WITH_TEXT - len(texts) - _size(plain.get("trained_channels"))
+        if 0 < len(prompt.thumbnail) <= room:
             plain["thumbnail"] = np.frombuffer(prompt.thumbnail, np.uint8)
     return plain
+
+
+def _size(channels: Any) -> int:
+    """Bytes that what is known of the channels takes in a file, about."""
+    return 0 if channels is None else 100 + len(json.dumps(channels))
 
 
 def from_plain(plain: Mapping[str, Any]) -> Prompt:
@@ -112,6 +122,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         author=as_text(plain.get("author", "")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
         flips=tuple(cast(Flip, as_text(flip)) for flip in as_list(plain.get("flips", []))),
+        trained_channels=_channels(plain.get("trained_channels"), channels),
     )
 
 
@@ -170,6 +181,17 @@ def _normalization(value: Mapping[str, Any]) -> Normalization:
 
 def _tiling(value: Mapping[str, Any]) -> Tiling:
     return Tiling(as_integer(value["side"]), as_flag(value["whole"]), as_number(value["overlap"]))
+
+
+def _channels(value: Any, shown: list[int] | None) -> Channels | None:
+    """What the prompt was trained on, of which these channels were shown."""
+    if value is None:
+        return None
+    value = as_mapping(value)
+    names = tuple(as_text(name) for name in as_list(value["names"]))
+    trained = Channels(cast(Kind, as_text(value["kind"])), as_integer(value["count"]), names)
+    trained.shown(shown)  # all of them have to be there
+    return trained
 
 
 def _refinement(value: Any) -> Refinement | None:

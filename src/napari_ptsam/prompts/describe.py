@@ -42,7 +42,9 @@ def facts(prompt: Prompt) -> dict[str, str]:
 
 def image_words(prompt: Prompt) -> str:
     """How a prompt sees images, in a few words."""
-    channels = "" if prompt.images.channels is None else f", channels {_channels(prompt)}"
+    channels = f", channels {_channels(prompt)}" if prompt.images.channels else ""
+    if not channels and prompt.trained_channels is not None:
+        channels = f", {prompt.trained_channels}"
     return f"{prompt.images.tiling}, {_values(prompt)}{channels}"
 
 
@@ -101,8 +103,11 @@ def _flips(prompt: Prompt) -> str:
 
 
 def _channels(prompt: Prompt) -> str:
-    channels = prompt.images.channels
-    return "as they are" if channels is None else ", ".join(map(str, channels))
+    channels, trained = prompt.images.channels, prompt.trained_channels
+    shown = "as they are" if channels is None else ", ".join(map(str, channels))
+    if trained is None:
+        return shown
+    return str(trained) if channels is None else f"{shown} of {trained}"
 
 
 def _pixel_size(prompt: Prompt) -> str:

@@ -6,16 +6,16 @@ The layout is documented in docs/prompt-file.md.
 from __future__ import annotations
 
 import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import InputError, PromptFileError
-from napari_ptsam.plain_torch import UNREADABLE, check_sums, load_plain
+from napari_ptsam.plain_torch import check_storages, check_sums, holds_more_than_values, load_plain
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import Prompt
 from napari_ptsam.prompts.seal import is_sealed, seal
+from napari_ptsam.user_files import unreadable_as
 from napari_ptsam.writing import replacing
 
 ARRAYS = ("tokens", "cores", "thumbnail")
@@ -109,36 +109,51 @@ def load(path: str | Path) -> Prompt:
         raise PromptFileError(
             f"{path} is damaged: its checksum is another; copy it again, or ask its maker for a new copy."
         )
-    try:
-        return from_plain(plain)
-    except UNREADABLE as error:
+
+    def told(error: Exception) -> str:
         reason = (
             str(error) if isinstance(error, InputError) else "a part is missing or of a wrong kind"
         )
-        raise PromptFileError(
+        return (
             f"{path} is a damaged prompt file ({reason.rstrip('.')}); ask its maker for a new copy."
-        ) from error
+        )
+
+    with unreadable_as(PromptFileError, told):
+        return from_plain(plain)
 
 
 def _read_plain(data: bytes, path: Path) -> Any:
     if not data.startswith(b"PK\x03\x04"):
         what = "is empty" if not data else "is no prompt file"
         raise PromptFileError(f"{path} {what}; choose a file that napari-ptsam saved.")
-    try:
+
+    def told(error: Exception) -> str:
+        if holds_more_than_values(error):
+            return (
+                f"{path} holds something other than plain values, maybe code; it was not run. "
+                "Choose a file that napari-ptsam saved."
+            )
+        return f"{path} is truncated or damaged; copy it again, or ask its maker for a new copy."
+
+    with unreadable_as(PromptFileError, told):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # A prompt is stored uncompressed: what unpacks to more is no prompt.
             if sum(part.file_size for part in archive.infolist()) > SIZE_LIMIT:
                 raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
             check_sums(archive)
-        return load_plain(io.BytesIO(data))
-    except PromptFileError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise PromptFileError(
-            f"{path} holds something other than plain values, maybe code; it was not run. "
-            "Choose a file that napari-ptsam saved."
-        ) from error
-    except UNREADABLE as error:
-        raise PromptFileError(
-            f"{path} is truncated or damaged; copy it again, or ask its maker for a new copy."
-        ) from error
+            plain = load_plain(_repacked(archive))
+            check_storages(plain, archive)
+        return plain
+
+
+def _repacked(archive: zipfile.ZipFile) -> io.BytesIO:
+    """Return a copy of an archive whose members are those that were checked.
+
+    torch.load has a reader of its own, and in a damaged archive may find other bytes.
+    """
+    copy = io.BytesIO()
+    with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as checked:
+        for info in archive.infolist():
+            checked.writestr(info.filename, archive.read(info))
+    copy.seek(0)
+    return copy

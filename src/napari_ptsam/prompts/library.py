@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.errors import InputError, OutputError, PtsamError
+from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError
 from napari_ptsam.prompts.files import load
+from napari_ptsam.user_files import read_or
 from napari_ptsam.writing import make_folder, move_where_nothing_is, reason, replacing
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ MOST_FILES = 2000
 
 def library_folder() -> Path:
     """The user's own folder of prompts: what NAPARI_PTSAM_PROMPTS names, or one of this system."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder).expanduser() if folder else _users_folder()
+
+
+def _users_folder() -> Path:
     from platformdirs import user_data_path
 
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
-        return Path(folder).expanduser()
     return user_data_path("napari-ptsam", appauthor=False) / "prompts"
 
 
@@ -134,6 +137,47 @@ def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:
     return prompt.save(path if not path.exists() else free_path(path))
 
 
+def save_trained(prompt: Prompt, path: Path, overwrite: bool = False) -> Path:
+    """Save a prompt that took a training; where that fails, keep it in the library.
+
+    Raises
+    ------
+    KeptElsewhereError
+        If it cannot be written to that path; it says where it is kept.
+    OutputError
+        If it cannot be kept at all.
+    """
+    try:
+        return prompt.save(path, overwrite)
+    except OutputError as error:
+        raise kept_elsewhere(prompt, path.stem, error) from error
+
+
+def kept_elsewhere(prompt: Prompt, name: str, error: PtsamError) -> PtsamError:
+    """Keep a prompt that cannot be saved where it was to go, and give the error that says where.
+
+    Parameters
+    ----------
+    prompt
+        What took a training.
+    name
+        To keep it under, if it is one for a file.
+    error
+        Why it cannot be saved; it is given back where no other place takes the prompt.
+    """
+    try:
+        name = checked_name(name)
+    except InputError:
+        name = "prompt"
+    for folder in dict.fromkeys((library_folder(), _users_folder())):
+        with suppress(PtsamError):
+            path = put(prompt, name, folder)
+            return KeptElsewhereError(
+                f"{error} The prompt is not lost: it is kept in {path}.", path
+            )
+    return error
+
+
 def rename(path: Path, name: str) -> Path:
     """Give a prompt file another name, in the same folder.
 
@@ -221,11 +265,11 @@ class LibraryFolders:
         return [library_folder(), *self._added()]
 
     def _added(self) -> list[Path]:
-        try:
-            found = json.loads(self._file.read_text(encoding="utf-8"))
-            return [Path(one) for one in found["folders"] if isinstance(one, str)]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+        return read_or([], self._read)
+
+    def _read(self) -> list[Path]:
+        found = json.loads(self._file.read_text(encoding="utf-8"))
+        return [Path(one) for one in found["folders"] if isinstance(one, str)]
 
     def add(self, folder: Path) -> None:
         """Look in one more folder from now on.

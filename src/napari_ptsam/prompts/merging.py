@@ -53,7 +53,12 @@ def merge(
                 "of them only; train them without (encoder tokens: 0)."
             )
     images = {prompt.images for prompt in prompts}
-    if images_of is None and len(images) > 1:
+    shown = {
+        replace(p.trained_channels.shown(p.images.channels), names=())
+        for p in prompts
+        if p.trained_channels is not None and p.trained_channels.has(p.images.channels)
+    }
+    if images_of is None and max(len(images), len(shown)) > 1:
         told = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
         raise InputError(
             f"The prompts see images in different ways ({told}). Choose whose way is taken "

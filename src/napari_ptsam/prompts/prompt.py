@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.flips import FLIPS, Flip
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
@@ -90,6 +91,9 @@ class Prompt:
         A picture of what it finds, see `napari_ptsam.prompts.thumbnail`; may be empty.
     images
         Normalisation, channels and tiles that they were tuned at.
+    trained_channels
+        Which channels the training images have, with the names of those that were shown; None if
+        that is not known. `images` tells which were shown.
     pixel_size
         Of the training images, if known.
     origin
@@ -131,6 +135,7 @@ class Prompt:
     author: str = ""
     thumbnail: bytes = b""
     flips: tuple[Flip, ...] = ()
+    trained_channels: Channels | None = None
 
     def __post_init__(self) -> None:
         count = len(self.classes)

@@ -8,7 +8,6 @@ then all lower ones: the upper ones are much alike.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -21,6 +20,7 @@ import numpy as np
 from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH
+from napari_ptsam.user_files import unreadable_as
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MARK = "ptsam1:"
 LIMIT = 6000
 """Characters of one class, at most."""
+DAMAGED = "The text is damaged: something is missing or was changed on the way. Copy the whole line again."
 CHECK = 8
 """Bytes of the checksum."""
 _LONGEST = LIMIT * MAX_CLASSES
@@ -117,16 +118,11 @@ def from_text(text: str) -> Prompt:
             if newer and int(newer[1]) > 1
             else f"This is no prompt as text; it begins with {MARK}. Copy the whole line."
         )
-    try:
+    with unreadable_as(PromptFileError, lambda _: DAMAGED):
         raw = base64.b64decode(line.removeprefix(MARK), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _damaged() from error
-    if raw[:CHECK] != _checksum(raw[CHECK:]):
-        raise _damaged()
-    try:
+        if raw[:CHECK] != _checksum(raw[CHECK:]):
+            raise ValueError("another checksum")
         return _decode(raw[CHECK:])
-    except (zlib.error, InputError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _damaged() from error
 
 
 def _decode(packed: bytes) -> Prompt:
@@ -147,9 +143,3 @@ def _decode(packed: bytes) -> Prompt:
 
 def _checksum(packed: bytes) -> bytes:
     return hashlib.sha256(packed).digest()[:CHECK]
-
-
-def _damaged() -> PromptFileError:
-    return PromptFileError(
-        "The text is damaged: something is missing or was changed on the way. Copy the whole line again."
-    )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from napari_ptsam.user_files import read_or
+
 SIDE = 96
 """Pixels."""
 LIMIT = 1200
@@ -81,14 +83,11 @@ def read_thumbnail(data: bytes) -> np.ndarray | None:
     numpy.ndarray or None
         uint8, shape (96, 96, 3); None if there is none, or no such picture.
     """
+    return read_or(None, lambda: _read(data)) if 0 < len(data) <= LIMIT else None
+
+
+def _read(data: bytes) -> np.ndarray | None:
     from PIL import Image
 
-    if not 0 < len(data) <= LIMIT:
-        return None
-    try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
-            if picture.size != (SIDE, SIDE):
-                return None
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, MemoryError):
-        return None
+    with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
+        return np.asarray(picture.convert("RGB")) if picture.size == (SIDE, SIDE) else None

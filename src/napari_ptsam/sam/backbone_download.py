@@ -6,13 +6,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.download_trouble import server_of, trouble
 from napari_ptsam.errors import DownloadError
+from napari_ptsam.locking import locked
 from napari_ptsam.quiet import quiet_pooch
 from napari_ptsam.sam.backbone_files import FOLDER_VARIABLE, BackboneFiles, matches
 from napari_ptsam.writing import reason
@@ -90,18 +90,12 @@ def download(
     files, network = files or BackboneFiles(), network or Network()
     if entry.embedded:
         return files.path(entry)
-    from filelock import FileLock, Timeout
-
     lock = Path(f"{files.part(entry)}.lock")
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock).acquire(timeout=0):
-            try:
-                return _locked(entry, files, network, report)
-            finally:
-                with suppress(OSError):  # Windows deletes no file that is open
-                    lock.unlink()
-    except Timeout as error:
+        with locked(lock):
+            return _download(entry, files, network, report)
+    except BlockingIOError as error:
         raise DownloadError(
             f"{entry.name} is being downloaded by another program; wait until it is done."
         ) from error
@@ -109,7 +103,9 @@ def download(
         raise _no_place(error, files) from error
 
 
-def _locked(entry: CatalogueEntry, files: BackboneFiles, network: Network, report: Report) -> Path:
+def _download(
+    entry: CatalogueEntry, files: BackboneFiles, network: Network, report: Report
+) -> Path:
     """Download, while nobody else does."""
     import pooch
     import requests

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_ptsam.errors import CheckpointError, OutputError
 from napari_ptsam.sam.catalogue import CatalogueEntry, catalogue
+from napari_ptsam.user_files import read_or
 from napari_ptsam.writing import reason, replacing
 
 FOLDER_VARIABLE = "NAPARI_PTSAM_BACKBONES"
@@ -163,10 +164,8 @@ class BackboneFiles:
                 beside.write_text(json.dumps(self._index() | more), encoding="utf-8")
 
     def _index(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        index = self.folder / INDEX
+        found = read_or(None, lambda: json.loads(index.read_text(encoding="utf-8")))
         return found if isinstance(found, dict) else {}
 
 

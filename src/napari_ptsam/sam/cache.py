@@ -40,9 +40,6 @@ class EmbeddingCache:
         self._lock = Lock()
         self._size = 0
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     @property
     def size(self) -> int:
         """Bytes in use."""
@@ -92,8 +89,7 @@ def with_users_cache(backbone: Backbone, cache: EmbeddingCache | None = None) ->
     """
     from napari_ptsam.sam.disk_cache import users_disk_cache
 
-    cache = EmbeddingCache() if cache is None else cache  # an empty one counts as false
-    return with_cache(backbone, cache, users_disk_cache())
+    return with_cache(backbone, cache or EmbeddingCache(), users_disk_cache())
 
 
 def sparing_disk(backbone: Backbone) -> Backbone:

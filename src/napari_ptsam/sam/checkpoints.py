@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import CheckpointError
-from napari_ptsam.plain_torch import UNREADABLE, check_sums, load_plain
+from napari_ptsam.plain_torch import check_storages, check_sums, holds_more_than_values, load_plain
+from napari_ptsam.user_files import unreadable_as
 
 if TYPE_CHECKING:
     import torch
@@ -81,27 +81,30 @@ def read_checkpoint(path: str | Path) -> StateDict:
 
 def _read_safely(path: Path) -> Any:
     """What is in a file, if that is nothing but tensors and plain values."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        if not _is_pytorch(path):
-            return load_file(path)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                check_sums(archive)
-        return load_plain(path)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged, or holds something other than "
-            "tensors and plain values, maybe code, which was not run. Export the weights alone "
-            "(state_dict), or use a file with SAM weights as its makers published it."
-        ) from error
-    except (SafetensorError, *UNREADABLE) as error:
-        raise CheckpointError(
+    def told(error: Exception) -> str:
+        if holds_more_than_values(error):
+            return (
+                f"{path} cannot be read as a checkpoint: it is damaged, or holds something other than "
+                "tensors and plain values, maybe code, which was not run. Export the weights alone "
+                "(state_dict), or use a file with SAM weights as its makers published it."
+            )
+        return (
             f"{path} cannot be read as a checkpoint (it is damaged or another kind of file); "
             "use a file with SAM weights as its makers published it."
-        ) from error
+        )
+
+    with unreadable_as(CheckpointError, told):
+        if not _is_pytorch(path):
+            return load_file(path)
+        if not zipfile.is_zipfile(path):
+            return load_plain(path)
+        with zipfile.ZipFile(path) as archive:
+            check_sums(archive)
+            content = load_plain(path)
+            check_storages(content, archive)
+        return content
 
 
 def _is_pytorch(path: Path) -> bool:

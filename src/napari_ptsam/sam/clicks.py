@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import floor, isfinite
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_ptsam.sam.decoder import PromptDecoder
-
-SURE = 0.9
-"""Predicted IoU from which SAM's finest mask is taken as it is."""
-
-LARGE = 0.25
-"""Part of the tile above which the answer to one click is background rather than an object."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +70,37 @@ class Clicks:
         box = self.box and (self.box[0] - y, self.box[1] - x, self.box[2] - y, self.box[3] - x)
         return Clicks(tuple((py - y, px - x) for py, px in self.points), self.positive, box)
 
+    def pixels(
+        self, positive: bool, shape: tuple[int, ...], scale: float = 1.0
+    ) -> list[tuple[int, int]]:
+        """Pixels that hold the positive or the negative points, of those in an array.
+
+        Parameters
+        ----------
+        positive
+            Which points.
+        shape
+            Of the array: (y, x).
+        scale
+            Side of its pixels, in pixels that the points are given in.
+        """
+        at = [
+            (floor((y + 0.5) / scale), floor((x + 0.5) / scale))
+            for (y, x), on in zip(self.points, self.positive, strict=True)
+            if on == positive
+        ]
+        return [(y, x) for y, x in at if 0 <= y < shape[0] and 0 <= x < shape[1]]
+
 
 @torch.no_grad()
-def click_logits(
+def click_masks(
     decoder: PromptDecoder,
     embedding: Tensor,
     clicks: Clicks,
     side: int,
     former: Tensor | None = None,
-) -> Tensor:
-    """Mask logits of the object that is clicked on.
-
-    Several clicks, a box or a former answer give SAM's single mask. One click
-    alone is ambiguous, see `_choose`.
+) -> tuple[Tensor, Tensor]:
+    """All that SAM answers to clicks: four masks, and how good it takes each to be.
 
     Parameters
     ----------
@@ -106,13 +118,16 @@ def click_logits(
 
     Returns
     -------
-    torch.Tensor
-        float32, shape (256, 256), on the decoder's device; positive is the object.
+    logits : torch.Tensor
+        float32, shape (4, 256, 256), on the decoder's device; positive is the
+        object. The first is SAM's answer to prompts that are clear, the others
+        are made for ambiguous ones: about a part, an object, a group.
+    ious : torch.Tensor
+        IoU of each as SAM predicts it, float32, shape (4,).
     """
     tokens, dense = _encode(decoder, clicks, side, former)
     logits, ious = decoder.masks(embedding[None], tokens, dense)
-    best = _choose(logits[0], ious[0]) if clicks.single and former is None else 0
-    return logits[0, best]
+    return logits[0], ious[0]
 
 
 def _encode(
@@ -136,20 +151,3 @@ def _encode(
         mask = former.to(decoder.device, torch.float32)[None, None]
     sparse, dense = decoder.prompt_encoder(points, box, mask)
     return sparse[0], None if former is None else dense[0].flatten(1).T
-
-
-def _choose(logits: Tensor, ious: Tensor) -> int:
-    """Which of SAM's four masks is meant by a single click.
-
-    Mask 0 is SAM's answer to prompts that are clear, 1 to 3 are made for
-    ambiguous ones: about a part, an object, a group. The usual advice, the best
-    of these three by predicted IoU, suits photographs; in micrographs mask 3 is
-    nearly always the whole tile, and its predicted IoU is high. So: mask 1
-    where SAM is sure of it, else mask 0 unless that is most likely background.
-    Mean IoU, one click near the middle of held-out objects, usual advice and
-    this rule: nuclei 0.80 and 0.85, particles 0.74 and 0.82, phase-contrast
-    cells 0.27 and 0.41 (always mask 0: 0.76, 0.82, 0.40).
-    """
-    if ious[1] >= SURE or (logits[0] > 0).float().mean() >= LARGE:
-        return 1
-    return 0

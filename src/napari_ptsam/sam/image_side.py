@@ -11,6 +11,7 @@ softmax over tokens both run along whole vectors.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +32,30 @@ def _against(rows: Tensor, image: Tensor) -> Tensor:
     return rows @ image.transpose(1, 2)
 
 
+def _in_steps(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Softmax's gradient, of public operators."""
+    return weights * (gradient - (gradient * weights).sum(dim, keepdim=True))
+
+
+@lru_cache
+def _in_one_pass() -> bool:
+    """Whether PyTorch's own operator, which is not public, is there and does what is expected."""
+    weights = torch.tensor([[0.25, 0.75]])
+    gradient = torch.tensor([[1.0, 3.0]])
+    try:
+        found = torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.allclose(found, _in_steps(gradient, weights, -1))
+
+
+def _before_softmax(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Gradient of what softmax was taken of, from that of its result and the result."""
+    if _in_one_pass():
+        return torch._softmax_backward_data(gradient, weights, dim, weights.dtype)
+    return _in_steps(gradient, weights, dim)
+
+
 class _Look(Function):
     """Softmax over the image positions, and the image seen through it."""
 
@@ -38,17 +63,18 @@ class _Look(Function):
     def forward(ctx: Any, queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
         weights = _against(queries, placed).softmax(-1)
         ctx.save_for_backward(queries, image, placed, weights)
-        # The image goes through, so that its gradient comes by and is added to in place.
+        # The image goes through, so that its gradient comes by and is added to.
         return weights @ image, image.view_as(image)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, seen: Tensor, through: Tensor) -> tuple[Tensor | None, ...]:
         queries, image, placed, weights = ctx.saved_tensors
-        inner = torch._softmax_backward_data(_against(seen, image), weights, -1, weights.dtype)
+        inner = _before_softmax(_against(seen, image), weights, -1)
         to_image = None
         if ctx.needs_input_grad[1]:
-            to_image = through.baddbmm_(weights.transpose(1, 2), seen)
+            # Not in place: what comes in may belong to others, too.
+            to_image = torch.baddbmm(through, weights.transpose(1, 2), seen)
             to_image.baddbmm_(inner.transpose(1, 2), queries)
         return inner @ placed, to_image, None
 
@@ -83,11 +109,10 @@ class _Answer(Function):
         through = torch.ops.aten.native_layer_norm_backward(
             gradient, summed, summed.shape[-1:], mean, scale, weight, bias, [True, False, False]
         )[0]
-        inner = torch._softmax_backward_data(
+        inner = _before_softmax(
             _against(values, through).unflatten(1, (ctx.heads, -1)),
             weights.unflatten(1, (ctx.heads, -1)),
             2,
-            weights.dtype,
         ).flatten(1, 2)
         to_values = weights @ through
         to_image = (

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.images.zarrs import holds_zarr
+from napari_ptsam.user_files import read_or
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
@@ -186,21 +188,18 @@ def is_there(target: Path) -> bool:
 
 def is_result_of(target: Path, digest: str) -> bool:
     """Whether what is at a target, or where its result may be instead, is the result of a run."""
-    return any(_run_of(path) == digest for path in places(target))
+    return any(read_or(None, partial(_run_of, path)) == digest for path in places(target))
 
 
 def _run_of(path: Path) -> str | None:
-    """Fingerprint of the run that wrote a file or folder; None where none can be read."""
-    try:
-        if path.is_dir():
-            attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-            return attributes["napari-ptsam"]["run"]
-        if not path.is_file():
-            return None
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            text = file.ome_metadata or str((file.imagej_metadata or {}).get("Info", ""))
-        return text.partition(MARK)[2][:32] or None
-    except Exception:  # whatever is there was not written here
+    """Fingerprint of the run that wrote a file or folder, if it was written here."""
+    if path.is_dir():
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        return attributes["napari-ptsam"]["run"]
+    if not path.is_file():
         return None
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        text = file.ome_metadata or str((file.imagej_metadata or {}).get("Info", ""))
+    return text.partition(MARK)[2][:32] or None

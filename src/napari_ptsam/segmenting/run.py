@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the layout of work folders; another one is another run."""
+
+ASIDE = (
+    "backbone", "signature", "weights", "pixel_size", "origin", "notes", "licence", "author",
+    "thumbnail", "trained_channels",
+)  # fmt: skip
+"""Fields of a prompt that change no label, and the backbone's, which a run tells by themselves."""
 
 Run = dict[str, Any]
 """Plain values that decide about the result, by what they are called in messages."""
@@ -58,18 +64,32 @@ def digest_of_pixels(planes: Planes) -> str:
 
 
 def digest_of(prompt: Prompt) -> str:
-    """Fingerprint of what a prompt does: tokens, classes, and how it sees images."""
-    plain = {
-        "classes": prompt.classes,
-        "colours": prompt.colours,
-        "images": asdict(prompt.images),
-        "refinement": None if prompt.refinement is None else asdict(prompt.refinement),
-    }
-    found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-    for tokens in (prompt.tokens, prompt.cores, *prompt.encoder_tokens):
-        if tokens is not None:
-            found.update(tokens.astype("<f4").tobytes())
+    """Fingerprint of what a prompt does: every field but those of `ASIDE`.
+
+    A field that has its default is left out, so that fields which come later do
+    not change the fingerprint of prompts that were there before.
+    """
+    plain: dict[str, Any] = {}
+    arrays: list[np.ndarray] = []
+    for field in fields(prompt):
+        value = getattr(prompt, field.name)
+        own = value if isinstance(value, tuple) else (value,)
+        if field.name in ASIDE:
+            continue
+        if own and all(isinstance(one, np.ndarray) for one in own):
+            arrays += own
+        elif value != field.default or field.name == "refinement":  # which was always told
+            plain[field.name] = value
+    text = json.dumps(plain, sort_keys=True, default=_as_plain)
+    found = hashlib.sha256(text.encode())
+    for array in arrays:
+        found.update(array.astype("<f4").tobytes())
     return found.hexdigest()[:16]
+
+
+def _as_plain(value: Any) -> Any:
+    """A part of a prompt as JSON knows it."""
+    return value.item() if isinstance(value, np.generic) else asdict(value)
 
 
 def digest_of_run(run: Run) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ptsam.errors import OutputError
+from napari_ptsam.user_files import unreadable_as
 from napari_ptsam.writing import reason
 
 if TYPE_CHECKING:
@@ -58,15 +60,21 @@ class WorkFolder:
         OutputError
             If it is no work folder, or its run cannot be read.
         """
-        try:
-            return json.loads((self.path / RUN).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        file = self.path / RUN
+        if not file.exists():
             if self.path.is_dir() and not {p.name for p in self.path.iterdir()} - {f"{RUN}.new"}:
                 return None
-            problem = f"is no folder of an unfinished run, {RUN} is missing"
-        except (OSError, ValueError):
-            problem = f"holds a {RUN} that cannot be read"
-        raise OutputError(f"{self.path} {problem}; remove it, or choose another name.")
+            raise OutputError(self._problem(f"is no folder of an unfinished run, {RUN} is missing"))
+        with self._reading(RUN):
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+
+    def _problem(self, problem: str) -> str:
+        return f"{self.path} {problem}; remove it, or choose another name."
+
+    def _reading(self, name: str) -> AbstractContextManager[None]:
+        """For reading what a part of the folder holds."""
+        problem = self._problem(f"holds a {name} that cannot be read")
+        return unreadable_as(OutputError, lambda _: problem)
 
     def create(self, run: Run) -> None:
         """Begin anew, with nothing done; whatever the folder holds is removed."""
@@ -93,9 +101,11 @@ class WorkFolder:
         if whole != data:
             os.truncate(journal, len(whole))
         pairs = (line.split() for line in whole.decode("ascii", "replace").splitlines())
-        self.done = {int(pair[0]): int(pair[1]) for pair in pairs if len(pair) == 2}
+        with self._reading(JOURNAL):
+            self.done = {int(pair[0]): int(pair[1]) for pair in pairs if len(pair) == 2}
         if self.done:
-            self._array = open_array(array)
+            with self._reading(PLANES):
+                self._array = open_array(array)
         else:  # nothing counts, and the array itself may be half made
             discard(array)
             self._array = new_array(array, count, shape, dtype)

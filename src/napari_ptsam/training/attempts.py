@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,8 @@ class Run:
         Steps that come after those of the class tokens.
     refinement, flips
         Of the logits of the tokens that were found, and of tiles, if any.
-    stopping
-        Whether to end soon.
+    stop
+        Set once the training is to end soon; from any thread.
     seconds
         Spent in each phase.
     """
@@ -74,8 +75,13 @@ class Run:
     encoder_steps: int = 0
     refinement: Refinement | None = None
     flips: tuple[Flip, ...] = ()
-    stopping: bool = False
+    stop: Event = field(default_factory=Event)
     seconds: dict[str, float] = field(default_factory=lambda: {"embedding": 0.0, "training": 0.0})
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to end soon."""
+        return self.stop.is_set()
 
     @property
     def steps(self) -> int:
@@ -248,11 +254,16 @@ class Attempts:
             if run.stopping:
                 return
 
-    def check(self, tokens: torch.Tensor) -> Measurement | None:
-        """Measure tokens, and keep them if they are the best so far; None once it is stopping."""
+    def check(self, tokens: torch.Tensor, at_last: bool = False) -> Measurement | None:
+        """Measure tokens, and keep them if they are the best so far.
+
+        None once it is stopping, but for a check at last, which is made all the same.
+        """
         run = self._run
         planes, watched = run.embedded.measured, run.embedded.watched
-        measurement = measure(planes, tokens, run.backbone, watched, lambda: run.stopping)
+        measurement = measure(
+            planes, tokens, run.backbone, watched, lambda: run.stopping and not at_last
+        )
         if measurement is None:
             return None
         self.dice = measurement.dice

@@ -11,10 +11,10 @@ import torch
 
 from napari_ptsam.training.tuning import (
     PHASES,
+    ScaledAdamW,
     Step,
     class_losses,
     limit_each_class,
-    warmed_up_cosine,
 )
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def optimise_both(
     encoder, decoder = backbone.encoder.plain, backbone.decoder
     tuned = tokens.clone().requires_grad_()
     own = [one.to(encoder.device).clone().requires_grad_() for one in encoder_tokens]
-    optimiser = torch.optim.AdamW([tuned, *own], lr=RATE, weight_decay=0.0)
-    schedule = warmed_up_cosine(optimiser, RATE, steps)
+    optimiser = ScaledAdamW([tuned, *own], RATE, steps, decoder)
     for number in range(1, steps + 1):
         optimiser.zero_grad()
         drawn, losses = batches.draw(), torch.zeros(len(tuned), device=tuned.device)
@@ -118,10 +117,10 @@ def optimise_both(
             embedding = encoder.late(features.of(tile.job), own)[0]
             seen = [replace(tile, embedding=embedding)]
             loss = class_losses(decoder, tuned, seen, PHASES[number % len(PHASES)]) / len(drawn)
-            loss.sum().backward()
+            optimiser.backward(loss.sum())
             losses += loss.detach()
+        optimiser.unscale()
         limit_each_class(tuned)
         torch.nn.utils.clip_grad_norm_(own, 1.0)
         optimiser.step()
-        schedule.step()
         yield JointStep(number, losses, tuned.detach(), [one.detach() for one in own])

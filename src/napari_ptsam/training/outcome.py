@@ -16,6 +16,7 @@ from napari_ptsam.versions import package_version
 if TYPE_CHECKING:
     import torch
 
+    from napari_ptsam.images.channels import Channels
     from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.prompts.refinement import Refinement
@@ -41,6 +42,8 @@ class Task:
         Count of the planes that were held out.
     start
         The prompt that it went on from, if any.
+    channels
+        Of the images; None where they differ.
     """
 
     annotations: AnnotationSet
@@ -48,6 +51,7 @@ class Task:
     images: ImageSettings
     held_out_images: int
     start: Prompt | None
+    channels: Channels | None
 
     def colours(self) -> tuple[str, ...]:
         """A colour for each class: as annotated, as in the start, or others."""
@@ -109,6 +113,7 @@ def prompt_of(
         encoder_tokens=tuple(_array(own) for own in found.encoder_tokens),
         refinement=found.refinement,
         flips=found.flips,
+        trained_channels=task.channels,
         weights=backbone.weights[:NAME_LIMIT],
         thumbnail=_picture(found, backbone, planes, colours, task.images.tiling.side),
     )

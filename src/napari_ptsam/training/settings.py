@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from numbers import Integral
-from operator import index
 from typing import Literal, get_args
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.channels import as_numbers
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
@@ -90,11 +90,7 @@ class TrainingSettings:
                 "The normalisation is a Normalization, such as Normalization('stack')."
             )
         if self.channels is not None:
-            try:
-                channels = tuple(index(channel) for channel in self.channels)
-            except TypeError as error:
-                raise InputError("Channels are a list of numbers, such as [0, 2].") from error
-            object.__setattr__(self, "channels", channels)
+            object.__setattr__(self, "channels", as_numbers(self.channels))
         if self.steps < 1 or self.batch_size < 1:
             raise InputError("Training takes at least one step, and at least one tile a step.")
         if self.embeddings < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ import torch
 
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.metrics import sum_of
+from napari_ptsam.prompts.channels import API
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.sam.memory import gpu_is_full, on_cpu, release_memory
 from napari_ptsam.training.attempts import Attempts, Run
+from napari_ptsam.training.channels import channels_seen
 from napari_ptsam.training.core_phase import CorePhase, core_steps
 from napari_ptsam.training.draft import Draft
 from napari_ptsam.training.embedding import EmbeddedTiles
@@ -55,8 +58,10 @@ class Training:
     settings
         How to train.
     start
-        A prompt to go on from; its classes, normalisation, channels and tiles
-        are kept.
+        A prompt to go on from; its classes, normalisation and tiles are kept, and
+        its channels unless the settings name as many others.
+    option
+        How messages tell to choose channels, see `napari_ptsam.prompts.channels`.
     draft
         Whether to tune a first draft while tiles are embedded, so that `tokens`
         has something to show early; what comes of the training is the same.
@@ -64,8 +69,8 @@ class Training:
     Raises
     ------
     InputError
-        If the start does not fit the annotation set, or no plane is left to
-        train on.
+        If the start does not fit the annotation set, the images have different
+        channels, or no plane is left to train on.
     PromptFileError
         If the start belongs to another backbone.
     """
@@ -77,6 +82,7 @@ class Training:
         settings: TrainingSettings | None = None,
         start: Prompt | None = None,
         draft: bool = False,
+        option: str = API,
     ) -> None:
         self.settings = settings or TrainingSettings()
         self.backbone, self.annotations, self.start = backbone, annotations, start
@@ -85,9 +91,13 @@ class Training:
         self.training, self.held_out = split(
             annotations, self.settings.held_out, self.settings.seed
         )
-        self.images = start.images if start else image_settings(annotations.examples, self.settings)
+        images = start.images if start else image_settings(annotations.examples, self.settings)
+        self.images, self.channels, caution = channels_seen(
+            annotations.stacks, images, self.settings.channels, start, option
+        )
         self._wants_draft = draft and start is None
-        self._begin()
+        self._stop = Event()
+        self._begin(caution)
         self._progress = self._steps()
 
     def _begin(self, note: str = "") -> None:
@@ -102,6 +112,7 @@ class Training:
             classes,
             self._embedded,
             core_steps(self.settings, self.training),
+            stop=self._stop,
         )
         if start is not None:
             self._run.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
@@ -125,7 +136,7 @@ class Training:
 
     def stop(self) -> None:
         """Let the iteration end soon; may be called from any thread."""
-        self._run.stopping = True
+        self._stop.set()
 
     def close(self) -> None:
         """Stop, and free the embedded tiles; the best prompt so far stays available.
@@ -181,7 +192,14 @@ class Training:
             )
         self._cores.settle()
         return prompt_of(
-            Task(self.annotations, self.settings, self.images, len(self.held_out), self.start),
+            Task(
+                self.annotations,
+                self.settings,
+                self.images,
+                len(self.held_out),
+                self.start,
+                self.channels,
+            ),
             self._best,
             self.backbone,
             self._embedded.measured,
@@ -240,11 +258,15 @@ class Training:
         else:
             return
         gpu = self.backbone.device
+        if self._stop.is_set() and self._attempts.best is not None:
+            release_memory(gpu)
+            return
         self._embedded.free()
         self.backbone = on_cpu(self.backbone)
         self._begin(TOO_SMALL)
         release_memory(gpu)
-        yield from self._phases()
+        if not self._stop.is_set():
+            yield from self._phases()
 
     def _phases(self) -> Generator[Progress, None, None]:
         yield from self._embed()
@@ -308,8 +330,7 @@ class Training:
         if tokens is None or not self._embedded.tiles:
             return
         self._embedded.settle()
-        self._run.stopping = False
-        self._attempts.check(tokens)
+        self._attempts.check(tokens, at_last=True)
 
 
 def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) -> None:

@@ -213,14 +213,64 @@ def optimise(
     """
     # A copy that the optimiser may change in place, class by class independent of the others.
     tuned = tokens.clone().requires_grad_()
-    optimiser = torch.optim.AdamW([tuned], lr=rate, weight_decay=0.0)
-    schedule = warmed_up_cosine(optimiser, rate, steps)
+    optimiser = ScaledAdamW([tuned], rate, steps, decoder)
     for number in range(1, steps + 1):
-        losses = _losses_and_gradients(decoder, tuned, batches, PHASES[number % len(PHASES)])
+        phase = PHASES[number % len(PHASES)]
+        losses = _losses_and_gradients(decoder, tuned, batches, phase, optimiser)
+        optimiser.unscale()
         limit_each_class(tuned)
         optimiser.step()
-        schedule.step()
         yield Step(number, losses.detach(), tuned.detach())
+
+
+class ScaledAdamW:
+    """AdamW with its schedule, and with loss scaling where gradients are computed in float16.
+
+    In float16, the gradients of single positions are too small to be told from
+    0. So the loss is multiplied by a large number, and gradients are divided by
+    it; a step whose gradients were too large then is left out, and the number
+    is halved.
+
+    Parameters
+    ----------
+    parameters
+        What is tuned.
+    rate
+        Highest learning rate.
+    steps
+        How many there will be.
+    decoder
+        On whose device, and in whose number format, gradients are computed.
+    """
+
+    def __init__(
+        self, parameters: list[torch.Tensor], rate: float, steps: int, decoder: PromptDecoder
+    ) -> None:
+        self._optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+        self._schedule = warmed_up_cosine(self._optimiser, rate, steps)
+        self._scaler = torch.amp.GradScaler(
+            decoder.device.type, enabled=decoder.dtype == torch.float16
+        )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self._optimiser.zero_grad()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of a loss, multiplied, to those that are there."""
+        self._scaler.scale(loss).backward()
+
+    def unscale(self) -> None:
+        """Divide the gradients again; before they are looked at or changed."""
+        self._scaler.unscale_(self._optimiser)
+
+    def step(self) -> None:
+        """Take a step with the gradients that are there, unless they are too large for float16."""
+        before = self._scaler.get_scale()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        if self._scaler.get_scale() >= before:
+            self._schedule.step()
 
 
 def limit_each_class(tokens: torch.Tensor) -> None:
@@ -242,14 +292,18 @@ def warmed_up_cosine(
 
 
 def _losses_and_gradients(
-    decoder: PromptDecoder, tokens: torch.Tensor, batches: Source, phase: Phase
+    decoder: PromptDecoder,
+    tokens: torch.Tensor,
+    batches: Source,
+    phase: Phase,
+    optimiser: ScaledAdamW,
 ) -> torch.Tensor:
     """Loss of each class, and the gradients in the tokens; smaller batches if memory runs out."""
     while True:
         tokens.grad = None
         try:
             losses = class_losses(decoder, tokens, batches.draw(), phase)
-            losses.sum().backward()
+            optimiser.backward(losses.sum())
         except RuntimeError as error:
             if not is_out_of_memory(error) or not batches.halve():
                 raise

@@ -51,6 +51,7 @@ class AnnotateTab(Scrolling):
         self.suggester.looked.connect(self._show_looked)
         self.suggester.suggested.connect(self._go)
         self.suggester.nothing_left.connect(self._nothing_left)
+        self.suggester.failed.connect(self._not_suggested)
         studio.planes_changed.connect(self.refresh)
         studio.images_changed.connect(self.refresh)
         studio.scheme_changed.connect(self._show_scheme)
@@ -196,6 +197,10 @@ class AnnotateTab(Scrolling):
     def _nothing_left(self, message: str) -> None:
         self._show_idle()
         show_info(message)
+
+    def _not_suggested(self, message: str) -> None:
+        self._show_idle()
+        self._state.setText(message)
 
     def _show_idle(self) -> None:
         self.suggest.setText("Suggest a plane")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,16 @@ from napari_ptsam.widgets.layers import warm_up
 from napari_ptsam.widgets.parts import button, row, text
 from napari_ptsam.widgets.preferences import preferences, remember
 from napari_ptsam.widgets.recorder import Recorder
-from napari_ptsam.widgets.recovery import Recovery
+from napari_ptsam.widgets.recovery import Recovery, listed
 from napari_ptsam.widgets.studio import Studio
 from napari_ptsam.widgets.train_tab import TrainTab
 from napari_ptsam.widgets.watcher import Seen, Watcher
+from napari_ptsam.widgets.workers import silently
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_ptsam.widgets.studio import Source
     from napari_ptsam.widgets.workers import Steps
 
 PLACES = ("images", "annotate", "train")
@@ -123,7 +126,7 @@ class AnnotateAndTrain(DockWidget):
 
     def _load(self) -> None:
         if not self._closed:
-            self.studio.disk.submit("warm up", _warm_up)
+            self.studio.disk.submit("warm up", _warm_up, failed=silently)
             self.studio.engine.load()
             self.recovery.look()
 
@@ -150,7 +153,7 @@ class AnnotateAndTrain(DockWidget):
         self.saved.setText(f"NOT SAVED: {message}" if wrong else message)
         self.saved.setStyleSheet("color: #D55E00; font-weight: bold;" if wrong else "")
         if wrong:
-            show_warning(f"Your annotations are not being saved: {message}")
+            show_warning(f"Not everything is saved: {message}")
 
     def _guide(self, _: object = None) -> None:
         place, sentence = next_step(self.studio.situation())
@@ -212,14 +215,24 @@ class AnnotateAndTrain(DockWidget):
 
     def _end_work(self, wait: float) -> None:
         """Leave nothing in the viewer but the annotations."""
-        painted = self.watcher.painted_lately()
-        self.watcher.close()
-        self.annotate.close_tab()
-        self.train.close_tab(wait)
-        self.images.close_tab()
-        self.backbone.close_down(wait)
-        self.recorder.close(painted)
-        self.studio.close(wait)
+        with ExitStack() as end:  # the last first, each whatever becomes of the others
+            end.callback(self.studio.close, wait)
+            end.callback(self.recorder.let_go)
+            end.callback(self.backbone.close_down, wait)
+            end.callback(self.images.close_tab)
+            end.callback(self._end_training, wait)
+            end.callback(self._save_last, self.watcher.painted_lately(), wait)
+            end.callback(self.train.run.stop)
+            end.callback(self.annotate.close_tab)
+            end.callback(self.watcher.close)
+
+    def _save_last(self, painted: set[tuple[Source, int]], wait: float) -> None:
+        problems = self.recorder.write_last(painted)
+        if problems and not wait:  # else the window is gone that would show it
+            show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
+
+    def _end_training(self, wait: float) -> None:
+        self.train.close_tab(self.recorder.keeper(self.train.entries), wait)
 
 
 def _warm_up() -> Steps:

@@ -30,12 +30,21 @@ class Wanted:
     network: Network | None = None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    words: str
+
+
 class _Cancelled(Exception):  # noqa: N818, not an error
     """The user has had enough."""
 
 
 class BackboneRun(Run):
     """Downloads or verifies one backbone at a time."""
+
+    title, notifies = "Getting the backbone", False
 
     progressed = Signal(object, object)
     """Bytes that are here, and in all."""
@@ -55,14 +64,14 @@ class BackboneRun(Run):
         entry, files = request.entry, BackboneFiles()
         if request.network is None:
             files.verify(entry)
-            yield (f"{entry.name} is as its makers published it.",)
+            yield Outcome(f"{entry.name} is as its makers published it.")
             return
         try:
             download(entry, files, request.network, self._report)
         except _Cancelled:
-            yield (f"Cancelled; the next download of {entry.name} goes on from there.",)
+            yield Outcome(f"Cancelled; the next download of {entry.name} goes on from there.")
             return
-        yield (f"{entry.name} is here, as its makers published it.",)
+        yield Outcome(f"{entry.name} is here, as its makers published it.")
 
     def _report(self, done: int, total: int) -> None:
         """In the thread."""
@@ -70,5 +79,5 @@ class BackboneRun(Run):
             raise _Cancelled
         self.progressed.emit(done, total)
 
-    def _show(self, result: Any) -> None:
-        self.done.emit(result[0])
+    def _show(self, result: Outcome) -> None:
+        self.done.emit(result.words)

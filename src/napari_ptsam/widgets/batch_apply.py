@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.channels import for_image
 from napari_ptsam.widgets.batch_task import Opened, Request, Result, Task
+from napari_ptsam.widgets.channels import IN_BATCH
 from napari_ptsam.widgets.layers import blank
 
 if TYPE_CHECKING:
@@ -44,9 +46,8 @@ def fitting(
     known: dict[object, Limits | None] = {}
     for opened in prompts:
         try:
-            prompt = opened.prompt
+            prompt, _ = for_image(opened.prompt, planes, request.channels, IN_BATCH)
             images = prompt.images
-            images.check_channels(planes)
             if request.rescale:
                 from napari_ptsam.prompts.rescaling import rescaled
 

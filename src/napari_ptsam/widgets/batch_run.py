@@ -58,6 +58,13 @@ class Left:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Warned:
+    """Something goes another way than asked for, while the run goes on."""
+
+    words: str
+
+
 class _Ended(Exception):  # noqa: N818, not an error
     """Nobody wants the plane any more."""
 
@@ -109,9 +116,12 @@ class BatchRun(Run):
         Gives the backbone of a prompt; called in the thread.
     """
 
+    title = "Segmenting"
+
     begun = Signal(object)
     stepped = Signal(object)
     left = Signal(object)
+    warned = Signal(str)
     tiled = Signal(int, int)
     """Tiles of the plane under way that are through, and all of them."""
 
@@ -123,6 +133,9 @@ class BatchRun(Run):
         self._begin = self._told = 0.0
 
     def _show(self, result: object) -> None:
+        if isinstance(result, Warned):
+            self.warned.emit(result.words)
+            return
         signals = {Begun: self.begun, Step: self.stepped, Left: self.left}
         signals[type(result)].emit(result)
         if isinstance(result, Begun):
@@ -163,7 +176,7 @@ class BatchRun(Run):
             if own.belongs_to(backbone.name, backbone.signature):
                 prompts.append(opened)
             else:
-                yield (
+                yield Warned(
                     f"{opened.name} was left out: it belongs to the backbone {own.backbone_name}, and "
                     f"{request.prompts[0].name} to {backbone.weights}. Apply them one after the other."
                 )
@@ -190,7 +203,7 @@ class BatchRun(Run):
         if unwritten:
             more = len(unwritten) - 1
             others = f" {more} more image{'s' * (more > 1)} could not be written either."
-            yield unwritten[0] + others * (more > 0)
+            yield Warned(unwritten[0] + others * (more > 0))
 
     def _image(
         self, task: Task, request: Request, prompts: list[Opened], backbone: Backbone
@@ -200,7 +213,7 @@ class BatchRun(Run):
         if not applied:
             raise InputError(next(iter(unfit.values())))
         for name, words in unfit.items():
-            yield f"{task.whole.name}: {words} The prompt {name} was not applied to it."
+            yield Warned(f"{task.whole.name}: {words} The prompt {name} was not applied to it.")
         tilings = {a.segmenter.prompt.images for a in applied}
         self._tiles = sum(len(images.tiling.tiles(task.planes.shape)) for images in tilings)
         problems = Problems(task)

@@ -18,6 +18,7 @@ from napari_ptsam.widgets.backbone_line import BackboneLine
 from napari_ptsam.widgets.batch_run import BatchRun, Begun, Left, Step
 from napari_ptsam.widgets.batch_task import Request, Task
 from napari_ptsam.widgets.cautions import cautions
+from napari_ptsam.widgets.channels import ChannelsChoice
 from napari_ptsam.widgets.dock import DockWidget
 from napari_ptsam.widgets.engine import shared_engine
 from napari_ptsam.widgets.file_options import FileForm
@@ -34,6 +35,7 @@ from napari_ptsam.widgets.workers import Jobs
 if TYPE_CHECKING:
     import napari
 
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.workers import Steps
 
@@ -55,16 +57,17 @@ class BatchSegment(DockWidget):
         self.engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
         self.run = BatchRun(self.engine.backbone_of, self)
         self._request: Request | None = None
-        self._begin = 0.0
+        self._begin, self._failure = 0.0, ""
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
         for signal, slot in (
             (self.run.begun, self._begun), (self.run.stepped, self._stepped),
-            (self.run.left, self._left), (self.run.failed, show_warning),
+            (self.run.left, self._left), (self.run.warned, show_warning),
+            (self.run.failed, self._failed),
             (self.run.tiled, self._tiled), (self.run.ended, self._ended),
             (self.backbone.changed, self.refresh),
             (self.prompts.changed, self.refresh), (self.images.changed, self.refresh),
-            (self.results.changed, self.refresh),
+            (self.results.changed, self.refresh), (self.channels.changed, self.refresh),
         ):  # fmt: skip
             signal.connect(slot)
         napari_viewer.layers.events.removed.connect(self._removed)
@@ -78,6 +81,7 @@ class BatchSegment(DockWidget):
         self.images = ImagePicker(self.viewer)
         self.layers = self.images.list
         self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileForm()
+        self.channels = ChannelsChoice()
         self.cautions = text(tip="What speaks against the prompts for the ticked images.")
         self.cautions.setStyleSheet("color: #D55E00;")
         self.lacks = text(tip="Why a prompt cannot be applied yet.")
@@ -105,6 +109,7 @@ class BatchSegment(DockWidget):
         column.addWidget(text("Tick the images to segment: planes, stacks or time series."))
         column.addWidget(self.images, 1)
         column.addWidget(self.planes)
+        column.addWidget(self.channels)
         column.addWidget(self.cautions)
         column.addWidget(self.rescale)
         column.addWidget(line())
@@ -122,7 +127,7 @@ class BatchSegment(DockWidget):
     def open_prompt(self, path: Path) -> None:
         """Read a prompt file in the background, and list it."""
         show = partial(self.use_prompt, path=path)
-        self.jobs.submit(f"prompt {path}", partial(_load, path), show, show_warning)
+        self.jobs.submit(f"prompt {path}", partial(_load, path), show)
 
     def use_prompt(self, prompt: Prompt, path: Path | None = None) -> None:
         """List a prompt; a run under way goes on with its own."""
@@ -166,7 +171,7 @@ class BatchSegment(DockWidget):
         except PtsamError as error:
             show_warning(str(error))
             return
-        self._request, self._begin = request, perf_counter()
+        self._request, self._begin, self._failure = request, perf_counter(), ""
         self.status.setText("")
         self.bar.setRange(0, 0)
         self.bar.setFormat("Getting ready…")
@@ -197,7 +202,7 @@ class BatchSegment(DockWidget):
         rescale = self.rescale.isVisibleTo(self) and self.rescale.isChecked()
         return Request(
             prompts, self.results.settings(), tasks, self.results.link(), rescale,
-            self.results.to_layers, files,
+            self.results.to_layers, files, self.channels.chosen(),
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -237,19 +242,22 @@ class BatchSegment(DockWidget):
         if not left.task.dropped:
             _redraw(left.task)  # a volume or a cut along z, which does not follow plane by plane
 
+    def _failed(self, sentence: str) -> None:
+        self._failure = sentence
+
     def _ended(self) -> None:
         self.bar.hide()
+        self.refresh()
         request, self._request = self._request, None
         if request is None:
             return
         count = sum(bool(task.done) for task in request.tasks)
         images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
-        stopped = "Stopped, what was done is kept" if self.run.stopping else "Done"
+        how = "Done"
+        if self._failure or self.run.stopping:
+            how = f"{'Failed' if self._failure else 'Stopped'}, what was done is kept"
         where = f" The files are in {request.files.folder}." if request.files and count else ""
-        self.status.setText(
-            f"{stopped}: {images} in {in_time(perf_counter() - self._begin)}.{where}"
-        )
-        self.refresh()
+        self.status.setText(f"{how}: {images} in {in_time(perf_counter() - self._begin)}.{where}")
 
     def _removed(self, event: Any) -> None:
         request = self._request
@@ -268,7 +276,9 @@ class BatchSegment(DockWidget):
         self.start_button.setEnabled(not running)
         self.stop_button.setVisible(running)
         self.stop_button.setEnabled(running)
-        for widget in (self.images, self.planes, self.results, self.files, self.rescale):
+        for widget in (
+            self.images, self.planes, self.channels, self.results, self.files, self.rescale,
+        ):  # fmt: skip
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
         self._show_missing()
@@ -280,9 +290,21 @@ class BatchSegment(DockWidget):
             except PtsamError:  # told in the list, and when it is to be segmented
                 continue
         self.planes.fit(images)
-        words, other_scale = cautions(self.prompts.opened, images)
+        words, other_scale = self._cautions(images)
         self.cautions.setText("\n".join(words))
         self.rescale.setVisible(other_scale)
+
+    def _cautions(self, images: list[Planes]) -> tuple[list[str], bool]:
+        """What speaks against the prompts; the channels can be chosen wherever there are several."""
+        prompts = [opened.prompt for opened in self.prompts.opened]
+        self.channels.setVisible(
+            any(planes.channels > 1 for planes in images)
+            or any(prompt.images.channels is not None for prompt in prompts)
+        )
+        try:
+            return cautions(self.prompts.opened, images, self.channels.chosen())
+        except InputError as error:
+            return [str(error)], self.rescale.isVisibleTo(self)
 
     # End
 

@@ -56,6 +56,7 @@ class Request:
     rescale: bool = False
     layers: bool = True
     files: FileOptions | None = None
+    channels: tuple[int, ...] | None = None
 
 
 @dataclass(eq=False)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.channels import for_image
 from napari_ptsam.prompts.rescaling import differs, pixel_size_ratio
+from napari_ptsam.widgets.channels import IN_BATCH
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import PixelSize, Planes
@@ -30,13 +32,12 @@ def other_scale(prompt: Prompt, planes: Planes) -> str:
     )
 
 
-def other_channels(prompt: Prompt, planes: Planes) -> str:
-    """A sentence if the image has not the channels that the prompt needs."""
+def other_channels(prompt: Prompt, planes: Planes, choice: Sequence[int] | None) -> str:
+    """A sentence if the image has not the channels that the prompt was trained on."""
     try:
-        prompt.images.check_channels(planes)
+        return for_image(prompt, planes, choice, IN_BATCH)[1]
     except InputError as error:
         return str(error)
-    return ""
 
 
 def _words(size: PixelSize) -> str:
@@ -44,16 +45,24 @@ def _words(size: PixelSize) -> str:
     return f"{sides} {size.unit}"
 
 
-def cautions(prompts: Sequence[Opened], images: Sequence[Planes]) -> tuple[list[str], bool]:
-    """Sentences about prompts and images, and whether any of them is about the pixel size."""
+def cautions(
+    prompts: Sequence[Opened], images: Sequence[Planes], choice: Sequence[int] | None = None
+) -> tuple[list[str], bool]:
+    """Sentences about prompts and images, and whether any of them is about the pixel size.
+
+    Parameters
+    ----------
+    choice
+        Channels that the prompts are shown; None: those that they were trained on.
+    """
     scale, channels = [], []
     for planes in images:
         for opened in prompts:
             name = f"{planes.name} – {opened.name}"
             if words := other_scale(opened.prompt, planes):
                 scale.append(f"{name}: {words}")
-            if words := other_channels(opened.prompt, planes):
-                channels.append(f"{name}: {words}")
+            if words := other_channels(opened.prompt, planes, choice):
+                channels.append(f"{opened.name}: {words}")
     found = channels + scale
     more = len(found) - MOST
     return found[:MOST] + ([f"… and {more} more."] if more > 0 else []), bool(scale)

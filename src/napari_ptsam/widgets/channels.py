@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.channels import MOST_SHOWN, channels_of
 from napari_ptsam.widgets.layers import MOST_AXES
 from napari_ptsam.widgets.parts import row
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_ptsam.widgets.studio import Source, Studio
+
+IN_BATCH, IN_IMAGES = "“Channels”: {}", "tab “Images”, “use”: {}"
+"""What messages call the choice of channels, in either widget."""
 
 FEW = 8
 """Positions on a first axis that may well be channels."""
@@ -75,7 +79,12 @@ class ChannelsRow(QWidget):
                 self._name_channels(layer)
             return
         try:
-            channels = _parse(self.numbers.text(), source)
+            channels = numbers_in(self.numbers.text())
+            own = channels_of(source.planes)
+            if channels is not None and not (own.has(channels) and len(channels) <= MOST_SHOWN):
+                raise InputError(
+                    f"Choose up to three channels from 0 to {own.count - 1}, not “{self.numbers.text()}”."
+                )
             axis = self.axis.currentData()
             self._studio.use_channels(
                 source, axis, channels if axis == source.channel_axis else None
@@ -95,15 +104,46 @@ class ChannelsRow(QWidget):
         self.usable.emit(layer)
 
 
-def _parse(words: str, source: Source) -> tuple[int, ...] | None:
+class ChannelsChoice(QWidget):
+    """Which channels of images prompts are shown, if not those that they were trained on."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = QLineEdit()
+        self.numbers.setToolTip(
+            "Numbers of the channels that the prompts are shown, the first one being 0, for "
+            "instance 0 or 0,2: as many as in training. Empty: those of the training."
+        )
+        self.numbers.setPlaceholderText("as in training")
+        label = QLabel("Channels")
+        label.setBuddy(self.numbers)
+        self.setLayout(row(label, self.numbers, stretch=1))
+        self.numbers.editingFinished.connect(self.changed)
+
+    def chosen(self) -> tuple[int, ...] | None:
+        """Return what was chosen, if anything.
+
+        Raises
+        ------
+        InputError
+            If that is no list of numbers.
+        """
+        return numbers_in(self.numbers.text()) if self.isVisibleTo(self.parentWidget()) else None
+
+
+def numbers_in(words: str) -> tuple[int, ...] | None:
+    """Numbers of channels as they are typed; None for nothing.
+
+    Raises
+    ------
+    InputError
+        If they are no numbers.
+    """
     if not words.strip():
         return None
     try:
-        channels = tuple(int(word) for word in words.split(","))
+        return tuple(int(word) for word in words.split(","))
     except ValueError:
         raise InputError(f"“{words}” are no channels; write numbers such as 0,2.") from None
-    if len(channels) > 3 or not all(0 <= c < source.planes.channels for c in channels):
-        raise InputError(
-            f"Choose up to three channels from 0 to {source.planes.channels - 1}, not “{words}”."
-        )
-    return channels

@@ -8,15 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_warning
-from qtpy.QtCore import QObject, QPoint, QRect, QSize, Signal
-from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QApplication, QRubberBand
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, Signal
 
+from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
+from napari_ptsam.widgets.box_band import BoxBand
+from napari_ptsam.widgets.object_paint import ObjectPaint, stroke_under_way, unused_label
+from napari_ptsam.widgets.parts import single_shot
 from napari_ptsam.widgets.workers import IDLE, URGENT
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from napari_ptsam.annotating.outlines import Outline
     from napari_ptsam.widgets.studio import Source, Studio
     from napari_ptsam.widgets.workers import Steps
@@ -26,6 +30,32 @@ DRAG = 4
 REMOVE = ("Control", "Alt")
 """Modifiers of a click on what does not belong to the object."""
 BOX = "Shift"
+PAN = "pan_zoom"
+"""The mode of a layer in which napari itself does nothing with a click."""
+LATER = 50
+"""Milliseconds until an answer that came in the middle of a stroke is tried again."""
+
+READY = "Click on objects."
+PAUSED = (
+    "Clicks wait while the tool “{tool}” is chosen; choose pan/zoom in the layer controls to go on."
+)
+ANNOTATED = (
+    "This is annotated already (label {label}); click on another object. To outline it anew, erase "
+    "it first."
+)
+ALL_ANNOTATED = "The object that was found here is annotated already; nothing was painted."
+FIRST = "Click on an object first; Ctrl+click then takes away what does not belong to it."
+NO_LAYER = "Add an annotation layer first; the outline goes there."
+LOCKED = "The annotation layer {name} is locked; unlock it in the layer list to click on objects."
+HIDDEN = "The annotation layer {name} is hidden; show it to click on objects."
+NO_CLASS = "Label 0 is chosen, which is no paint; choose a class in the list, then click."
+VIEW_3D = (
+    "Clicks need the 2D view: switch back with the 2D/3D button below the layer list (Ctrl+Y)."
+)
+NO_PLANE = (
+    "No plane of the chosen images is in view; go to one with the sliders, with y and x as the axes "
+    "on the screen."
+)
 
 
 @dataclass(eq=False)
@@ -34,16 +64,22 @@ class _Object:
 
     source: Source
     number: int
-    label: int
+    label: int | None
+    """Of its class; None: one of its own."""
+    paint: ObjectPaint
+    labels: Labels
     points: list[tuple[float, float]] = field(default_factory=list)
     positive: list[bool] = field(default_factory=list)
     box: tuple[float, float, float, float] | None = None
     outline: Outline | None = None
-    painted: bool = False
 
 
 class Clicker(QObject):
-    """Turns clicks on the canvas into objects in the annotation layer."""
+    """Turns clicks on the canvas into objects in the annotation layer.
+
+    The last object can be refined until anything else is edited; see
+    `ObjectPaint`. Clicks belong to napari while one of its tools is chosen.
+    """
 
     state_changed = Signal(str)
     answered = Signal()
@@ -54,6 +90,10 @@ class Clicker(QObject):
         self._studio = studio
         self._object: _Object | None = None
         self._last: tuple[object, np.ndarray] = (None, np.empty(0))
+        self._late: list[tuple[_Object, Outline]] = []
+        self._later = single_shot(self, LATER)
+        self._later.timeout.connect(self._catch_up)
+        self._tool_of: Any = None
         self.active = False
         studio.view_changed.connect(self._viewed)
         studio.engine.ready.connect(self.embed_view)
@@ -62,19 +102,60 @@ class Clicker(QObject):
         """Take clicks on the canvas, or leave them to napari."""
         if active == self.active:
             return
-        self.active, self._object = active, None
-        callbacks = self._studio.viewer.mouse_drag_callbacks
+        self.active = active
+        self.forget()
+        viewer = self._studio.viewer
+        chosen = viewer.layers.selection.events.active
         if active:
-            callbacks.append(self._dragged)
+            viewer.mouse_drag_callbacks.append(self._dragged)
+            chosen.connect(self._layer_chosen)
+            self._watch_tool(viewer.layers.selection.active)
             self.embed_view()
         else:
-            callbacks.remove(self._dragged)
+            viewer.mouse_drag_callbacks.remove(self._dragged)
+            chosen.disconnect(self._layer_chosen)
+            self._watch_tool(None)
             self._studio.jobs.cancel("embed view")
+
+    def forget(self) -> None:
+        """Let the next click begin another object."""
+        self._object = None
+
+    # Tools of napari's
+
+    def _tool(self) -> str:
+        """The tool that takes clicks: the active layer's."""
+        return str(getattr(self._studio.viewer.layers.selection.active, "mode", PAN))
+
+    def _watch_tool(self, layer: Any) -> None:
+        if self._tool_of is not None:
+            self._tool_of.events.mode.disconnect(self._tool_chosen)
+        self._tool_of = layer if hasattr(layer, "mode") else None
+        if self._tool_of is not None:
+            self._tool_of.events.mode.connect(self._tool_chosen)
+
+    def _layer_chosen(self, event: object = None) -> None:
+        self.forget()
+        before = self._tool_of
+        self._watch_tool(self._studio.viewer.layers.selection.active)
+        if self._tool() != PAN or (before is not None and str(before.mode) != PAN):
+            self._tell_tool()
+
+    def _tool_chosen(self, event: object = None) -> None:
+        if self._tool() != PAN and self._object is not None:
+            # Strokes with the object's own label would leave no trace.
+            self._object.paint.finish()
+            self.forget()
+        self._tell_tool()
+
+    def _tell_tool(self) -> None:
+        tool = self._tool()
+        self.state_changed.emit(READY if tool == PAN else PAUSED.format(tool=tool))
 
     # Embedding in the background
 
     def _viewed(self) -> None:
-        self._object = None
+        self.forget()
         if self.active:
             self.embed_view()
 
@@ -84,9 +165,15 @@ class Clicker(QObject):
         if current is None or not self.active:
             return
         self._studio.jobs.submit(
-            "embed view", partial(self._embed, *current), self.state_changed.emit,
+            "embed view", partial(self._embed, *current), self._prepare,
             self.state_changed.emit, priority=IDLE,
         )  # fmt: skip
+
+    def _prepare(self, state: str) -> None:
+        if state == READY:
+            self._tell_tool()
+        else:
+            self.state_changed.emit(state)
 
     def _embed(self, source: Source, number: int) -> Steps:
         yield "Preparing this plane for clicks…"
@@ -99,7 +186,7 @@ class Clicker(QObject):
         for tile in click_tiling(shape).tiles(shape):
             backbone.encoder([cut(pixels, tile)])
             yield None
-        yield "Click on objects."
+        yield READY
 
     def _prepared(self, source: Source, number: int) -> np.ndarray:
         """Three channels of a plane, range 0 to 1; in the thread. The last plane is kept."""
@@ -115,27 +202,30 @@ class Clicker(QObject):
 
     def _dragged(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Napari's mouse callback: from pressing a button to releasing it."""
-        if getattr(event, "button", 1) not in (1, None):
+        if getattr(event, "button", 1) not in (1, None) or self._tool() != PAN:
             return
         current = self._studio.current()
-        if current is None:
-            return
-        source, number = current
         modifiers = [str(getattr(m, "name", m)) for m in event.modifiers]
         start, position = np.array(event.pos), event.position
-        begin = self._in_plane(source, position)
-        band = _Band(start) if BOX in modifiers else None
+        boxed = BOX in modifiers and current is not None
+        band = BoxBand(current[0].layer, event) if boxed and current is not None else None
         yield
         while event.type == "mouse_move":
             if band is not None:
-                band.stretch(np.array(event.pos))
+                band.stretch(event)
             yield
-        end = self._in_plane(source, event.position)
-        moved = np.abs(np.array(event.pos) - start).max() > DRAG
         if band is not None:
             band.hide()
+        moved = np.abs(np.array(event.pos) - start).max() > DRAG
+        if current is None:
+            if not moved:
+                show_warning(VIEW_3D if viewer.dims.ndisplay == 3 else NO_PLANE)
+            return
+        source, number = current
+        begin = self._in_plane(source, position)
+        if boxed:
             if moved:
-                self.click_box(source, number, begin, end)
+                self.click_box(source, number, begin, self._in_plane(source, event.position))
         elif not moved:
             self.click(source, number, begin, not any(m in REMOVE for m in modifiers))
 
@@ -147,71 +237,87 @@ class Clicker(QObject):
     def click(
         self, source: Source, number: int, at: tuple[float, float], positive: bool = True
     ) -> None:
-        """Add an object, or with a negative click take something away from the last one."""
+        """Add an object, or refine the last one: with a click on it, or a negative one anywhere."""
         rows, columns = source.planes.shape
         if not (-0.5 <= at[0] < rows - 0.5 and -0.5 <= at[1] < columns - 0.5):
             return
-        if source.labels is None:
-            show_warning("Add an annotation layer first; the outline goes there.")
+        labels = self._paintable(source)
+        if labels is None:
             return
-        inside = self._belongs(source, number, at)
-        if not positive and self._object is None:
-            show_warning(
-                "Click on an object first; Ctrl+click then takes away what does not belong to it."
-            )
-            return
-        if self._object is None or (positive and not inside):
-            self._object = _Object(source, number, self._next_label(source, number))
-        self._object.points.append(at)
-        self._object.positive.append(positive)
-        self._ask(self._object)
+        pixel = self._pixels(source, number, np.array([round(at[0])]), np.array([round(at[1])]))
+        clicked = self._current(source, number)
+        if positive:
+            value = int(np.asarray(labels.data[pixel])[0])
+            if clicked is not None and not clicked.paint.covers(tuple(int(i[0]) for i in pixel)):
+                clicked = None
+            if clicked is None and value:
+                show_info(ANNOTATED.format(label=value))
+                return
+            clicked = clicked or self._new(source, number, labels)
+        elif clicked is None:
+            show_warning(FIRST)
+        if clicked is not None:
+            clicked.points.append(at)
+            clicked.positive.append(positive)
+            self._ask(clicked, at)
 
     def click_box(
         self, source: Source, number: int, begin: tuple[float, float], end: tuple[float, float]
     ) -> None:
         """Add the object in a box that is given by two corners, (y, x) in pixels."""
-        if source.labels is None:
-            show_warning("Add an annotation layer first; the outline goes there.")
-            return
-        (y0, y1), (x0, x1) = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
-        self._object = _Object(
-            source, number, self._next_label(source, number), box=(y0, x0, y1, x1)
-        )
-        self._ask(self._object)
+        labels = self._paintable(source)
+        clicked = None if labels is None else self._new(source, number, labels)
+        if clicked is not None:
+            (y0, y1), (x0, x1) = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
+            clicked.box = y0, x0, y1, x1
+            self._ask(clicked)
 
-    def _belongs(self, source: Source, number: int, at: tuple[float, float]) -> bool:
-        """Whether a click lies on the object that was clicked on last."""
+    @staticmethod
+    def _paintable(source: Source) -> Labels | None:
+        """The annotation layer, if it can be written to; else say why not."""
+        labels = source.labels
+        if labels is None:
+            show_warning(NO_LAYER)
+        elif not labels.editable:
+            show_warning(LOCKED.format(name=labels.name))
+        elif not labels.visible:
+            show_warning(HIDDEN.format(name=labels.name))
+        else:
+            return labels
+        return None
+
+    def _current(self, source: Source, number: int) -> _Object | None:
+        """The object that was clicked on last, if it may still be refined."""
         last = self._object
-        if last is None or last.source is not source or last.number != number:
-            self._object = None
-            return False
-        if last.outline is None:
-            return False
-        window = last.outline.window
-        y, x = round(at[0]) - window[0].start, round(at[1]) - window[1].start
-        rows, columns = last.outline.mask.shape
-        return 0 <= y < rows and 0 <= x < columns and bool(last.outline.mask[y, x])
+        if last is not None and (
+            (last.source, last.number, last.labels) != (source, number, source.labels)
+            or not last.paint.current
+            or (last.paint.written and not last.paint.intact)
+        ):
+            self.forget()
+        return self._object
 
-    def _next_label(self, source: Source, number: int) -> int:
-        """A number of its own for an object, or the class that is selected."""
-        assert source.labels is not None
-        if not self._studio.scheme.instances:
-            return int(source.labels.selected_label)
-        highest = int(source.label_planes[number].max())
-        pending = self._object.label if self._object is not None else 0
-        return max(highest, pending) + 1
+    def _new(self, source: Source, number: int, labels: Labels) -> _Object | None:
+        """Begin an object with a number of its own, or of the class that is selected."""
+        label = None if self._studio.scheme.instances else int(labels.selected_label)
+        if label == 0:
+            show_warning(NO_CLASS)
+            return None
+        self._object = _Object(source, number, label, ObjectPaint(labels), labels)
+        return self._object
 
     # Answers
 
-    def _ask(self, clicked: _Object) -> None:
+    def _ask(self, clicked: _Object, at: tuple[float, float] | None = None) -> None:
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
         self._studio.jobs.submit(
-            "click", partial(self._answer, clicked, clicks), partial(self._paint, clicked),
-            show_warning, priority=URGENT, replace=False,
+            "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
+            partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
         backbone = self._studio.engine.backbone()
+        from napari_ptsam.annotating.candidates import object_areas
         from napari_ptsam.annotating.outlines import choose_tile, click_tiling, find_outline
         from napari_ptsam.images.tiling import cut
         from napari_ptsam.sam.clicks import Clicks
@@ -222,31 +328,58 @@ class Clicker(QObject):
         tile = choose_tile(click_tiling(shape), shape, clicks)
         embedding = backbone.encoder([cut(pixels, tile)])[0]
         former = clicked.outline.logits if clicked.outline is not None else None
-        yield find_outline(backbone, embedding, tile, shape, clicks, former)
+        # Only where each object has a label of its own, and none of this one is painted yet.
+        known = self._studio.scheme.instances and clicks.single
+        areas = object_areas(clicked.source.label_planes[clicked.number]) if known else ()
+        yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
+
+    def _failed(self, clicked: _Object, at: tuple[float, float] | None, message: str) -> None:
+        """Take back a click that led to nothing, so that it does not spoil the next ones."""
+        if at in clicked.points:
+            position = clicked.points.index(at)
+            del clicked.points[position], clicked.positive[position]
+        if clicked is self._object and not clicked.paint.written:
+            self.forget()
+
+    def _answered(self, clicked: _Object, outline: Outline) -> None:
+        """Paint an outline, in the order of the clicks, and not in the middle of a stroke."""
+        self._late.append((clicked, outline))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        while self._late:
+            clicked, outline = self._late[0]
+            if stroke_under_way(clicked.labels):
+                self._later.start()
+                return
+            del self._late[0]
+            self._paint(clicked, outline)
 
     def _paint(self, clicked: _Object, outline: Outline) -> None:
-        labels, source = clicked.source.labels, clicked.source
-        if labels is None:
-            return
-        if clicked.painted:  # refined: one step back takes the whole object away
-            labels.undo()
-        clicked.outline = outline
+        source, paint = clicked.source, clicked.paint
+        if source.labels is not clicked.labels or not paint.current:
+            return  # the layer was taken away, or filled with something else
+        if paint.written and not paint.intact:
+            return  # edited meanwhile: what is there now is what the user wants
         rows, columns = np.nonzero(outline.mask)
         rows, columns = rows + outline.window[0].start, columns + outline.window[1].start
-        plane = source.label_planes[clicked.number]
-        free = (plane[rows, columns] == 0) | (plane[rows, columns] == clicked.label)
-        rows, columns = rows[free], columns[free]  # what is annotated already stays
-        if not len(rows):
-            clicked.painted = False
+        label = clicked.label or paint.label
+        try:
+            label = label or unused_label(source.label_planes[clicked.number])
+        except InputError as error:
+            show_warning(str(error))
             return
-        labels.data_setitem(self._indices(source, clicked.number, rows, columns), clicked.label)
-        clicked.painted = True
+        if not paint.write(self._pixels(source, clicked.number, rows, columns), label):
+            show_info(ALL_ANNOTATED)
+            return
+        clicked.outline = outline
         self.answered.emit()
 
     @staticmethod
-    def _indices(
+    def _pixels(
         source: Source, number: int, rows: np.ndarray, columns: np.ndarray
     ) -> tuple[np.ndarray, ...]:
+        """Positions in the annotation's data, of pixels on one plane."""
         planes = source.label_planes
         leading = dict(zip(planes.leading_axes, source.index(number), strict=True))
         by_axis = {"Y": rows, "X": columns}
@@ -257,28 +390,6 @@ class Clicker(QObject):
 
     def close(self) -> None:
         """Leave the canvas to napari."""
+        self._later.stop()
+        self._late = []
         self.activate(False)
-
-
-class _Band:
-    """The box while it is dragged, drawn over the canvas."""
-
-    def __init__(self, start: np.ndarray) -> None:
-        self._start = QPoint(*(int(at) for at in start))
-        canvas = QApplication.widgetAt(QCursor.pos())
-        self._band = None if canvas is None else QRubberBand(QRubberBand.Shape.Rectangle, canvas)
-        if self._band is not None:
-            self._band.setGeometry(QRect(self._start, QSize()))
-            self._band.show()
-
-    def stretch(self, to: np.ndarray) -> None:
-        """Let it reach to another corner."""
-        if self._band is not None:
-            end = QPoint(*(int(at) for at in to))
-            self._band.setGeometry(QRect(self._start, end).normalized())
-
-    def hide(self) -> None:
-        """Take it away."""
-        if self._band is not None:
-            self._band.hide()
-            self._band.deleteLater()

@@ -11,13 +11,14 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.sam.catalogue import EMBEDDED_NAME, name_and_checkpoint, recommended
 from napari_ptsam.widgets.loading import load_torch
-from napari_ptsam.widgets.workers import IDLE, Jobs, Steps
+from napari_ptsam.widgets.workers import IDLE, Jobs, Steps, silently
 
 if TYPE_CHECKING:
     import napari
 
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.sam.backbones import Backbone
+    from napari_ptsam.sam.cache import EmbeddingCache
 
 
 class Engine(QObject):
@@ -42,40 +43,48 @@ class Engine(QObject):
 
     def __init__(self, device: str = "auto", chosen: str = EMBEDDED_NAME) -> None:
         super().__init__()
-        self._jobs, self._lock = Jobs(self), Lock()
+        self._jobs = Jobs(self)
+        self._loading = Lock()
+        """Held for seconds while weights are loaded; only workers may take it."""
         self.users = 0
-        self._device, self.chosen = device, chosen
-        self._backbone: Backbone | None = None
-        self._cache: Any = None
+        self._choice = device, chosen
+        self._there: tuple[tuple[str, str], Backbone] | None = None
+        """The backbone, and the choice that it was loaded for."""
+        self._cache: EmbeddingCache | None = None
         self.state = "The backbone is not loaded yet."
         self.advice = ""
 
     @property
     def device(self) -> str:
         """What was asked for."""
-        return self._device
+        return self._choice[0]
+
+    @property
+    def chosen(self) -> str:
+        """Name of the backbone in the catalogue, or path of the user's own checkpoint."""
+        return self._choice[1]
 
     def use(self, device: str, chosen: str | None = None) -> None:
         """Run on another device, or with another backbone, from now on."""
-        chosen = chosen or self.chosen
-        if (device, chosen) == (self._device, self.chosen):
+        choice = device, chosen or self.chosen
+        if choice == self._choice:
             return
-        with self._lock:
-            self._device, self.chosen, self._backbone = device, chosen, None
-            if self._cache is not None:
-                self._cache.clear()
+        # A worker that is loading the former one notices, and loads this one.
+        self._choice, self._there = choice, None
+        if self._cache is not None:
+            self._cache.clear()
         self.load()
 
     def load(self) -> None:
         """Load the backbone in the background."""
-        if self._backbone is None:
+        if self._there is None:
             self._say("Loading the backbone (the first time takes some seconds)…")
         self._jobs.submit("backbone", self._load, self._loaded, self._say, priority=IDLE)
 
     def advise(self) -> None:
         """Find out which backbone suits this machine."""
         if not self.advice:
-            self._jobs.submit("advice", _advice, self._advised, priority=IDLE)
+            self._jobs.submit("advice", _advice, self._advised, silently, priority=IDLE)
 
     def _advised(self, name: str) -> None:
         self.advice = name
@@ -101,19 +110,28 @@ class Engine(QObject):
         PtsamError
             If it cannot be had.
         """
-        with self._lock:
-            if self._backbone is None:
-                load_torch()
-                from napari_ptsam.sam.backbones import load_backbone
+        with self._loading:
+            load_torch()
+            from napari_ptsam.sam.backbones import load_backbone
 
-                found = load_backbone(*name_and_checkpoint(self.chosen), self._device)
-                self._backbone = self._cached(found)
-            return self._backbone
+            # The choice may change at any moment; what is given is of the last one.
+            while (there := self._there) is None or there[0] != self._choice:
+                choice = self._choice
+                device, chosen = choice
+                try:
+                    found = load_backbone(*name_and_checkpoint(chosen), device)
+                except PtsamError:
+                    if choice == self._choice:
+                        raise
+                else:
+                    self._there = choice, self._with_cache(found)
+            return there[1]
 
-    def _cached(self, backbone: Backbone) -> Backbone:
+    def _with_cache(self, backbone: Backbone) -> Backbone:
         from napari_ptsam.sam.cache import EmbeddingCache, with_users_cache
 
-        self._cache = self._cache or EmbeddingCache()
+        if self._cache is None:
+            self._cache = EmbeddingCache()
         return with_users_cache(backbone, self._cache)
 
     def backbone_of(self, prompt: Prompt) -> Backbone:
@@ -131,8 +149,8 @@ class Engine(QObject):
             chosen = self.backbone()
             if prompt.belongs_to(chosen.name, chosen.signature):
                 return chosen
-        with self._lock:
-            return self._cached(backbone_of(prompt, device=self._device))
+        with self._loading:
+            return self._with_cache(backbone_of(prompt, device=self.device))
 
     def release(self, wait: float = 0.0) -> None:
         """One user less; the last one ends what loads (waiting so many seconds), and all embeddings."""

@@ -256,9 +256,7 @@ class ImagesTab(Scrolling):
 
     def open_folder(self, folder: Path) -> None:
         """Open all images of a folder, and use them."""
-        self._studio.disk.submit(
-            "folder", partial(read_folder, folder), self._add_images, show_warning
-        )
+        self._studio.disk.submit("folder", partial(read_folder, folder), self._add_images)
 
     def _add_images(self, images: list[dict[str, Any]]) -> None:
         added = [self._studio.viewer.add_image(**keywords) for keywords in images]

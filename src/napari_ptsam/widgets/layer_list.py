@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 AXES = "napari-ptsam axes"
 """Where a layer's metadata remembers its axes, as they were typed."""
-TOLD_OF = ("data", "scale", "units", "axis_labels")
-"""Properties of a layer that are part of how it is read."""
+WATCHED = ("name", "data", "scale", "units", "axis_labels")
+"""Properties of a layer that are shown in the list, or part of how the layer is read."""
 FEWEST, MOST = 4, 8
 """Rows that the list has room for."""
 
@@ -108,7 +108,7 @@ class LayerList(QListWidget):
         self._soon.timeout.connect(self.fill)
         self.itemChanged.connect(lambda item: self.changed.emit())
         events = viewer.layers.events
-        self._emitters = (events.inserted, events.removed, events.reordered, events.renamed)
+        self._emitters = (events.inserted, events.removed, events.reordered)
         for emitter in self._emitters:
             emitter.connect(self._later)
         self.fill()
@@ -178,9 +178,9 @@ class LayerList(QListWidget):
         self.changed.emit()
 
     def _listen(self, on: bool) -> None:
-        """To what changes how a layer is read, and what the prompts say to it."""
+        """Watch what changes how a layer is listed and read, or stop watching it."""
         for layer in self._shown:
-            for name in TOLD_OF:
+            for name in WATCHED:
                 emitter = getattr(layer.events, name, None)  # axis labels and units are young
                 if emitter is not None:
                     (emitter.connect if on else emitter.disconnect)(self._later)

@@ -59,6 +59,7 @@ class LibraryDialog(QDialog):
         self.shelf.selected.connect(self._selected)
         self.shelf.chosen.connect(self._use)
         self.shelf.listed.connect(self._selected)
+        self.shelf.failed.connect(self.said.setText)
         self.resize(820, 560)
 
     def _build(self) -> None:

@@ -31,6 +31,8 @@ class LibraryList(QWidget):
     selected = Signal()
     chosen = Signal()
     """Double-clicked."""
+    failed = Signal(str)
+    """The folders cannot be looked at."""
     listed = Signal()
     """What is shown follows the disk again."""
 
@@ -77,7 +79,7 @@ class LibraryList(QWidget):
 
     def look(self) -> None:
         """Look at the folders, in the background."""
-        self.jobs.submit("look", self._look, self._looked)
+        self.jobs.submit("look", self._look, self._looked, self.failed.emit)
 
     def _look(self) -> Steps:
         load_torch()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.channels import for_image
+from napari_ptsam.widgets.channels import IN_IMAGES
 from napari_ptsam.widgets.layers import class_colours, placement
 from napari_ptsam.widgets.parts import single_shot
 from napari_ptsam.widgets.training_run import Shown, View
@@ -34,17 +37,21 @@ class Preview(QObject):
 
     dismissed = Signal()
     """The user has deleted the layer."""
+    told = Signal(str)
+    """What the user should know of the prompt on an image; once for each image."""
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
         self._studio = studio
         self._layer: Labels | None = None
         self.wanted = True
+        self._said = ""
         self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
         studio.viewer.layers.events.removed.connect(self._removed)
         studio.view_changed.connect(self._settled.start)
         studio.prompt_changed.connect(self.refresh)
+        studio.images_changed.connect(self._settled.start)
 
     def want(self, wanted: bool) -> None:
         """Show the layer, or take it away."""
@@ -65,8 +72,22 @@ class Preview(QObject):
         studio, view = self._studio, self.view()
         if studio.training or studio.prompt is None or view is None:
             return
-        steps = partial(self._steps, view, studio.prompt)
+        try:
+            prompt, words = for_image(studio.prompt, view.planes, view.source.chosen, IN_IMAGES)
+        except InputError as error:
+            studio.jobs.cancel("preview")
+            self.remove()
+            self._say(str(error))
+            return
+        self._say(words)
+        steps = partial(self._steps, view, prompt)
         studio.jobs.submit("preview", steps, self.show, priority=NORMAL)
+
+    def _say(self, words: str) -> None:
+        """Tell what is new."""
+        before, self._said = self._said, words
+        if words and words != before:
+            self.told.emit(words)
 
     def _steps(self, view: View, prompt: Prompt) -> Steps:
         backbone = self._studio.engine.backbone_of(prompt)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.loading import load_torch
 
 if TYPE_CHECKING:
@@ -15,14 +14,12 @@ if TYPE_CHECKING:
 
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.batch_segment import BatchSegment
+    from napari_ptsam.widgets.workers import Happened
 
 Nothing = list[tuple[None]]
 NO_LAYERS: Nothing = [(None,)]
 """What tells napari that a file was read and gives no layer."""
 PLUGIN, WIDGET = "napari-ptsam", "Batch segment"
-
-_running: set[Any] = set()
-"""Workers that read a file."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], Nothing] | None:
@@ -55,50 +52,45 @@ def read(path: str | list[str]) -> Nothing:
         `NO_LAYERS`.
     """
     import napari
-    from napari.qt.threading import create_worker
     from napari.utils.notifications import show_warning
 
     viewer = napari.current_viewer()
     if viewer is None or not isinstance(path, str):
         show_warning("A prompt is opened in a viewer, one at a time; open an image first.")
         return NO_LAYERS
-    worker = create_worker(_load, Path(path), _start_thread=False)
-    worker.returned.connect(partial(_show, worker, viewer, Path(path)))
-    worker.finished.connect(partial(_running.discard, worker))
-    _running.add(worker)
-    worker.start()
+    from napari_ptsam.widgets.workers import Worker
+
+    file = Path(path)
+    worker = Worker(partial(_load, file), partial(_take, viewer, file), f"Reading {file.name}")
+    worker.start(announced=True)
     return NO_LAYERS
 
 
-def _load(path: Path) -> Generator[None, None, Prompt | str]:
-    yield None
+def _load(path: Path) -> Generator[Prompt, None, None]:
     load_torch()
     from napari_ptsam.prompts.files import load
 
-    try:
-        return load(path)
-    except PtsamError as error:
-        return str(error)
+    yield load(path)
 
 
-def _show(worker: Any, viewer: napari.Viewer, path: Path, result: Prompt | str) -> None:
-    """Tell what a worker found, in the main thread."""
-    from napari.utils.notifications import show_warning
+def _take(viewer: napari.Viewer, path: Path, event: Happened) -> None:
+    """Tell what a worker found, in the main thread; nothing comes once the viewer is closed."""
+    from napari_ptsam.widgets.failures import Failed, tell
+    from napari_ptsam.widgets.workers import Progress
 
-    if worker.abort_requested:  # the viewer was closed meanwhile
-        return
-    if isinstance(result, str):
-        show_warning(result)
-        return
-    open_dock(viewer).use_prompt(result, path)
+    if isinstance(event, Failed):
+        tell(event)
+    elif isinstance(event, Progress):
+        open_dock(viewer).use_prompt(event.value, path)
 
 
 def open_dock(viewer: napari.Viewer) -> BatchSegment:
     """The dock widget "Batch segment": the one that is open, or a new one."""
     from napari_ptsam.widgets.batch_segment import BatchSegment
 
-    found = viewer.window._qt_window.findChildren(BatchSegment)
-    widget = next((widget for widget in found if not widget._closed), None)
+    docked = viewer.window.dock_widgets.values()
+    open_ones = (w for w in docked if isinstance(w, BatchSegment) and not w._closed)
+    widget = next(open_ones, None)
     if widget is None:
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     dock = widget.parentWidget()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,11 +14,12 @@ from qtpy.QtCore import QLockFile, QObject, Signal
 from napari_ptsam.annotating.folder import SessionFolder, default_root
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.prompts.library import kept_elsewhere, put
 from napari_ptsam.widgets.folders import FOLDER
 from napari_ptsam.widgets.parts import single_shot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari_ptsam.annotating.ledger import Entry
     from napari_ptsam.images.planes import Planes
@@ -30,6 +32,8 @@ DELAY = 1000
 """Milliseconds from a change of settings or marks until the session is written."""
 RETRY = 10_000
 """Milliseconds until what could not be saved is tried again."""
+END_OF_STEP = 5.0
+"""Seconds that closing waits for the file that is just being written."""
 LOCK = ".in-use"
 
 
@@ -64,7 +68,7 @@ class Recorder(QObject):
             timer.timeout.connect(self.write_session)
         studio.planes_changed.connect(self.soon)
         studio.settings_changed.connect(self.soon)
-        studio.labels_attached.connect(self._keep_files)
+        studio.labels_leaving.connect(self._keep_left)
 
     def _start_afresh(self) -> None:
         self.folder: SessionFolder | None = None
@@ -73,9 +77,14 @@ class Recorder(QObject):
         self._images: list[SessionImage] = []
         self._numbers: dict[tuple[int, str], int] = {}
         self._written: dict[Where, SessionPlane] = {}
+        self._left: dict[str, SessionPlane] = {}
+        """By stem, planes on disk whose layers are gone, maybe by mistake; their marks stay."""
+        self._unsaved: dict[str, Callable[[], Steps]] = {}
+        """Planes and prompts that are not on disk yet, by the name of their job."""
         self._named = 0
         self._failing: set[str] = set()
         self._prompt: Prompt | None = None
+        self._kept_elsewhere: Prompt | None = None
 
     @property
     def root(self) -> Path:
@@ -89,12 +98,12 @@ class Recorder(QObject):
 
     def begin_anew(self) -> None:
         """Save what there is into a new session folder."""
-        self._let_go()
+        self.let_go()
         self.write_session()
 
     def go_on(self, folder: SessionFolder, session: Session) -> None:
         """Save into a session folder that is there already, made of the images in use."""
-        self._let_go()
+        self.let_go()
         self.folder, self._created, self._prompts = folder, session.created, session.prompts
         self._lock = _locked(folder.path)
         self._images, self._named = list(session.images), len(session.images)
@@ -136,33 +145,75 @@ class Recorder(QObject):
         self._written = {w: plane for w, plane in self._written.items() if w in entries}
         self._submit("session", partial(self._write, session, gone), replace=not gone)
 
-    def _keep_files(self, source: Source) -> None:
-        """Leave on disk what was on an image's former annotation layer: it may be gone by mistake."""
+    def _keep_left(self, source: Source) -> None:
+        """Leave files and marks of what was on an image's former annotation layer."""
+        for entry in self._studio.ledger.all():
+            if entry.image == source.id and source_and_number(entry) in self._written:
+                plane = self._plane_of(source, entry)
+                self._left[plane.stem] = plane
         self._written = {w: plane for w, plane in self._written.items() if w[0] != source.id}
 
     def keep_prompt(self, prompt: Prompt) -> None:
         """Save a prompt beside the annotations that it was made from."""
         self._prompt = prompt
-        session = self._session(closed=False)
-        self._submit("prompt", partial(self._save_prompt, prompt, session), replace=False)
+        session, again = self._session(closed=False), prompt is self._kept_elsewhere
+        steps = partial(self._save_prompt, prompt, session, not again)
+        self._submit("prompt", steps, replace=False)
         self.soon()
 
-    def close(self, painted: Iterable[tuple[Source, int]]) -> None:
-        """Write what is left, here and now, and let go of the folder.
+    def write_last(self, painted: Iterable[tuple[Source, int]]) -> list[str]:
+        """Write what is left, here and now; what cannot be written keeps nothing else from it.
 
         Parameters
         ----------
         painted
             Planes whose last strokes may not be on disk yet.
+
+        Returns
+        -------
+        list of str
+            What could not be written, and why.
         """
         self._later.stop()
         self._retry.stop()
-        with suppress(PtsamError):  # it was told before
-            for source, number in painted:
-                self._write_now(source, number)
-            if self.folder is not None:
-                self.folder.write(self._session(closed=True))
-        self._let_go()
+        # What waits for the thread is written here, and nothing twice.
+        self._studio.disk.close(END_OF_STEP)
+        writes: list[Callable[[], None]] = []
+        for source, number in painted:
+            writes.append(partial(self._write_now, source, number))
+            self._unsaved.pop(_job((source.id, number)), None)
+        writes += [partial(_finish, steps) for steps in self._unsaved.values()]
+        problems: list[str] = []
+        with ExitStack() as bugs:  # told at the end, when all is written
+            for write in (*writes, self._write_end):
+                try:
+                    write()
+                except PtsamError as error:
+                    problems.append(str(error))
+                except Exception as error:
+                    bugs.callback(_raise, error)
+        return list(dict.fromkeys(problems))
+
+    def keeper(self, entries: Sequence[Entry]) -> LateKeeper:
+        """What keeps the prompt of a training that outlives the widget.
+
+        Parameters
+        ----------
+        entries
+            The planes that it is trained on.
+        """
+        planes = [self._plane(entry) for entry in entries]
+        return LateKeeper(self.folder, [None if plane is None else plane.stem for plane in planes])
+
+    def let_go(self) -> None:
+        """Leave the folder to others."""
+        if self._lock is not None:
+            self._lock.unlock()
+        self._start_afresh()
+
+    def _write_end(self) -> None:
+        if self.folder is not None:
+            self.folder.write(self._session(closed=True))
 
     def _write_now(self, source: Source, number: int) -> None:
         planes, ledger = source.label_planes, self._studio.ledger
@@ -172,14 +223,12 @@ class Recorder(QObject):
         entry = ledger.get(source.id, number)
         if entry.painted or entry.done or labels.any():
             plane = self._plane_of(source, entry)
-            steps = self._save(source.planes, planes, number, plane, self._session(closed=False))
-            for _ in steps:
-                pass
-
-    def _let_go(self) -> None:
-        if self._lock is not None:
-            self._lock.unlock()
-        self._start_afresh()
+            if source in self._studio.known:
+                self._left.pop(plane.stem, None)
+            else:
+                self._left.setdefault(plane.stem, plane)
+            session = self._session(closed=False)
+            _finish(partial(self._save, source.planes, planes, number, plane, session))
 
     def _save_plane(self, entry: Entry) -> None:
         source = self._source(entry)
@@ -192,6 +241,7 @@ class Recorder(QObject):
         except InputError:  # the watcher tells of labels that fit no more
             return
         self._written[source_and_number(entry)] = plane
+        self._left.pop(plane.stem, None)
         steps = partial(
             self._save, source.planes, labels, entry.number, plane, self._session(closed=False)
         )
@@ -200,15 +250,22 @@ class Recorder(QObject):
     # In the thread
 
     def _submit(self, name: str, steps: Callable[[], Steps], replace: bool = True) -> None:
+        if name != "session":
+            self._unsaved[name] = steps
         self._studio.disk.submit(
-            f"save {name}", steps, partial(self._saved, name), partial(self._failed, name),
-            replace=replace,
+            f"save {name}", partial(self._noting, name, steps), partial(self._saved, name),
+            partial(self._failed, name), replace=replace,
         )  # fmt: skip
+
+    def _noting(self, name: str, steps: Callable[[], Steps]) -> Steps:
+        for path in steps():
+            if self._unsaved.get(name) is steps:  # else it was changed again meanwhile
+                self._unsaved.pop(name, None)
+            yield path
 
     def _ensure(self, session: Session) -> SessionFolder:
         if self.folder is None:
-            name = session.images[0].name if session.images else "session"
-            folder = SessionFolder.create(self.root, name)
+            folder = SessionFolder.create(self.root, _title(session))
             self._write_into(folder, session)  # it names the images before their planes come
             self._lock = _locked(folder.path)
             self.folder = folder
@@ -235,8 +292,13 @@ class Recorder(QObject):
             folder.remove_plane(plane)
         yield folder.path
 
-    def _save_prompt(self, prompt: Prompt, session: Session) -> Steps:
-        path = self._ensure(session).save_prompt(prompt)
+    def _save_prompt(self, prompt: Prompt, session: Session, or_elsewhere: bool) -> Steps:
+        try:
+            path = self._ensure(session).save_prompt(prompt)
+        except PtsamError as error:
+            raise (
+                kept_elsewhere(prompt, _title(session), error) if or_elsewhere else error
+            ) from None
         self._prompts = (*self._prompts, path.name)
         yield path.parent.parent
 
@@ -250,7 +312,11 @@ class Recorder(QObject):
     def _failed(self, name: str, message: str) -> None:
         self._written.clear()
         self._retry.start()
-        if not self._failing:  # one message until all is saved again
+        news = not self._failing  # one message until all is saved again
+        if name == "prompt" and self._kept_elsewhere is not self._prompt:
+            self._kept_elsewhere, news = self._prompt, True  # it tells where the prompt is
+            self._unsaved.pop(name, None)
+        if news:
             self.state_changed.emit(message, True)
         self._failing.add(name)
 
@@ -284,15 +350,67 @@ class Recorder(QObject):
         for source in studio.sources:
             self._number(source)
         planes = [plane for e in studio.ledger.all() if (plane := self._plane(e)) is not None]
+        known = {plane.stem for plane in planes}
+        planes += [plane for stem, plane in self._left.items() if stem not in known]
         return Session(
             scheme=studio.scheme,
             images=tuple(self._images),
-            planes=tuple(planes),
+            planes=tuple(sorted(planes, key=lambda plane: (plane.image, plane.index))),
             settings=studio.settings | {"backbone": studio.engine.chosen},
             prompts=self._prompts,
             closed=closed,
             created=self._created,
         )
+
+
+@dataclass(frozen=True)
+class LateKeeper:
+    """Keeps the prompt of a training whose widget is closed; may be called in any thread.
+
+    Attributes
+    ----------
+    folder
+        Of the session; None where there is none.
+    stems
+        Of the planes that the training was given; None of one whose layer is gone.
+    """
+
+    folder: SessionFolder | None
+    stems: list[str | None]
+
+    def __call__(self, prompt: Prompt, held_out: frozenset[int]) -> Path:
+        """Keep a prompt, and give the file that it is in.
+
+        Parameters
+        ----------
+        prompt
+            The best one so far.
+        held_out
+            Numbers of the planes that measured it.
+
+        Raises
+        ------
+        PtsamError
+            If it is not kept in the session; it says whether it is kept elsewhere.
+        """
+        if self.folder is None:
+            return put(prompt, "prompt")
+        split = {stem: n in held_out for n, stem in enumerate(self.stems) if stem is not None}
+        return self.folder.add_trained(prompt, split)
+
+
+def _finish(steps: Callable[[], Steps]) -> None:
+    for _ in steps():
+        pass
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _title(session: Session) -> str:
+    """What a folder or file of the session is named after."""
+    return session.images[0].name if session.images else "session"
 
 
 def _job(where: Where) -> str:

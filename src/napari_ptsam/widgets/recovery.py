@@ -14,13 +14,16 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.folder import SessionFolder, unfinished_sessions
+from napari_ptsam.annotating.layout import PROMPTS
 from napari_ptsam.annotating.ledger import Entry
 from napari_ptsam.annotating.session import Session, SessionImage, SessionPlane
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.folders import read_file, read_folder
 from napari_ptsam.widgets.layers import image_planes
+from napari_ptsam.widgets.loading import load_torch
 from napari_ptsam.widgets.recorder import Recorder, in_use
+from napari_ptsam.widgets.workers import silently
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -53,20 +56,25 @@ class Recovery(QObject):
 
     def look(self) -> None:
         """Look in the background for a session that was not closed."""
-        self._studio.disk.submit("unfinished", self._look, lambda one: self.found.emit(*one))
+        self._studio.disk.submit(
+            "unfinished", self._look, lambda one: self.found.emit(*one), silently
+        )
 
     def _look(self) -> Generator[object, None, None]:
         for path in unfinished_sessions(self._recorder.root):
             if in_use(path):
                 continue
-            session = SessionFolder(path).read()
+            try:
+                session = SessionFolder(path).read()
+            except PtsamError:  # gone or broken meanwhile: the next one
+                continue
             when = session.saved.replace("T", " ")[:16]
             yield path, f"{path.name}: {len(session.planes)} annotated planes, saved {when} UTC"
             return
 
     def dismiss(self, path: Path) -> None:
         """Do not offer a session again; its files stay."""
-        self._studio.disk.submit("dismiss", partial(self._dismiss, path), failed=show_warning)
+        self._studio.disk.submit("dismiss", partial(self._dismiss, path))
 
     @staticmethod
     def _dismiss(path: Path) -> Generator[object, None, None]:
@@ -76,35 +84,44 @@ class Recovery(QObject):
 
     def open(self, path: Path) -> None:
         """Go on with a session folder."""
-        self._studio.disk.submit("open", partial(self._read, path), self._restore, show_warning)
+        self._studio.disk.submit("open", partial(self._read, path), self._restore)
 
     def _read(self, path: Path) -> Generator[object, None, None]:
         folder = SessionFolder(path)
         if in_use(path):
             raise InputError(f"Another napari works on {path}; close it there first.")
         session = folder.read()
-        labels = {}
+        labels, problems = {}, list(session.problems)
         for plane in session.planes:
-            labels[plane] = folder.read_labels(plane)
+            try:
+                labels[plane] = folder.read_labels(plane)
+            except PtsamError as error:
+                problems.append(str(error))
             yield None
         prompt = None
         if session.prompts:
-            prompt = load(folder.path / "prompts" / session.prompts[-1])
-        yield _Opened(folder, session, labels, prompt)
+            load_torch()
+        for path in reversed([folder.path / PROMPTS / name for name in session.prompts]):
+            try:
+                prompt = load(path)
+                break
+            except PtsamError as error:  # the one before it is better than none
+                problems.append(str(error))
+        yield _Opened(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
     # In the GUI's thread
 
     def _restore(self, opened: _Opened) -> None:
         if problems := opened.session.problems:
-            show_warning("\n".join(_listed(problems)))
+            show_warning("\n".join(listed(problems)))
         layers = [self._find(image) for image in opened.session.images]
         missing = [n for n, layer in enumerate(layers) if layer is None]
         if not missing:
-            self._put_back(opened, [layer for layer in layers if layer is not None])
+            self._put_back(opened, layers)
             return
         self._studio.disk.submit(
             "images", partial(self._open_images, opened, missing),
-            partial(self._add_images, opened, layers), show_warning,
+            partial(self._add_images, opened, layers),
         )  # fmt: skip
 
     def _find(self, image: SessionImage) -> Image | None:
@@ -119,8 +136,9 @@ class Recovery(QObject):
         found: dict[int, dict[str, Any]] = {}
         for number in missing:
             image = opened.session.images[number]
-            keywords = yield from _from_path(image)
-            found[number] = keywords or _from_session(opened, number)
+            keywords = (yield from _from_path(image)) or _from_session(opened, number)
+            if keywords is not None:
+                found[number] = keywords
             yield None
         yield found
 
@@ -138,19 +156,25 @@ class Recovery(QObject):
                 "Some images are not where they were; the annotated planes are shown in their "
                 "place, and saved into a new session folder."
             )
-        self._put_back(opened, [layer for layer in layers if layer is not None], renumbered)
+        both = zip(opened.session.images, layers, strict=True)
+        if names := [image.name for image, layer in both if layer is None]:
+            show_warning(
+                f"{', '.join(listed(names))}: not where it was, and nothing of it is annotated; the "
+                "session goes on without it, in a new folder."
+            )
+        self._put_back(opened, layers, renumbered)
 
     def _put_back(
         self,
         opened: _Opened,
-        layers: list[Image],
+        layers: list[Image | None],
         renumbered: dict[SessionPlane, int] | None = None,
     ) -> None:
         studio, session = self._studio, opened.session
         studio.use_scheme(session.scheme)
         studio.settings |= session.settings
         try:
-            studio.use_images(layers)
+            studio.use_images([layer for layer in layers if layer is not None])
             for source in studio.sources:
                 if source.labels is not None:
                     studio.attach(source, None)
@@ -158,9 +182,11 @@ class Recovery(QObject):
         except PtsamError as error:
             show_warning(str(error))
             return
+        there = [number for number, layer in enumerate(layers) if layer is not None]
+        sources = dict(zip(there, studio.sources, strict=True))
         wrong: list[str] = []
         for plane, labels in opened.labels.items():
-            source = studio.sources[plane.image]
+            source = sources[plane.image]
             number = _number(plane, source, renumbered or {})
             _write(source, number, labels)
             try:
@@ -171,16 +197,16 @@ class Recovery(QObject):
             studio.ledger.put(
                 Entry(source.id, number, counts, plane.done, plane.held_out, plane.dice)
             )
-        for source, image in zip(studio.sources, session.images, strict=True):
-            source.channels = image.channels or source.channels
+        for number, source in sources.items():
+            source.channels = session.images[number].channels or source.channels
             if source.labels is not None:
                 source.labels.refresh()
         if wrong:
-            show_warning("\n".join(_listed(wrong)))
+            show_warning("\n".join(listed(wrong)))
         if opened.prompt is not None:
             studio.prompt, studio.trained = opened.prompt, opened.prompt.origin.images
             studio.prompt_path = opened.folder.path
-        if renumbered:
+        if renumbered or len(there) < len(layers):
             self.dismiss(opened.folder.path)
             self._recorder.begin_anew()
         else:
@@ -190,8 +216,8 @@ class Recovery(QObject):
         self.opened.emit(opened.folder.path)
 
 
-def _listed(problems: Sequence[str]) -> list[str]:
-    """The first few, and how many more."""
+def listed(problems: Sequence[str]) -> list[str]:
+    """The first few problems, and how many more there are."""
     more = len(problems) - MOST_PROBLEMS
     return [*problems[:MOST_PROBLEMS], *([f"… and {more} more."] if more > 0 else [])]
 
@@ -241,10 +267,12 @@ def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | No
     return {**keywords, "name": image.name}
 
 
-def _from_session(opened: _Opened, number: int) -> dict[str, Any]:
-    """The planes that were saved, as a stack of their own."""
+def _from_session(opened: _Opened, number: int) -> dict[str, Any] | None:
+    """The planes that were saved, as a stack of their own; None if there are none."""
     image = opened.session.images[number]
     planes = [plane for plane in opened.session.planes if plane.image == number]
+    if not planes:
+        return None
     pixels = [opened.folder.read_pixels(plane) for plane in planes]
     keywords: dict[str, Any] = {
         "data": np.stack(pixels) if image.axes not in ("YX", "YXS") else pixels[0],

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam import sample_download as download
-from napari_ptsam.errors import PtsamError
 from napari_ptsam.sample import ANNOTATED, PIXEL_SIZE, SPACING, make_sample
 
 if TYPE_CHECKING:
     import napari
+
+    from napari_ptsam.widgets.workers import Happened, Worker
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 Steps = Generator[object, None, list[LayerData]]
@@ -33,7 +34,7 @@ NO_LAYERS: list[LayerData] = [(np.zeros((0, 1, 1), np.uint8), {"channel_axis": 0
 """What a sample command returns when there is nothing to add yet. napari takes an empty list or
 ``None`` for a failure, but it splits this image into as many layers as it has channels: none."""
 
-_running: dict[tuple[str, int], Any] = {}
+_running: dict[tuple[str, int], Worker] = {}
 """The worker that opens a sample in a viewer, by title and the viewer's id."""
 
 
@@ -122,7 +123,7 @@ def _open(
         What the user is told when a worker starts.
     """
     import napari
-    from napari.qt.threading import create_worker
+    from napari.utils import progress
     from napari.utils.notifications import show_info
     from qtpy.QtCore import QThread
 
@@ -134,12 +135,11 @@ def _open(
     if key in _running:
         show_info(f"{title} is being opened already; the layers appear when they are there.")
         return NO_LAYERS
-    _running[key] = worker = create_worker(
-        _without_tracebacks, steps, _start_thread=False, _progress={"desc": title, "total": total}
-    )
-    worker.returned.connect(partial(_show, key, viewer))
-    worker.finished.connect(partial(_running.pop, key, None))
-    worker.start()
+    from napari_ptsam.widgets.workers import Worker
+
+    bar = progress(total=total, desc=title)
+    _running[key] = worker = Worker(steps, partial(_take, key, viewer, bar), title)
+    worker.start(announced=True)
     if notice:
         show_info(notice)
     return NO_LAYERS
@@ -160,31 +160,28 @@ def _wait(title: str, steps: Callable[[], Steps], total: int) -> list[LayerData]
                 bar.update()
 
 
-def _without_tracebacks(
-    steps: Callable[[], Steps],
-) -> Generator[object, None, list[LayerData] | str]:
-    """Give the message of an error that users can meet, instead of raising it.
+def _take(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: Happened) -> None:
+    """Tell what a worker does, in the main thread."""
+    from napari_ptsam.widgets.failures import Failed, tell
+    from napari_ptsam.widgets.workers import Finished
 
-    What a worker raises, napari shows together with its traceback.
-    """
-    try:
-        return (yield from steps())
-    except PtsamError as error:
-        return str(error)
+    if isinstance(event, Finished):
+        del _running[key]
+        bar.close()
+        if event.value is not None:
+            _show(viewer, event.value)
+    elif isinstance(event, Failed):
+        tell(event)
+    elif bar.total:
+        bar.increment_with_overflow()
 
 
-def _show(key: tuple[str, int], viewer: napari.Viewer, result: list[LayerData] | str) -> None:
-    """Add what a worker made, in the main thread."""
+def _show(viewer: napari.Viewer, layers: list[LayerData]) -> None:
+    """Add what a worker made."""
     from napari.layers import Layer
-    from napari.utils.notifications import show_error
 
-    if _running[key].abort_requested:  # the viewer was closed meanwhile
-        return
-    if isinstance(result, str):
-        show_error(result)
-        return
     alone = not viewer.layers
-    added = [viewer.add_layer(Layer.create(*layer)) for layer in result]
+    added = [viewer.add_layer(Layer.create(*layer)) for layer in layers]
     viewer.layers.selection.active = [layer for layer in added if layer.visible][-1]
     if alone:  # napari shows the plane in the middle, which nobody annotated
         viewer.dims.set_current_step(0, 0)

@@ -62,6 +62,11 @@ class Source:
     id: int = field(default_factory=lambda: next(_ids))
 
     @property
+    def chosen(self) -> tuple[int, ...] | None:
+        """Channels that the user chose; None where they are as they were found."""
+        return None if self.channels == _default_channels(self.planes) else self.channels
+
+    @property
     def label_planes(self) -> Planes:
         """The annotation's planes."""
         if self.labels is None:
@@ -90,6 +95,8 @@ class Studio(QObject):
     scheme_changed = Signal()
     planes_changed = Signal()
     """Something about the annotated planes; comes once for many changes."""
+    labels_leaving = Signal(object)
+    """An image (`Source`) is about to lose its annotation layer; its marks are still in the ledger."""
     labels_attached = Signal(object)
     """An image (`Source`) has another annotation layer, or none any more."""
     prompt_changed = Signal()
@@ -155,6 +162,7 @@ class Studio(QObject):
             planes = image_planes(source.layer, axis)
             if source.labels is not None:
                 labels_planes(source.labels, planes)
+            self.labels_leaving.emit(source)
             source.planes, source.channel_axis = planes, axis
             self.ledger.forget(source.id)
             self.labels_attached.emit(source)
@@ -189,6 +197,7 @@ class Studio(QObject):
             return
         if labels is not None:
             labels_planes(labels, source.planes)
+        self.labels_leaving.emit(source)
         self.ledger.forget(source.id)
         source.labels = labels
         source.own = False if labels is None else "napari-ptsam" in labels.metadata
@@ -284,6 +293,9 @@ class Studio(QObject):
         for source in self.known:
             if source.labels is layer:
                 self.attach(source, None)
+            elif source.layer is layer:
+                self.labels_leaving.emit(source)
+                self.ledger.forget(source.id)
         if any(layer is source.layer for source in self.sources):
             self.use_images([s.layer for s in self.sources if s.layer is not layer])
         self._unused = [s for s in self._unused if s.layer is not layer]

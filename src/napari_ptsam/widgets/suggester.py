@@ -42,6 +42,7 @@ class Suggester(QObject):
     looked = Signal(object)
     suggested = Signal(object)
     nothing_left = Signal(str)
+    failed = Signal(str)
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
@@ -70,9 +71,7 @@ class Suggester(QObject):
             self.nothing_left.emit("All planes are annotated already.")
             return
         steps = partial(self._steps, planes, [planes.index(plane) for plane in annotated])
-        self._studio.jobs.submit(
-            "suggest", steps, self._show, self.nothing_left.emit, priority=NORMAL
-        )
+        self._studio.jobs.submit("suggest", steps, self._show, self.failed.emit, priority=NORMAL)
 
     def stop(self) -> None:
         """Look at no more planes."""

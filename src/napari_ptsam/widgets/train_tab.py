@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
-from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
 from napari_ptsam.prompts.backbone import missing_backbone
-from napari_ptsam.prompts.library import put
+from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.library_button import LibraryButton
 from napari_ptsam.widgets.options import Options
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.settings import Progress
     from napari_ptsam.widgets.studio import Studio
+    from napari_ptsam.widgets.training_run import Keep
 
 REDRAW = 0.4
 """Seconds between two updates of bar and plot."""
@@ -53,6 +55,7 @@ class TrainTab(Scrolling):
             (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
             (self.run.trained, self._trained), (self.run.rated, self._rated),
             (self.run.failed, self._failed), (self.run.ended, self._ended),
+            (self.preview.told, show_warning),
         ):  # fmt: skip
             signal.connect(slot)
         studio.view_changed.connect(self._viewed)
@@ -152,6 +155,8 @@ class TrainTab(Scrolling):
                 Annotated(source.planes, source.label_planes, entry.number, entry.held_out)
             )
         settings = self.options.settings()
+        if going_on:  # channels that nobody chose are those of the prompt
+            settings = replace(settings, channels=studio.sources[0].chosen)
         return Request(planes, studio.scheme, settings, studio.prompt if going_on else None)
 
     def end(self) -> None:
@@ -217,7 +222,6 @@ class TrainTab(Scrolling):
         self._studio.touch()
 
     def _failed(self, message: str) -> None:
-        show_warning(message)
         self.judgement.setText(message)
         self.judgement.setStyleSheet(
             f"border-left: 4px solid {COLOURS['poor']}; padding-left: 6px;"
@@ -255,7 +259,15 @@ class TrainTab(Scrolling):
             return
         path = path if path.suffix else path.with_suffix(".pt")
         try:
-            prompt.save(path, overwrite)
+            if self._studio.prompt_path is None:
+                save_trained(prompt, path, overwrite)
+            else:
+                prompt.save(path, overwrite)
+        except KeptElsewhereError as error:
+            self._studio.prompt_path = error.path
+            show_warning(str(error))
+            self._studio.touch()
+            return
         except PtsamError as error:
             show_warning(str(error))
             return
@@ -304,8 +316,13 @@ class TrainTab(Scrolling):
             widget.setEnabled(studio.prompt is not None)
         self.options.setEnabled(not running)
 
-    def close_tab(self, wait: float = 0.0) -> None:
-        """End the training, and take the preview away."""
-        self.run.close(wait)
+    @property
+    def entries(self) -> list[Entry]:
+        """The planes of the last training."""
+        return self._entries
+
+    def close_tab(self, keep: Keep, wait: float = 0.0) -> None:
+        """End the training, have its prompt kept, and take the preview away."""
+        self.run.close_and_keep(keep, wait)
         self.library.close_down(wait)
         self.preview.close()

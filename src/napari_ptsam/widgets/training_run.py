@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotating.planes import AnnotatedPlane, annotation_set
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.prompts.channels import fit_channels
+from napari_ptsam.widgets.channels import IN_IMAGES
 from napari_ptsam.widgets.workers import Run
 
 if TYPE_CHECKING:
@@ -27,6 +32,9 @@ REFRESH = 1.0
 """Seconds between two previews, at least."""
 SHARE = 0.25
 """Part of the time that previews may take."""
+
+Keep = Callable[["Prompt", frozenset[int]], Path]
+"""Saves a prompt with the numbers of the planes that measured it, and gives its file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +106,8 @@ class TrainingRun(Run):
         Gives the backbone; called in the thread.
     """
 
+    title = "The training"
+
     progressed = Signal(object)
     shown = Signal(object)
     trained = Signal(object)
@@ -107,6 +117,9 @@ class TrainingRun(Run):
         super().__init__(parent)
         self._backbone = backbone
         self._training: Training | None = None
+        self._handover = Lock()
+        self._undelivered: Trained | None = None
+        self._keep: Keep | None = None
         self.view: View | None = None
         """What to show; may be changed at any time."""
 
@@ -117,7 +130,35 @@ class TrainingRun(Run):
         if training is not None:
             training.stop()
 
+    def close_and_keep(self, keep: Keep, wait: float = 0.0) -> None:
+        """End soon, and keep the best prompt so far, although nobody is told of it any more.
+
+        Parameters
+        ----------
+        keep
+            Saves a prompt, given the numbers of the planes that measured it, and
+            gives its file; called in any thread.
+        wait
+            Seconds to wait for the thread to end.
+        """
+        with self._handover:
+            self._keep, trained = keep, self._undelivered
+        if trained is not None:  # its signal comes too late
+            _keep_late(keep, trained)
+        self.close(wait)
+
+    def _hand_over(self, trained: Trained) -> Generator[object, None, None]:
+        """To the widget, or where it is closed to what keeps prompts; never to both."""
+        with self._handover:
+            keep, self._undelivered = self._keep, trained
+        if keep is None:
+            yield trained
+        else:
+            _keep_late(keep, trained)
+
     def _show(self, result: object) -> None:
+        if isinstance(result, Trained):
+            self._undelivered = None
         signals = {Shown: self.shown, Trained: self.trained, Rated: self.rated}
         signals.get(type(result), self.progressed).emit(result)
 
@@ -132,7 +173,9 @@ class TrainingRun(Run):
             return
         from napari_ptsam.training.trainer import Training
 
-        training = Training(annotations, backbone, settings, request.start, draft=True)
+        training = Training(
+            annotations, backbone, settings, request.start, draft=True, option=IN_IMAGES
+        )
         preview = _LivePreview(training)
         self._training = training
         try:
@@ -142,10 +185,14 @@ class TrainingRun(Run):
                     training.stop()
                 else:
                     yield from preview.step(self.view)
-            if self._closed:
-                return
             held_out = annotations.held_out or frozenset()
-            yield Trained(training.prompt, self._stop.is_set(), held_out)
+            try:
+                prompt = training.prompt
+            except PtsamError as error:
+                if self._keep is not None:
+                    show_warning(f"The training ended with its dock, without a prompt: {error}")
+                raise
+            yield from self._hand_over(Trained(prompt, self._stop.is_set(), held_out))
             for number, dice in training.plane_scores():
                 if self._stop.is_set():  # it is to end now, and this takes a second or two
                     return
@@ -153,6 +200,17 @@ class TrainingRun(Run):
         finally:
             self._training = None
             training.close()
+
+
+def _keep_late(keep: Keep, trained: Trained) -> None:
+    try:
+        path = keep(trained.prompt, trained.held_out)
+    except PtsamError as error:
+        show_warning(str(error))
+    else:
+        show_info(
+            f"The best prompt so far is kept in {path}; its training has ended with the dock."
+        )
 
 
 class _LivePreview:
@@ -192,8 +250,11 @@ class _LivePreview:
         self._backbone = self._training.sees
         if view is None:
             return
-        images = self._training.images
+        training = self._training
         try:
+            images, _ = fit_channels(
+                training.images, training.channels, view.planes, view.source.chosen
+            )
             self._preview = PlanePreview(
                 self._backbone, images, view.planes[view.number], view.planes.rgb,
                 images.limits(view.planes),

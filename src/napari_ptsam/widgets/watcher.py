@@ -66,7 +66,8 @@ class Watcher(QObject):
         self._studio, self._closed = studio, False
         self._suspicious: dict[tuple[int, int], Source] = {}
         self._recent: deque[tuple[Source, int]] = deque(maxlen=RECENT)
-        self._digests: dict[tuple[int, int], int] = {}
+        self._digests: dict[int, dict[int, int]] = {}
+        """By image and plane; those of an image are filled in the thread, and looked up by plane only."""
         self._connected: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
         self._quiet = single_shot(self, QUIET)
         self._longest = single_shot(self, LONGEST)
@@ -76,7 +77,7 @@ class Watcher(QObject):
 
     def _attach(self, source: Source) -> None:
         self._detach(source)
-        self._digests = {k: v for k, v in self._digests.items() if k[0] != source.id}
+        self._digests[source.id] = {}  # a look under way fills the former one
         # What was to be looked at was on other labels.
         self._suspicious = {w: s for w, s in self._suspicious.items() if s is not source}
         self._recent = deque((one for one in self._recent if one[0] is not source), RECENT)
@@ -156,7 +157,10 @@ class Watcher(QObject):
         except InputError as error:
             self.seen.emit(Seen(source, 0, None, False, first, str(error)))
             return
-        steps = partial(self._steps, source, planes, list(numbers), self._studio.scheme, first)
+        digests = self._digests.setdefault(source.id, {})
+        steps = partial(
+            self._steps, source, planes, list(numbers), self._studio.scheme, first, digests
+        )
         show = partial(self._tell, source.labels)
         self._studio.disk.submit(f"look {source.id} {first}", steps, show, replace=first)
 
@@ -166,18 +170,19 @@ class Watcher(QObject):
             self.seen.emit(seen)
 
     def _steps(
-        self, source: Source, planes: Planes, numbers: list[int], scheme: Scheme, first: bool
-    ) -> Steps:
+        self, source: Source, planes: Planes, numbers: list[int], scheme: Scheme, first: bool,
+        digests: dict[int, int],
+    ) -> Steps:  # fmt: skip
         for number in numbers:
-            labels = planes[number]
-            digest = zlib.crc32(np.ascontiguousarray(labels).data) if labels.any() else 0
-            key = source.id, number
-            changed = self._digests.get(key, 0) != digest
-            self._digests[key] = digest
-            if first and not digest:
-                yield None
-                continue
+            changed = False
             try:
+                labels = planes[number]
+                digest = zlib.crc32(np.ascontiguousarray(labels).data) if labels.any() else 0
+                changed = digests.get(number, 0) != digest
+                digests[number] = digest
+                if first and not digest:
+                    yield None
+                    continue
                 yield Seen(source, number, scheme.counts(labels), changed, first)
             except InputError as error:
                 where = f"{source.planes.name}, plane {number}: " if planes.leading else ""

@@ -1,0 +1,118 @@
+"""Which channels images have, and which of them a model is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import index
+from typing import TYPE_CHECKING, Literal, get_args
+
+from napari_ptsam.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.planes import Planes
+
+Kind = Literal["grey", "rgb", "composite"]
+MOST_SHOWN = 3
+"""Channels that the model takes."""
+LONGEST_NAME = 40
+"""Characters of a channel's name that are kept."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of an image, or those of it that a model is shown.
+
+    Attributes
+    ----------
+    kind
+        ``grey``: one channel; ``rgb``: red, green and blue, with or without
+        alpha; ``composite``: several channels of whatever meaning.
+    count
+        How many; alpha does not count.
+    names
+        One for each channel, empty where it is not known; or none at all.
+
+    Raises
+    ------
+    InputError
+        If the parts do not fit together.
+    """
+
+    kind: Kind
+    count: int
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind) or self.count < 1:
+            raise InputError(f"There are no {self.kind!r} images of {self.count} channels.")
+        if (self.kind == "grey") != (self.count == 1):
+            raise InputError("Grey images have one channel, all others have more.")
+        if len(self.names) not in (0, self.count):
+            raise InputError(f"{self.count} channels cannot have {len(self.names)} names.")
+        if not all(len(name) <= LONGEST_NAME and (name + "-").isprintable() for name in self.names):
+            raise InputError("The name of a channel is no short, printable text.")
+
+    def has(self, numbers: Sequence[int] | None) -> bool:
+        """Whether there are such channels."""
+        return numbers is None or all(0 <= number < self.count for number in numbers)
+
+    def shown(self, numbers: Sequence[int] | None) -> Channels:
+        """Those channels that a model is shown; ``None`` shows all.
+
+        Raises
+        ------
+        InputError
+            If there are no such channels, or more than three are asked for.
+        """
+        if numbers is None:
+            return self
+        if not 1 <= len(numbers) <= MOST_SHOWN:
+            raise InputError(f"Choose one to three channels, not {len(numbers)}.")
+        if not self.has(numbers):
+            told = f"{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+            there = (
+                f"{self.count} (numbered 0 to {self.count - 1})" if self.count > 1 else "one (0)"
+            )
+            raise InputError(f"Channel{told} cannot be shown to the prompt: the image has {there}.")
+        names = tuple(self.names[number] for number in numbers) if self.names else ()
+        return Channels("grey" if len(numbers) == 1 else self.kind, len(numbers), names)
+
+    def named(self, numbers: Sequence[int] | None) -> Channels:
+        """The same channels, with the names of those that a model is shown only."""
+        shown = range(self.count) if numbers is None else numbers
+        names = tuple(name if i in shown else "" for i, name in enumerate(self.names))
+        return replace(self, names=names if any(names) else ())
+
+    def __str__(self) -> str:
+        """In words: ``grey images``, ``RGB images``, ``images of 2 channels (DAPI, GFP)``."""
+        words = {"grey": "grey images", "rgb": "RGB images"}
+        names = [name for name in self.names if name]
+        return words.get(self.kind, f"images of {self.count} channels") + (
+            f" ({', '.join(names)})" if names else ""
+        )
+
+
+def channels_of(planes: Planes) -> Channels:
+    """The channels that an image has."""
+    if planes.rgb:
+        # Grey with alpha has two samples, RGB with alpha four.
+        return Channels("rgb", 3) if planes.channels > 2 else Channels("grey", 1)
+    told = planes.channel_names if len(planes.channel_names) == planes.channels else ()
+    names = tuple("".join(filter(str.isprintable, name))[:LONGEST_NAME] for name in told)
+    kind: Kind = "grey" if planes.channels == 1 else "composite"
+    return Channels(kind, planes.channels, names if any(names) else ())
+
+
+def as_numbers(channels: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of channels that somebody chose.
+
+    Raises
+    ------
+    InputError
+        If they are no whole numbers.
+    """
+    try:
+        return tuple(index(channel) for channel in channels)
+    except TypeError as error:
+        raise InputError("Channels are a list of numbers, such as [0, 2].") from error

@@ -1,0 +1,104 @@
+"""The box while it is dragged: drawn over the canvas as it lies in the layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QColor, QCursor, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QApplication, QWidget
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+FILLING = 40
+"""Of 255: how much of what is below the inside of the box hides."""
+
+
+class BoxBand:
+    """A box along the rows and columns of a layer, which may be rotated or sheared on the screen.
+
+    napari's own rectangles lie in their layer the same way.
+
+    Parameters
+    ----------
+    layer
+        Whose last two axes are displayed.
+    event
+        napari's, of pressing the button.
+    """
+
+    def __init__(self, layer: Layer, event: Any) -> None:
+        self._layer = layer
+        self._start = self._end = _Spot(event)
+        canvas = QApplication.widgetAt(QCursor.pos())
+        self._sheet = None if canvas is None else _Sheet(canvas)
+
+    def stretch(self, event: Any) -> None:
+        """Let the box reach to where the mouse is now."""
+        self._end = _Spot(event)
+        if self._sheet is not None:
+            self._sheet.draw(self.polygon())
+
+    def polygon(self) -> np.ndarray:
+        """Corners as (x, y) in pixels of the canvas, one after the other; shape (4, 2)."""
+        begin, end = (
+            np.array(self._layer.world_to_data(at.position)) for at in (self._start, self._end)
+        )
+        corners = np.array([begin] * 4)
+        corners[2:, -2], corners[1:3, -1] = end[-2], end[-1]
+        world = np.array([self._layer.data_to_world(corner)[-2:] for corner in corners])
+        return _on_canvas(world, self._start, self._end)
+
+    def hide(self) -> None:
+        """Take it away."""
+        if self._sheet is not None:
+            self._sheet.hide()
+            self._sheet.deleteLater()
+            self._sheet = None
+
+
+class _Spot:
+    """Where the mouse was: (x, y) in pixels of the canvas, and in the world."""
+
+    def __init__(self, event: Any) -> None:
+        self.pos = np.array(event.pos, float)
+        self.position = tuple(event.position)
+
+
+def _on_canvas(world: np.ndarray, start: _Spot, end: _Spot) -> np.ndarray:
+    """Map (y, x) of the world to (x, y) of the canvas, as two spots tell: scaled, maybe mirrored."""
+    moved = np.array(end.position[-2:]) - start.position[-2:]
+    pixels = (end.pos - start.pos)[::-1]
+    length = float(np.hypot(*moved))
+    zoom = float(np.hypot(*pixels)) / length if length else 0.0
+    mirrored = np.where(moved * pixels < 0, -1, 1)
+    return start.pos + (zoom * mirrored * (world - start.position[-2:]))[:, ::-1]
+
+
+class _Sheet(QWidget):
+    """A pane over the canvas with one polygon on it; the mouse does not notice it."""
+
+    def __init__(self, canvas: QWidget) -> None:
+        super().__init__(canvas)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self.setGeometry(canvas.rect())
+        self._polygon = QPolygonF()
+
+    def draw(self, corners: np.ndarray) -> None:
+        """Show a polygon; (x, y) in pixels, shape (n, 2)."""
+        self._polygon = QPolygonF([QPointF(float(x), float(y)) for x, y in corners])
+        self.show()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, Qt's name
+        """Draw the polygon."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colour = self.palette().highlight().color()
+        painter.setPen(QPen(colour, 2))
+        painter.setBrush(QColor(colour.red(), colour.green(), colour.blue(), FILLING))
+        painter.drawPolygon(self._polygon)
+        painter.end()

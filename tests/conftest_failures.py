@@ -1,0 +1,51 @@
+"""What may be raised in a worker, and what the user is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from napari.utils.notifications import ErrorNotification, notification_manager
+
+from napari_ptsam.errors import InputError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An exception, new each time, and part of its sentence; a bug has a traceback for napari."""
+
+    make: Callable[[], BaseException]
+    words: str
+    bug: bool = False
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Raise it, whatever the arguments of what it stands in for are."""
+        raise self.make()
+
+
+FAULTS = {
+    "RuntimeError": Fault(lambda: RuntimeError("mat1 and mat2"), "(RuntimeError: mat1 and", True),
+    "KeyError": Fault(lambda: KeyError("tile"), "fault of napari-ptsam (KeyError: 'tile')", True),
+    "GeneratorExit": Fault(GeneratorExit, "(GeneratorExit)", True),
+    "SystemExit": Fault(lambda: SystemExit(3), "(SystemExit: 3)", True),
+    "StopIteration": Fault(StopIteration, "fault of napari-ptsam (RuntimeError", True),
+    "KeyboardInterrupt": Fault(KeyboardInterrupt, "was interrupted"),
+    "MemoryError": Fault(MemoryError, "more memory than there is (MemoryError)"),
+    "CPU memory": Fault(
+        lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory"), "than there is (Default"
+    ),
+    "GPU memory": Fault(lambda: RuntimeError("MPS backend out of memory"), "than the GPU has left"),
+    "OSError": Fault(
+        lambda: OSError(28, "No space left on device", "/scan"), "No space left on device: /scan"
+    ),
+    "PtsamError": Fault(lambda: InputError("The plane is blank."), "The plane is blank."),
+}
+"""By name; for tests to be parametrised with."""
+
+
+def tracebacks() -> list[str]:
+    """Messages of the notifications from which a traceback can be opened."""
+    found = [r for r in notification_manager.records if isinstance(r, ErrorNotification)]
+    assert all("conftest_failures" in record.as_text() for record in found)
+    return [record.message for record in found]

@@ -1,0 +1,175 @@
+"""Every kind of prompt in every place but the forms: all give what `segment` gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from torch import nn
+
+import napari_ptsam as ptsam
+from conftest_cli import run
+from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for
+from napari_ptsam.exporting.specialist import Specialist
+from napari_ptsam.sam.backbones import with_encoder_tokens
+from napari_ptsam.sam.cache import EmbeddingCache, with_cache
+from napari_ptsam.segmenting.preview import PlanePreview
+from napari_ptsam.segmenting.result import ResultSettings
+from napari_ptsam.segmenting.segment import Segmenter
+
+pytestmark = pytest.mark.usefixtures("loaded")
+
+EACH = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="module")
+def prompts(prompt, backbone, tmp_path_factory):
+    widths = backbone.encoder.plain.token_widths
+    return every_prompt(prompt, widths, tmp_path_factory.mktemp("prompts"))
+
+
+@pytest.fixture(scope="module")
+def grey(nuclei) -> np.ndarray:
+    """Two planes of real nuclei, wider than high."""
+    return np.stack(nuclei[0][:2])[:, :112]
+
+
+@pytest.fixture(scope="module")
+def found(prompts, grey, device):
+    """What `segment` gives for a kind of prompt and an output; once for all tests."""
+    known: dict[tuple[str, str], np.ndarray] = {}
+
+    def of(kind: str, output: str) -> np.ndarray:
+        if (kind, output) not in known:
+            planes = planes_for(kind, grey)
+            known[kind, output] = ptsam.segment(planes, prompts[kind], output=output, device=device)
+        return known[kind, output]
+
+    return of
+
+
+def alike(own: np.ndarray, other: np.ndarray) -> bool:
+    """Whether results are the same; threads round probabilities otherwise."""
+    if own.dtype.kind == "f":
+        return own.shape == other.shape and np.allclose(own, other, atol=0.02)
+    return np.array_equal(own, other)
+
+
+@EACH
+def test_segment(kind, prompts, grey, backbone, found) -> None:
+    """Plane by plane, and not the same whatever the prompt is."""
+    planes, prompt = planes_for(kind, grey), prompts[kind]
+    limits = prompt.images.limits(planes)
+    for output in OUTPUTS:
+        segmenter = Segmenter(prompt, backbone, ResultSettings(output))
+        expected = [segmenter.plane(plane, planes.rgb, limits) for plane in planes]
+        axis = 1 if output == "probabilities" else 0
+        assert alike(found(kind, output), np.stack(expected, axis)), output
+    assert 0 < (found(kind, "labels") > 0).mean() < 1
+    if kind in {"encoder tokens", "filter", "flips", "stack normalisation", "tiles"}:
+        changed = found(kind, "probabilities")[0] - found("one class", "probabilities")[0]
+        assert np.abs(changed).max() > 1e-6
+
+
+@EACH
+def test_preview(kind, prompts, grey, backbone, found) -> None:
+    planes, prompt = planes_for(kind, grey), prompts[kind]
+    seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
+    preview = PlanePreview(
+        seeing, prompt.images, planes[1], planes.rgb, prompt.images.limits(planes),
+        prompt.refinement, prompt.flips,
+    )  # fmt: skip
+    assert len(list(preview.embed())) == len(prompt.images.tiling.tiles(planes.shape))
+    tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
+    assert np.array_equal(preview.labels(tokens), found(kind, "labels")[1])
+
+
+def written(folder: Path, prompts: dict, grey: np.ndarray) -> dict[str, Path]:
+    """Files of the prompts and images, by what they are called."""
+    paths = {kind: prompt.save(folder / f"{kind}.pt") for kind, prompt in prompts.items()}
+    for kind in ("one class", CHOSEN):
+        planes = planes_for(kind, grey)
+        paths[planes.name] = folder / f"{planes.name}.tif"
+        pixels = np.stack([planes[0], planes[1]])
+        pixels = np.moveaxis(pixels, -1, 1) if pixels.ndim == 4 else pixels
+        tifffile.imwrite(paths[planes.name], pixels, imagej=True, metadata={"axes": planes.axes})
+    return paths
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_command_line(output, prompts, grey, found, tmp_path: Path) -> None:
+    """All prompts at once, those of other channels on images of theirs."""
+    paths = written(tmp_path, prompts, grey)
+    (tmp_path / "out").mkdir()
+    option = [] if output == "labels" else [f"--{output}"]
+    grey_ones = [kind for kind in KINDS if kind != CHOSEN]
+    also = [part for kind in grey_ones[1:] for part in ("--also", paths[kind])]
+    given = ("-o", tmp_path / "out", *option)
+    assert run("segment", paths["one class"], paths["nuclei"], *also, *given) == 0
+    assert run("segment", paths[CHOSEN], paths["composite"], *given) == 0
+    for kind in KINDS:
+        name = "composite.tif" if kind == CHOSEN else f"nuclei-{kind}.tif"
+        result = tifffile.imread(tmp_path / "out" / name)
+        if output == "probabilities":
+            result = result[:, None] if result.ndim == 3 else result
+            result = np.moveaxis(result, 1, 0)
+        assert alike(result, found(kind, output).astype(result.dtype)), kind
+
+
+@EACH
+def test_train_on(kind, prompts, nuclei, grey, device) -> None:
+    prompt, planes = prompts[kind], planes_for(kind, grey)
+    masks = np.stack(nuclei[1][:2])[:, :112]
+    if len(prompt.classes) > 1:
+        masks = np.where(masks > 0, masks % 2 + 1, 0)
+    more = ptsam.train(
+        planes, masks, start=prompt, device=device, steps=1, embeddings=2, batch_size=1,
+        encoder_steps=1, cores="no", seed=0,
+    )  # fmt: skip
+    assert more.images == prompt.images and more.classes == prompt.classes
+    assert len(more.encoder_tokens) == len(prompt.encoder_tokens)
+    assert more.origin.start == "a prompt" and more.origin.images == 2
+    assert ptsam.segment(planes, more, device=device).shape == grey.shape
+
+
+class Once(nn.Module):
+    """An image encoder that computes nothing twice: most kinds of prompt see a tile alike."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.known = module, {}
+
+    def forward(self, pixels: torch.Tensor, tokens: list[torch.Tensor]) -> torch.Tensor:
+        key = b"".join(part.numpy().tobytes() for part in (pixels, *tokens))
+        if key not in self.known:
+            self.known[key] = self.module(pixels, tokens)
+        return self.known[key]
+
+
+@pytest.fixture(scope="module")
+def backbones(exact_backbone):
+    """As exports take it, and as segmenting does; in float32."""
+    plain = SimpleNamespace(module=Once(exact_backbone.encoder.plain.module))
+    encoder = SimpleNamespace(plain=plain)
+    exported = SimpleNamespace(encoder=encoder, decoder=exact_backbone.decoder)
+    return exported, with_cache(exact_backbone, EmbeddingCache())
+
+
+@EACH
+def test_export(kind, prompts, nuclei, backbones) -> None:
+    """The network that is exported, on a tile: ONNX Runtime's own arithmetic is tested elsewhere."""
+    prompt, (exported, segmenting) = prompts[kind], backbones
+    side = prompt.images.tiling.side
+    plane = nuclei[0][0][:side, :side]
+    one = replace(prompt, images=replace(prompt.images, channels=None))
+    seen = one.images.prepare(plane, rgb=False)[None, None, ..., 0].copy()
+    with torch.no_grad():
+        found = Specialist(prompt, exported, side).eval()(torch.from_numpy(seen))[0].numpy()
+    expected = Segmenter(one, segmenting, "probabilities").plane(plane)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 1e-3
