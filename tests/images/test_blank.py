@@ -81,6 +81,13 @@ def test_padding_is_found_to_the_pixel(name: str) -> None:
     assert np.array_equal(padding_of(pad(image)), outside)
 
 
+def test_padding_beside_content_that_is_clipped_to_the_same_value() -> None:
+    clipped = np.where(real() < 300, 0, real())[:300, :300]
+    assert (clipped == 0).mean() > 0.3 and padding_of(clipped) is None
+    found = padding_of(np.pad(clipped, ((0, 200), (100, 90), (0, 0))))
+    assert found.sum() == pytest.approx(500 * 490 - 300 * 300, rel=0.01)
+
+
 @pytest.mark.parametrize("angle", [2, 7, 45])
 def test_a_turned_image_has_padding_at_its_corners(angle: float) -> None:
     turned = ndimage.rotate(real(), angle, order=1)
