@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import napari_ptsam as ptsam
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import Planes
@@ -88,3 +89,18 @@ def planes_for(kind: str, grey: np.ndarray) -> Planes:
     if kind != CHOSEN:
         return Planes(grey, "ZYX", "nuclei")
     return Planes(np.stack([grey[::-1, ::-1], grey], axis=1), "ZCYX", "composite")
+
+
+def segmented(
+    prompts: dict[str, Prompt], grey: np.ndarray, device: str
+) -> Callable[[str, str], np.ndarray]:
+    """Return what `segment` gives for a kind of prompt and an output, computed once."""
+    known: dict[tuple[str, str], np.ndarray] = {}
+
+    def of(kind: str, output: str) -> np.ndarray:
+        if (kind, output) not in known:
+            planes = planes_for(kind, grey)
+            known[kind, output] = ptsam.segment(planes, prompts[kind], output=output, device=device)
+        return known[kind, output]
+
+    return of

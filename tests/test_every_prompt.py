@@ -14,7 +14,7 @@ from torch import nn
 
 import napari_ptsam as ptsam
 from conftest_cli import run
-from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for
+from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for, segmented
 from napari_ptsam.exporting.specialist import Specialist
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.sam.cache import EmbeddingCache, with_cache
@@ -41,16 +41,7 @@ def grey(nuclei) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found(prompts, grey, device):
-    """What `segment` gives for a kind of prompt and an output; once for all tests."""
-    known: dict[tuple[str, str], np.ndarray] = {}
-
-    def of(kind: str, output: str) -> np.ndarray:
-        if (kind, output) not in known:
-            planes = planes_for(kind, grey)
-            known[kind, output] = ptsam.segment(planes, prompts[kind], output=output, device=device)
-        return known[kind, output]
-
-    return of
+    return segmented(prompts, grey, device)
 
 
 def alike(own: np.ndarray, other: np.ndarray) -> bool:

@@ -11,10 +11,9 @@ import pytest
 import tifffile
 import zarr
 
-import napari_ptsam as ptsam
 from conftest_batch import choose, run
 from conftest_batch import told as notified
-from conftest_every import CHOSEN, OUTPUTS, every_prompt, planes_for
+from conftest_every import CHOSEN, OUTPUTS, every_prompt, segmented
 from conftest_widgets import LONG
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
@@ -34,16 +33,7 @@ def grey(nuclei) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found(prompts, grey, device):
-    """What `segment` gives for a kind of prompt and an output; once for all tests."""
-    known: dict[tuple[str, str], np.ndarray] = {}
-
-    def of(kind: str, output: str) -> np.ndarray:
-        if (kind, output) not in known:
-            planes = planes_for(kind, grey)
-            known[kind, output] = ptsam.segment(planes, prompts[kind], output=output, device=device)
-        return known[kind, output]
-
-    return of
+    return segmented(prompts, grey, device)
 
 
 def shown(viewer: Any, kind: str, count: int) -> np.ndarray:
