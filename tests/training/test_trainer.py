@@ -318,6 +318,18 @@ def test_pixels_that_do_not_count_do_not_change_the_loss() -> None:
     assert bce_dice(logits, target, weight) != bce_dice(logits, target, torch.ones_like(weight))
 
 
+def test_blank_tiles_have_no_dice_loss_unless_they_show_something() -> None:
+    logits, empty = torch.full((2, 256, 256), -6.0), torch.zeros(2, 256, 256)
+    weight, neither = torch.ones_like(empty), torch.tensor([False, False])
+    whole = bce_dice(logits, empty, weight)
+    assert bce_dice(logits, empty, weight, neither) == whole
+    entropy = bce_dice(logits, empty, weight, ~neither)
+    assert entropy < 0.01 < whole
+    padded = empty.clone()
+    padded[:, :100] = 1
+    assert bce_dice(logits, padded, weight, ~neither) == bce_dice(logits, padded, weight)
+
+
 def test_loss_is_least_for_the_truth() -> None:
     target = (torch.rand(1, 256, 256) > 0.7).float()
     weight = torch.ones_like(target)

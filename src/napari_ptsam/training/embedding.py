@@ -136,7 +136,7 @@ class EmbeddedTiles:
             if isinstance(one, MeasuredPlane):
                 self.measured.append(one)
             elif one is not None:
-                (self.blanks if self._is_blank(one) else self.tiles).append(one)
+                (self.blanks if one.job.blank else self.tiles).append(one)
             yield done, total
         self.settle()
 
@@ -147,10 +147,7 @@ class EmbeddedTiles:
         made = blank_examples(self._training, tiling.side, count, rng)
         self.examples = [*self._training, *made]
         for number, example in enumerate(made, start=len(self._training)):
-            self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0))
-
-    def _is_blank(self, tile: TrainingTile) -> bool:
-        return tile.job.example >= len(self._training)
+            self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0, blank=True))
 
     def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
         return embed(jobs, self.examples, self._images, self._limits, backbone, self._classes)
@@ -171,8 +168,8 @@ class EmbeddedTiles:
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[MeasuredPlane]) -> None:
         """Go on with tiles and planes that were embedded anew."""
-        self.tiles[:] = [tile for tile in tiles if not self._is_blank(tile)]
-        self.blanks[:] = [tile for tile in tiles if self._is_blank(tile)]
+        self.tiles[:] = [tile for tile in tiles if not tile.job.blank]
+        self.blanks[:] = [tile for tile in tiles if tile.job.blank]
         self.measured[:] = measured
         self.settle()
 

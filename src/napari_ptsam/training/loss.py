@@ -6,7 +6,12 @@ import torch
 from torch.nn import functional as F
 
 
-def bce_dice(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def bce_dice(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor,
+    blank: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Binary cross entropy plus soft Dice loss, over the positions that count.
 
     Equal weights, as CAT-SAM trains (Xiao et al., ECCV 2024).
@@ -19,6 +24,10 @@ def bce_dice(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -
         Same shape, range 0 to 1.
     weight
         Same shape; 0 leaves a position out.
+    blank
+        bool, shape (B,): tiles that have no Dice loss if they have no
+        foreground. It would push every last position down, and with it what
+        looks alike on other tiles.
 
     Returns
     -------
@@ -30,4 +39,6 @@ def bce_dice(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -
     found = logits.sigmoid() * weight
     shared, truth = (found * target).sum((1, 2)), (target * weight).sum((1, 2))
     dice = (2 * shared + 1) / (found.sum((1, 2)) + truth + 1)
+    if blank is not None:
+        dice = torch.where(blank & (truth == 0), 1.0, dice)
     return entropy + (1 - dice).mean()

@@ -28,11 +28,12 @@ HELD_OUT_TILES = 9
 
 @dataclass(frozen=True)
 class TileJob:
-    """One tile to embed: of which example, where, and how turned."""
+    """One tile to embed: of which example, where, how turned, and whether it was made to be blank."""
 
     example: int
     tile: Tile
     symmetry: int
+    blank: bool = False
 
     @property
     def upright(self) -> bool:

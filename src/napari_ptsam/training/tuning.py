@@ -120,9 +120,10 @@ def class_losses(
     weights = torch.stack([tile.weight for tile in tiles])
     if phase is not None:
         targets, weights = thinned(targets, phase), thinned(weights, phase)
+    blank = torch.tensor([tile.job.blank for tile in tiles], device=weights.device)
     return torch.stack(
         [
-            bce_dice(decoder(embeddings, own, phase), targets[:, number], weights)
+            bce_dice(decoder(embeddings, own, phase), targets[:, number], weights, blank)
             for number, own in enumerate(tokens)
         ]
     )
