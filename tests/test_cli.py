@@ -244,7 +244,7 @@ def test_settings_that_make_no_sense(folders, prompt_path, tmp_path: Path, capsy
         ("LOW,HIGH", "--normalize", "minmax"),
         ("lower one first", "--normalize", "5,3"),
         ("between 0 and 100", "--percentiles", "1,101"),
-        ("has 1 (numbered 0 to 0)", "--channels", "3"),
+        ("is a grey image; the prompt takes channel 3", "--channels", "3"),
         ("no prompt file at", "--start", tmp_path / "none.pt"),
     ):
         fails(capsys, message, "train", *folders, "-o", out, *QUICK, *options)

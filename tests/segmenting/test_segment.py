@@ -1,5 +1,7 @@
 """Planes, stacks and colour images to labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,6 +9,7 @@ import torch
 
 import napari_ptsam as ptsam
 from conftest_data import real_pair
+from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.metrics import overlap
 from napari_ptsam.segmenting.instances import connected_components
@@ -26,8 +29,9 @@ def segmenter(prompt, backbone) -> Segmenter:
 )  # fmt: skip
 def test_every_shape_keeps_its_shape(shape, axes, prompt, device) -> None:
     image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
-    labels = ptsam.segment(image, prompt, axes=axes, device=device)
     kept = Planes(image, axes)
+    prompt = replace(prompt, trained_channels=channels_of(kept))
+    labels = ptsam.segment(image, prompt, axes=axes, device=device)
     assert labels.shape == (*kept.leading, *kept.shape) and labels.dtype == np.uint8
     assert labels.max() <= 1
 

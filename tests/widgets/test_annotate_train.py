@@ -37,6 +37,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     assert "train now" in widget.hint.text()
 
     viewer.dims.set_point(0, 2 * 5)
+    widget.studio.settings["steps"] = 60
     train(qtbot, widget)
     assert widget.train.judgement.text().startswith(("Good", "Fair"))
     assert "Encoder tokens were left out" in widget.train.judgement.text()
