@@ -175,7 +175,7 @@ def prompt(nuclei, backbone, device: str):
     """A prompt tuned on the crops, in few steps."""
     import napari_ptsam as ptsam
 
-    settings = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
+    settings = {"steps": 120, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
     with pytest.MonkeyPatch.context() as patch:
         keep_loaded(backbone, patch)
         return ptsam.train(*nuclei, **settings, cores="no", device=device)

@@ -32,10 +32,10 @@ def prompt_path(prompt, tmp_path_factory) -> Path:
 def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     images, masks = folders
     out = tmp_path / "a.pt"
-    longer = ["--steps", "60", *QUICK[2:]]
+    longer = ["--steps", "120", *QUICK[2:]]
     assert run("train", images, masks, "-o", out, *longer, "--notes", "crops", "--json") == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert line["steps"] == 60 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
+    assert line["steps"] == 120 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
     assert line["tile"] == 128 and 0 < line["held_out_dice"] <= 1
     assert set(line["seconds"]) == {"embedding", "training", "total"}
     assert line["seconds"]["total"] >= line["seconds"]["embedding"] + line["seconds"]["training"]
