@@ -41,9 +41,9 @@ class Heard:
 
     def one(self, fault: Fault) -> None:
         """Exactly one notification, of this fault, with a traceback if it is a bug."""
-        (sentence,) = set(self.all())
+        (sentence,) = self.all()
         assert fault.words in sentence
-        assert set(tracebacks()) == ({sentence} if fault.bug else set())
+        assert tracebacks() == [sentence] * fault.bug
         self.clear()
 
     def traceback_alone(self, fault: Fault) -> None:
@@ -189,8 +189,9 @@ def test_training_that_fails_half_way(qtbot, ready, heard, stack) -> None:
 
 def test_preview(qtbot, ready, heard, prompt) -> None:
     viewer, widget = ready
+    # What the new dock made the preview look at comes first, and is not counted.
+    qtbot.waitUntil(lambda: not widget.train.preview._settled.isActive(), timeout=LONG)
     for fault in faults():
-        idle(qtbot, widget.studio.jobs)
         with pytest.MonkeyPatch.context() as patch:
             broken_engine(patch, fault)
             widget.train.take(prompt, Path("nuclei.pt"))

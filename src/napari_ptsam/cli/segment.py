@@ -90,7 +90,7 @@ class _Run:
         return planes.part(planes.leading_axes[-1], start, stop)
 
     def _find_fitting(self) -> list[Path]:
-        """Images whose channels suit the prompts; the others are told of when their turn comes.
+        """Return the images whose channels suit the prompts; the others fail when their turn comes.
 
         Raises
         ------

@@ -27,7 +27,7 @@ SAM = "10.48550/arXiv.2304.02643"
 LICENCE_FILE = "LICENSE.txt"
 """With the words of a prompt's maker, where they are no name that the zoo knows."""
 GAINS, OFFSETS = (1000.0, 200.0, 4000.0), (0.0, 700.0, 100.0)
-"""Of the test tile's channels, each of which has a range of values of its own."""
+"""Scale and shift the channels of the test tile, so that each has its own range of values."""
 
 
 def export_bioimageio(

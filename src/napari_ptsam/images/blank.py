@@ -11,7 +11,7 @@ NOISE_LAPLACIAN = 6.0
 MEDIAN_OF_NORMAL = 0.6745
 """Median of what a normal distribution gives, without its sign, in standard deviations."""
 BANDS = 128
-"""Of three rows each, from which noise is estimated, at most."""
+"""Most bands of three rows from which noise is estimated."""
 SINGLE = 1e-3
 """Part of the pixels that may be hot or dead on a constant plane; each lies alone."""
 BLOCKS = (32, 16, 8, 4, 2)
@@ -22,7 +22,7 @@ SMOOTH = 1.5
 FURTHEST = 6.0
 """Standard deviations that the mean of no square of pure noise lies away."""
 SIDES = (3, 6, 12)
-"""Of the squares in which an object stands out from the noise, in pixels."""
+"""Sides of the squares in which an object stands out from the noise, in pixels."""
 REACH = 16
 """Pixels around what stands out that may still belong to it."""
 LEAST_RUN = 16
@@ -141,7 +141,7 @@ def _is_white(channel: np.ndarray, padding: np.ndarray | None) -> bool:
 
 
 def _means_of_squares(values: np.ndarray, padding: np.ndarray | None, side: int) -> np.ndarray:
-    """Of two grids of squares, so that nothing small falls between them; without padding."""
+    """Return the means on two shifted grids of squares, so that nothing small falls between them."""
     found = []
     for shift in (0, side // 2):
         means = block_means(values[shift:, shift:], side)

@@ -89,7 +89,8 @@ def with_users_cache(backbone: Backbone, cache: EmbeddingCache | None = None) ->
     """
     from napari_ptsam.sam.disk_cache import users_disk_cache
 
-    return with_cache(backbone, cache or EmbeddingCache(), users_disk_cache())
+    cache = EmbeddingCache() if cache is None else cache
+    return with_cache(backbone, cache, users_disk_cache())
 
 
 def sparing_disk(backbone: Backbone) -> Backbone:

@@ -13,7 +13,7 @@ from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.metrics import Overlap, overlap
-from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits, without_blank
+from napari_ptsam.prompts.predict import labels_of, plane_logits, without_blank
 from napari_ptsam.prompts.refinement import Refinement, guide_of
 from napari_ptsam.training.examples import Example
 from napari_ptsam.training.tiles import TrainingTile, crop, prepared
@@ -150,8 +150,8 @@ def embed_planes(
         tiles = settings.tiling.tiles(example.shape)
         embeddings: list[torch.Tensor | None] = []
         for tile in tiles:
-            found = embed_views(backbone.encoder, plane.cut(tile), ())
-            embeddings.append(None if found is None else found[0])
+            pixels = plane.cut(tile)
+            embeddings.append(None if pixels is None else backbone.encoder([pixels])[0])
             if len(embeddings) < len(tiles):
                 yield None
         yield _whole(example, tiles, embeddings, looks)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 FILLING = 40
-"""Of 255: how much of what is below the inside of the box hides."""
+"""Opacity of the inside of the box, from 0 to 255."""
 
 
 class BoxBand:
