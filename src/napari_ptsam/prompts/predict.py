@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from napari_ptsam.images.flips import Flip, flipped_maps, flipped_pixels
 from napari_ptsam.images.tiling import Blend, Tile
+from napari_ptsam.prompts.refinement import NOTHING
 from napari_ptsam.sam.devices import choose_dtype
 from napari_ptsam.sam.memory import CPU, gpu_is_full, release_memory, warn_of_full_gpu
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 BATCH = 4
 """Tiles that are decoded together: bounds the memory, and loses no speed."""
-NOTHING = -16.0
-"""Logit where there is nothing to look at."""
 
 
 @torch.no_grad()
@@ -82,24 +81,12 @@ def plane_logits(
                 values[None], size=side, mode="bilinear", antialias=tile.side < 256
             )
             blend.add(resized[0].cpu().numpy(), tile)
-    return without_blank(blend.result(), blank)
-
-
-def without_blank(logits: np.ndarray, blank: np.ndarray | None) -> np.ndarray:
-    """The logits, which now say `NOTHING` wherever ``blank`` is true; changed in place."""
+    whole = blend.result()
     if blank is not None:
-        logits[:, blank] = NOTHING
-    return logits
+        whole[:, blank] = NOTHING
+    return whole
 
 
-@overload
-def embed_views(encoder: Encoder, tile: np.ndarray, flips: Sequence[Flip]) -> torch.Tensor: ...
-@overload
-def embed_views(encoder: Encoder, tile: None, flips: Sequence[Flip]) -> None: ...
-@overload
-def embed_views(
-    encoder: Encoder, tile: np.ndarray | None, flips: Sequence[Flip]
-) -> torch.Tensor | None: ...
 def embed_views(
     encoder: Encoder, tile: np.ndarray | None, flips: Sequence[Flip]
 ) -> torch.Tensor | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LIMIT = 8.0
 """Logits beyond it are certain enough; what is further away would only outweigh its neighbours."""
+NOTHING = -16.0
+"""Logit where there is nothing to look at."""
 LARGEST_RADIUS = 128
 BAND = 512
 """Rows that are filtered at a time, which bounds the memory."""
@@ -64,7 +66,9 @@ class Refinement:
         radius = min(LARGEST_RADIUS, max(1, round(self.radius * factor)))
         return Refinement(radius, self.epsilon, self.threshold)
 
-    def apply(self, logits: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    def apply(
+        self, logits: np.ndarray, guide: np.ndarray, blank: np.ndarray | None = None
+    ) -> np.ndarray:
         """Logits that follow the guide's edges.
 
         Parameters
@@ -73,6 +77,8 @@ class Refinement:
             float32, shape (classes, y, x).
         guide
             float32, shape (y, x); see `guide_of`.
+        blank
+            bool, shape (y, x): pixels that show nothing, and stay so whatever is beside them.
 
         Returns
         -------
@@ -98,6 +104,8 @@ class Refinement:
                 begin = rows.start - wide.start
                 result[:, rows] = found[:, begin : begin + rows.stop - rows.start].numpy()
         result -= np.float32(self.threshold)
+        if blank is not None:
+            result[:, blank] = NOTHING
         return result
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.images.flips import Flip
-from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits, without_blank
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits
 from napari_ptsam.prompts.refinement import Refinement, guide_of
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ class PlanePreview:
             decoder, self._embeddings, self._tiles, shape, tokens, self._flips, self._blank
         )
         if self._refinement is not None and self._guide is not None:
-            logits = self._refinement.apply(logits, self._guide)
-        return labels_of(without_blank(logits, self._blank))
+            logits = self._refinement.apply(logits, self._guide, self._blank)
+        return labels_of(logits)

@@ -10,7 +10,7 @@ import torch
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits, without_blank
+from napari_ptsam.prompts.predict import embed_views, labels_of, plane_logits
 from napari_ptsam.prompts.refinement import guide_of
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.segmenting.instances import clean, connected_components, split_by_cores
@@ -121,8 +121,7 @@ class Segmenter:
         refinement, count = self.prompt.refinement, len(self.prompt.classes)
         if refinement is None:
             return logits
-        refined = without_blank(refinement.apply(logits[:count], guide), blank)
-        return np.concatenate([refined, logits[count:]])
+        return np.concatenate([refinement.apply(logits[:count], guide, blank), logits[count:]])
 
     def result(self, logits: np.ndarray) -> np.ndarray:
         """What `logits` become: shape `result_shape`."""

@@ -13,7 +13,7 @@ from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.metrics import Overlap, overlap
-from napari_ptsam.prompts.predict import labels_of, plane_logits, without_blank
+from napari_ptsam.prompts.predict import labels_of, plane_logits
 from napari_ptsam.prompts.refinement import Refinement, guide_of
 from napari_ptsam.training.examples import Example
 from napari_ptsam.training.tiles import TrainingTile, crop, prepared
@@ -107,7 +107,7 @@ class MeasuredPlane:
 
     def refined(self, logits: np.ndarray, refinement: Refinement) -> np.ndarray:
         """Logits of classes that follow the image's edges."""
-        return without_blank(refinement.apply(logits, self.guide), self.blank)
+        return refinement.apply(logits, self.guide, self.blank)
 
     def labels(
         self, tokens: torch.Tensor, backbone: Backbone, refinement: Refinement | None = None
