@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +159,25 @@ def exact_backbone():
 @pytest.fixture
 def encoded(exact_backbone, monkeypatch) -> list[int]:
     """Counts of the tiles that its encoder has computed, call by call."""
+    return counted(exact_backbone.encoder, monkeypatch)
+
+
+@pytest.fixture
+def encoded_tiles(backbone, monkeypatch) -> list[int]:
+    """Counts of the tiles that were embedded, or looked up, call by call."""
+    return counted(backbone.encoder, monkeypatch)
+
+
+def counted(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the tiles of each call of encoders of this class."""
     calls: list[int] = []
-    encode = type(exact_backbone.encoder).__call__
+    encode = type(encoder).__call__
 
     def counting(self, tiles, *rest):
         calls.append(len(tiles))
         return encode(self, tiles, *rest)
 
-    monkeypatch.setattr(type(exact_backbone.encoder), "__call__", counting)
+    monkeypatch.setattr(type(encoder), "__call__", counting)
     return calls
 
 
@@ -179,3 +190,29 @@ def prompt(nuclei, backbone, device: str):
     with pytest.MonkeyPatch.context() as patch:
         keep_loaded(backbone, patch)
         return ptsam.train(*nuclei, **settings, cores="no", device=device)
+
+
+# Of the table of tests: every kind of prompt in every place.
+
+
+@pytest.fixture(scope="session")
+def prompts(prompt, backbone, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A prompt of every kind."""
+    from conftest_every import every_prompt
+
+    widths = backbone.encoder.plain.token_widths
+    return every_prompt(prompt, widths, tmp_path_factory.mktemp("prompts"))
+
+
+@pytest.fixture(scope="session")
+def grey(nuclei) -> np.ndarray:
+    """Two planes of real nuclei, wider than high."""
+    return np.stack(nuclei[0][:2])[:, :112]
+
+
+@pytest.fixture(scope="session")
+def found(prompts, grey, device: str) -> Callable[[str, str], np.ndarray]:
+    """What `segment` gives for a kind of prompt and an output."""
+    from conftest_every import segmented
+
+    return segmented(prompts, grey, device)

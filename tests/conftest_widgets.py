@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
 
 LONG = 90_000
@@ -51,3 +53,15 @@ def train(qtbot, widget: AnnotateAndTrain) -> None:
     assert widget.train.run.running
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
     qtbot.wait(200)  # the table follows in a moment
+
+
+def training_under_way(
+    qtbot, dock: Callable[..., Any], stack: Nuclei
+) -> tuple[Any, AnnotateAndTrain]:
+    """Begin a training that takes long, and wait until it has begun to learn."""
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1, 2, 3])
+    widget.studio.settings["steps"] = 5000
+    widget.train.train.click()
+    qtbot.waitUntil(lambda: bool(widget.train.plot._losses[0]), timeout=LONG)
+    return viewer, widget

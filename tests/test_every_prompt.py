@@ -14,7 +14,7 @@ from torch import nn
 
 import napari_ptsam as ptsam
 from conftest_cli import run
-from conftest_every import CHOSEN, KINDS, OUTPUTS, every_prompt, planes_for, segmented
+from conftest_every import CHOSEN, KINDS, OUTPUTS, planes_for
 from napari_ptsam.exporting.specialist import Specialist
 from napari_ptsam.sam.backbones import with_encoder_tokens
 from napari_ptsam.sam.cache import EmbeddingCache, with_cache
@@ -25,23 +25,6 @@ from napari_ptsam.segmenting.segment import Segmenter
 pytestmark = pytest.mark.usefixtures("loaded")
 
 EACH = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture(scope="module")
-def prompts(prompt, backbone, tmp_path_factory):
-    widths = backbone.encoder.plain.token_widths
-    return every_prompt(prompt, widths, tmp_path_factory.mktemp("prompts"))
-
-
-@pytest.fixture(scope="module")
-def grey(nuclei) -> np.ndarray:
-    """Two planes of real nuclei, wider than high."""
-    return np.stack(nuclei[0][:2])[:, :112]
-
-
-@pytest.fixture(scope="module")
-def found(prompts, grey, device):
-    return segmented(prompts, grey, device)
 
 
 def alike(own: np.ndarray, other: np.ndarray) -> bool:

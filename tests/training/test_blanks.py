@@ -148,17 +148,3 @@ def test_a_preview_says_the_same(prompt, nuclei, backbone) -> None:
             pass
         assert preview.ready
         assert np.array_equal(preview.labels(segmenter.tokens), segmenter.plane(pixels))
-
-
-@pytest.fixture
-def encoded_tiles(backbone, monkeypatch) -> list[int]:
-    """Counts of tiles that were embedded, or looked up."""
-    calls: list[int] = []
-    encode = type(backbone.encoder).__call__
-
-    def counting(self, tiles, *rest):
-        calls.append(len(tiles))
-        return encode(self, tiles, *rest)
-
-    monkeypatch.setattr(type(backbone.encoder), "__call__", counting)
-    return calls

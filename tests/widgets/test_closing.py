@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest_widgets import LONG, annotate, paint
+from conftest_widgets import LONG, annotate, paint, training_under_way
 from napari_ptsam.annotating.folder import SessionFolder
 from napari_ptsam.prompts.files import load
 
@@ -24,12 +24,7 @@ def library(tmp_path: Path, monkeypatch) -> Path:
 @pytest.fixture
 def under_way(qtbot, dock, stack):
     """A viewer and a widget in it, whose training has just begun to learn."""
-    viewer, widget = dock(nuclei=stack.images)
-    annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    widget.studio.settings["steps"] = 5000
-    widget.train.train.click()
-    qtbot.waitUntil(lambda: bool(widget.train.plot._losses[0]), timeout=LONG)
-    return viewer, widget
+    return training_under_way(qtbot, dock, stack)
 
 
 def test_the_best_prompt_so_far_is_kept_in_the_session(

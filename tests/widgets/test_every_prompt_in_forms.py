@@ -13,27 +13,11 @@ import zarr
 
 from conftest_batch import choose, run
 from conftest_batch import told as notified
-from conftest_every import CHOSEN, OUTPUTS, every_prompt, segmented
+from conftest_every import CHOSEN, OUTPUTS
 from conftest_widgets import LONG
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
-
-
-@pytest.fixture(scope="module")
-def prompts(prompt, backbone, tmp_path_factory):
-    widths = backbone.encoder.plain.token_widths
-    return every_prompt(prompt, widths, tmp_path_factory.mktemp("prompts"))
-
-
-@pytest.fixture(scope="module")
-def grey(nuclei) -> np.ndarray:
-    return np.stack(nuclei[0][:2])[:, :112]
-
-
-@pytest.fixture(scope="module")
-def found(prompts, grey, device):
-    return segmented(prompts, grey, device)
 
 
 def shown(viewer: Any, kind: str, count: int) -> np.ndarray:

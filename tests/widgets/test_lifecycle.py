@@ -13,18 +13,14 @@ import pytest
 import tifffile
 
 import napari_ptsam
-from conftest_widgets import LONG, annotate, train
+from conftest_widgets import LONG, annotate, train, training_under_way
 from napari_ptsam.widgets.preview import NAME as PREVIEW
 from napari_ptsam.widgets.workers import THREAD
 
 
 def long_training(qtbot, dock, stack):
     """A widget whose training is under way, with the preview shown."""
-    viewer, widget = dock(nuclei=stack.images)
-    annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    widget.studio.settings["steps"] = 5000
-    widget.train.train.click()
-    qtbot.waitUntil(lambda: bool(widget.train.plot._losses[0]), timeout=LONG)
+    viewer, widget = training_under_way(qtbot, dock, stack)
     assert PREVIEW in viewer.layers
     return viewer, widget
 
