@@ -140,9 +140,13 @@ def test_progress_runs_through_both_sets_of_tokens(trained) -> None:
     assert (seen[-1].phase, seen[-1].step, seen[-1].steps) == ("done", 78, 78)
 
 
-def test_class_tokens_are_the_same_without_cores(trained, prompt) -> None:
-    """The shared prompt was trained alike, but for the cores."""
-    assert np.array_equal(trained[0].prompt.tokens, prompt.tokens) and prompt.cores is None
+def test_class_tokens_are_the_same_without_cores(two, backbone) -> None:
+    with_cores, without = (
+        Training(two, backbone, TrainingSettings(**FEW, cores=cores)) for cores in ("auto", "no")
+    )
+    list(with_cores), list(without)
+    assert np.array_equal(with_cores.prompt.tokens, without.prompt.tokens)
+    assert without.prompt.cores is None
 
 
 def test_same_seed_same_cores(two, backbone) -> None:

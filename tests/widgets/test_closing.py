@@ -107,6 +107,9 @@ def test_planes_that_wait_for_the_disk_are_saved(qtbot, dock, stack, sessions) -
 
     labels.data = stack.masks.copy()  # of a file, say: nothing is told of single strokes
     qtbot.waitUntil(lambda: len(widget.studio.ledger) == 6, timeout=LONG)
+    # Nothing may be written while the folder is removed.
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 6, timeout=LONG)
+    qtbot.waitUntil(lambda: disk._worker is None, timeout=LONG)
     for entry in widget.studio.ledger:
         widget.recorder._written.pop((entry.image, entry.number), None)
     shutil.rmtree(next(sessions.glob("*/masks")))
