@@ -26,11 +26,11 @@ from time import perf_counter
 
 import numpy as np
 
-from napari_ptsam.evaluation import evaluate
-from napari_ptsam.pairing import pair
-from napari_ptsam.sam.backbones import Backbone, load_backbone
-from napari_ptsam.segmenting.segment import Segmenter
-from napari_ptsam.training.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.pairing import pair
+from napari_ptsam.evaluation.evaluate import evaluate
+from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training

@@ -19,13 +19,13 @@ from scipy import ndimage
 
 import napari_ptsam as ptsam
 from accuracy import named_sets, read
-from napari_ptsam.evaluation import evaluate
+from napari_ptsam.backbones.embedding_cache import with_users_cache
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.datasets.examples import AnnotationSet, Example
+from napari_ptsam.evaluation.evaluate import evaluate
 from napari_ptsam.images.blank import noise_deviation
+from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.sam.backbones import Backbone, load_backbone
-from napari_ptsam.sam.cache import with_users_cache
-from napari_ptsam.segmenting.segment import Segmenter
-from napari_ptsam.training.examples import AnnotationSet, Example
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 

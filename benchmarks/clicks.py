@@ -28,19 +28,19 @@ import torch
 from scipy import ndimage
 
 from accuracy import named_sets
-from napari_ptsam.annotating.outlines import (
+from napari_ptsam.annotation.outlines import (
     Outline,
     choose_tile,
     click_tiling,
     find_outline,
     outline_of,
 )
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.backbones.point_prompts import Clicks, click_masks
 from napari_ptsam.errors import NoObjectError
+from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import Tile, cut
-from napari_ptsam.metrics import overlap
-from napari_ptsam.sam.backbones import Backbone, load_backbone
-from napari_ptsam.sam.clicks import Clicks, click_masks
 
 FOUND = 0.7
 """IoU from which an object counts as found."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from segment_anything import sam_model_registry
 
-from napari_ptsam.sam.backbones import backbone_from_state
+from napari_ptsam.backbones.loading import backbone_from_state
 
 NAMES = ("vit_b", "vit_l", "vit_h")
 

@@ -24,12 +24,12 @@ from time import perf_counter
 import numpy as np
 
 from accuracy import named_sets, read
-from napari_ptsam.metrics import average_precision, overlap
-from napari_ptsam.prompts.predict import labels_of
-from napari_ptsam.sam.backbones import Backbone, load_backbone
-from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.segmenting.segment import Segmenter
-from napari_ptsam.training.examples import AnnotationSet
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.evaluation.metrics import average_precision, overlap
+from napari_ptsam.inference.predict import labels_of
+from napari_ptsam.inference.result import ResultSettings
+from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 

@@ -20,12 +20,12 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from napari_ptsam.backbones.devices import choose_device, choose_dtype
+from napari_ptsam.backbones.loading import Backbone, backbone_from_state, load_backbone
 from napari_ptsam.images.tiling import Tile
-from napari_ptsam.sam.backbones import Backbone, backbone_from_state, load_backbone
-from napari_ptsam.sam.devices import choose_device, choose_dtype
-from napari_ptsam.training.joint import Features, optimise_both, start_encoder_tokens
+from napari_ptsam.training.joint_training import Features, optimise_both, start_encoder_tokens
+from napari_ptsam.training.optimization import Source, optimise
 from napari_ptsam.training.tiles import TileJob, TrainingTile
-from napari_ptsam.training.tuning import Source, optimise
 
 NAMES = ("vit_t", "vit_b")
 

@@ -28,8 +28,8 @@ import psutil
 import tifffile
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
-from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
-from napari_ptsam.widgets.batch_segment import BatchSegment
+from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from napari_ptsam.widgets.batch.batch_segment import BatchSegment
 
 DATA = Path(os.environ.get("PTSAM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TICK = 10
@@ -95,7 +95,7 @@ def stack(planes: int, side: int) -> tuple[np.ndarray, np.ndarray]:
             for path in sorted((folder / "images").glob("*.tif"))
         ]
     else:
-        from napari_ptsam.sample import make_sample
+        from napari_ptsam.datasets.sample import make_sample
 
         sample = make_sample()
         pairs = list(zip(sample.images, sample.instances, strict=True))
@@ -142,7 +142,7 @@ def measure(options: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|---|", flush=True)
     if options.batch:
         import napari_ptsam as ptsam
-        from napari_ptsam.widgets.loading import load_torch
+        from napari_ptsam.widgets.shared.torch_loading import load_torch
 
         load_torch()  # beside an open window
         prompt = ptsam.train(list(images[:4]), list(masks[:4]), steps=options.steps, seed=0)

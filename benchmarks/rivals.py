@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.backbones.loading import Backbone, _build_tiny
+from napari_ptsam.datasets.examples import AnnotationSet, Example
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.prompts.predict import plane_logits
-from napari_ptsam.sam.backbones import Backbone, _build_tiny
-from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.training.examples import AnnotationSet, Example
+from napari_ptsam.inference.predict import plane_logits
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
@@ -220,7 +220,7 @@ class _Decoder:
 
 
 def _low_precision(device: torch.device) -> torch.autocast:
-    from napari_ptsam.sam.devices import choose_dtype
+    from napari_ptsam.backbones.devices import choose_dtype
 
     dtype = choose_dtype(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
@@ -237,7 +237,7 @@ RIVALS: dict[str, Callable[[AnnotationSet, int, Backbone], tuple[Finder, int]]] 
 
 def scores(find: Finder, test: AnnotationSet) -> Iterator[tuple[float, float]]:
     """IoU and Dice of each plane."""
-    from napari_ptsam.metrics import overlap
+    from napari_ptsam.evaluation.metrics import overlap
 
     for example in test.examples:
         found = overlap(example.labels > 0, find(example) > 0)

@@ -26,20 +26,20 @@ import torch
 from segment_anything.modeling import Sam
 
 from accuracy import DATA, read
+from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.backbones.disk_cache import DiskCache
+from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
+from napari_ptsam.backbones.loading import Backbone, _build_tiny, load_backbone
+from napari_ptsam.datasets.examples import AnnotationSet
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.sam.backbones import Backbone, _build_tiny, load_backbone
-from napari_ptsam.sam.cache import EmbeddingCache, with_cache
-from napari_ptsam.sam.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.sam.disk_cache import DiskCache
-from napari_ptsam.segmenting.segment import Segmenter
-from napari_ptsam.training.examples import AnnotationSet
+from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.loss import bce_dice
-from napari_ptsam.training.measuring import overlaps
+from napari_ptsam.training.optimization import PHASES, class_losses
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, TrainingTile, embed
 from napari_ptsam.training.trainer import Training
-from napari_ptsam.training.tuning import PHASES, class_losses
+from napari_ptsam.training.validation import overlaps
 from stacks import first_tiles, nuclei, quick_prompt
 
 TIMES = 11
@@ -226,7 +226,7 @@ from time import perf_counter
 begin = perf_counter()
 import napari_ptsam
 imported = perf_counter() - begin
-import napari, napari_ptsam.widgets.parts
+import napari, napari_ptsam.widgets.shared.qt_helpers
 viewer = napari.Viewer(show=False)
 spent = []
 for module, name in (("annotate_train", "AnnotateAndTrain"), ("batch_segment", "BatchSegment")):

@@ -27,15 +27,15 @@ import numpy as np
 import tifffile
 import zarr
 
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.batch.result_files import FileResult, segment_to_files
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling, cut
+from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.sam.backbones import Backbone, load_backbone
-from napari_ptsam.segmenting.files import FileResult, segment_to_files
-from napari_ptsam.segmenting.segment import Segmenter
 
 DATA = Path(os.environ.get("PTSAM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SIDE = 512
@@ -166,9 +166,9 @@ import resource, sys
 from pathlib import Path
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.prompts.files import load
-from napari_ptsam.sam.backbones import load_backbone
-from napari_ptsam.segmenting.files import FileResult, segment_to_files
-from napari_ptsam.segmenting.segment import Segmenter
+from napari_ptsam.backbones.loading import load_backbone
+from napari_ptsam.batch.result_files import FileResult, segment_to_files
+from napari_ptsam.inference.segment import Segmenter
 segmenter = Segmenter(load(sys.argv[1]), load_backbone())
 for _ in segment_to_files(open_image(sys.argv[2]), [FileResult(segmenter, Path(sys.argv[3]))]): pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

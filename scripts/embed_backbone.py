@@ -14,7 +14,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from napari_ptsam.sam.checkpoints import EMBEDDED, architecture_of, read_checkpoint, signature_of
+from napari_ptsam.backbones.checkpoints import (
+    EMBEDDED,
+    architecture_of,
+    read_checkpoint,
+    signature_of,
+)
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "napari_ptsam" / "weights"
 

@@ -126,7 +126,7 @@ def _whole_objects(out: Path, data: str | None) -> None:
 
 def _scribbles(out: Path) -> None:
     """Two classes by a few strokes, on the bundled sample."""
-    from napari_ptsam.sample import make_sample
+    from napari_ptsam.datasets.sample import make_sample
 
     driver = Driver("scribbled", out)
     name, images, _, where = _sample()
@@ -238,7 +238,7 @@ def _nuclei(data: str) -> tuple[str, np.ndarray, np.ndarray, dict[str, Any]]:
 
 
 def _sample() -> tuple[str, np.ndarray, np.ndarray, dict[str, Any]]:
-    from napari_ptsam.sample import PIXEL_SIZE, SPACING, make_sample
+    from napari_ptsam.datasets.sample import PIXEL_SIZE, SPACING, make_sample
 
     sample = make_sample()
     where = {
@@ -321,7 +321,7 @@ class Driver:
 
     def go(self, source: Any, number: int) -> None:
         """Show a plane."""
-        from napari_ptsam.widgets.layers import go_to_plane
+        from napari_ptsam.widgets.shared.layers import go_to_plane
 
         go_to_plane(self.viewer, source.layer, source.planes, number)
 

@@ -59,9 +59,9 @@ def _picture(dialog: Any) -> Image.Image:
 def _fill_library() -> None:
     """Prompts of cells and debris, and what can be made of them."""
     import napari_ptsam as ptsam
+    from napari_ptsam.datasets.sample import make_sample
     from napari_ptsam.prompts.library import put
     from napari_ptsam.prompts.merging import merge
-    from napari_ptsam.sample import make_sample
 
     sample = make_sample()
     images = list(sample.images[:6])

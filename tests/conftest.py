@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_time() -> Iterator[None]:
     """Whether "auto" tries encoder tokens is not to depend on how fast the machine is."""
-    from napari_ptsam.training import encoder_phase
+    from napari_ptsam.training import encoder_token_training as encoder_phase
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder_phase, "COST", 1e9)
@@ -76,7 +76,7 @@ def nuclei() -> tuple[list[np.ndarray], list[np.ndarray]]:
         pairs = [real_pair("bbbc039_nuclei", number) for number in range(6)]
         planes = [tuple(tifffile.imread(path) for path in pair) for pair in pairs]
     else:
-        from napari_ptsam.sample import make_sample
+        from napari_ptsam.datasets.sample import make_sample
 
         sample = make_sample()
         planes = [(sample.images[z], sample.instances[z]) for z in range(4, 40, 6)]
@@ -104,7 +104,7 @@ def folders(tmp_path: Path, nuclei) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def device() -> str:
     """The GPU where there is one, so that the same tests run there."""
-    from napari_ptsam.widgets.loading import load_torch
+    from napari_ptsam.widgets.shared.torch_loading import load_torch
 
     load_torch()  # a test may have opened a window before
     import torch
@@ -115,15 +115,15 @@ def device() -> str:
 @pytest.fixture(scope="session")
 def backbone(device: str):
     """The embedded backbone as users get it; no tile is embedded twice for all tests together."""
-    from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.sam.cache import with_users_cache
+    from napari_ptsam.backbones.embedding_cache import with_users_cache
+    from napari_ptsam.backbones.loading import load_backbone
 
     return with_users_cache(load_backbone(device=device))
 
 
 def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:
     """Let whoever loads the embedded backbone have the one that is there, with its embeddings."""
-    from napari_ptsam.sam import backbones
+    from napari_ptsam.backbones import loading as backbones
 
     load = backbones.load_backbone
 
@@ -151,7 +151,7 @@ def exact_backbone():
     """The embedded backbone in float32, to compare with segment-anything's modules."""
     import torch
 
-    from napari_ptsam.sam.backbones import load_backbone
+    from napari_ptsam.backbones.loading import load_backbone
 
     return load_backbone(device="cpu", dtype=torch.float32)
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari.utils.notifications import notification_manager
 
 from conftest_widgets import LONG
-from napari_ptsam.widgets.batch_segment import BatchSegment
+from napari_ptsam.widgets.batch.batch_segment import BatchSegment
 
 
 def tick(widget: BatchSegment, position: int, ticked: bool = True) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 
 import napari_ptsam as ptsam
 from napari_ptsam.images.channels import Channels
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.merging import merge
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.prompts.refinement import Refinement
 from napari_ptsam.prompts.text import from_text, to_text
 
 OUTPUTS = ("labels", "instances", "probabilities")

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+    from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 
 LONG = 90_000
 """Milliseconds after which something that should happen has not; a slow machine is no failure."""

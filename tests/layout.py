@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ptsam.widgets.parts import NameBox
+from napari_ptsam.widgets.shared.qt_helpers import NameBox
 
 LAPTOP = 1366, 768
 CONTROLS = (

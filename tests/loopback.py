@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ptsam import sample_download as download
+from napari_ptsam.datasets import bbbc039 as download
 
 Fault = Literal["absent", "broken", "truncated", "short", "changed", "longer", "silent"]
 

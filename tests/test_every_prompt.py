@@ -15,12 +15,12 @@ from torch import nn
 import napari_ptsam as ptsam
 from conftest_cli import run
 from conftest_every import CHOSEN, KINDS, OUTPUTS, planes_for
-from napari_ptsam.exporting.specialist import Specialist
-from napari_ptsam.sam.backbones import with_encoder_tokens
-from napari_ptsam.sam.cache import EmbeddingCache, with_cache
-from napari_ptsam.segmenting.preview import PlanePreview
-from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.segmenting.segment import Segmenter
+from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
+from napari_ptsam.backbones.loading import with_encoder_tokens
+from napari_ptsam.export.specialist import Specialist
+from napari_ptsam.inference.preview import PlanePreview
+from napari_ptsam.inference.result import ResultSettings
+from napari_ptsam.inference.segment import Segmenter
 
 pytestmark = pytest.mark.usefixtures("loaded")
 

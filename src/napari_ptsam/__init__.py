@@ -27,9 +27,11 @@ from napari_ptsam.errors import (
 if TYPE_CHECKING:
     from napari_ptsam.api import load, segment, train
     from napari_ptsam.images.normalize import Normalization
+    from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.segmenting.linking import LinkSettings
-    from napari_ptsam.segmenting.result import ResultSettings
+
+__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
@@ -64,11 +66,11 @@ def __getattr__(name: str) -> Any:
 
         return Prompt
     if name == "LinkSettings":
-        from napari_ptsam.segmenting.linking import LinkSettings
+        from napari_ptsam.inference.linking import LinkSettings
 
         return LinkSettings
     if name == "ResultSettings":
-        from napari_ptsam.segmenting.result import ResultSettings
+        from napari_ptsam.inference.result import ResultSettings
 
         return ResultSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

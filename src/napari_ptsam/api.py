@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.datasets.examples import Empty, MaskReading, annotate
+from napari_ptsam.datasets.pairing import Source, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.pairing import Source, as_planes, is_path, pair
-from napari_ptsam.prompts.channels import for_image
+from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.linking import LinkSettings, StackLinker
+from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.prompts.files import load
-from napari_ptsam.segmenting.linking import LinkSettings, StackLinker
-from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.training.examples import Empty, MaskReading, annotate
 from napari_ptsam.training.settings import Progress, TrainingSettings
 
 if TYPE_CHECKING:
+    from napari_ptsam.inference.result import Output, Split
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.segmenting.result import Output, Split
 
 __all__ = ["load", "segment", "train"]
 
@@ -62,7 +62,7 @@ def train(
     empty
         Masks without foreground: ``refuse``, take as ``background``, or ``skip``.
     backbone, checkpoint, device
-        See `napari_ptsam.sam.backbones.load_backbone`.
+        See `napari_ptsam.backbones.loading.load_backbone`.
     start
         A prompt to go on from, or the path of its file.
     progress
@@ -94,8 +94,8 @@ def train(
     chosen = TrainingSettings(**settings)
     annotations = annotate(*pair(images, masks, axes), reading)
     # Torch loads here: what the user got wrong is reported without waiting for it.
-    from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.sam.cache import with_users_cache
+    from napari_ptsam.backbones.embedding_cache import with_users_cache
+    from napari_ptsam.backbones.loading import load_backbone
     from napari_ptsam.training.trainer import Training
 
     frozen = with_users_cache(load_backbone(backbone, checkpoint, device))
@@ -177,8 +177,8 @@ def segment(
         if output != "instances":
             raise InputError("Only instances can be linked from plane to plane.")
         linker = StackLinker(planes, link if isinstance(link, LinkSettings) else None)
+    from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.prompts.backbone import backbone_of
-    from napari_ptsam.segmenting.segment import Segmenter
 
     frozen = backbone_of(prompt, checkpoint, device)
     segmenter = Segmenter(prompt, frozen, settings)

@@ -8,9 +8,9 @@ import pytest
 import zarr
 
 import napari_ptsam as ptsam
+from napari_ptsam.datasets.pairing import as_planes
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import list_images, open_image
-from napari_ptsam.pairing import as_planes
 
 VALUES = np.random.default_rng(0).integers(0, 99, (2, 3, 20, 24)).astype(np.uint16)
 AXES = [

@@ -17,10 +17,10 @@ import torch
 from conftest_prompts import make
 from napari_ptsam.errors import PromptFileError, PtsamError
 from napari_ptsam.images.channels import Channels
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.prompts.contents import to_plain
 from napari_ptsam.prompts.files import load, save
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.prompts.refinement import Refinement
 from napari_ptsam.prompts.text import from_text, to_text
 
 SECOND = 1.0

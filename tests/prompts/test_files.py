@@ -15,6 +15,7 @@ import torch
 import napari_ptsam as ptsam
 from conftest_prompts import make
 from napari_ptsam.images.channels import Channels
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
@@ -22,7 +23,6 @@ from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.contents import KIND, VERSION, to_plain
 from napari_ptsam.prompts.files import load, save
 from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Prompt
-from napari_ptsam.prompts.refinement import Refinement
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -245,7 +245,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("needs /dev/full")
-    from napari_ptsam.writing import replacing
+    from napari_ptsam.io.writing import replacing
 
     with (
         pytest.raises(ptsam.OutputError, match="no space left"),

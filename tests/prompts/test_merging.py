@@ -7,11 +7,11 @@ import pytest
 
 from conftest_prompts import make
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.inference.predict import labels_of, plane_logits
 from napari_ptsam.prompts.merging import merge, split
-from napari_ptsam.prompts.predict import labels_of, plane_logits
-from napari_ptsam.prompts.refinement import Refinement
 
 
 def other(**parts):

@@ -103,10 +103,10 @@ def test_cores_are_left_out() -> None:
 
 
 def test_a_pasted_prompt_segments_as_the_original(prompt: Prompt, backbone, nuclei) -> None:
-    from napari_ptsam.evaluation import evaluate, summary
-    from napari_ptsam.pairing import pair
-    from napari_ptsam.segmenting.segment import Segmenter
-    from napari_ptsam.training.examples import annotate
+    from napari_ptsam.datasets.examples import annotate
+    from napari_ptsam.datasets.pairing import pair
+    from napari_ptsam.evaluation.evaluate import evaluate, summary
+    from napari_ptsam.inference.segment import Segmenter
 
     annotations = annotate(*pair(*nuclei))
     pasted = from_text(to_text(prompt))

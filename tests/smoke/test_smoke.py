@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 import napari_ptsam as ptsam
-from napari_ptsam.widgets.preview import NAME as PREVIEW
+from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 PLUGIN = "napari-ptsam"
 LONG = 180_000

@@ -8,18 +8,18 @@ import torch
 from scipy import ndimage
 
 import napari_ptsam as ptsam
-from napari_ptsam.evaluation import evaluate, summary
+from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.evaluation.evaluate import evaluate, summary
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile
-from napari_ptsam.segmenting.segment import Segmenter
-from napari_ptsam.training import core_phase
+from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.training import core_training as core_phase
 from napari_ptsam.training.cores import cores, of_cores
-from napari_ptsam.training.examples import MaskReading, annotate
-from napari_ptsam.training.measuring import MeasuredPlane
 from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
+from napari_ptsam.training.validation import MeasuredPlane
 
 QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
 FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1}

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 import napari_ptsam as ptsam
+from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.metrics import overlap
-from napari_ptsam.training import attempts
-from napari_ptsam.training.examples import MaskReading, annotate
+from napari_ptsam.training import token_training as attempts
 from napari_ptsam.training.loss import bce_dice
-from napari_ptsam.training.measuring import Measurement
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
+from napari_ptsam.training.validation import Measurement
 
 QUICK = {"steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2, "cores": "no"}
 
@@ -206,7 +206,7 @@ def test_a_prompt_to_go_on_from_competes(nuclei, prompt, backbone) -> None:
 
 
 def test_collapse_is_seen_though_the_held_out_plane_is_empty(nuclei, backbone, monkeypatch) -> None:
-    from napari_ptsam.training import measuring
+    from napari_ptsam.training import validation as measuring
 
     images, masks = nuclei[0][:4], [nuclei[1][0], *[np.zeros_like(nuclei[1][0])] * 3]
     found = annotate(
@@ -338,7 +338,7 @@ def test_loss_is_least_for_the_truth() -> None:
 
 
 def test_collapse_is_seen_in_both_directions(two, backbone, monkeypatch) -> None:
-    from napari_ptsam.training import measuring
+    from napari_ptsam.training import validation as measuring
 
     planes = [p for p in measuring.embed_planes(
         two.examples, Training(two, backbone, TrainingSettings(**QUICK)).images, [None] * 2, backbone

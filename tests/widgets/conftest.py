@@ -16,9 +16,9 @@ from npe2 import PluginManifest
 from conftest_batch import tick
 from conftest_widgets import Nuclei
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
-from napari_ptsam.widgets.batch_segment import BatchSegment
-from napari_ptsam.widgets.preferences import DEFAULTS
+from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from napari_ptsam.widgets.batch.batch_segment import BatchSegment
+from napari_ptsam.widgets.shared.preferences import DEFAULTS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,11 +57,11 @@ def sessions(tmp_path: Path, monkeypatch) -> Path:
 @pytest.fixture
 def liked(monkeypatch) -> dict[str, Any]:
     """Preferences that are kept nowhere."""
-    from napari_ptsam.widgets import annotate_train
+    from napari_ptsam.widgets.annotate import annotate_and_train
 
     kept: dict[str, Any] = dict(DEFAULTS)
-    monkeypatch.setattr(annotate_train, "preferences", lambda: dict(kept))
-    monkeypatch.setattr(annotate_train, "remember", kept.__setitem__)
+    monkeypatch.setattr(annotate_and_train, "preferences", lambda: dict(kept))
+    monkeypatch.setattr(annotate_and_train, "remember", kept.__setitem__)
     return kept
 
 
@@ -72,7 +72,9 @@ def told(monkeypatch) -> list[str]:
 
     messages: list[str] = []
     for name in (
-        "annotate_tab", "annotate_train", "channels", "classes", "clicker", "failures", "images_tab", "recovery", "train_tab", "training_run",
+        "annotate.annotate_tab", "annotate.annotate_and_train", "annotate.classes", "annotate.click_tool",
+        "annotate.images_tab", "annotate.session_restore", "annotate.train_tab", "annotate.training_run",
+        "shared.channels", "shared.failures",
     ):  # fmt: skip
         module = importlib.import_module(f"napari_ptsam.widgets.{name}")
         for function in ("show_info", "show_warning"):

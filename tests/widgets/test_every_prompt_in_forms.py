@@ -15,7 +15,7 @@ from conftest_batch import choose, run
 from conftest_batch import told as notified
 from conftest_every import CHOSEN, OUTPUTS
 from conftest_widgets import LONG
-from napari_ptsam.widgets.preview import NAME as PREVIEW
+from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
 

@@ -14,8 +14,8 @@ import tifffile
 
 import napari_ptsam
 from conftest_widgets import LONG, annotate, train, training_under_way
-from napari_ptsam.widgets.preview import NAME as PREVIEW
-from napari_ptsam.widgets.workers import THREAD
+from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
+from napari_ptsam.widgets.shared.workers import THREAD
 
 
 def long_training(qtbot, dock, stack):
@@ -91,7 +91,7 @@ def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> 
 def test_the_form_does_not_wait_for_torch() -> None:
     code = """
 import sys, napari
-from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 viewer = napari.Viewer(show=False)
 widget = AnnotateAndTrain(viewer)
 viewer.window.add_dock_widget(widget)
@@ -110,7 +110,7 @@ def test_napari_ends_without_a_word(when: str, stack, tmp_path: Path) -> None:
     code = """
 import sys, napari, tifffile
 from qtpy.QtCore import QTimer
-from napari_ptsam.widgets.annotate_train import AnnotateAndTrain
+from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 folder, when = sys.argv[1:]
 viewer = napari.Viewer()
 viewer.add_image(tifffile.imread(folder + "/images.tif"), name="nuclei")

@@ -7,10 +7,10 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from napari_ptsam.cli.bars import ByteBar
+from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue, entry_of, recommended
+from napari_ptsam.backbones.files import BackboneFiles
+from napari_ptsam.cli.progress_bars import ByteBar
 from napari_ptsam.errors import CheckpointError, InputError
-from napari_ptsam.sam.backbone_files import BackboneFiles
-from napari_ptsam.sam.catalogue import CatalogueEntry, catalogue, entry_of, recommended
 
 
 def add_backbones_options(add: argparse.ArgumentParser) -> None:
@@ -74,15 +74,15 @@ def _plain(entry: CatalogueEntry, files: BackboneFiles, advised: bool) -> dict[s
 
 
 def _gpu_gigabytes() -> float | None:
-    from napari_ptsam.sam.devices import gpu_gigabytes  # torch
+    from napari_ptsam.backbones.devices import gpu_gigabytes  # torch
 
     return gpu_gigabytes()
 
 
 def download(options: Namespace) -> None:
     """``napari-ptsam backbones download NAME``."""
-    from napari_ptsam.sam.backbone_download import Network
-    from napari_ptsam.sam.backbone_download import download as fetch
+    from napari_ptsam.backbones.downloads import Network
+    from napari_ptsam.backbones.downloads import download as fetch
 
     entry = entry_of(options.name)
     with ByteBar(entry.size, entry.name) as bar:

@@ -9,14 +9,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from napari_ptsam.cli.bars import PlaneBar, TrainingBar
-from napari_ptsam.cli.sources import open_source
-from napari_ptsam.pairing import pair
-from napari_ptsam.prompts.channels import COMMAND_LINE, for_image
+from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
+from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
+from napari_ptsam.cli.training_sources import open_source
+from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.pairing import pair
+from napari_ptsam.inference.channels import COMMAND_LINE, for_image
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
-from napari_ptsam.sam.catalogue import EMBEDDED_NAME, name_and_checkpoint
-from napari_ptsam.training.examples import MaskReading, annotate
 from napari_ptsam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def train(options: Namespace) -> None:
     check_text(options.notes, options.licence, options.author)
     annotations = source.annotations(start)
 
+    from napari_ptsam.backbones.embedding_cache import with_users_cache
+    from napari_ptsam.backbones.loading import load_backbone
     from napari_ptsam.prompts.backbone import backbone_of
-    from napari_ptsam.sam.backbones import load_backbone
-    from napari_ptsam.sam.cache import with_users_cache
     from napari_ptsam.training.trainer import Training
 
     if start is not None and options.backbone is None:
@@ -112,10 +112,10 @@ def _say_trained(
 
 def evaluate(options: Namespace) -> None:
     """``napari-ptsam evaluate``."""
-    from napari_ptsam.evaluation import WAYS, summary
-    from napari_ptsam.evaluation import evaluate as evaluate_planes
+    from napari_ptsam.evaluation.evaluate import WAYS, summary
+    from napari_ptsam.evaluation.evaluate import evaluate as evaluate_planes
+    from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.prompts.backbone import backbone_of
-    from napari_ptsam.segmenting.segment import Segmenter
 
     prompt = load(options.prompt)
     reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
@@ -165,7 +165,7 @@ def info(options: Namespace) -> None:
 
 def demo(options: Namespace) -> None:
     """``napari-ptsam demo``."""
-    from napari_ptsam.demo import run_demo
+    from napari_ptsam.cli.demo import run_demo
 
     chosen = {name: getattr(options, name) for name in ("steps", "embeddings")}
     settings = TrainingSettings(

@@ -8,10 +8,10 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_ptsam.batch.formats import SUFFIXES, Format, format_if_any
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import is_image, list_images, natural_order
 from napari_ptsam.images.zarrs import is_zarr
-from napari_ptsam.segmenting.formats import SUFFIXES, Format, format_if_any
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
@@ -104,7 +104,7 @@ class Place:
 
     def target(self, source: Path, planes: Planes, number: int, segmenter: object) -> Path:
         """Where the result of an image and the prompt of that number goes."""
-        from napari_ptsam.segmenting.files import target_for
+        from napari_ptsam.batch.result_files import target_for
 
         if self.file is not None:
             target_for(self.folder, planes, "", segmenter, self.format)  # type: ignore[arg-type]

@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_ptsam.cli import commands, passing_on
+from napari_ptsam.backbones.catalogue import catalogue
+from napari_ptsam.cli import commands
+from napari_ptsam.cli import sharing as passing_on
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
-from napari_ptsam.sam.catalogue import catalogue
-from napari_ptsam.training.examples import Empty
+from napari_ptsam.datasets.examples import Empty
 from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import ENCODER_STEPS, Cores, TrainingSettings
 
@@ -40,13 +41,13 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; ``run`` of its result is the command."""
-    from napari_ptsam.versions import package_version
+    from napari_ptsam import __version__
 
     parser = _Parser(
         prog="napari-ptsam",
         description="Few-shot specialisation of SAM by prompt tuning.",
     )
-    parser.add_argument("--version", action="version", version=package_version())
+    parser.add_argument("--version", action="version", version=__version__)
     parts = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     _add_train(parts)
     _add_segment(parts)

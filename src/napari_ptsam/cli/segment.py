@@ -9,23 +9,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_ptsam.cli.bars import PlaneBar
 from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
+from napari_ptsam.cli.progress_bars import PlaneBar
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.prompts.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.linking import LinkSettings
+from napari_ptsam.inference.rescaling import differs, pixel_size_ratio, rescaled
+from napari_ptsam.inference.result import ResultSettings
+from napari_ptsam.io.writing import make_folder
 from napari_ptsam.prompts.files import load
-from napari_ptsam.prompts.rescaling import differs, pixel_size_ratio, rescaled
-from napari_ptsam.segmenting.linking import LinkSettings
-from napari_ptsam.segmenting.result import ResultSettings
-from napari_ptsam.writing import make_folder
 
 if TYPE_CHECKING:
+    from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.batch.result_files import FileResult, PlaneDone
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.sam.backbones import Backbone
-    from napari_ptsam.segmenting.files import FileResult, PlaneDone
 
 
 def segment(options: Namespace) -> None:
@@ -111,9 +111,9 @@ class _Run:
 
     def check(self) -> None:
         """Load the backbone, and find out whether all results can be written."""
+        from napari_ptsam.batch.job import Job
+        from napari_ptsam.inference.segment import Segmenter
         from napari_ptsam.prompts.backbone import backbone_of
-        from napari_ptsam.segmenting.job import Job
-        from napari_ptsam.segmenting.segment import Segmenter
 
         options, first = self.options, self.prompts[0]
         for prompt in self.prompts[1:]:
@@ -142,8 +142,8 @@ class _Run:
         return [for_image(prompt, planes, choice, COMMAND_LINE) for prompt in self.prompts]
 
     def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
-        from napari_ptsam.segmenting.files import FileResult
-        from napari_ptsam.segmenting.segment import Segmenter
+        from napari_ptsam.batch.result_files import FileResult
+        from napari_ptsam.inference.segment import Segmenter
 
         parts = []
         for number, (prompt, _) in enumerate(self._fitted(planes)):
@@ -156,7 +156,7 @@ class _Run:
 
     def segment(self, source: Path) -> tuple[list[dict[str, Any]], list[str]]:
         """Segment one image: what was written, and why planes were left out."""
-        from napari_ptsam.segmenting.files import where
+        from napari_ptsam.batch.result_files import where
 
         planes = self._open(source)
         self._warn(planes)
@@ -195,10 +195,10 @@ class _Run:
             "link": self.link, "resume": options.resume, "overwrite": options.overwrite,
         }  # fmt: skip
         if options.scheduler is None:
-            from napari_ptsam.segmenting.files import segment_to_files
+            from napari_ptsam.batch.result_files import segment_to_files
 
             return segment_to_files(planes, parts, **how)
-        from napari_ptsam.segmenting.distributed import segment_on_cluster
+        from napari_ptsam.batch.dask_cluster import segment_on_cluster
 
         return segment_on_cluster(
             planes, parts, options.scheduler, checkpoint=options.checkpoint,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_ptsam.segmenting.formats import SUFFIXES
-from napari_ptsam.segmenting.linking import LinkSettings
+from napari_ptsam.batch.formats import SUFFIXES
+from napari_ptsam.inference.linking import LinkSettings
 
 TO_SEGMENT = "that the prompt is shown, from 0 (default: those that it was trained on)"
 

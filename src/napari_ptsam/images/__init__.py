@@ -1,1 +1,1 @@
-"""Pixels in, tiles out: reading, normalising and cutting planes."""
+"""Turn images into tiles that a model sees: reading, normalization, tiling."""

@@ -1,1 +1,1 @@
-"""The prompt: what was learned, and its file."""
+"""Hold what was trained, and keep it in files."""

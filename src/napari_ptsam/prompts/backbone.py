@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_ptsam.backbones.catalogue import catalogue
+from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.errors import CheckpointError
-from napari_ptsam.sam.backbone_files import BackboneFiles
-from napari_ptsam.sam.catalogue import catalogue
 
 if TYPE_CHECKING:
     import torch
 
+    from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.sam.backbones import Backbone
 
 
 def backbone_of(
@@ -31,7 +31,7 @@ def backbone_of(
     checkpoint
         The file with its weights; found by name or signature if left out.
     device, dtype
-        See `napari_ptsam.sam.backbones.load_backbone`.
+        See `napari_ptsam.backbones.loading.load_backbone`.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def backbone_of(
     """
     if checkpoint is None:
         checkpoint = find_checkpoint(prompt)
-    from napari_ptsam.sam.backbones import load_backbone  # torch
+    from napari_ptsam.backbones.loading import load_backbone  # torch
 
     known = prompt.weights in catalogue()
     name = prompt.weights if known and checkpoint is None else prompt.backbone

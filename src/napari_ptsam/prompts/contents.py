@@ -12,17 +12,18 @@ import numpy as np
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import Channels, Kind
 from napari_ptsam.images.flips import Flip
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.normalize import Mode, Normalization
+from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.plain import (
+from napari_ptsam.io.validation import (
     as_colour,
     as_flag,
     as_integer,
     as_list,
     as_mapping,
     as_number,
-    as_pixel_size,
     as_text,
     python_values,
 )
@@ -34,7 +35,6 @@ from napari_ptsam.prompts.prompt import (
     Origin,
     Prompt,
 )
-from napari_ptsam.prompts.refinement import Refinement
 from napari_ptsam.prompts.thumbnail import LIMIT, LIMIT_WITH_TEXT
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
             normalization=_normalization(as_mapping(plain["normalization"])),
             channels=None if channels is None else tuple(as_integer(c) for c in as_list(channels)),
         ),
-        pixel_size=None if size is None else as_pixel_size(size),
+        pixel_size=None if size is None else PixelSize.from_values(size),
         origin=_origin(as_mapping(plain["origin"])),
         notes=as_text(plain["notes"]),
         licence=as_text(plain["licence"]),

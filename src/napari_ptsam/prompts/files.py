@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import InputError, PromptFileError
-from napari_ptsam.plain_torch import check_storages, check_sums, holds_more_than_values, load_plain
+from napari_ptsam.io.safe_loading import (
+    check_storages,
+    check_sums,
+    holds_more_than_values,
+    load_plain,
+)
+from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.writing import replacing
+from napari_ptsam.prompts.checksum import is_sealed, seal
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.prompts.seal import is_sealed, seal
-from napari_ptsam.user_files import unreadable_as
-from napari_ptsam.writing import replacing
 
 ARRAYS = ("tokens", "cores", "thumbnail")
 SIZE_LIMIT = 16 * 2**20

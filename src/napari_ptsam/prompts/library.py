@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError
+from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.writing import make_folder, move_where_nothing_is, reason, replacing
 from napari_ptsam.prompts.files import load
-from napari_ptsam.user_files import read_or
-from napari_ptsam.writing import make_folder, move_where_nothing_is, reason, replacing
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.flips import FLIPS, Flip
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.prompts.refinement import Refinement
 from napari_ptsam.prompts.thumbnail import LIMIT
-from napari_ptsam.sam.catalogue import catalogue
 
 TOKENS, WIDTH = 8, 256
 MOST_ENCODER_TOKENS = 64

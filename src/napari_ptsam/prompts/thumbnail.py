@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_ptsam.user_files import read_or
+from napari_ptsam.io.user_files import read_or
 
 SIDE = 96
 """Pixels."""
@@ -45,7 +45,7 @@ def make_thumbnail(
     """
     from PIL import Image
 
-    from napari_ptsam.overlay import overlay
+    from napari_ptsam.images.overlay import overlay
 
     square = _square(guide.shape, side or max(guide.shape))
     size = (SIDE, SIDE)

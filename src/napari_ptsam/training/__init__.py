@@ -1,1 +1,1 @@
-"""Examples to prompt: tuning the decoder tokens."""
+"""Train a prompt on annotated planes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import channels_of
-from napari_ptsam.prompts.channels import fit_channels
+from napari_ptsam.inference.channels import fit_channels
 
 if TYPE_CHECKING:
     from napari_ptsam.images.channels import Channels

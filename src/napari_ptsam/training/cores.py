@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_ptsam.objects import CONNECTED
-from napari_ptsam.training.examples import Example
+from napari_ptsam.datasets.examples import Example
+from napari_ptsam.inference.objects import CONNECTED
 
 DEPTH = 0.5
 """A core is what lies deeper in its object than this part of the object's deepest point."""

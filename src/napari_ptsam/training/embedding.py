@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.training.blanks import blank_count, blank_examples
-from napari_ptsam.training.measuring import (
-    Looks,
-    MeasuredPlane,
-    alone,
-    embed_planes,
-    planes_of_tiles,
-    tiles_to_watch,
-)
+from napari_ptsam.training.blank_planes import blank_count, blank_examples
 from napari_ptsam.training.tiles import (
     TileJob,
     TrainingTile,
@@ -26,13 +18,21 @@ from napari_ptsam.training.tiles import (
     plan,
     turn,
 )
+from napari_ptsam.training.validation import (
+    Looks,
+    MeasuredPlane,
+    alone,
+    embed_planes,
+    planes_of_tiles,
+    tiles_to_watch,
+)
 
 if TYPE_CHECKING:
+    from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.datasets.examples import Example
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import ImageSettings
-    from napari_ptsam.sam.backbones import Backbone
-    from napari_ptsam.training.examples import Example
 
 
 T = TypeVar("T")

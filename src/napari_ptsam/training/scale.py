@@ -7,9 +7,9 @@ from math import ceil
 
 import numpy as np
 
+from napari_ptsam.datasets.examples import Example
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE, Tiling
-from napari_ptsam.training.examples import Example
 from napari_ptsam.training.settings import TrainingSettings
 
 # How large objects look best, measured on held-out planes of four sets (docs/method.md): a tile

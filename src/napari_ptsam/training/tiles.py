@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from napari_ptsam.backbones.decoder import MASK_SIDE
+from napari_ptsam.datasets.examples import Example
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling, cut
-from napari_ptsam.sam.decoder import MASK_SIDE
-from napari_ptsam.training.examples import Example
 
 if TYPE_CHECKING:
+    from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.normalize import Limits
-    from napari_ptsam.sam.backbones import Backbone
 
 SYMMETRIES = 8
 """Of the square: four rotations, each with and without a flip."""

@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_ptsam.backbones.gpu_memory import gpu_is_full, on_cpu, release_memory
+from napari_ptsam.backbones.loading import with_encoder_tokens
+from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import CollapsedError, InputError
-from napari_ptsam.metrics import sum_of
-from napari_ptsam.prompts.channels import API
-from napari_ptsam.sam.backbones import with_encoder_tokens
-from napari_ptsam.sam.memory import gpu_is_full, on_cpu, release_memory
-from napari_ptsam.training.attempts import Attempts, Run
+from napari_ptsam.evaluation.metrics import sum_of
+from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
-from napari_ptsam.training.core_phase import CorePhase, core_steps
-from napari_ptsam.training.draft import Draft
+from napari_ptsam.training.core_training import CorePhase, core_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
-from napari_ptsam.training.encoder_phase import EncoderPhase
-from napari_ptsam.training.examples import AnnotationSet
-from napari_ptsam.training.flipping import choose_flips
-from napari_ptsam.training.measuring import mean_dice, overlaps
-from napari_ptsam.training.outcome import Found, Task, prompt_of
-from napari_ptsam.training.refining import choose_refinement
+from napari_ptsam.training.encoder_token_training import EncoderPhase
+from napari_ptsam.training.filter_choice import choose_refinement
+from napari_ptsam.training.first_draft import Draft
+from napari_ptsam.training.flip_choice import choose_flips
+from napari_ptsam.training.result import Found, Task, prompt_of
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
-from napari_ptsam.training.split import split
+from napari_ptsam.training.token_training import Attempts, Run
+from napari_ptsam.training.validation import mean_dice, overlaps
 
 if TYPE_CHECKING:
+    from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.sam.backbones import Backbone
 
 TOO_SMALL = (
     "The GPU has not enough memory for this training, not even for one tile at a time; it has "
@@ -61,7 +61,7 @@ class Training:
         A prompt to go on from; its classes, normalisation and tiles are kept, and
         its channels unless the settings name as many others.
     option
-        How messages tell to choose channels, see `napari_ptsam.prompts.channels`.
+        How messages tell to choose channels, see `napari_ptsam.inference.channels`.
     draft
         Whether to tune a first draft while tiles are embedded, so that `tokens`
         has something to show early; what comes of the training is the same.

@@ -1,1 +1,1 @@
-"""What napari shows: the only package that imports Qt or napari."""
+"""Show it all in napari: the only package that imports Qt or napari."""

@@ -1,1 +1,0 @@
-"""What helps a person annotate: suggestions, outlines, the session folder."""

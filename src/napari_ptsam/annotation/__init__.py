@@ -1,0 +1,1 @@
+"""Help a person annotate: suggestions, outlines, the session folder."""

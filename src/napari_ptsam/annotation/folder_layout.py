@@ -1,0 +1,88 @@
+"""Which files lie where in a session folder."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import count
+from pathlib import Path
+
+from napari_ptsam.annotation.session import SessionPlane
+from napari_ptsam.errors import SessionError
+from napari_ptsam.io.writing import reason
+
+IMAGES, MASKS, PROMPTS = "images", "masks", "prompts"
+LONGEST_SLUG = 40
+
+
+def plane_path(folder: Path, kind: str, plane: SessionPlane) -> Path:
+    """File of a plane's pixels (``images``) or labels (``masks``)."""
+    return folder / kind / f"{plane.stem}.tif"
+
+
+def planes_with_masks(folder: Path) -> list[SessionPlane]:
+    """Planes whose masks are there, by their names alone."""
+    names = _names(folder / MASKS, r"\d{3,9}(-\d{1,9})*\.tif")
+    found = [[int(part) for part in name.removesuffix(".tif").split("-")] for name in names]
+    return [SessionPlane(image, tuple(index)) for image, *index in sorted(found)]
+
+
+def prompt_names(folder: Path) -> list[str]:
+    """Names of the prompt files that are there, those with the highest number last."""
+    return sorted(_names(folder / PROMPTS, r"[^.].*\.pt"), key=lambda name: (number(name), name))
+
+
+def number(prompt: str) -> int:
+    """Number of a prompt file that was named by `next_prompt_path`; 0 of others."""
+    digits = re.fullmatch(r"(\d{3,9})\.pt", prompt)
+    return int(digits[1]) if digits else 0
+
+
+def next_prompt_path(folder: Path) -> Path:
+    """The next free name in the folder of prompts, which is made if need be."""
+    make(folder / PROMPTS)
+    return folder / PROMPTS / f"{max(map(number, prompt_names(folder)), default=0) + 1:03}.pt"
+
+
+def _names(folder: Path, pattern: str) -> list[str]:
+    """Names of the files that match; files that are just being written begin with a dot."""
+    try:
+        return [path.name for path in folder.iterdir() if re.fullmatch(pattern, path.name)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SessionError(f"The folder {folder} cannot be read ({reason(error)}).") from error
+
+
+def make(folder: Path) -> None:
+    """Make a folder in a session's; it is made again if somebody removed it."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SessionError(
+            f"The session is not saved: the folder {folder} cannot be made ({reason(error)})."
+        ) from error
+
+
+def make_new(root: Path, title: str) -> Path:
+    """Make a folder that was not there, with a number if one of that title was."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for attempt in count(1):
+            path = root / (title if attempt == 1 else f"{title}-{attempt}")
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise SessionError(
+            f"No session folder can be made in {root} ({reason(error)}); choose another place."
+        ) from error
+    return path
+
+
+def slug(name: str) -> str:
+    """A name of lower-case letters, digits and hyphens that all systems allow in paths."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:LONGEST_SLUG].strip("-") or "session"

@@ -1,0 +1,87 @@
+"""What to do next, in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_ptsam.annotation.plane_records import WANTED
+
+FEWEST = 4
+"""Annotated planes from which a first training is worth while: one can be held out."""
+
+Place = Literal["images", "annotate", "train"]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the guide looks at.
+
+    Attributes
+    ----------
+    images
+        Images that are chosen.
+    annotation_layers
+        How many of them have an annotation layer.
+    painted
+        Planes with any paint on them.
+    counting
+        Planes that a training would take.
+    sparse
+        Whether strokes suffice.
+    training
+        Whether a training runs.
+    trained
+        Planes that the last prompt was trained on; 0 without a prompt.
+    saved
+        Whether the last prompt is saved.
+    """
+
+    images: int = 0
+    annotation_layers: int = 0
+    painted: int = 0
+    counting: int = 0
+    sparse: bool = False
+    training: bool = False
+    trained: int = 0
+    saved: bool = False
+
+
+def next_step(now: Situation) -> tuple[Place, str]:
+    """Where to go on, and a sentence for the user."""
+    if not now.images:
+        return "images", "Choose an image, or open one: File > Open Sample has some to try."
+    if now.training:
+        return "train", "The prompt is being trained; watch it on the plane in view."
+    if not now.annotation_layers:
+        return "annotate", "Add an annotation layer to paint on."
+    if now.trained and not now.saved:
+        return "train", "Save the prompt, or annotate planes where it fails and train on."
+    if now.trained and now.counting > now.trained:
+        more = now.counting - now.trained
+        planes = "1 more plane is" if more == 1 else f"{more} more planes are"
+        return "train", f"{planes} annotated: train on."
+    if now.trained:
+        return "annotate", "Saved. Annotate planes where it fails and train on, to make it better."
+    if now.counting >= WANTED:
+        return "train", f"{now.counting} planes are annotated: press Train."
+    if now.counting >= FEWEST:
+        return "train", (
+            f"{now.counting} planes are annotated: train now for a first impression, "
+            f"or go on to about {WANTED}."
+        )
+    return "annotate", _how_to_annotate(now)
+
+
+def _how_to_annotate(now: Situation) -> str:
+    if now.sparse:
+        return (
+            "Paint a few strokes on the background and on the objects, then go to the next plane."
+            if not now.counting
+            else f"Scribble on more planes: {now.counting} of about {WANTED}."
+        )
+    if now.painted > now.counting:
+        return "Paint every object on this plane, then press “Done, next plane”."
+    if not now.counting:
+        return "Mark every object on this plane: switch on “Click objects”, or paint."
+    return f"Annotate more planes: {now.counting} of about {WANTED}."

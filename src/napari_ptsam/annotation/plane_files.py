@@ -1,0 +1,145 @@
+"""Single planes and masks as TIFF files that Fiji opens too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError, OutputError, SessionError
+from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.reading import open_image
+from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.writing import replacing
+
+IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+"""Of ImageJ's own kind of TIFF, which tells the pixel size; others are plain TIFFs."""
+COLOUR_DTYPES = ("uint8", "uint16")
+"""In which red, green and blue are shown as colours; in others they are kept as channels."""
+SMALLEST, LARGEST = 1e-6, 1e6
+"""Pixel sizes between these fit into a TIFF, and make sense."""
+
+
+def write_plane_file(
+    path: Path, pixels: np.ndarray, rgb: bool = False, size: PixelSize | None = None
+) -> None:
+    """Write a plane, compressed, in place of one that may be there.
+
+    Parameters
+    ----------
+    path
+        Ends with ``.tif``.
+    pixels
+        bool, integer or float; shape (y, x) or (y, x, channels).
+    rgb
+        Whether the channels are red, green and blue.
+    size
+        Of the pixels, if known.
+
+    Raises
+    ------
+    SessionError
+        If the file cannot be written.
+    """
+    import tifffile
+
+    colour = rgb and pixels.ndim == 3 and pixels.dtype.name in COLOUR_DTYPES
+    if pixels.ndim == 3 and not colour:
+        pixels = np.moveaxis(pixels, -1, 0)
+    axes = "YX" if pixels.ndim == 2 else "YXS" if colour else "CYX"
+    try:
+        with replacing(path, overwrite=True) as beside:
+            tifffile.imwrite(
+                beside,
+                np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")),
+                compression="zlib",
+                photometric="rgb" if colour else "minisblack",
+                **_options(pixels.dtype, axes, size),
+            )
+    except OutputError as error:
+        raise SessionError(f"The session is not saved: {error}") from error
+
+
+def _options(dtype: np.dtype, axes: str, size: PixelSize | None) -> dict[str, Any]:
+    metadata = {"axes": axes}
+    options: dict[str, Any] = {"metadata": metadata}
+    # ImageJ knows colours of 8 bits only.
+    if dtype.name not in IMAGEJ_DTYPES or (axes == "YXS" and dtype.itemsize > 1):
+        return options
+    options["imagej"] = True
+    if size is not None and _fits(size):
+        options["resolution"] = (1 / size.x, 1 / size.y)
+        metadata["unit"] = "um" if size.unit == "micrometer" else size.unit
+    return options
+
+
+def _fits(size: PixelSize) -> bool:
+    """Whether TIFF and ImageJ can tell a pixel size."""
+    plain = size.unit.isascii() and size.unit.isprintable()
+    return plain and all(SMALLEST < length < LARGEST for length in (size.y, size.x))
+
+
+def read_plane_file(
+    path: Path, labels: bool = False, shape: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Read what `write_plane_file` wrote.
+
+    Parameters
+    ----------
+    labels
+        Whether it is a mask.
+    shape
+        That the plane must have: (y, x).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (y, x) or (y, x, channels), in the dtype that was written.
+
+    Raises
+    ------
+    SessionError
+        If the file is missing or damaged, or holds more than a plane, or
+        something of another shape.
+    """
+    with unreadable_as(SessionError, str):
+        planes = open_image(path, labels=labels)
+        if len(planes) > 1:
+            raise InputError(f"{path} holds {len(planes)} planes instead of one.")
+        if shape is not None and planes.shape != shape:  # before anything of a wrong size is read
+            (y, x), (own_y, own_x) = planes.shape, shape
+            raise InputError(f"{path} has {y} x {x} pixels, its image {own_y} x {own_x}.")
+        if labels and (planes.channels > 1 or planes.dtype.kind not in "ui"):
+            raise InputError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
+        plane: np.ndarray = planes[0]
+    return plane
+
+
+class SavedPlanes:
+    """Plane files of an image, one after the other, like an array that is read when asked for.
+
+    Parameters
+    ----------
+    paths
+        Of the files, at least one.
+
+    Raises
+    ------
+    SessionError
+        If the first of them cannot be read.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = list(paths)
+        first = read_plane_file(self._paths[0])
+        self.shape, self.dtype = (len(self._paths), *first.shape), first.dtype
+
+    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
+        """Part of one plane; the first of the indices is its number."""
+        path = self._paths[index[0]]
+        plane = read_plane_file(path)
+        if plane.shape != self.shape[1:]:
+            raise SessionError(f"{path} has other channels than the first plane of its image.")
+        return plane[index[1:]]

@@ -1,0 +1,248 @@
+"""What a session folder holds: images, planes, and how they are annotated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
+from napari_ptsam.io.validation import (
+    as_flag,
+    as_integer,
+    as_list,
+    as_mapping,
+    as_number,
+    as_text,
+    python_values,
+)
+
+KIND = "napari-ptsam session"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SessionImage:
+    """An image or stack that planes were annotated in.
+
+    Attributes
+    ----------
+    name
+        What messages and layers call it.
+    shape, axes
+        Of the whole array; a letter an axis, Y and X among them, C or S for
+        channels.
+    pixel_size
+        If known.
+    path
+        File that it was opened from, if any.
+    sample
+        Name of a sample and of the image in it, if it came from one.
+    channels
+        Numbers of the channels in use; None: all.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    axes: str
+    pixel_size: PixelSize | None = None
+    path: str | None = None
+    sample: tuple[str, str] | None = None
+    channels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        axes = set(self.axes)
+        if not {"Y", "X"} <= axes or not len(axes) == len(self.axes) == len(self.shape):
+            raise InputError(f"the axes {self.axes!r} do not fit an image of shape {self.shape}")
+        if min(self.shape) < 1:
+            raise InputError(f"an image of shape {self.shape} has nothing in it")
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Sizes of all axes but y, x and channels."""
+        sizes = zip(self.axes, self.shape, strict=True)
+        return tuple(size for axis, size in sizes if axis not in "YX" + CHANNEL_AXES)
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Size of a plane: (y, x)."""
+        return self.shape[self.axes.index("Y")], self.shape[self.axes.index("X")]
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the channels are red, green and blue."""
+        return "S" in self.axes
+
+
+@dataclass(frozen=True)
+class SessionPlane:
+    """A plane that was annotated.
+
+    Attributes
+    ----------
+    image
+        Number of its image in the session.
+    index
+        Where it lies along the image's leading axes; () in an image that is one plane.
+    done
+        Whether everything on it is annotated.
+    held_out
+        Whether it measures instead of training; None: not decided yet.
+    dice
+        Of the last prompt on it; None if not measured.
+    """
+
+    image: int
+    index: tuple[int, ...]
+    done: bool = False
+    held_out: bool | None = None
+    dice: float | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name of its files, without ending."""
+        return "-".join([f"{self.image:03}", *map(str, self.index)])
+
+    def number(self, image: SessionImage) -> int:
+        """Number of the plane in its image, the last leading axis fastest."""
+        return int(np.ravel_multi_index(self.index, image.leading)) if self.index else 0
+
+
+@dataclass(frozen=True)
+class Session:
+    """All of a session but pixels and labels.
+
+    Attributes
+    ----------
+    scheme
+        How it is annotated.
+    images, planes
+        Images, and those of their planes that were annotated and can be read.
+    settings
+        Of training, plain JSON values; see `training_settings`.
+    prompts
+        Names of the files in the folder ``prompts``, the newest last.
+    closed
+        Whether it was ended on purpose.
+    created, saved
+        ISO 8601, UTC.
+    problems
+        What could not be read of the folder, a sentence each; never written.
+    """
+
+    scheme: Scheme = field(default_factory=Scheme)
+    images: tuple[SessionImage, ...] = ()
+    planes: tuple[SessionPlane, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    closed: bool = False
+    created: str = ""
+    saved: str = ""
+    problems: tuple[str, ...] = ()
+
+    def has_place_for(self, plane: SessionPlane) -> bool:
+        """Whether there is such a plane in the images."""
+        if not 0 <= plane.image < len(self.images):
+            return False
+        leading = self.images[plane.image].leading
+        return len(plane.index) == len(leading) and all(
+            0 <= i < size for i, size in zip(plane.index, leading, strict=True)
+        )
+
+    def name_of(self, plane: SessionPlane) -> str:
+        """What messages call a plane: its image, and its number if that has several."""
+        image = self.images[plane.image]
+        part = f", plane {plane.number(image)}" if prod(image.leading) > 1 else ""
+        return image.name + part
+
+    def to_plain(self) -> dict[str, Any]:
+        """The session as a dict of numbers, strings, lists and dicts."""
+        plain = {"kind": KIND, "version": VERSION, **asdict(self)}
+        del plain["problems"]
+        values: dict[str, Any] = python_values(plain)
+        return values
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Session:
+        """The session that `to_plain` took apart; checks every value's type.
+
+        Raises
+        ------
+        InputError, KeyError, TypeError, ValueError
+            If something is missing or makes no sense.
+        """
+        settings = as_mapping(plain["settings"])
+        json.dumps(settings, allow_nan=False)  # plain values are finite
+        session = cls(
+            scheme=Scheme.from_plain(as_mapping(plain["scheme"])),
+            images=tuple(_image(as_mapping(image)) for image in as_list(plain["images"])),
+            planes=tuple(_plane(as_mapping(plane)) for plane in as_list(plain["planes"])),
+            settings=settings,
+            prompts=tuple(_file_name(name) for name in as_list(plain["prompts"])),
+            closed=as_flag(plain["closed"]),
+            created=_time(plain["created"]),
+            saved=_time(plain["saved"]),
+        )
+        if not all(session.has_place_for(plane) for plane in session.planes):
+            raise InputError("a plane lies in none of the images")
+        if len({plane.stem for plane in session.planes}) < len(session.planes):
+            raise InputError("a plane is there twice")
+        return session
+
+
+def now() -> str:
+    """The time: ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _image(plain: Mapping[str, Any]) -> SessionImage:
+    size, path, sample, channels = (
+        plain[key] for key in ("pixel_size", "path", "sample", "channels")
+    )
+    if sample is not None and len(as_list(sample)) != 2:
+        raise InputError("a sample has two names")
+    return SessionImage(
+        name=as_text(plain["name"]),
+        shape=tuple(as_integer(length) for length in as_list(plain["shape"])),
+        axes=as_text(plain["axes"]),
+        pixel_size=None if size is None else PixelSize.from_values(size),
+        path=None if path is None else as_text(path),
+        sample=None if sample is None else (as_text(sample[0]), as_text(sample[1])),
+        channels=None if channels is None else tuple(as_integer(c) for c in as_list(channels)),
+    )
+
+
+def _plane(plain: Mapping[str, Any]) -> SessionPlane:
+    held_out, dice = plain["held_out"], plain["dice"]
+    return SessionPlane(
+        image=as_integer(plain["image"]),
+        index=tuple(as_integer(i) for i in as_list(plain["index"])),
+        done=as_flag(plain["done"]),
+        held_out=None if held_out is None else as_flag(held_out),
+        dice=None if dice is None else as_number(dice),
+    )
+
+
+def _file_name(value: Any) -> str:
+    """The name of a file, which leads to no other folder."""
+    name = as_text(value)
+    if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:"):
+        raise InputError("a prompt's name is no name of a file")
+    return name
+
+
+def _time(value: Any) -> str:
+    try:
+        time = datetime.fromisoformat(as_text(value))
+    except ValueError as error:
+        raise InputError("a time is not of the form 2026-01-31T12:00:00+00:00") from error
+    if time.tzinfo is None:
+        raise InputError("a time tells no time zone")
+    return as_text(value)

@@ -1,0 +1,1 @@
+"""Load SAM's frozen networks: weights, image encoder and mask decoder."""

@@ -1,0 +1,294 @@
+"""Embeddings and decoder tokens to mask logits: SAM's mask decoder, computed cheaply.
+
+The image side of SAM's two-way decoder has 4,096 tokens and the prompt side
+13 (IoU token, 4 mask tokens, 8 learned ones). Every projection is therefore
+moved to the prompt side, where it costs next to nothing: instead of projecting
+4,096 keys, the transposed projection is applied to the 13 queries; instead of
+projecting 4,096 queries, it is applied to the 13 keys, and the output
+projection to the 13 values. The logits are those of segment-anything's own
+modules up to rounding.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from napari_ptsam.backbones.gpu_memory import copied
+from napari_ptsam.backbones.kernels.fused import linear_gelu
+from napari_ptsam.backbones.kernels.image_positions import Norm, answer, look, weigh
+from napari_ptsam.backbones.kernels.phases import Phase, in_phase
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GRID = 64
+"""Side of the embedding's grid of positions."""
+MASK_SIDE = 256
+"""Side of the square of mask logits that the decoder gives."""
+WIDTH = 256
+"""Width of a token."""
+TOKENS = 8
+"""Learned decoder tokens of one class."""
+
+
+class _Attention:
+    """One attention of the decoder, whose projections of the image are moved to the prompt side."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.heads = module.num_heads
+        self.scale = (module.internal_dim // module.num_heads) ** -0.5
+
+    def _per_head(self, projection: nn.Linear) -> Tensor:
+        """Weight as (heads, width of a head, input width)."""
+        return projection.weight.unflatten(0, (self.heads, -1))
+
+    def _project(self, projection: nn.Linear, x: Tensor) -> Tensor:
+        """(B, T, C) to (heads, B * T, width of a head)."""
+        return projection(x).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(0, 1)
+
+    def _rows(self, x: Tensor, batch: int) -> Tensor:
+        """(heads, B * T, C) to (B, heads * T, C)."""
+        return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
+
+    def look(
+        self,
+        queries: Tensor,
+        image: Tensor,
+        placed: Tensor,
+        shift: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The few tokens look at the many image positions; see `image_side.look`.
+
+        The key projection is folded into the queries. Its bias adds the same to
+        every logit of a row and drops out of the softmax. The value projection
+        is applied to what was seen. A shift is what all of the image lacks yet.
+        """
+        batch, count = queries.shape[:2]
+        q = self._project(self.module.q_proj, queries) * self.scale
+        rows = self._rows(q @ self._per_head(self.module.k_proj), batch)
+        seen, image = look(rows.to(image.dtype), image, placed)
+        seen = seen.float() if shift is None else seen.float() + shift
+        v_proj = self.module.v_proj
+        seen = seen.unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
+        out = seen @ self._per_head(v_proj).transpose(1, 2)  # (heads, B * T, width of a head)
+        out = out.transpose(0, 1).flatten(1).unflatten(0, (batch, count)) + v_proj.bias
+        return self.module.out_proj(out), image
+
+    def answer(
+        self,
+        image: Tensor,
+        placed: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        norm: Norm,
+        shift: Tensor | None = None,
+    ) -> Tensor:
+        """The many image positions look at the few tokens; see `image_side.answer`.
+
+        The query projection is folded into the keys (its bias becomes one
+        constant per key), the output projection into the values, and its bias
+        too, since the weights of each head sum to 1. So does a shift, which is
+        what all of the image lacks yet.
+        """
+        batch, dtype, module = len(keys), image.dtype, self.module
+        k = self._project(module.k_proj, keys) * self.scale
+        bias = k @ module.q_proj.bias.view(self.heads, -1, 1)
+        k = k @ self._per_head(module.q_proj)
+        v = self._project(module.v_proj, values)
+        v = v @ module.out_proj.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
+        constant = module.out_proj.bias if shift is None else module.out_proj.bias + shift
+        v = v + constant / self.heads
+        k, bias, v = (self._rows(x, batch).to(dtype) for x in (k, bias, v))
+        return answer(image, placed, k, bias[..., 0], v, self.heads, norm)
+
+    def among_tokens(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Plain attention among the tokens."""
+        return self.module(q=queries, k=keys, v=values)
+
+
+def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """A 2 x 2 transposed convolution of stride 2 as one linear layer.
+
+    Gives weight (4 * out, in) and bias (4 * out,), the four pixels of the
+    2 x 2 block in row-major order.
+    """
+    weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    assert conv.bias is not None
+    return weight.contiguous(), conv.bias.repeat(4)
+
+
+class PromptDecoder:
+    """SAM's mask decoder, with learned tokens in place of clicks or with the tokens of clicks.
+
+    Parameters
+    ----------
+    mask_decoder, prompt_encoder
+        segment-anything's modules; they are frozen and kept.
+    device
+        Where it runs.
+    dtype
+        Of the image side; the tokens' side is always float32.
+    """
+
+    def __init__(
+        self, mask_decoder: Any, prompt_encoder: Any, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.device, self.dtype = device, dtype
+        self._modules = mask_decoder, prompt_encoder
+        decoder = mask_decoder.eval().requires_grad_(False).to(device)
+        prompts = prompt_encoder.eval().requires_grad_(False).to(device)
+        transformer = decoder.transformer
+        self._layers = transformer.layers
+        self._final = _Attention(transformer.final_attn_token_to_image)
+        self._final_norm = transformer.norm_final_attn
+        self._output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        self._mask_mlp, *self._multimask_mlps = decoder.output_hypernetworks_mlps
+        self._iou_head = decoder.iou_prediction_head
+        first, norm, _, second, _ = decoder.output_upscaling
+        self._upscale = [tuple(t.to(dtype) for t in _as_linear(conv)) for conv in (first, second)]
+        self._upscale_norm = (norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
+        self._image_norms = [
+            (layer.norm4.weight.to(dtype), layer.norm4.bias.to(dtype), layer.norm4.eps)
+            for layer in self._layers
+        ]
+        # The dense prompt of "no mask" and the positions are the same for every image.
+        self._no_mask = prompts.no_mask_embed.weight
+        positions = prompts.get_dense_pe()[0].flatten(1).T
+        self._positions = positions.to(dtype).contiguous()
+        self._positions_no_mask = (positions + self._no_mask).to(dtype).contiguous()
+        self.foreground_label = prompts.point_embeddings[1].weight[0].clone()
+        """SAM's embedding of the label "foreground", shape (256,)."""
+        self.prompt_encoder = prompts
+        """segment-anything's module that makes tokens of clicks; frozen, float32."""
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> PromptDecoder:
+        """A copy on another device."""
+        mask_decoder, prompt_encoder = (copied(module, device) for module in self._modules)
+        return PromptDecoder(mask_decoder, prompt_encoder, device, dtype)
+
+    def __call__(self, embeddings: Tensor, tokens: Tensor, phase: Phase | None = None) -> Tensor:
+        """Mask logits of tiles under one prompt.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (B, 4096, 256).
+        tokens
+            Learned decoder tokens of one class, float32, shape (8, 256).
+        phase
+            Of the embedding's positions that are looked at, (0, 0) to (1, 1): a
+            quarter of them, which are much like their neighbours. None stands
+            for all of them. See `thinned`.
+
+        Returns
+        -------
+        torch.Tensor
+            Logits, float32, shape (B, 256, 256), or (B, 128, 128) in a phase;
+            positive is foreground.
+        """
+        queries, image = self._attend(embeddings, tokens, None, phase)
+        return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
+
+    def masks(
+        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """All that SAM answers to one prompt: four masks, and how good it takes each to be.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (B, 4096, 256).
+        tokens
+            Sparse prompt tokens, float32, shape (any number, 256).
+        dense
+            Dense prompt, float32, shape (4096, 256): SAM's embedding of a
+            former mask; None stands for its embedding of "no mask".
+
+        Returns
+        -------
+        logits : torch.Tensor
+            float32, shape (B, 4, 256, 256); positive is foreground. The first
+            mask is SAM's single answer, the other three are its choices where
+            the prompt is ambiguous.
+        ious : torch.Tensor
+            IoU of each mask as SAM predicts it, float32, shape (B, 4).
+        """
+        queries, image = self._attend(embeddings, tokens, dense)
+        mlps = (self._mask_mlp, *self._multimask_mlps)
+        hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(mlps)], dim=1)
+        return self._upscaled(image, hyper), self._iou_head(queries[:, 0])
+
+    def _attend(
+        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, phase: Phase | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The two-way transformer: prompt side (B, 5 + tokens, 256), image side (B, 4096, 256)."""
+        batch = len(embeddings)
+        prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
+        positions, with_no_mask = self._positions, self._positions_no_mask
+        if phase is not None:
+            embeddings, positions, with_no_mask = (
+                in_phase(part, phase) for part in (embeddings, positions, with_no_mask)
+            )
+        image = embeddings.to(self.device, self.dtype)
+        # The dense prompt of "no mask" is the same everywhere. It is added where it costs nothing.
+        shift = self._no_mask if dense is None else None
+        if dense is None:
+            placed = image + with_no_mask
+        else:
+            image = image + dense.to(self.device, self.dtype)
+            placed = image + positions
+        queries = prompt
+        for index, layer in enumerate(self._layers):
+            queries, image = self._layer(index, layer, queries, image, placed, prompt, shift)
+            with torch.no_grad():
+                placed, shift = image + positions, None
+        attended, image = self._final.look(queries + prompt, image, placed)
+        return self._final_norm(queries + attended), image
+
+    def _layer(
+        self,
+        index: int,
+        layer: Any,
+        queries: Tensor,
+        image: Tensor,
+        placed: Tensor,
+        prompt: Tensor,
+        shift: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        among = _Attention(layer.self_attn).among_tokens
+        if layer.skip_first_layer_pe:
+            queries = layer.norm1(among(queries, queries, queries))
+        else:
+            keys = queries + prompt
+            queries = layer.norm1(queries + among(keys, keys, queries))
+        to_image = _Attention(layer.cross_attn_token_to_image)
+        seen, image = to_image.look(queries + prompt, image, placed, shift)
+        queries = layer.norm2(queries + seen)
+        queries = layer.norm3(queries + layer.mlp(queries))
+        to_tokens = _Attention(layer.cross_attn_image_to_token)
+        norm = self._image_norms[index]
+        return queries, to_tokens.answer(image, placed, queries + prompt, queries, norm, shift)
+
+    def _upscaled(self, image: Tensor, hyper: Tensor) -> Tensor:
+        """Upscale the image tokens twice and take the product with mask tokens' weights.
+
+        Weights of shape (B, masks, 32) give logits of shape (B, masks, 256, 256).
+        """
+        batch, count = hyper.shape[:2]
+        (weight1, bias1), (weight2, bias2) = self._upscale
+        x = F.linear(image, weight1, bias1).unflatten(-1, (4, -1))
+        norm_weight, norm_bias, eps = self._upscale_norm
+        x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
+        x = linear_gelu(x, weight2, bias2).unflatten(-1, (4, -1))  # (B, 4096, 4, 4, 32)
+        logits = weigh(x.flatten(1, 3), hyper.to(x.dtype)).float()
+        # (row, column, row in 2, column in 2, row in 2, column in 2, mask) to (mask, row, column)
+        grid = isqrt(image.shape[1])
+        logits = logits.view(batch, grid, grid, 2, 2, 2, 2, count)
+        logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return logits.reshape(batch, count, 4 * grid, 4 * grid)

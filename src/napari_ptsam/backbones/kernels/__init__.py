@@ -1,0 +1,1 @@
+"""Compute parts of SAM faster than the modules that they are tested against."""

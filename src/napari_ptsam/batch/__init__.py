@@ -1,0 +1,1 @@
+"""Segment whole stacks into files, in steps that can be resumed."""

@@ -1,0 +1,267 @@
+"""The same job on many processes or machines, with dask.distributed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem
+from napari_ptsam.batch.work_folder import PLANES, largest, open_array
+from napari_ptsam.errors import InputError, OutputError, PtsamError
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.result import ResultSettings
+    from napari_ptsam.prompts.prompt import Prompt
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10
+"""Seconds to wait for the scheduler."""
+
+RUN = 4
+"""Planes of one task: what a worker that dies has to do again, at most."""
+
+Outcome = tuple[int, "list[int] | str"]
+"""Number of a plane, and the largest number of each part's result, or why it was left out."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker needs to know; all of it can be sent.
+
+    Attributes
+    ----------
+    image, axes, cut
+        Of the file; see `Planes`.
+    prompts, settings, limits, arrays
+        One a part; arrays are paths.
+    checkpoint, device
+        Of the backbone.
+    """
+
+    image: str
+    axes: str
+    name: str
+    cut: tuple[tuple[str, int, int], ...]
+    prompts: tuple[Prompt, ...]
+    settings: tuple[ResultSettings, ...]
+    limits: tuple[Limits | None, ...]
+    arrays: tuple[str | None, ...]
+    checkpoint: str | None
+    device: str
+
+
+def segment_on_cluster(
+    planes: Planes,
+    parts: Sequence[FileResult],
+    scheduler: str,
+    *,
+    link: LinkSettings | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+) -> Iterator[PlaneDone]:
+    """As `segment_to_files`, by the workers of a dask cluster.
+
+    Workers open the image and write into the work folder by its path, so that
+    both must be on a disk that all of them see. What a worker that died was
+    doing, another does again. Planes whose task failed for good are told of,
+    and the run stays unfinished: it can be gone on with.
+
+    Parameters
+    ----------
+    planes
+        An image that was opened from a file.
+    scheduler
+        Address, for instance ``tcp://10.0.0.1:8786``.
+    checkpoint, device
+        Of the backbone, on the workers.
+
+    Yields
+    ------
+    PlaneDone
+        In the order in which they are done, without results.
+
+    Raises
+    ------
+    InputError
+        If the image is no file, the package distributed is missing, or the
+        scheduler cannot be reached.
+    OutputError
+        As `segment_to_files`, and if tasks failed for good.
+    """
+    if planes.path is None:
+        raise InputError(
+            f"{planes.name} is no file that the workers could open; save it, or leave the "
+            "scheduler out."
+        )
+    job = Job(planes, parts, link, resume, overwrite)
+    return _on_cluster(job, planes.path, scheduler, checkpoint, device)
+
+
+def _on_cluster(
+    job: Job, image: Path, scheduler: str, checkpoint: str | Path | None, device: str
+) -> Iterator[PlaneDone]:
+    from napari_ptsam.inference.shared_embedding import SharedSegmenter
+
+    with job.claimed(), _client(scheduler) as client:
+        segmenters = [part.segmenter for part in job.parts]
+        limits = [] if all(job.finished) else SharedSegmenter(segmenters).limits(job.planes)
+        todo = job.begin()
+        left = set(todo)
+        for number in range(len(job.planes)):
+            if number not in left:
+                yield job.told(number)
+        failed: dict[int, str] = {}
+        if todo:
+            task = _task(job, image, limits, checkpoint, device)
+            yield from _collect(job, client, task, todo, failed)
+    if failed:
+        raise _unfinished(job, failed)
+    job.finish()
+
+
+def _task(
+    job: Job, image: Path, limits: Sequence[Limits | None], checkpoint: Any, device: str
+) -> _Task:
+    planes = job.planes
+    arrays = (
+        None if finished else str(work.path / PLANES)
+        for work, finished in zip(job.works, job.finished, strict=True)
+    )
+    return _Task(
+        str(image.absolute()), planes.axes, planes.name, planes.cut,
+        tuple(part.segmenter.prompt for part in job.parts),
+        tuple(part.segmenter.settings for part in job.parts),
+        tuple(limits), tuple(arrays),
+        None if checkpoint is None else str(Path(checkpoint).absolute()), device,
+    )  # fmt: skip
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    """A connection to the scheduler."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError(
+            "A cluster needs the package distributed; install it: "
+            "pip install 'napari-ptsam[distributed]'."
+        ) from error
+    try:
+        client = Client(address, timeout=TIMEOUT, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        raise InputError(
+            f"No scheduler answers at {address}; check the address, and that it is running."
+        ) from error
+    try:
+        if not client.ncores():
+            # Python shows warnings of a log that nobody has set up.
+            log.warning("No worker has joined %s yet; the first that does begins.", address)
+        yield client
+    finally:
+        client.close()
+
+
+def _collect(
+    job: Job, client: Any, task: _Task, todo: Sequence[int], failed: dict[int, str]
+) -> Iterator[PlaneDone]:
+    """Let the workers do it, and keep the journal; planes of tasks that failed go to `failed`."""
+    from distributed import as_completed
+
+    runs = [list(todo[start : start + RUN]) for start in range(0, len(todo), RUN)]
+    common = client.scatter(task, broadcast=False, hash=False)
+    futures = {client.submit(_do, common, numbers, pure=False): numbers for numbers in runs}
+    try:
+        for future in as_completed(list(futures), loop=client.loop):
+            if future.status != "finished":
+                why = _in_words(future.exception())
+                failed |= dict.fromkeys(futures[future], why)
+                continue
+            for number, outcome in future.result():
+                yield _told(job, number, outcome)
+            future.release()
+    finally:
+        client.cancel(list(futures))
+
+
+def _told(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
+    if isinstance(outcome, str):
+        return job.told(number, problem=outcome)
+    job.record(number, outcome)
+    return job.told(number)
+
+
+def _in_words(error: BaseException | None) -> str:
+    if type(error).__name__ == "KilledWorker":
+        return "its workers died again and again"
+    if isinstance(error, PtsamError):
+        return str(error).rstrip(".")
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _unfinished(job: Job, failed: dict[int, str]) -> OutputError:
+    numbers = sorted(failed)
+    shown = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
+    return OutputError(
+        f"{job.planes.name}: {len(numbers)} planes could not be segmented by the workers (planes "
+        f"{shown}: {failed[numbers[0]]}); the others are kept, --resume goes on with these."
+    )
+
+
+# On the workers.
+
+_ONE_AT_A_TIME = Lock()
+"""A process computes one plane at a time, with all threads that dask gives it."""
+
+
+def _threads() -> int:
+    from distributed import get_worker
+
+    return int(get_worker().state.nthreads)
+
+
+def _do(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
+    """Segment some planes, and write them into the work folders."""
+    import torch
+
+    with _ONE_AT_A_TIME:
+        torch.set_num_threads(_threads())
+        return _segment(task, numbers)
+
+
+def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
+    from napari_ptsam.images.reading import open_image
+    from napari_ptsam.inference.segment import Segmenter
+    from napari_ptsam.inference.shared_embedding import SharedSegmenter
+    from napari_ptsam.prompts.backbone import backbone_of
+
+    planes = open_image(task.image, task.axes)
+    for axis, start, stop in task.cut:
+        planes = planes.part(axis, start, stop)
+    planes.name = task.name
+    # Loaded once a process, however many tasks it does.
+    backbone = backbone_of(task.prompts[0], task.checkpoint, task.device)
+    shared = SharedSegmenter(
+        [Segmenter(p, backbone, s) for p, s in zip(task.prompts, task.settings, strict=True)]
+    )
+    arrays = [None if path is None else open_array(Path(path)) for path in task.arrays]
+    outcomes: list[Outcome] = []
+    for number, results in shared.planes(planes, numbers, task.limits):
+        if isinstance(results, InputError):
+            outcomes.append((number, plane_problem(planes, number, results)))
+            continue
+        for array, result in zip(arrays, results, strict=True):
+            if array is not None:
+                array[number] = result
+        outcomes.append((number, [largest(result) for result in results]))
+    return outcomes

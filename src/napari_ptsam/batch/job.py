@@ -1,0 +1,248 @@
+"""The bookkeeping of a run into files: what may be written, what is done, what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ptsam.batch.finishing import finish
+from napari_ptsam.batch.formats import is_result_of, is_there, places
+from napari_ptsam.batch.run_identity import (
+    Run,
+    describe_run,
+    differences,
+    digest_of_pixels,
+    digest_of_run,
+)
+from napari_ptsam.batch.work_folder import WorkFolder, no_space
+from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.io.locking import claim
+from napari_ptsam.io.writing import check_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.segment import Segmenter
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What is to be written where.
+
+    Attributes
+    ----------
+    segmenter
+        Prompt, backbone and what each plane becomes.
+    target
+        File or folder; its ending tells the format: ``.tif``, ``.ome.tif`` or
+        ``.ome.zarr``. See `target_for`.
+    """
+
+    segmenter: Segmenter
+    target: Path
+
+
+@dataclass(frozen=True)
+class PlaneDone:
+    """A plane that is done, or left out.
+
+    Attributes
+    ----------
+    number
+        Of the plane, from 0 (last leading axis fastest).
+    done, total
+        Planes done or left out so far, and all of them.
+    results
+        One array for each `FileResult`; None where the plane was done before,
+        was left out, or was computed elsewhere.
+    problem
+        Why it was left out; its result stays empty (0).
+    """
+
+    number: int
+    done: int
+    total: int
+    results: list[np.ndarray] | None = None
+    problem: str = ""
+
+
+class Job:
+    """The bookkeeping of a run, whoever computes the planes.
+
+    Everything is checked when it is made; nothing is written before `begin`.
+    See `segment_to_files` for the parameters and what is raised.
+    """
+
+    def __init__(
+        self,
+        planes: Planes,
+        parts: Sequence[FileResult],
+        link: LinkSettings | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.planes, self.parts, self.link = planes, list(parts), link
+        self.overwrite, self._resume = overwrite, resume
+        targets = [part.target.absolute() for part in parts]
+        if not parts or len(set(targets)) < len(parts):
+            raise InputError("Each result needs a target of its own; name at least one.")
+        if link is not None and any(part.segmenter.output != "instances" for part in parts):
+            raise InputError("Only instances can be linked from plane to plane (--instances).")
+        self.works = [WorkFolder(target) for target in targets]
+        self.finished = [self._check(position) for position in range(len(parts))]
+        self.problems: dict[int, str] = {}
+        """Planes that were left out, and why."""
+        self._told = 0
+        self.results = [where(part.target) for part in self.parts]
+        """Where each result is, or will be."""
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """What each part's run is made of; planes are read for it, so only where it is wanted."""
+        pixels = digest_of_pixels(self.planes)
+        return [describe_run(self.planes, part.segmenter, self.link, pixels) for part in self.parts]
+
+    def _check(self, position: int) -> bool:
+        """Whether a part is finished; raises where it must not be begun."""
+        target, work = self.parts[position].target, self.works[position]
+        check_folder(target)
+        there = is_there(target)
+        if (
+            self._resume
+            and any(place.exists() for place in places(target))
+            and is_result_of(target, digest_of_run(self.runs[position]))
+        ):
+            return True
+        if there and not self.overwrite:
+            if self._resume:
+                raise OutputError(
+                    f"{target} is the result of another run, or of none; choose another name, or "
+                    "overwrite it (--overwrite)."
+                )
+            raise OutputError(
+                f"{target} exists and is kept; choose another name, or overwrite it (--overwrite)."
+            )
+        if work.exists:
+            self._check_work(target, work, position)
+        return False
+
+    def _check_work(self, target: Path, work: WorkFolder, position: int) -> None:
+        other = work.run()
+        if self.overwrite or other is None:
+            return
+        if not self._resume:
+            raise OutputError(
+                f"An unfinished run for {target} is there; go on with it (--resume), or start "
+                "anew (--overwrite)."
+            )
+        run = self.runs[position]
+        if other != run:
+            raise OutputError(
+                f"The unfinished run for {target} is another one, it differs in: "
+                f"{differences(run, other)}; start anew (--overwrite), or choose another name."
+            )
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keeps other runs from the targets while it is entered; see `claim`."""
+        return claim([part.target.absolute() for part in self.parts])
+
+    def begin(self) -> list[int]:
+        """Make the work folders, or open them; gives the planes that are to be computed."""
+        for part, work, run, finished in self._all():
+            if finished:
+                continue
+            with writing(part.target):
+                if not (self._resume and work.exists and work.run() == run):
+                    work.create(run)
+                shape = part.segmenter.result_shape(self.planes.shape)
+                work.open(len(self.planes), shape, part.segmenter.dtype)
+        open_ones = [work for work, done in zip(self.works, self.finished, strict=True) if not done]
+        numbers = range(len(self.planes))
+        return [number for number in numbers if any(number not in work.done for work in open_ones)]
+
+    def _all(self) -> Iterator[tuple[FileResult, WorkFolder, Run, bool]]:
+        return zip(self.parts, self.works, self.runs, self.finished, strict=True)
+
+    def keep(self, number: int, results: Sequence[np.ndarray]) -> None:
+        """Write the results of a plane, one a part."""
+        for position, part, work in self._wanting(number):
+            with writing(part.target):
+                work.record(number, work.write(number, results[position]))
+
+    def record(self, number: int, highest: Sequence[int]) -> None:
+        """Note that a plane was written, by whoever wrote it, with each part's largest number."""
+        for position, part, work in self._wanting(number):
+            with writing(part.target):
+                work.record(number, highest[position])
+
+    def _wanting(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
+        """The parts that a plane is not done for yet."""
+        for position, (part, work, _, finished) in enumerate(self._all()):
+            if not finished and number not in work.done:
+                yield position, part, work
+
+    def told(
+        self, number: int, results: list[np.ndarray] | None = None, problem: str = ""
+    ) -> PlaneDone:
+        """What to tell of a plane."""
+        if problem:
+            self.problems[number] = problem
+        self._told += 1
+        return PlaneDone(number, self._told, len(self.planes), results, problem)
+
+    def finish(self) -> None:
+        """Turn what is done into the results, and remove the work folders.
+
+        Raises
+        ------
+        InputError
+            If no plane is done at all.
+        """
+        begun = [one for one in self._all() if not one[3]]
+        if begun and not any(work.done for _, work, _, _ in begun):
+            for _, work, _, _ in begun:
+                work.remove()
+            raise InputError(next(iter(self.problems.values())))
+        for number, (part, work, run, finished) in enumerate(self._all()):
+            with writing(part.target):
+                if not finished:
+                    self.results[number] = finish(
+                        self.planes,
+                        part.segmenter,
+                        part.target,
+                        work,
+                        run,
+                        self.overwrite,
+                        self.link,
+                    )
+                elif work.exists:  # killed after the result was in place
+                    work.remove()
+
+
+def where(target: Path) -> Path:
+    """Where the result for a target is: there, or beside it as OME-Zarr.
+
+    A ``.tif`` that turns out to have more than 65,535 objects becomes an
+    ``.ome.zarr`` of the same name.
+    """
+    return next((place for place in places(target) if place.exists()), target)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Tell what the operating system says while a run writes."""
+    try:
+        yield
+    except OSError as error:
+        raise no_space(error, target) from error
+
+
+def plane_problem(planes: Planes, number: int, error: InputError) -> str:
+    """Why a plane was left out, with its name."""
+    return f"{planes.name_of(number)}: {error}"

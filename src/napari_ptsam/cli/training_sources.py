@@ -1,0 +1,160 @@
+"""What ``train`` learns from: images with masks, or a session folder."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ptsam.annotation.folder_layout import next_prompt_path
+from napari_ptsam.annotation.session_file import FILE
+from napari_ptsam.annotation.session_folder import SessionFolder
+from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.pairing import pair
+from napari_ptsam.errors import InputError
+from napari_ptsam.io.writing import check_output
+from napari_ptsam.prompts.library import save_trained
+from napari_ptsam.training.presets import training_settings
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.training.settings import TrainingSettings
+
+_PLAIN = (
+    "preset", "steps", "batch_size", "learning_rate", "held_out", "seed", "embeddings", "tile",
+    "channels", "cores", "encoder_tokens", "encoder_steps", "minutes", "flips",
+)  # fmt: skip
+"""Options that are settings of the same name."""
+
+
+def open_source(options: Namespace) -> FromMasks | FromSession:
+    """What the command line names; whether the result can be written is checked.
+
+    Raises
+    ------
+    InputError, SessionError, OutputError
+        If something is missing, or the result cannot be written.
+    """
+    if options.masks is None and (options.images / FILE).is_file():
+        return FromSession(options)
+    return FromMasks(options)
+
+
+class FromMasks:
+    """Images and masks, to a prompt file that the user names."""
+
+    def __init__(self, options: Namespace) -> None:
+        if options.masks is None:
+            if not options.images.exists():
+                raise InputError(f"There is no file or folder {options.images}; check the path.")
+            raise InputError(
+                f"Masks are required: {options.images} is no session folder (it holds no {FILE}); "
+                "name the folder or stack of masks after it."
+            )
+        if options.out is None:
+            raise InputError("The name of the prompt file is required: -o OUT.pt.")
+        check_output(options.out, options.overwrite)
+        self.backbone = ""
+        """What was used before, if anything."""
+        self._options = options
+        self.target = str(options.out)
+        """What is to be written, for messages."""
+        self.settings: TrainingSettings = training_settings(_settings(options, {}))
+
+    def annotations(self, start: Prompt | None) -> AnnotationSet:
+        """What to learn; without names of its own, with the classes of the start."""
+        options = self._options
+        reading = MaskReading(
+            options.classes or (None if start is None else start.classes),
+            options.unlabelled,
+            options.empty or "refuse",
+        )
+        return annotate(*pair(options.images, options.masks, options.axes), reading)
+
+    def save(self, prompt: Prompt) -> Path:
+        """Write the prompt, and say where."""
+        return save_trained(prompt, self._options.out, self._options.overwrite)
+
+
+class FromSession:
+    """A session folder; the prompt goes into it unless the user names another place."""
+
+    def __init__(self, options: Namespace) -> None:
+        for name in ("unlabelled", "empty", "axes"):
+            if getattr(options, name) is not None:
+                raise InputError(
+                    f"--{name} is for masks; the session {options.images} says itself how it is "
+                    "annotated, so leave it out."
+                )
+        self._options = options
+        self._folder = SessionFolder(options.images)
+        self._session = session = self._folder.read()
+        if options.classes is not None:
+            if len(options.classes) != len(session.scheme.classes):
+                raise InputError(
+                    f"The session has {len(session.scheme.classes)} classes, --classes names "
+                    f"{len(options.classes)}; name all of them, or none."
+                )
+            scheme = replace(session.scheme, classes=options.classes)
+            self._session = replace(session, scheme=scheme)
+        self.settings: TrainingSettings = training_settings(_settings(options, session.settings))
+        self.backbone = str(session.settings.get("backbone") or "")
+        """Name of the backbone in the catalogue, or path of a checkpoint; may be empty."""
+        if options.out is not None:
+            check_output(options.out, options.overwrite)
+        else:
+            check_output(next_prompt_path(self._folder.path))
+        self.target = str(options.out or "the prompt")
+        """What is to be written, for messages."""
+        self._decided: dict[str, bool] = {}
+
+    def annotations(self, start: Prompt | None) -> AnnotationSet:
+        """What to learn; planes that cannot be read are told of, and left out."""
+        for problem in self._session.problems:
+            print(f"napari-ptsam: {problem}", file=sys.stderr)
+        annotations = self._folder.annotation_set(
+            self._session, self.settings.held_out, self.settings.seed
+        )
+        held_out = annotations.held_out or frozenset()
+        counted = self._folder.planes_that_count(self._session)
+        self._decided = {plane.stem: number in held_out for number, plane in enumerate(counted)}
+        return annotations
+
+    def save(self, prompt: Prompt) -> Path:
+        """Write the prompt, and say where; the session names it, and keeps the split."""
+        if self._options.out is not None:
+            return save_trained(prompt, self._options.out, self._options.overwrite)
+        return self._folder.add_trained(prompt, self._decided)
+
+
+def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that were saved, with those of the command line in their place."""
+    settings = dict(saved)
+    if options.preset is not None:
+        settings |= {"steps": None, "embeddings": None, "minutes": None}
+    for name in _PLAIN:
+        if getattr(options, name) is not None:
+            settings[name] = getattr(options, name)
+    if options.normalize is not None or options.percentiles is not None:
+        settings["normalization"] = _normalization(options, saved.get("normalization"))
+    return settings
+
+
+def _normalization(options: Namespace, saved: Any) -> dict[str, Any]:
+    saved = saved if isinstance(saved, Mapping) else {}
+    mode, limits = options.normalize, options.percentiles
+    if mode is None:
+        mode = saved.get("mode", "plane")
+    if limits and (isinstance(mode, tuple) or mode == "range"):
+        raise InputError(
+            "A fixed range has no percentiles; leave one of --normalize and --percentiles out."
+        )
+    if isinstance(mode, tuple):
+        mode, limits = "range", mode
+    elif not limits and saved.get("mode") in ("plane", "stack"):
+        limits = saved.get("low"), saved.get("high")
+    low, high = limits or (None, None)
+    return {"mode": mode, "low": low, "high": high}

@@ -1,0 +1,150 @@
+"""A prompt's results against annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_ptsam.evaluation.metrics import average_precision, overlap
+from napari_ptsam.inference.objects import connected_components
+from napari_ptsam.inference.predict import labels_of
+from napari_ptsam.inference.segment import Segmenter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ptsam.datasets.examples import AnnotationSet, Example
+
+Way = Literal["cores", "components"]
+WAYS: dict[Way, str] = {"cores": "split by cores", "components": "connected components"}
+"""How objects were told apart, in words."""
+
+
+@dataclass(frozen=True)
+class PlaneScore:
+    """How well one plane was segmented.
+
+    Attributes
+    ----------
+    name
+        Of the image, and the plane in it.
+    iou, dice
+        Of each class's foreground.
+    average_precision
+        Of the objects at IoU 0.5, 0.55, ... 0.95; None where the annotation
+        tells no instances apart.
+    components_precision
+        The same of connected components.
+    way
+        How the objects were told apart.
+    """
+
+    name: str
+    iou: tuple[float, ...]
+    dice: tuple[float, ...]
+    average_precision: tuple[float, ...] | None
+    components_precision: tuple[float, ...] | None = None
+    way: Way = "components"
+
+
+def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[PlaneScore]:
+    """Segment each annotated plane and compare.
+
+    Objects are told apart the way that the segmenter does for instances,
+    whatever its output: split by cores where its prompt knows them, unless its
+    settings say otherwise.
+
+    Raises
+    ------
+    InputError
+        If a plane does not fit the prompt.
+    """
+    prompt, classes = segmenter.prompt, len(annotations.classes)
+    settings = replace(segmenter.settings, output="instances")
+    segmenter = Segmenter(prompt, segmenter.backbone, settings)
+    limits = [prompt.images.limits(stack) for stack in annotations.stacks]
+    for example in annotations.examples:
+        logits = segmenter.logits(example.pixels, example.rgb, limits[example.stack])
+        labels = labels_of(logits[: len(prompt.classes)])
+        if example.instances is None:
+            yield score(example, labels, classes)
+        else:
+            way: Way = "cores" if segmenter.splits else "components"
+            yield replace(score(example, labels, classes, segmenter.result(logits)), way=way)
+
+
+def score(
+    example: Example, labels: np.ndarray, classes: int, instances: np.ndarray | None = None
+) -> PlaneScore:
+    """Compare a result with an example.
+
+    Parameters
+    ----------
+    labels
+        The class numbers 1 to ``classes``; 0 is background.
+    instances
+        A number for each object; None takes connected components.
+    """
+    overlaps = [
+        overlap(example.labels == value, labels == value, example.counts)
+        for value in range(1, classes + 1)
+    ]
+    components = _precision(example, connected_components(labels))
+    return PlaneScore(
+        example.name,
+        tuple(o.iou for o in overlaps),
+        tuple(o.dice for o in overlaps),
+        components if instances is None else _precision(example, instances),
+        components,
+    )
+
+
+def _precision(example: Example, instances: np.ndarray) -> tuple[float, ...] | None:
+    if example.instances is None:
+        return None
+    if example.counts is not None:
+        instances = np.where(example.counts, instances, 0)
+    return tuple(map(float, average_precision(example.instances, instances)))
+
+
+def summary(scores: Sequence[PlaneScore], classes: Sequence[str]) -> dict[str, object]:
+    """Means over planes and classes, as plain values.
+
+    Returns
+    -------
+    dict
+        ``iou`` and ``dice`` (means), ``split`` (how objects were told apart),
+        ``ap50`` and ``ap`` (mean over the thresholds), ``ap50_components`` (of
+        connected components; all of these None without instances),
+        ``classes`` and ``images``.
+    """
+    apart = [s for s in scores if s.average_precision is not None]
+    precisions = [s.average_precision for s in apart if s.average_precision is not None]
+    components = [s.components_precision for s in apart if s.components_precision is not None]
+    return {
+        "iou": float(np.mean([s.iou for s in scores])),
+        "dice": float(np.mean([s.dice for s in scores])),
+        "split": apart[0].way if apart else None,
+        "ap50": float(np.mean([p[0] for p in precisions])) if precisions else None,
+        "ap50_components": float(np.mean([p[0] for p in components])) if components else None,
+        "ap": float(np.mean(precisions)) if precisions else None,
+        "classes": {
+            name: {
+                "iou": float(np.mean([s.iou[i] for s in scores])),
+                "dice": float(np.mean([s.dice[i] for s in scores])),
+            }
+            for i, name in enumerate(classes)
+        },
+        "images": [
+            {
+                "name": s.name,
+                "iou": float(np.mean(s.iou)),
+                "dice": float(np.mean(s.dice)),
+                "ap50": None if s.average_precision is None else s.average_precision[0],
+            }
+            for s in scores
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Export a prompt with its backbone for other programs."""

@@ -1,0 +1,242 @@
+"""A prompt and its backbone as a package of the BioImage Model Zoo."""
+
+from __future__ import annotations
+
+import gc
+import re
+import shutil
+import tempfile
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.export.onnx_file import NEEDS, Checked, are_colours, export_onnx
+from napari_ptsam.io.writing import check_output, replacing
+from napari_ptsam.prompts.describe import describe
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.normalize import Normalization
+    from napari_ptsam.prompts.prompt import Prompt
+
+PAPER = "10.48550/arXiv.2504.16739"
+SAM = "10.48550/arXiv.2304.02643"
+LICENCE_FILE = "LICENSE.txt"
+"""With the words of a prompt's maker, where they are no name that the zoo knows."""
+GAINS, OFFSETS = (1000.0, 200.0, 4000.0), (0.0, 700.0, 100.0)
+"""Scale and shift the channels of the test tile, so that each has its own range of values."""
+
+
+def export_bioimageio(
+    prompt: Prompt,
+    path: str | Path,
+    checkpoint: str | Path | None = None,
+    rgb: bool = False,
+    overwrite: bool = False,
+    licence: str | None = None,
+) -> Path:
+    """Write a package (.zip) that bioimageio.core and programs that build on it run.
+
+    It holds the ONNX file (see `napari_ptsam.export.onnx_file.export_onnx`),
+    how values become the range 0 to 1, and a test tile with its probabilities.
+    bioimageio.core's own test is run on it before it gets its name.
+
+    Parameters
+    ----------
+    prompt, path, checkpoint, overwrite
+        As for `export_onnx`.
+    rgb
+        Whether images are red, green and blue, which share their percentiles,
+        where the prompt does not tell; else each channel has its own.
+    licence
+        SPDX name of the package's licence, such as ``CC-BY-4.0``. None takes
+        the prompt's; where that has none, the package names none, which the
+        format allows, but the zoo's website does not.
+
+    Raises
+    ------
+    InputError
+        If the packages for it are missing, or the licence has no such name.
+    OutputError
+        If it cannot be written, or does not pass the test.
+    """
+    check_output(path, overwrite)
+    try:
+        import bioimageio.core
+        import bioimageio.spec
+    except ImportError as error:
+        raise InputError(f"{NEEDS} ({error.name} is missing).") from error
+    if licence is not None and _known_licence(licence) is None:
+        raise InputError(
+            f"{licence!r} is no name of a licence that the BioImage Model Zoo knows; take one of "
+            "https://spdx.org/licenses, for instance CC-BY-4.0 or CC0-1.0."
+        )
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the packages, about themselves
+        folder = Path(temporary)
+        checked = export_onnx(prompt, folder / "weights.onnx", checkpoint, rgb)
+        colours = are_colours(prompt, rgb)
+        description = _describe(prompt, checked, folder, colours, licence)
+        package = folder / "package.zip"
+        bioimageio.spec.save_bioimageio_package(description, output_path=package)
+        summary = bioimageio.core.test_description(package)
+        gc.collect()  # it leaves the package open, which Windows would not let us delete then
+        if summary.status != "passed":  # "valid-format": it can be read, and gives something else
+            raise OutputError(
+                "The package did not pass the test of bioimageio.core, and was thrown away: "
+                f"{_reason(summary)}"
+            )
+        with replacing(path, overwrite) as beside:
+            shutil.copyfile(package, beside)
+    return Path(path)
+
+
+def _describe(
+    prompt: Prompt, checked: Checked, folder: Path, colours: bool, licence: str | None
+) -> Any:
+    """The package's description; writes the files that it names."""
+    from bioimageio.spec.model import v0_5 as zoo
+
+    _write_test(prompt, checked, folder, colours)
+    (folder / "README.md").write_text(_readme(prompt), encoding="utf-8")
+
+    def axes(space: Any, names: list[str]) -> list[Any]:
+        sides = [space(id=zoo.AxisId(name), size=checked.side) for name in "yx"]
+        return [zoo.BatchAxis(size=1), zoo.ChannelAxis(channel_names=names), *sides]
+
+    return zoo.ModelDescr(
+        name=re.sub(r"[^\w+ ()-]", "-", f"{', '.join(prompt.classes)} (PTSAM)", flags=re.ASCII)[
+            :120
+        ],
+        description=f"Finds {', '.join(prompt.classes)}: SAM with a tuned prompt."[:1000],
+        authors=[zoo.Author(name=re.sub(r"[/\\\\]", "-", prompt.author) or "unknown")],
+        license=_licence(licence or prompt.licence, folder),
+        documentation=zoo.FileDescr(source=folder / "README.md"),
+        covers=[zoo.FileDescr(source=folder / "cover.png")],
+        tags=["segmentation", "segment-anything", "prompt-tuning", "2d"],
+        cite=[
+            zoo.CiteEntry(
+                text="Piater, Barz, Freytag: Prompt-Tuning SAM. 2025", doi=zoo.Doi(PAPER)
+            ),
+            zoo.CiteEntry(text="Kirillov et al.: Segment Anything. 2023", doi=zoo.Doi(SAM)),
+        ],
+        inputs=[
+            zoo.InputTensorDescr(
+                id=zoo.TensorId("image"),
+                axes=axes(zoo.SpaceInputAxis, [f"channel{i}" for i in range(checked.channels)]),
+                test_tensor=zoo.FileDescr(source=folder / "input.npy"),
+                preprocessing=_preprocessing(prompt, zoo, colours),
+            )
+        ],
+        outputs=[
+            zoo.OutputTensorDescr(
+                id=zoo.TensorId("probability"),
+                axes=axes(zoo.SpaceOutputAxis, list(prompt.classes)),
+                test_tensor=zoo.FileDescr(source=folder / "output.npy"),
+            )
+        ],
+        weights=zoo.WeightsDescr(
+            onnx=zoo.OnnxWeightsDescr(source=checked.path, opset_version=checked.opset)
+        ),
+    )
+
+
+def _reason(summary: Any) -> str:
+    """The first of what went wrong."""
+    told = [error.msg for detail in summary.details for error in detail.errors]
+    return told[0] if told else "no reason was given"
+
+
+def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:
+    """From pixel values to the range 0 to 1, in the zoo's words.
+
+    Percentiles are those of each channel, but for colours; see
+    `napari_ptsam.images.normalize.value_limits`.
+    It knows no percentiles of a whole stack; those of each image stand for them.
+    """
+    values = prompt.images.normalization
+    if values.mode == "range":
+        gain = 1 / (values.high - values.low)
+        scale = zoo.ScaleLinearDescr(
+            kwargs=zoo.ScaleLinearKwargs(gain=gain, offset=-values.low * gain)
+        )
+    else:
+        jointly = ("channel", "y", "x") if colours else ("y", "x")
+        axes = [zoo.AxisId(name) for name in jointly]
+        scale = zoo.ScaleRangeDescr(
+            kwargs=zoo.ScaleRangeKwargs(
+                axes=axes, min_percentile=values.low, max_percentile=values.high
+            )
+        )
+    return [
+        zoo.EnsureDtypeDescr(kwargs=zoo.EnsureDtypeKwargs(dtype="float32")),
+        scale,
+        zoo.ClipDescr(kwargs=zoo.ClipKwargs(min=0.0, max=1.0)),
+    ]
+
+
+def _write_test(prompt: Prompt, checked: Checked, folder: Path, colours: bool) -> None:
+    """A tile as it is read, what is found on it, and a picture of both."""
+    import onnxruntime
+    from PIL import Image
+
+    settings = replace(prompt.images, channels=None)
+    raw = _raw(checked.example, settings.normalization)
+    plane = np.moveaxis(raw[0], 0, -1)
+    if settings.normalization.mode == "stack":
+        settings = replace(settings, normalization=replace(settings.normalization, mode="plane"))
+    seen = settings.prepare(plane, colours)[..., : checked.channels]
+    session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
+    tile = np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])
+    (found,) = session.run(None, {"image": tile})
+    np.save(folder / "input.npy", raw)
+    np.save(folder / "output.npy", found)
+    grey = seen.mean(-1)
+    picture = (255 * np.concatenate([grey, found[0].max(0)], axis=1)).astype(np.uint8)
+    Image.fromarray(picture).resize((512, 256)).save(folder / "cover.png")
+
+
+def _raw(example: np.ndarray, normalization: Normalization) -> np.ndarray:
+    """Pixel values of a tile, of whose channels none has the range of another: float32."""
+    count = example.shape[1]
+    gain, offset = (np.reshape(v[:count], (1, -1, 1, 1)) for v in (GAINS, OFFSETS))
+    if normalization.mode == "range":  # within it, so that there is something to see
+        low, high = normalization.low, normalization.high
+        gain, offset = (high - low) * gain / max(GAINS), np.asarray(low)
+    raw: np.ndarray = (gain * example + offset).astype(np.float32)
+    return raw
+
+
+def _known_licence(name: str) -> Any:
+    """A licence that the zoo knows by that SPDX name; None if it knows none."""
+    from bioimageio.spec.generic.v0_3 import LicenseId
+
+    try:
+        return LicenseId(name)
+    except ValueError:
+        return None
+
+
+def _licence(text: str, folder: Path) -> Any:
+    """An SPDX name, or other words as a file; None where nothing is said."""
+    from bioimageio.spec.model import v0_5 as zoo
+
+    if not text.strip():
+        return None
+    known = _known_licence(text.strip())
+    if known is None:
+        (folder / LICENCE_FILE).write_text(text, encoding="utf-8")
+        return zoo.FileDescr(source=folder / LICENCE_FILE)
+    return known
+
+
+def _readme(prompt: Prompt) -> str:
+    return (
+        "# What it is\n\nA specialist made with napari-ptsam: SAM with learned prompt tokens. One pass "
+        "gives the probability of each class.\n\n```\n"
+        f"{describe(prompt)}\n```\n\n# Validation\n\nThe Dice above was measured on planes that were held "
+        "out of the training, if any were. Look at results on images of your own before you rely on them.\n"
+    )

@@ -1,1 +1,0 @@
-"""Specialists for other programs: backbone and prompt in one file."""

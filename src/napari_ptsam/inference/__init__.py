@@ -1,0 +1,1 @@
+"""Turn images and prompts into labels."""

@@ -1,1 +1,0 @@
-"""The frozen model: weights, image encoder and prompted mask decoder."""

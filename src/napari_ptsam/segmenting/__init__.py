@@ -1,1 +1,0 @@
-"""Prompt and planes to labels."""

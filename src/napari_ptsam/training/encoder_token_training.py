@@ -1,0 +1,222 @@
+"""Encoder tokens: tuned after the decoder tokens and with them, kept unless they harm."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from math import ceil
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.training.joint_training import (
+    BATCH,
+    Features,
+    optimise_both,
+    start_encoder_tokens,
+)
+from napari_ptsam.training.optimization import Batches
+from napari_ptsam.training.settings import ENCODER_STEPS, Progress
+from napari_ptsam.training.validation import MeasuredPlane, measure
+
+if TYPE_CHECKING:
+    from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.training.tiles import TrainingTile
+    from napari_ptsam.training.token_training import Run
+
+COST = 2.0
+"""Seconds that a tile takes forward and backward, as a multiple of its embedding."""
+AUTO_COUNT = 8
+"""Tokens a layer, as the method has it."""
+PATIENCE = 4.0
+"""Minutes that whoever asks for encoder tokens by number allows at least."""
+TOO_FEW = (
+    "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
+    "Annotate at least 4 planes, or ask for them (encoder tokens: 8)."
+)
+TOO_LONG = (
+    "Encoder tokens were left out: with them, training takes about {minutes} minutes here. They "
+    "often make labels better; allow the time (preset “thorough”, or --minutes {minutes})."
+)
+NO_GAIN = (
+    "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
+    "{before:.3f}."
+)
+GAIN = (
+    "Encoder tokens are part of the prompt, after {steps} steps: Dice on the held-out planes "
+    "{after:.3f}, without them {before:.3f}.{why}"
+)
+WHY_THOUGH_LOWER = " So few planes are no exact measure, and on others they mostly help."
+NO_MEMORY = "Encoder tokens were left out: the GPU has not enough memory to tune them."
+
+
+class EncoderPhase:
+    """Tunes encoder tokens, and embeds anew what was embedded without them.
+
+    It has a source of randomness of its own, so that the decoder tokens before
+    it are the same as without it.
+
+    Parameters
+    ----------
+    run
+        What the parts of the training share; if its backbone has encoder tokens,
+        they are gone on from.
+
+    Attributes
+    ----------
+    kept
+        Dice, decoder tokens and encoder tokens; None if the encoder stays as it is.
+    steps_done
+        Steps of the optimiser so far.
+    note
+        What was done and why, for the user.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.kept: tuple[float, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
+        self.steps_done = 0
+        self.note = ""
+
+    def decide(self, step_seconds: float) -> None:
+        """Whether there is to be any tuning; sets the steps of the run.
+
+        Parameters
+        ----------
+        step_seconds
+            That a step of the decoder tokens takes.
+        """
+        run, settings = self._run, self._run.settings
+        if settings.encoder_tokens == 0:
+            return
+        if settings.encoder_tokens == "auto" and run.embedded.measured_on_training:
+            self.note = self._left_out(TOO_FEW)
+            return
+        auto = settings.encoder_steps == "auto"
+        choices = list(ENCODER_STEPS) if auto else [int(settings.encoder_steps)]
+        asked = settings.encoder_tokens != "auto"
+        if asked and not auto:
+            run.encoder_steps = choices[0]
+            return
+        allowed = max(settings.minutes, PATIENCE) if asked else settings.minutes
+        # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
+        tile_seconds = run.seconds["embedding"] / run.embedded.count
+        if self._minutes(choices[-1], tile_seconds, step_seconds) <= allowed:
+            tile_seconds = self._time_a_tile()
+        minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
+        in_time = [steps for steps, own in zip(choices, minutes, strict=True) if own <= allowed]
+        if not in_time and not asked:
+            self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes[-1])))
+            return
+        run.encoder_steps = in_time[0] if in_time else choices[-1]
+
+    def _time_a_tile(self) -> float:
+        """Seconds that embedding one takes, cache or not."""
+        embedded, begin = self._run.embedded, perf_counter()
+        pixels = embedded.pixels_of(embedded.tiles[0].job)
+        self._run.backbone.encoder.plain([pixels])[0, 0, 0].item()  # waits for a GPU
+        return perf_counter() - begin
+
+    def _left_out(self, note: str) -> str:
+        """Not to be said of a prompt that has encoder tokens already, and keeps them."""
+        return "" if self._run.backbone.encoder.tokens else note
+
+    def _minutes(self, steps: int, tile_seconds: float, step_seconds: float) -> float:
+        """What a training with so many steps for encoder tokens is expected to take."""
+        run = self._run
+        tiles = run.embedded.count + COST * BATCH * steps + run.embedded.upright_count
+        return (tiles * tile_seconds + (run.steps + steps) * step_seconds) / 60
+
+    def tune(
+        self, dice: float, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
+    ) -> Generator[Progress, None, None]:
+        """Tune, measure, and keep what is better.
+
+        Parameters
+        ----------
+        dice, tokens
+            Of the decoder tokens alone: float32, shape (classes, 8, 256).
+        tiles
+            To train on; their embeddings are not used.
+        before
+            The state that this goes on from.
+        """
+        backbone, step = self._run.backbone, None
+        try:
+            step = yield from self._optimise(tokens, tiles, before)
+        except RuntimeError as error:
+            if not gpu_is_full(error, backbone.device):
+                raise
+            self.note = NO_MEMORY
+        if step is None:
+            release_memory(backbone.device)
+            return
+        found, own = step
+        prompted = replace(backbone, encoder=backbone.encoder.with_tokens(own))
+        now = replace(before, step=before.step + self.steps_done, loss=None, seconds_left=None)
+        measured = yield from self._measured(prompted, now)
+        if measured is None:
+            return
+        after = measure(measured, found, prompted, stopped=lambda: self._run.stopping)
+        if after is None:
+            return
+        # A few planes are no exact measure; docs/method.md has what other rules would gain.
+        no_worse = after.no_worse_than(dice)
+        if no_worse or self._run.settings.encoder_tokens != "auto":
+            yield from self._adopt(prompted, measured, now)
+            self.kept = after.dice, found, tuple(own)
+        told = GAIN if self.kept else NO_GAIN
+        why = WHY_THOUGH_LOWER if no_worse and after.dice < dice else ""
+        self.note = told.format(after=after.dice, before=dice, steps=self.steps_done, why=why)
+
+    def _optimise(
+        self, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
+    ) -> Generator[Progress, None, tuple[torch.Tensor, list[torch.Tensor]] | None]:
+        """Decoder and encoder tokens after the last step; None if it was stopped."""
+        run, settings, clock = self._run, self._run.settings, self._run.clock()
+        generator = torch.Generator().manual_seed(settings.seed)
+        encoder = run.backbone.encoder.plain
+        count = AUTO_COUNT if settings.encoder_tokens == "auto" else settings.encoder_tokens
+        start = encoder.tokens or start_encoder_tokens(encoder.token_widths, count, generator)
+        batches = Batches(tiles, BATCH, generator, run.embedded.blanks)
+        features = Features(encoder, run.embedded)
+        for step in optimise_both(
+            run.backbone, tokens, start, batches, features, run.encoder_steps
+        ):
+            self.steps_done = step.number
+            left = clock() / step.number * (run.encoder_steps - step.number)
+            yield replace(
+                before, step=before.step + step.number, loss=float(step.losses.mean()),
+                seconds_left=left,
+            )  # fmt: skip
+            if run.stopping:
+                return None
+        return step.tokens, step.encoder_tokens
+
+    def _measured(
+        self, prompted: Backbone, now: Progress
+    ) -> Generator[Progress, None, list[MeasuredPlane] | None]:
+        """The planes to measure on, under the encoder tokens; None if it was stopped."""
+        found = []
+        for plane in self._run.embedded.planes_under(prompted):
+            if plane is not None:
+                found.append(plane)
+            yield now
+            if self._run.stopping:
+                return None
+        return found
+
+    def _adopt(
+        self, prompted: Backbone, measured: list[MeasuredPlane], now: Progress
+    ) -> Generator[Progress, None, None]:
+        """From here on, everything sees the encoder tokens."""
+        tiles = []
+        for tile in self._run.embedded.tiles_under(prompted):
+            tiles.append(tile)
+            yield now
+            if self._run.stopping:
+                break
+        self._run.embedded.adopt(tiles, measured)
+        self._run.backbone = prompted

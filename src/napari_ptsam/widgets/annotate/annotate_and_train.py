@@ -1,0 +1,240 @@
+"""The dock widget "Annotate and train": from open layers to a prompt file."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QFrame, QTabWidget, QVBoxLayout
+
+from napari_ptsam.annotation.guide import next_step
+from napari_ptsam.widgets.annotate.annotate_tab import AnnotateTab
+from napari_ptsam.widgets.annotate.autosave import Recorder
+from napari_ptsam.widgets.annotate.images_tab import ImagesTab
+from napari_ptsam.widgets.annotate.label_watcher import Seen, Watcher
+from napari_ptsam.widgets.annotate.session_model import Studio
+from napari_ptsam.widgets.annotate.session_restore import Recovery, listed
+from napari_ptsam.widgets.annotate.train_tab import TrainTab
+from napari_ptsam.widgets.shared.backbone_line import BackboneLine
+from napari_ptsam.widgets.shared.backbone_service import shared_engine
+from napari_ptsam.widgets.shared.closable_dock import DockWidget
+from napari_ptsam.widgets.shared.layers import warm_up
+from napari_ptsam.widgets.shared.preferences import preferences, remember
+from napari_ptsam.widgets.shared.qt_helpers import button, row, text
+from napari_ptsam.widgets.shared.workers import silently
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_ptsam.widgets.annotate.session_model import Source
+    from napari_ptsam.widgets.shared.workers import Steps
+
+PLACES = ("images", "annotate", "train")
+LOAD_AFTER = 300
+"""Milliseconds until the backbone is loaded: first the form is to be there."""
+
+
+class AnnotateAndTrain(DockWidget):
+    """Choose images, annotate about 16 planes, train, save a prompt file.
+
+    Parameters
+    ----------
+    napari_viewer
+        Given by napari.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        liked = preferences()
+        settings = {name: liked[name] for name in ("device", "preset")}
+        engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
+        self.studio = Studio(napari_viewer, settings, engine, self)
+        self.watcher = Watcher(self.studio)
+        root = str(liked["session_folder"])
+        self.recorder = Recorder(self.studio, Path(root) if root else None)
+        self.recovery = Recovery(self.studio, self.recorder)
+        self.annotate = AnnotateTab(self.studio)
+        self.train = TrainTab(self.studio)
+        self.images = ImagesTab(self.studio)
+        self._build()
+        self._connect()
+        self._guide()
+        QTimer.singleShot(LOAD_AFTER, self._load)
+
+    def _build(self) -> None:
+        self.tabs = QTabWidget()
+        for tab, name, tip in (
+            (self.images, "1 Images", "Which images to learn from."),
+            (self.annotate, "2 Annotate", "Show the model what you are looking for."),
+            (self.train, "3 Train", "Make the prompt, judge it, save it."),
+        ):
+            self.tabs.addTab(tab, name)
+            self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
+        self.hint = text(tip="What to do next.")
+        font = self.hint.font()
+        font.setBold(True)
+        self.hint.setFont(font)
+        self._there = button("Go", "Go to the tab where the next step is done.", self._go)
+        self.backbone = BackboneLine(self.studio.engine)
+        self.saved = text("Nothing to save yet.", "Where your annotations are saved as you work.")
+        self.offer = QFrame()
+        self.offer.setFrameShape(QFrame.Shape.StyledPanel)
+        self._offered: Path | None = None
+        self._offer_text = text()
+        offer = QVBoxLayout(self.offer)
+        offer.setContentsMargins(4, 4, 4, 4)
+        offer.addWidget(self._offer_text)
+        self.go_on = button(
+            "Go on with it", "Put the annotations of that session back.", self._accept
+        )
+        self.not_now = button(
+            "Leave it", "Start afresh; the session's files stay where they are.", self._decline
+        )
+        offer.addLayout(row(self.go_on, self.not_now, stretch=0))
+        self.offer.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(4)
+        layout.addWidget(self.offer)
+        layout.addLayout(row(self.hint, self._there, stretch=0))
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.backbone)
+        layout.addWidget(self.saved)
+
+    def _connect(self) -> None:
+        studio = self.studio
+        for signal in (studio.planes_changed, studio.images_changed, studio.scheme_changed,
+                       studio.prompt_changed):  # fmt: skip
+            signal.connect(self._guide)
+        self.tabs.currentChanged.connect(self._guide)
+        self.backbone.changed.connect(self.train.refresh)
+        studio.scheme_changed.connect(self.watcher.recount)
+        studio.settings_changed.connect(self._remember)
+        self.watcher.seen.connect(self._seen)
+        self.train.new_prompt.connect(self.recorder.keep_prompt)
+        self.recorder.state_changed.connect(self._show_saved)
+        self.recovery.found.connect(self._offer)
+        self.recovery.opened.connect(self._opened)
+        self.images.open_session.connect(self._choose_session)
+        self.images.choose_root.connect(self._choose_root)
+        self._wrong: dict[int, set[int]] = {}
+        """Planes whose labels make no sense, by image."""
+        studio.labels_attached.connect(lambda source: self._wrong.pop(source.id, None))
+
+    def _load(self) -> None:
+        if not self._closed:
+            self.studio.disk.submit("warm up", _warm_up, failed=silently)
+            self.studio.engine.load()
+            self.recovery.look()
+
+    # What was seen, saved, and is next
+
+    def _seen(self, seen: Seen) -> None:
+        studio = self.studio
+        wrong = self._wrong.setdefault(seen.source.id, set())
+        if seen.counts is None:
+            if not wrong:  # else the user is at it: one message for a whole stack
+                show_warning(seen.problem)
+            wrong.add(seen.number)
+            return
+        wrong.discard(seen.number)
+        studio.ledger.count(seen.source.id, seen.number, seen.counts)
+        taken_over = seen.first and not seen.source.own and any(seen.counts.values())
+        if taken_over and not studio.scheme.sparse:
+            # Labels that were there before are taken for finished.
+            studio.ledger.mark(seen.source.id, seen.number, True)
+        self.recorder.record(seen)
+        studio.touch()
+
+    def _show_saved(self, message: str, wrong: bool) -> None:
+        self.saved.setText(f"NOT SAVED: {message}" if wrong else message)
+        self.saved.setStyleSheet("color: #D55E00; font-weight: bold;" if wrong else "")
+        if wrong:
+            show_warning(f"Not everything is saved: {message}")
+
+    def _guide(self, _: object = None) -> None:
+        place, sentence = next_step(self.studio.situation())
+        self.hint.setText(sentence)
+        self._place = PLACES.index(place)
+        self._there.setVisible(self._place != self.tabs.currentIndex())
+
+    def _go(self) -> None:
+        self.tabs.setCurrentIndex(self._place)
+
+    def _remember(self) -> None:
+        for name in ("device", "preset"):
+            value = self.studio.settings.get(name)
+            if value and value != preferences()[name]:
+                remember(name, value)
+
+    # Sessions
+
+    def _offer(self, path: Path, words: str) -> None:
+        if len(self.studio.ledger):
+            return
+        self._offered = path
+        self._offer_text.setText(f"A session was not closed – {words}.")
+        self.offer.show()
+
+    def _accept(self) -> None:
+        self.offer.hide()
+        if self._offered is not None:
+            self.recovery.open(self._offered)
+
+    def _decline(self) -> None:
+        self.offer.hide()
+        if self._offered is not None:
+            self.recovery.dismiss(self._offered)
+
+    def _opened(self, path: Path) -> None:
+        self.offer.hide()
+        self.train.options.show_settings()
+        self.train.refresh()
+        self.annotate.refresh()
+        self._show_saved(f"Going on with {path}", False)
+
+    def _choose_session(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(
+            self, "Open a session folder", str(self.recorder.root)
+        )
+        if chosen:
+            self.recovery.open(Path(chosen))
+
+    def _choose_root(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(
+            self, "Folder to save sessions in", str(self.recorder.root)
+        )
+        if chosen:
+            remember("session_folder", chosen)
+            self.recorder.use_root(Path(chosen))
+
+    # End
+
+    def _end_work(self, wait: float) -> None:
+        """Leave nothing in the viewer but the annotations."""
+        with ExitStack() as end:  # the last first, each whatever becomes of the others
+            end.callback(self.studio.close, wait)
+            end.callback(self.recorder.let_go)
+            end.callback(self.backbone.close_down, wait)
+            end.callback(self.images.close_tab)
+            end.callback(self._end_training, wait)
+            end.callback(self._save_last, self.watcher.painted_lately(), wait)
+            end.callback(self.train.run.stop)
+            end.callback(self.annotate.close_tab)
+            end.callback(self.watcher.close)
+
+    def _save_last(self, painted: set[tuple[Source, int]], wait: float) -> None:
+        problems = self.recorder.write_last(painted)
+        if problems and not wait:  # else the window is gone that would show it
+            show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
+
+    def _end_training(self, wait: float) -> None:
+        self.train.close_tab(self.recorder.keeper(self.train.entries), wait)
+
+
+def _warm_up() -> Steps:
+    warm_up()
+    yield None

@@ -1,0 +1,224 @@
+"""Second tab: how to annotate, what, and where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtWidgets import QProgressBar, QPushButton, QRadioButton
+
+from napari_ptsam.annotation.plane_records import WANTED
+from napari_ptsam.errors import InputError
+from napari_ptsam.widgets.annotate.classes import ClassList
+from napari_ptsam.widgets.annotate.click_tool import Clicker
+from napari_ptsam.widgets.annotate.planes_table import PlanesTable
+from napari_ptsam.widgets.annotate.suggester import Looked, Suggester, Suggestion
+from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, row, text
+
+if TYPE_CHECKING:
+    from napari_ptsam.widgets.annotate.session_model import Studio
+
+DENSE = (
+    "Paint every object on a plane, then mark it as done: what is not painted is background. "
+    "Objects may have a label each."
+)
+SPARSE = (
+    "Paint a few strokes: the background with label {background}, each class with its own label. "
+    "What is not painted is left open."
+)
+
+
+class AnnotateTab(Scrolling):
+    """Scheme, classes, tools, and the table of annotated planes."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__()
+        self._studio = studio
+        self.clicker, self.suggester = Clicker(studio), Suggester(studio)
+        self._add_scheme()
+        self._add_tools()
+        self._counter = QProgressBar()
+        self._counter.setToolTip(
+            f"Planes that a training would take. About {WANTED} make a good prompt; a few show "
+            "whether it works at all."
+        )
+        self._counter.setRange(0, WANTED)
+        self.column.addWidget(self._counter)
+        self.table = PlanesTable(studio)
+        self.column.addWidget(self.table, 1)
+        self.clicker.state_changed.connect(self._state.setText)
+        self.suggester.looked.connect(self._show_looked)
+        self.suggester.suggested.connect(self._go)
+        self.suggester.nothing_left.connect(self._nothing_left)
+        self.suggester.failed.connect(self._not_suggested)
+        studio.planes_changed.connect(self.refresh)
+        studio.images_changed.connect(self.refresh)
+        studio.scheme_changed.connect(self._show_scheme)
+        studio.view_changed.connect(self.refresh)
+        self.refresh()
+
+    def _add_scheme(self) -> None:
+        self.dense = QRadioButton("Whole objects")
+        self.sparse = QRadioButton("Scribbles")
+        self.dense.setToolTip(DENSE)
+        self.sparse.setToolTip(SPARSE.format(background=1))
+        self.dense.setChecked(True)
+        self._explained = text()
+        self.dense.toggled.connect(self._choose_scheme)
+        self.column.addLayout(row(self.dense, self.sparse, stretch=1))
+        self.column.addWidget(self._explained)
+        self.classes = ClassList(self._studio)
+        self.column.addWidget(self.classes)
+        self._show_scheme()
+
+    def _add_tools(self) -> None:
+        self.add = button(
+            "Add annotation layer",
+            "Add an empty Labels layer that fits the image, to paint on with napari's brush.",
+            self.add_layers,
+        )
+        self.click = QPushButton("Click objects")
+        self.click.setCheckable(True)
+        self.click.setToolTip(
+            "While this is on, a click on an object paints it. Shift+drag: a box around an object. "
+            "Ctrl+click: take away what does not belong to the last object. Ctrl+Z: undo it."
+        )
+        self.click.toggled.connect(self._click)
+        self.suggest = button(
+            "Suggest a plane",
+            "Go to the plane that adds most to those annotated already. The first time all planes "
+            "are looked at, which takes about half a second each.",
+            self.suggest_plane,
+        )
+        self.done = button(
+            "Done, next plane",
+            "Everything on this plane is painted: use it, and go to the plane that adds most.",
+            self.done_and_next,
+        )
+        self.column.addLayout(row(self.add, self.click, stretch=0))
+        self.column.addLayout(row(self.suggest, self.done, stretch=1))
+        self._state = text()
+        self.column.addWidget(self._state)
+
+    # Scheme
+
+    def _choose_scheme(self, dense: bool) -> None:
+        scheme = self._studio.scheme
+        if scheme.sparse == (not dense):
+            return
+        if any(entry.painted for entry in self._studio.ledger):
+            show_warning(
+                "What is painted already now means something else: look at the planes in the table "
+                "before you train."
+            )
+        self._studio.use_scheme(replace(scheme, sparse=not dense))
+
+    def _show_scheme(self) -> None:
+        scheme = self._studio.scheme
+        (self.sparse if scheme.sparse else self.dense).setChecked(True)
+        self._explained.setText(
+            SPARSE.format(background=scheme.background) if scheme.sparse else DENSE
+        )
+
+    # Tools
+
+    def add_layers(self) -> None:
+        """Add the annotation layers that are missing, and get ready to paint."""
+        if not self._studio.sources:
+            show_warning("Choose an image first, on the tab “Images”.")
+            return
+        try:
+            added = self._studio.add_annotation_layers()
+        except InputError as error:
+            show_warning(str(error))
+            return
+        if not added:
+            show_info("Each image has an annotation layer already.")
+        current = self._studio.current()
+        if current is not None and current[0].labels is not None:
+            self._studio.viewer.layers.selection.active = current[0].labels
+            self.classes.paint_chosen()
+        self.refresh()
+
+    def _click(self, on: bool) -> None:
+        if on and not self._studio.situation().annotation_layers:
+            self.add_layers()
+        if on and not self._studio.situation().annotation_layers:
+            self.click.setChecked(False)
+            return
+        current = self._studio.current()
+        if on and current is not None and current[0].labels is not None:
+            # Otherwise napari's brush would paint at each click.
+            current[0].labels.mode = "pan_zoom"
+            self._studio.viewer.layers.selection.active = current[0].labels
+        self.clicker.activate(on)
+        if not on:
+            self._state.setText("")
+
+    def suggest_plane(self) -> None:
+        """Look for the plane that adds most; a second time: stop looking."""
+        if self.suggester.running:
+            self.suggester.stop()
+            self._show_idle()
+            return
+        if not self._studio.sources:
+            show_warning("Choose an image first, on the tab “Images”.")
+            return
+        self.suggest.setText("Stop looking")
+        self._state.setText("Looking at the planes…")
+        self.suggester.suggest()
+
+    def done_and_next(self) -> None:
+        """Mark the plane in view as done, and go on to the next one."""
+        current = self._studio.current()
+        if current is None or current[0].labels is None:
+            show_warning("Show a plane of an image with an annotation layer.")
+            return
+        source, number = current
+        if not self._studio.scheme.sparse:
+            self._studio.ledger.mark(source.id, number, True)
+            self._studio.touch()
+        if not self.suggester.running:
+            self.suggest_plane()
+
+    def _show_looked(self, looked: Looked) -> None:
+        self._state.setText(f"Looking at the planes: {looked.done} of {looked.total}…")
+
+    def _go(self, suggestion: Suggestion) -> None:
+        self._show_idle()
+        if suggestion.source not in self._studio.sources:  # taken away meanwhile
+            return
+        self._studio.show_plane(suggestion.source, suggestion.number)
+        index = suggestion.source.index(suggestion.number)
+        where = f"Plane {', '.join(map(str, index))} of " if index else ""
+        self._state.setText(f"Next: {where}{suggestion.source.layer.name}.")
+
+    def _nothing_left(self, message: str) -> None:
+        self._show_idle()
+        show_info(message)
+
+    def _not_suggested(self, message: str) -> None:
+        self._show_idle()
+        self._state.setText(message)
+
+    def _show_idle(self) -> None:
+        self.suggest.setText("Suggest a plane")
+        self._state.setText("")
+
+    # What is shown
+
+    def refresh(self) -> None:
+        """Show what is annotated, and what can be done."""
+        studio, now = self._studio, self._studio.situation()
+        self._counter.setMaximum(max(WANTED, now.counting))
+        self._counter.setValue(now.counting)
+        self._counter.setFormat(f"{now.counting} of {WANTED} planes annotated")
+        self.add.setEnabled(now.images > now.annotation_layers)
+        self.done.setText("Next plane" if studio.scheme.sparse else "Done, next plane")
+        self.done.setEnabled(now.annotation_layers > 0)
+
+    def close_tab(self) -> None:
+        """Let go of the viewer."""
+        self.clicker.close()
+        self.suggester.stop()

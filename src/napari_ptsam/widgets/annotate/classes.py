@@ -1,0 +1,156 @@
+"""The classes: names, colours, and the label that each is painted with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.prompts.prompt import default_colours
+from napari_ptsam.widgets.shared.layers import BACKGROUND
+from napari_ptsam.widgets.shared.qt_helpers import button, swatch
+
+if TYPE_CHECKING:
+    from napari_ptsam.widgets.annotate.session_model import Studio
+
+ROWS = 3
+"""Classes that are seen without scrolling."""
+
+
+class ClassList(QWidget):
+    """A list to choose the class that is painted, to rename, add and remove classes."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__()
+        self._studio, self._filling = studio, False
+        self.list = QListWidget()
+        self.list.setToolTip(
+            "What is to be found. Click: paint with this label. Double click: rename."
+        )
+        self.list.setEditTriggers(
+            QAbstractItemView.EditTrigger.DoubleClicked
+            | QAbstractItemView.EditTrigger.EditKeyPressed
+        )
+        self.list.itemChanged.connect(self._renamed)
+        self.list.currentRowChanged.connect(self._selected)
+        buttons = QVBoxLayout()
+        buttons.setSpacing(2)
+        for made in (
+            button("Add", "Add a class.", self._add),
+            button("Remove", "Remove the chosen class.", self._remove),
+            button("Colour…", "Choose the class's colour.", self._recolour),
+        ):
+            buttons.addWidget(made)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.list, 1)
+        layout.addLayout(buttons)
+        studio.scheme_changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Fill the list anew."""
+        scheme, chosen = self._studio.scheme, self.list.currentRow()
+        self._filling = True
+        self.list.clear()
+        if scheme.sparse:
+            item = QListWidgetItem(swatch(BACKGROUND), "background")
+            item.setToolTip(f"Everything else: paint it with label {scheme.background}.")
+            self.list.addItem(item)
+        for name, colour, value in zip(scheme.classes, scheme.colours, scheme.values, strict=True):
+            item = QListWidgetItem(swatch(colour), name)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
+            label = "each object has a label of its own" if scheme.instances else f"label {value}"
+            item.setToolTip(f"{name}: {label}.")
+            self.list.addItem(item)
+        self.list.setCurrentRow(min(max(chosen, 0), self.list.count() - 1))
+        height = self.list.sizeHintForRow(0) * ROWS + 2 * self.list.frameWidth()
+        self.list.setFixedHeight(max(height, self.minimumSizeHint().height()))
+        self._filling = False
+
+    def _number(self) -> int | None:
+        """The chosen class; None for the background."""
+        number = self.list.currentRow() - self._studio.scheme.sparse
+        return number if number >= 0 else None
+
+    def paint_chosen(self) -> None:
+        """Paint with the label of the chosen class; of the first one, if it is the background."""
+        if self._number() is None:
+            self.list.setCurrentRow(int(self._studio.scheme.sparse))
+        self._selected(self.list.currentRow())
+
+    def _selected(self, position: int) -> None:
+        """Paint with the label of the chosen class."""
+        current, scheme = self._studio.current(), self._studio.scheme
+        if self._filling or current is None or current[0].labels is None or scheme.instances:
+            return
+        number = self._number()
+        value = scheme.background if number is None else scheme.values[number]
+        current[0].labels.selected_label = value
+
+    def _use(self, classes: tuple[str, ...], colours: tuple[str, ...]) -> None:
+        try:
+            self._studio.use_scheme(replace(self._studio.scheme, classes=classes, colours=colours))
+        except InputError as error:
+            show_warning(str(error))
+            self.refresh()
+
+    def _renamed(self, item: QListWidgetItem) -> None:
+        scheme = self._studio.scheme
+        number = self.list.row(item) - scheme.sparse
+        if self._filling or number < 0:
+            return
+        names = [*scheme.classes]
+        names[number] = item.text().strip()
+        self._use(tuple(names), scheme.colours)
+
+    def _add(self) -> None:
+        scheme = self._studio.scheme
+        taken, number = set(scheme.classes), len(scheme.classes) + 1
+        while f"class {number}" in taken:
+            number += 1
+        free = [c for c in default_colours(8) if c not in scheme.colours]
+        colour = free[0] if free else default_colours(number)[-1]
+        self._use((*scheme.classes, f"class {number}"), (*scheme.colours, colour))
+        self.list.setCurrentRow(self.list.count() - 1)
+
+    def _remove(self) -> None:
+        number, scheme = self._number(), self._studio.scheme
+        if number is None or len(scheme.classes) == 1:
+            show_warning("One class must stay; rename it instead.")
+            return
+        if any(entry.counts.get(scheme.classes[number]) for entry in self._studio.ledger):
+            show_warning(
+                f"{scheme.classes[number]} is painted on some planes; erase it there first."
+            )
+            return
+        if number < len(scheme.classes) - 1 and any(e.painted for e in self._studio.ledger):
+            show_warning("Only the last class can be removed once there is paint: labels stay.")
+            return
+        self._use(
+            tuple(n for i, n in enumerate(scheme.classes) if i != number),
+            tuple(c for i, c in enumerate(scheme.colours) if i != number),
+        )
+
+    def _recolour(self) -> None:
+        number, scheme = self._number(), self._studio.scheme
+        if number is None:
+            return
+        chosen = QColorDialog.getColor(QColor(scheme.colours[number]), self, "Colour of the class")
+        if chosen.isValid():
+            colours = [*scheme.colours]
+            colours[number] = chosen.name().upper()
+            self._use(scheme.classes, tuple(colours))

@@ -1,0 +1,290 @@
+"""First tab: which images, and which layer annotates each."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFileDialog,
+    QHeaderView,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.widgets.annotate.planes_table import BOXES
+from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
+from napari_ptsam.widgets.shared.channels import ChannelsRow
+from napari_ptsam.widgets.shared.folders import read_folder
+from napari_ptsam.widgets.shared.layers import (
+    fits,
+    guess_channel_axis,
+    image_planes,
+    in_words,
+    lies_elsewhere,
+)
+from napari_ptsam.widgets.shared.qt_helpers import (
+    NameBox,
+    Scrolling,
+    button,
+    present,
+    row,
+    single_shot,
+    text,
+)
+
+if TYPE_CHECKING:
+    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+
+IMAGE, READ_AS, ANNOTATION = range(3)
+NONE = "none yet"
+
+
+class ImagesTab(Scrolling):
+    """A table of the viewer's Image layers; those that are ticked are used."""
+
+    open_session = Signal()
+    choose_root = Signal()
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__()
+        self._studio = studio
+        self._filling = False
+        self.table = QTableWidget(0, 3)
+        self.table.setHorizontalHeaderLabels(["Image", "Read as", "Annotation layer"])
+        self.table.setToolTip(
+            "Tick the images to learn from. A Labels layer that you have already can be taken as "
+            "annotation, if it has the image's size."
+        )
+        self.table.setStyleSheet(BOXES)
+        present(self.table.verticalHeader()).hide()
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setTabKeyNavigation(False)
+        header = present(self.table.horizontalHeader())
+        for column in range(3):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(READ_AS, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.setWordWrap(False)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.table.itemChanged.connect(self._ticked)
+        self.table.itemSelectionChanged.connect(self._show_channels)
+        self.column.addWidget(
+            text("Tick the images that the prompt is to learn from: planes, stacks or time series.")
+        )
+        self.column.addWidget(self.table, 1)
+        self.column.addLayout(
+            row(
+                button("All", "Use all images of the viewer.", lambda: self._tick_all(True)),
+                button("None", "Use no image.", lambda: self._tick_all(False)),
+                button(
+                    "Open a folder…",
+                    "Open all images of a folder: as one stack if they are of one size, else as a "
+                    "layer each.",
+                    self._choose_folder,
+                ),
+                stretch=2,
+            )
+        )
+        self.channels = ChannelsRow(studio)
+        self.channels.usable.connect(self._use_too)
+        self.column.addWidget(self.channels)
+        self.column.addLayout(
+            row(
+                button(
+                    "Open a session…",
+                    "Go on with annotations that were saved in a session folder.",
+                    self.open_session.emit,
+                ),
+                button(
+                    "Save sessions in…",
+                    "Choose the folder in which annotations, settings and prompts are saved while "
+                    "you work.",
+                    self.choose_root.emit,
+                ),
+                stretch=1,
+            )
+        )
+        layers = studio.viewer.layers
+        self._soon = single_shot(self, 30)
+        self._soon.timeout.connect(self.refresh)
+        self._emitters = (layers.events.inserted, layers.events.removed, layers.events.reordered)
+        for emitter in self._emitters:
+            emitter.connect(self._later)
+        studio.images_changed.connect(self._soon.start)
+        self._take_what_is_there()
+        self.refresh()
+
+    # Layers in the table
+
+    def _later(self, event: object = None) -> None:
+        self._soon.start()
+
+    def _layers(self) -> list[Image]:
+        return [layer for layer in self._studio.viewer.layers if isinstance(layer, Image)]
+
+    def _take_what_is_there(self) -> None:
+        """At first: the active image, or the only one."""
+        layers = self._layers()
+        active = self._studio.viewer.layers.selection.active
+        first = [layer for layer in layers if layer is active] or layers[-1:]
+        self._use(first, quietly=True)
+
+    def refresh(self) -> None:
+        """Fill the table anew."""
+        layers, used = self._layers(), {id(s.layer): s for s in self._studio.sources}
+        if not used and len(layers) == 1 and not self._filling and self.table.rowCount() == 0:
+            self._use(layers, quietly=True)
+            used = {id(s.layer): s for s in self._studio.sources}
+        self._filling = True
+        chosen = self.table.currentRow()
+        self.table.setRowCount(len(layers))
+        before: QWidget = self.table
+        for position, layer in enumerate(layers):
+            source = used.get(id(layer))
+            name = QTableWidgetItem(layer.name)
+            name.setFlags(name.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            name.setCheckState(Qt.CheckState.Checked if source else Qt.CheckState.Unchecked)
+            name.setToolTip(layer.name)
+            name.setData(Qt.ItemDataRole.UserRole, position)
+            self.table.setItem(position, IMAGE, name)
+            read_as, exactly = _read_as(layer, source)
+            item = QTableWidgetItem(read_as)
+            item.setToolTip(exactly)
+            self.table.setItem(position, READ_AS, item)
+            box = self._annotation_box(source) if source else None
+            self.table.setCellWidget(position, ANNOTATION, box)
+            if box is not None:  # the Tab key leads from row to row, and on from there
+                self.setTabOrder(before, box)
+                before = box
+        self.table.setCurrentCell(min(max(chosen, 0), len(layers) - 1), IMAGE)
+        self._filling = False
+        self._show_channels()
+
+    def _annotation_box(self, source: Source) -> QComboBox:
+        box = NameBox()
+        box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        box.setToolTip(f"The Labels layer that annotates {source.layer.name}.")
+        box.addItem(NONE, None)
+        for layer in self._studio.viewer.layers:
+            if isinstance(layer, Labels) and layer.name != PREVIEW:
+                box.addItem(layer.name, layer)
+                if layer is source.labels:
+                    box.setCurrentIndex(box.count() - 1)
+        box.activated.connect(partial(self._chosen, box, source))
+        return box
+
+    def _chosen(self, box: QComboBox, source: Source, position: int = 0) -> None:
+        labels = box.currentData()
+        try:
+            self._studio.attach(source, labels)
+        except InputError as error:
+            show_warning(str(error))
+            self._soon.start()
+            return
+        if labels is not None and lies_elsewhere(labels, source.layer):
+            show_warning(
+                f"The labels {labels.name} lie elsewhere than {source.layer.name} (their scale is "
+                f"{_numbers(labels.scale)}, the image's {_numbers(source.layer.scale)}); their "
+                "pixels are taken one for one. Give both layers one scale to see them together."
+            )
+
+    # Choosing
+
+    def _ticked(self, item: QTableWidgetItem) -> None:
+        if self._filling or item.column() != IMAGE:
+            return
+        layers = self._layers()
+        ticked = [
+            layers[position]
+            for position in range(min(len(layers), self.table.rowCount()))
+            if present(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
+        ]
+        self._use(ticked)
+
+    def _tick_all(self, ticked: bool) -> None:
+        self._use(self._layers() if ticked else [])
+
+    def _use(self, layers: list[Image], quietly: bool = False) -> None:
+        """Use layers, but for those that cannot be used."""
+        usable = []
+        for layer in layers:
+            known = any(source.layer is layer for source in self._studio.sources)
+            try:
+                if not known:
+                    image_planes(layer, guess_channel_axis(layer))
+                usable.append(layer)
+            except PtsamError as error:
+                if not quietly:
+                    show_warning(str(error))
+        self._studio.use_images(usable)
+        for source in self._studio.sources:
+            self._take_annotation(source)
+        self._soon.start()
+
+    def _take_annotation(self, source: Source) -> None:
+        """A visible Labels layer named after the image is taken without asking."""
+        if source.labels is not None:
+            return
+        found = [
+            layer
+            for layer in self._studio.viewer.layers
+            if isinstance(layer, Labels)
+            and layer.visible
+            and layer.name.startswith(f"{source.layer.name} annotation")
+            and fits(layer, source.planes)
+        ]
+        if len(found) == 1:
+            self._studio.attach(source, found[0])
+
+    def _show_channels(self) -> None:
+        layers, position = self._layers(), self.table.currentRow()
+        layer = layers[position] if 0 <= position < len(layers) else None
+        source = next((s for s in self._studio.sources if s.layer is layer), None)
+        self.channels.show_layer(layer, source)
+
+    def _use_too(self, layer: Image) -> None:
+        self._use([*(source.layer for source in self._studio.sources), layer])
+
+    # Folders
+
+    def _choose_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Open a folder of images")
+        if chosen:
+            self.open_folder(Path(chosen))
+
+    def open_folder(self, folder: Path) -> None:
+        """Open all images of a folder, and use them."""
+        self._studio.disk.submit("folder", partial(read_folder, folder), self._add_images)
+
+    def _add_images(self, images: list[dict[str, Any]]) -> None:
+        added = [self._studio.viewer.add_image(**keywords) for keywords in images]
+        self._use([*(source.layer for source in self._studio.sources), *added])
+
+    def close_tab(self) -> None:
+        """Let go of the viewer."""
+        self._soon.stop()
+        for emitter in self._emitters:
+            emitter.disconnect(self._later)
+
+
+def _read_as(layer: Image, source: Source | None) -> tuple[str, str]:
+    """How a layer is understood, in short and exactly."""
+    try:
+        planes = source.planes if source else image_planes(layer, guess_channel_axis(layer))
+    except PtsamError as error:
+        return "cannot be used", str(error)
+    return in_words(planes)
+
+
+def _numbers(values: Any) -> str:
+    return " x ".join(f"{value:g}" for value in values)

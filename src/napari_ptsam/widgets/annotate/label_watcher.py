@@ -1,0 +1,225 @@
+"""Notices what is painted, counts it, and has it saved; all off the GUI's thread."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_ptsam.errors import InputError
+from napari_ptsam.widgets.shared.qt_helpers import single_shot
+
+if TYPE_CHECKING:
+    from napari_ptsam.annotation.scheme import Scheme
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.shared.workers import Steps
+
+QUIET, LONGEST = 400, 1500
+"""Milliseconds: painting is looked at when it pauses for the first, or after the second."""
+RECENT = 16
+"""Planes painted on last; an undo may reach back to them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was found on one plane of an annotation.
+
+    Attributes
+    ----------
+    source, number
+        Which plane.
+    counts
+        Pixels a class; None where the labels make no sense, which ``problem`` explains.
+    changed
+        Whether it is different from when it was looked at last.
+    first
+        Whether it is part of the first look at a layer.
+    """
+
+    source: Source
+    number: int
+    counts: dict[str, int] | None
+    changed: bool
+    first: bool
+    problem: str = ""
+
+
+class Watcher(QObject):
+    """Watches the annotation layers of a studio.
+
+    napari tells of strokes, but not of undoing them; so the planes painted on
+    last are looked at again whenever a layer is redrawn.
+    """
+
+    seen = Signal(object)
+    """A plane was looked at (`Seen`)."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        self._studio, self._closed = studio, False
+        self._suspicious: dict[tuple[int, int], Source] = {}
+        self._recent: deque[tuple[Source, int]] = deque(maxlen=RECENT)
+        self._digests: dict[int, dict[int, int]] = {}
+        """By image and plane; those of an image are filled in the thread, and looked up by plane only."""
+        self._connected: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
+        self._quiet = single_shot(self, QUIET)
+        self._longest = single_shot(self, LONGEST)
+        for timer in (self._quiet, self._longest):
+            timer.timeout.connect(self.look)
+        studio.labels_attached.connect(self._attach)
+
+    def _attach(self, source: Source) -> None:
+        self._detach(source)
+        self._digests[source.id] = {}  # a look under way fills the former one
+        # What was to be looked at was on other labels.
+        self._suspicious = {w: s for w, s in self._suspicious.items() if s is not source}
+        self._recent = deque((one for one in self._recent if one[0] is not source), RECENT)
+        labels = source.labels
+        if labels is None:
+            return
+        handlers = [
+            (labels.events.paint, partial(self._painted, source)),
+            (labels.events.set_data, partial(self._redrawn, source)),
+            (labels.events.data, partial(self._replaced, source)),
+        ]
+        for emitter, handler in handlers:
+            emitter.connect(handler)
+        self._connected[source.id] = labels, handlers
+        self._look_at_all(source)
+
+    def _detach(self, source: Source) -> None:
+        _, handlers = self._connected.pop(source.id, (None, []))
+        for emitter, handler in handlers:
+            emitter.disconnect(handler)
+
+    def _painted(self, source: Source, event: Any) -> None:
+        touched = _planes_of(event.value, source)
+        if touched is None:  # a napari that tells it otherwise
+            current = self._studio.current()
+            touched = {current[1]} if current is not None and current[0] is source else set()
+        for number in touched:
+            self._suspect(source, number)
+            if (source, number) in self._recent:
+                self._recent.remove((source, number))
+            self._recent.append((source, number))
+
+    def _redrawn(self, source: Source, event: Any) -> None:
+        for painted, number in self._recent:
+            if painted is source:
+                self._suspect(source, number)
+
+    def _replaced(self, source: Source, event: Any) -> None:
+        try:
+            _ = source.label_planes
+        except InputError as error:
+            self.seen.emit(Seen(source, 0, None, False, True, str(error)))
+            self._studio.attach(source, None)
+            return
+        self._look_at_all(source)
+
+    def _suspect(self, source: Source, number: int) -> None:
+        self._suspicious[source.id, number] = source
+        self._quiet.start()
+        if not self._longest.isActive():
+            self._longest.start()
+
+    def look(self) -> None:
+        """Look now at what may have changed."""
+        self._quiet.stop()
+        self._longest.stop()
+        planes = [(source, number) for (_, number), source in self._suspicious.items()]
+        self._suspicious = {}
+        for source in {source for source, _ in planes}:
+            self._submit(source, [n for own, n in planes if own is source], first=False)
+
+    def recount(self) -> None:
+        """Count again what is annotated: the classes have changed."""
+        for source in self._studio.sources:
+            if source.labels is not None:
+                numbers = [e.number for e in self._studio.ledger if e.image == source.id]
+                self._submit(source, numbers, first=False)
+
+    def _look_at_all(self, source: Source) -> None:
+        self._submit(source, range(len(source.planes)), first=True)
+
+    def _submit(self, source: Source, numbers: Iterable[int], first: bool) -> None:
+        if self._closed:
+            return
+        try:
+            planes = source.label_planes
+        except InputError as error:
+            self.seen.emit(Seen(source, 0, None, False, first, str(error)))
+            return
+        digests = self._digests.setdefault(source.id, {})
+        steps = partial(
+            self._steps, source, planes, list(numbers), self._studio.scheme, first, digests
+        )
+        show = partial(self._tell, source.labels)
+        self._studio.disk.submit(f"look {source.id} {first}", steps, show, replace=first)
+
+    def _tell(self, labels: Any, seen: Seen) -> None:
+        """Tell what was seen, unless the layer is no longer the annotation, or nobody listens."""
+        if seen.source.labels is labels and not self._closed:
+            self.seen.emit(seen)
+
+    def _steps(
+        self, source: Source, planes: Planes, numbers: list[int], scheme: Scheme, first: bool,
+        digests: dict[int, int],
+    ) -> Steps:  # fmt: skip
+        for number in numbers:
+            changed = False
+            try:
+                labels = planes[number]
+                digest = zlib.crc32(np.ascontiguousarray(labels).data) if labels.any() else 0
+                changed = digests.get(number, 0) != digest
+                digests[number] = digest
+                if first and not digest:
+                    yield None
+                    continue
+                yield Seen(source, number, scheme.counts(labels), changed, first)
+            except InputError as error:
+                where = f"{source.planes.name}, plane {number}: " if planes.leading else ""
+                yield Seen(source, number, None, changed, first, where + str(error))
+
+    def painted_lately(self) -> set[tuple[Source, int]]:
+        """Planes that may have been painted on since they were looked at."""
+        suspicious = {(source, number) for (_, number), source in self._suspicious.items()}
+        return {plane for plane in suspicious.union(self._recent) if plane[0].labels is not None}
+
+    def close(self) -> None:
+        """Watch nothing any more; what a look under way still finds is not told."""
+        self._closed = True
+        self._quiet.stop()
+        self._longest.stop()
+        for source_id in list(self._connected):
+            _, handlers = self._connected.pop(source_id)
+            for emitter, handler in handlers:
+                emitter.disconnect(handler)
+
+
+def _planes_of(atoms: Iterable[Any], source: Source) -> set[int] | None:
+    """Numbers of the planes that a stroke has touched; None if the stroke does not tell."""
+    leading, planes = source.planes.leading, source.label_planes
+    if not leading:
+        return {0}
+    touched: set[int] = set()
+    for atom in atoms:
+        key = getattr(atom, "slice_key", None)
+        key = atom[0] if key is None and isinstance(atom, tuple) else key
+        if key is None:
+            return None
+        along = [
+            range(*at.indices(size)) if isinstance(at, slice) else np.unique(at)
+            for at, size, axis in zip(key, planes.array_shape, planes.axes, strict=True)
+            if axis in planes.leading_axes
+        ]
+        grid = np.stack(np.meshgrid(*along, indexing="ij"), -1).reshape(-1, len(leading))
+        touched |= {int(n) for n in np.ravel_multi_index(tuple(grid.T.astype(int)), leading)}
+    return touched

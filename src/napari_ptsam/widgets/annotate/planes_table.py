@@ -1,0 +1,142 @@
+"""The annotated planes: what is on them, what they are used for, how good the prompt is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from napari_ptsam.widgets.shared.qt_helpers import present
+
+if TYPE_CHECKING:
+    from napari_ptsam.annotation.plane_records import Entry
+    from napari_ptsam.widgets.annotate.session_model import Studio
+
+COLUMNS = ("Image", "Plane", "Pixels", "Done", "Held out", "Dice")
+IMAGE, PLANE, PIXELS, DONE, HELD_OUT, DICE = range(6)
+BOXES = (
+    "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
+    " width: 12px; height: 12px; }"
+)
+"""napari's themes draw an empty box in the colour of the table: nobody sees it."""
+TIPS = (
+    "The image.",
+    "The plane in it; click on a row to go there.",
+    "Labelled pixels of each class.",
+    "Everything on the plane is painted, and the rest is background. Only planes that are done "
+    "are trained on.",
+    "Not trained on, but kept to measure how good the prompt is. Chosen for you; tick to change.",
+    "How well the last prompt finds what you painted here: 1 is perfect, 0 is nothing.",
+)
+
+
+class PlanesTable(QTableWidget):
+    """A row for each annotated plane; a click on it goes there."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(0, len(COLUMNS))
+        self._studio, self._filling = studio, False
+        self._entries: list[Entry] = []
+        self.setHorizontalHeaderLabels(list(COLUMNS))
+        for column, tip in enumerate(TIPS):
+            present(self.horizontalHeaderItem(column)).setToolTip(tip)
+        self.setToolTip("The planes that you have annotated; click on one to go there.")
+        self.setStyleSheet(BOXES)
+        present(self.verticalHeader()).hide()
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setTabKeyNavigation(False)
+        header = present(self.horizontalHeader())
+        header.setMinimumSectionSize(24)
+        for column in range(len(COLUMNS)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        for column in (IMAGE, PIXELS):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.itemChanged.connect(self._ticked)
+        self.cellClicked.connect(self._go)
+        self.cellActivated.connect(self._go)
+        studio.planes_changed.connect(self.refresh)
+        studio.images_changed.connect(self.refresh)
+
+    def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
+        """Low enough for a laptop's screen; the layout gives it what is left."""
+        return self.minimumSizeHint()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """The header and three rows."""
+        return QSize(
+            200, present(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
+        )
+
+    def refresh(self) -> None:
+        """Fill the table anew, unless nothing has changed."""
+        entries, studio = list(self._studio.ledger), self._studio
+        self._filling = True
+        several = len(studio.sources) > 1
+        self.setColumnHidden(IMAGE, not several)
+        self.setColumnHidden(DONE, studio.scheme.sparse)
+        self.setColumnHidden(DICE, not any(e.dice is not None for e in entries))
+        self.setRowCount(len(entries))
+        for position, entry in enumerate(entries):
+            same = position < len(self._entries) and self._entries[position] == entry
+            if not same or self.item(position, PLANE) is None:
+                self._fill(position, entry)
+        self._entries = entries
+        self._filling = False
+
+    def _fill(self, position: int, entry: Entry) -> None:
+        source = self._studio.source_of(entry.image)
+        assert source is not None
+        index = source.index(entry.number)
+        self._put(position, IMAGE, source.layer.name)
+        self._put(position, PLANE, ", ".join(map(str, index)) if index else "–")
+        counts = ", ".join(
+            f"{count:,}" if len(entry.counts) == 1 else f"{name} {_short(count)}"
+            for name, count in entry.counts.items()
+        )
+        self._put(position, PIXELS, counts or "0", ", ".join(entry.counts))
+        self._check(position, DONE, entry.done)
+        self._check(position, HELD_OUT, bool(entry.held_out))
+        self._put(position, DICE, "" if entry.dice is None else f"{entry.dice:.2f}")
+
+    def _put(self, position: int, column: int, words: str, tip: str = "") -> None:
+        item = QTableWidgetItem(words)
+        item.setToolTip(f"{words} ({tip})" if tip else words)
+        self.setItem(position, column, item)
+
+    def _check(self, position: int, column: int, checked: bool) -> None:
+        item = QTableWidgetItem()
+        item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
+        item.setToolTip(TIPS[column])
+        self.setItem(position, column, item)
+
+    def _ticked(self, item: QTableWidgetItem) -> None:
+        if self._filling or item.row() >= len(self._entries):
+            return
+        entry, checked = self._entries[item.row()], item.checkState() == Qt.CheckState.Checked
+        if item.column() == DONE:
+            self._studio.ledger.mark(entry.image, entry.number, checked)
+        elif item.column() == HELD_OUT:
+            self._studio.ledger.hold_out(entry.image, entry.number, checked)
+        self._studio.touch()
+
+    def _go(self, position: int, column: int) -> None:
+        if column in (DONE, HELD_OUT) or position >= len(self._entries):
+            return
+        entry = self._entries[position]
+        source = self._studio.source_of(entry.image)
+        if source is not None:
+            self._studio.show_plane(source, entry.number)
+
+
+def _short(count: int) -> str:
+    """A number that leaves room for others beside it: 950, 2.8k, 1.2M."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f}{unit}" if count < 10 * size else f"{count // size}{unit}"
+    return str(count)

@@ -1,0 +1,315 @@
+"""What the widget's parts share: images, annotations, the prompt. The tabs only show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_ptsam.annotation.guide import Situation
+from napari_ptsam.annotation.plane_records import Entry, Ledger
+from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.planes import Planes
+from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.shared.layers import (
+    add_annotation_layer,
+    dress,
+    go_to_plane,
+    image_planes,
+    labels_planes,
+    plane_in_view,
+)
+from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.workers import Jobs
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels
+
+    from napari_ptsam.prompts.prompt import Prompt
+
+_ids = count()
+
+
+@dataclass(eq=False)
+class Source:
+    """An image in use, with its annotation layer.
+
+    Attributes
+    ----------
+    layer
+        The Image layer.
+    planes
+        Its planes.
+    channel_axis, channels
+        Axis that holds channels, and those that the model is to see.
+    labels
+        The Labels layer that annotates it, if any.
+    own
+        Whether that layer was made here, and not taken over with its content.
+    """
+
+    layer: Image
+    planes: Planes
+    channel_axis: int | None = None
+    channels: tuple[int, ...] | None = None
+    labels: Labels | None = None
+    own: bool = False
+    id: int = field(default_factory=lambda: next(_ids))
+
+    @property
+    def chosen(self) -> tuple[int, ...] | None:
+        """Channels that the user chose; None where they are as they were found."""
+        return None if self.channels == _default_channels(self.planes) else self.channels
+
+    @property
+    def label_planes(self) -> Planes:
+        """The annotation's planes."""
+        if self.labels is None:
+            raise InputError(f"{self.planes.name} has no annotation layer yet; add one.")
+        return labels_planes(self.labels, self.planes)
+
+    def index(self, number: int) -> tuple[int, ...]:
+        """A plane's position on the leading axes."""
+        return tuple(self.planes.position(number).values())
+
+
+class Studio(QObject):
+    """The state of a session at work.
+
+    Parameters
+    ----------
+    viewer
+        napari's.
+    settings
+        Device, preset and so on, as plain values.
+    engine
+        The viewer's; it is released at the end.
+    """
+
+    images_changed = Signal()
+    scheme_changed = Signal()
+    planes_changed = Signal()
+    """Something about the annotated planes; comes once for many changes."""
+    labels_leaving = Signal(object)
+    """An image (`Source`) is about to lose its annotation layer; its marks are still in the ledger."""
+    labels_attached = Signal(object)
+    """An image (`Source`) has another annotation layer, or none any more."""
+    prompt_changed = Signal()
+    settings_changed = Signal()
+    view_changed = Signal()
+
+    def __init__(
+        self, viewer: napari.Viewer, settings: dict[str, Any], engine: Engine, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self.viewer, self.settings = viewer, settings
+        self.jobs, self.disk = Jobs(self), Jobs(self)
+        """Work with the backbone, and work with files and counting, which must not wait for it."""
+        self.engine = engine
+        self.ledger, self.scheme = Ledger(), Scheme()
+        self.sources: list[Source] = []
+        self._unused: list[Source] = []
+        self.prompt: Prompt | None = None
+        self.prompt_path: Path | None = None
+        self.trained = 0
+        self.training = False
+        self._soon = single_shot(self, 50)
+        self._soon.timeout.connect(self.planes_changed)
+        viewer.dims.events.current_step.connect(self._viewed)
+        viewer.layers.events.removed.connect(self._removed)
+
+    # Images
+
+    def use_images(self, layers: list[Image]) -> None:
+        """Work on these layers; what was annotated on others is kept for when they come back.
+
+        Raises
+        ------
+        InputError
+            If a layer cannot be used; then nothing changes.
+        """
+        known = {id(source.layer): source for source in self.known}
+        wanted = [known.get(id(layer)) or self._new_source(layer) for layer in layers]
+        self._unused = [s for s in known.values() if s not in wanted]
+        self.sources = wanted
+        self.ledger.use([source.id for source in wanted])
+        self.images_changed.emit()
+        self.touch()
+
+    def _new_source(self, layer: Image) -> Source:
+        from napari_ptsam.widgets.shared.layers import guess_channel_axis
+
+        axis = guess_channel_axis(layer)
+        planes = image_planes(layer, axis)
+        return Source(layer, planes, axis, _default_channels(planes))
+
+    def use_channels(
+        self, source: Source, axis: int | None, channels: tuple[int, ...] | None
+    ) -> None:
+        """Read an image's channels along an axis, and take some of them.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be read so.
+        """
+        if axis != source.channel_axis:
+            planes = image_planes(source.layer, axis)
+            if source.labels is not None:
+                labels_planes(source.labels, planes)
+            self.labels_leaving.emit(source)
+            source.planes, source.channel_axis = planes, axis
+            self.ledger.forget(source.id)
+            self.labels_attached.emit(source)
+        source.channels = channels or _default_channels(source.planes)
+        self.images_changed.emit()
+
+    @property
+    def channels(self) -> tuple[int, ...] | None:
+        """Channels that the model is to see; those of the first image."""
+        return self.sources[0].channels if self.sources else None
+
+    def source_of(self, image: object) -> Source | None:
+        """The image in use that a ledger's entry names."""
+        return next((s for s in self.sources if s.id == image), None)
+
+    @property
+    def known(self) -> list[Source]:
+        """Images in use, and those that were."""
+        return [*self.sources, *self._unused]
+
+    # Annotation
+
+    def attach(self, source: Source, labels: Labels | None) -> None:
+        """Take a Labels layer as an image's annotation.
+
+        Raises
+        ------
+        InputError
+            If it does not fit the image.
+        """
+        if labels is source.labels:
+            return
+        if labels is not None:
+            labels_planes(labels, source.planes)
+        self.labels_leaving.emit(source)
+        self.ledger.forget(source.id)
+        source.labels = labels
+        source.own = False if labels is None else "napari-ptsam" in labels.metadata
+        self.labels_attached.emit(source)
+        self.images_changed.emit()
+        self.touch()
+
+    def add_annotation_layers(self) -> list[Labels]:
+        """Give every image that has none an annotation layer."""
+        # First all layers: napari's colours do not like it if a thread starts meanwhile.
+        added = [
+            (source, add_annotation_layer(self.viewer, source.layer, source.planes, self.scheme))
+            for source in self.sources
+            if source.labels is None
+        ]
+        for source, labels in added:
+            self.attach(source, labels)
+        return [labels for _, labels in added]
+
+    def use_scheme(self, scheme: Scheme) -> None:
+        """Annotate with other classes, or otherwise."""
+        if scheme == self.scheme:
+            return
+        self.scheme = scheme
+        for source in self.sources:
+            if source.labels is not None and source.own:
+                dress(source.labels, scheme)
+        self.scheme_changed.emit()
+        self.touch()
+
+    def counting(self) -> list[Entry]:
+        """Planes that a training takes."""
+        return self.ledger.counting(self.scheme.sparse)
+
+    def touch(self) -> None:
+        """Tell everybody soon that something about the planes has changed."""
+        self._soon.start()
+
+    # View
+
+    def current(self) -> tuple[Source, int] | None:
+        """The image and plane in view; the active layer's, else the topmost visible image's."""
+        if not self.sources:
+            return None
+        active = self.viewer.layers.selection.active
+        order = {id(layer): position for position, layer in enumerate(self.viewer.layers)}
+        ranked = sorted(
+            self.sources,
+            key=lambda s: (
+                active is not None and active in (s.layer, s.labels),
+                s.layer.visible,
+                order.get(id(s.layer), -1),
+            ),
+            reverse=True,
+        )
+        for source in ranked:
+            number = plane_in_view(self.viewer, source.layer, source.planes)
+            if number is not None:
+                return source, number
+        return None
+
+    def show_plane(self, source: Source, number: int) -> None:
+        """Go to a plane, with its annotation layer ready to paint on."""
+        go_to_plane(self.viewer, source.layer, source.planes, number)
+        for other in self.sources if len(self.sources) > 1 else ():
+            for layer in (other.layer, other.labels):
+                if layer is not None:
+                    layer.visible = other is source
+        if source.labels is not None:
+            self.viewer.layers.selection.active = source.labels
+        self.view_changed.emit()
+
+    def _viewed(self, event: object = None) -> None:
+        self.view_changed.emit()
+
+    def situation(self) -> Situation:
+        """What the guide looks at."""
+        return Situation(
+            images=len(self.sources),
+            annotation_layers=sum(source.labels is not None for source in self.sources),
+            painted=sum(entry.painted for entry in self.ledger),
+            counting=len(self.counting()),
+            sparse=self.scheme.sparse,
+            training=self.training,
+            trained=self.trained,
+            saved=self.prompt is None or self.prompt_path is not None,
+        )
+
+    # Ends
+
+    def _removed(self, event: Any) -> None:
+        layer = event.value
+        for source in self.known:
+            if source.labels is layer:
+                self.attach(source, None)
+            elif source.layer is layer:
+                self.labels_leaving.emit(source)
+                self.ledger.forget(source.id)
+        if any(layer is source.layer for source in self.sources):
+            self.use_images([s.layer for s in self.sources if s.layer is not layer])
+        self._unused = [s for s in self._unused if s.layer is not layer]
+
+    def close(self, wait: float = 0.0) -> None:
+        """Let go of the viewer, and end all work; wait so many seconds for that."""
+        self._soon.stop()
+        self.viewer.dims.events.current_step.disconnect(self._viewed)
+        self.viewer.layers.events.removed.disconnect(self._removed)
+        self.jobs.close(wait)
+        self.disk.close(wait)
+        self.engine.release(wait)
+
+
+def _default_channels(planes: Planes) -> tuple[int, ...] | None:
+    """The first three of many channels; all where the model can take them."""
+    return (0, 1, 2) if planes.channels > 3 and not planes.rgb else None

@@ -1,0 +1,286 @@
+"""Going on with a session folder: images found or opened again, annotations put back."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_ptsam.annotation.folder_layout import PROMPTS
+from napari_ptsam.annotation.plane_records import Entry
+from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
+from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_sessions
+from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.prompts.files import load
+from napari_ptsam.widgets.annotate.autosave import Recorder, in_use
+from napari_ptsam.widgets.shared.folders import read_file, read_folder
+from napari_ptsam.widgets.shared.layers import image_planes
+from napari_ptsam.widgets.shared.torch_loading import load_torch
+from napari_ptsam.widgets.shared.workers import silently
+
+if TYPE_CHECKING:
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+
+MOST_PROBLEMS = 3
+"""Of a session, that are told in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A session as read in the thread."""
+
+    folder: SessionFolder
+    session: Session
+    labels: dict[SessionPlane, np.ndarray]
+    prompt: Prompt | None
+
+
+class Recovery(QObject):
+    """Looks for sessions that were not closed, and opens sessions."""
+
+    found = Signal(object, str)
+    """A session that was not closed: its folder, and when and how far."""
+    opened = Signal(object)
+
+    def __init__(self, studio: Studio, recorder: Recorder) -> None:
+        super().__init__(studio)
+        self._studio, self._recorder = studio, recorder
+
+    def look(self) -> None:
+        """Look in the background for a session that was not closed."""
+        self._studio.disk.submit(
+            "unfinished", self._look, lambda one: self.found.emit(*one), silently
+        )
+
+    def _look(self) -> Generator[object, None, None]:
+        for path in unfinished_sessions(self._recorder.root):
+            if in_use(path):
+                continue
+            try:
+                session = SessionFolder(path).read()
+            except PtsamError:  # gone or broken meanwhile: the next one
+                continue
+            when = session.saved.replace("T", " ")[:16]
+            yield path, f"{path.name}: {len(session.planes)} annotated planes, saved {when} UTC"
+            return
+
+    def dismiss(self, path: Path) -> None:
+        """Do not offer a session again; its files stay."""
+        self._studio.disk.submit("dismiss", partial(self._dismiss, path))
+
+    @staticmethod
+    def _dismiss(path: Path) -> Generator[object, None, None]:
+        folder = SessionFolder(path)
+        folder.write(replace(folder.read(), closed=True))
+        yield None
+
+    def open(self, path: Path) -> None:
+        """Go on with a session folder."""
+        self._studio.disk.submit("open", partial(self._read, path), self._restore)
+
+    def _read(self, path: Path) -> Generator[object, None, None]:
+        folder = SessionFolder(path)
+        if in_use(path):
+            raise InputError(f"Another napari works on {path}; close it there first.")
+        session = folder.read()
+        labels, problems = {}, list(session.problems)
+        for plane in session.planes:
+            try:
+                labels[plane] = folder.read_labels(plane)
+            except PtsamError as error:
+                problems.append(str(error))
+            yield None
+        prompt = None
+        if session.prompts:
+            load_torch()
+        for path in reversed([folder.path / PROMPTS / name for name in session.prompts]):
+            try:
+                prompt = load(path)
+                break
+            except PtsamError as error:  # the one before it is better than none
+                problems.append(str(error))
+        yield _Opened(folder, replace(session, problems=tuple(problems)), labels, prompt)
+
+    # In the GUI's thread
+
+    def _restore(self, opened: _Opened) -> None:
+        if problems := opened.session.problems:
+            show_warning("\n".join(listed(problems)))
+        layers = [self._find(image) for image in opened.session.images]
+        missing = [n for n, layer in enumerate(layers) if layer is None]
+        if not missing:
+            self._put_back(opened, layers)
+            return
+        self._studio.disk.submit(
+            "images", partial(self._open_images, opened, missing),
+            partial(self._add_images, opened, layers),
+        )  # fmt: skip
+
+    def _find(self, image: SessionImage) -> Image | None:
+        """An open layer that is this image, or one opened again from napari's samples."""
+        for layer in self._studio.viewer.layers:
+            if isinstance(layer, Image) and layer.name == image.name and _is(layer, image):
+                return layer
+        return None
+
+    def _open_images(self, opened: _Opened, missing: list[int]) -> Generator[object, None, None]:
+        """Images from where they came from; where that is gone, their saved planes."""
+        found: dict[int, dict[str, Any]] = {}
+        for number in missing:
+            image = opened.session.images[number]
+            keywords = (yield from _from_path(image)) or _from_session(opened, number)
+            if keywords is not None:
+                found[number] = keywords
+            yield None
+        yield found
+
+    def _add_images(
+        self, opened: _Opened, layers: list[Image | None], found: dict[int, dict[str, Any]]
+    ) -> None:
+        renumbered: dict[SessionPlane, int] = {}
+        for number, keywords in found.items():
+            planes = keywords.pop("saved planes", None)
+            layers[number] = self._studio.viewer.add_image(**keywords)
+            if planes is not None:
+                renumbered |= {plane: position for position, plane in enumerate(planes)}
+        if renumbered:
+            show_info(
+                "Some images are not where they were; the annotated planes are shown in their "
+                "place, and saved into a new session folder."
+            )
+        both = zip(opened.session.images, layers, strict=True)
+        if names := [image.name for image, layer in both if layer is None]:
+            show_warning(
+                f"{', '.join(listed(names))}: not where it was, and nothing of it is annotated; the "
+                "session goes on without it, in a new folder."
+            )
+        self._put_back(opened, layers, renumbered)
+
+    def _put_back(
+        self,
+        opened: _Opened,
+        layers: list[Image | None],
+        renumbered: dict[SessionPlane, int] | None = None,
+    ) -> None:
+        studio, session = self._studio, opened.session
+        studio.use_scheme(session.scheme)
+        studio.settings |= session.settings
+        try:
+            studio.use_images([layer for layer in layers if layer is not None])
+            for source in studio.sources:
+                if source.labels is not None:
+                    studio.attach(source, None)
+            studio.add_annotation_layers()
+        except PtsamError as error:
+            show_warning(str(error))
+            return
+        there = [number for number, layer in enumerate(layers) if layer is not None]
+        sources = dict(zip(there, studio.sources, strict=True))
+        wrong: list[str] = []
+        for plane, labels in opened.labels.items():
+            source = sources[plane.image]
+            number = _number(plane, source, renumbered or {})
+            _write(source, number, labels)
+            try:
+                counts = studio.scheme.counts(labels)
+            except InputError as error:  # changed by another program; it is shown, but not used
+                wrong.append(f"{source.planes.name}, plane {number}: {error}")
+                continue
+            studio.ledger.put(
+                Entry(source.id, number, counts, plane.done, plane.held_out, plane.dice)
+            )
+        for number, source in sources.items():
+            source.channels = session.images[number].channels or source.channels
+            if source.labels is not None:
+                source.labels.refresh()
+        if wrong:
+            show_warning("\n".join(listed(wrong)))
+        if opened.prompt is not None:
+            studio.prompt, studio.trained = opened.prompt, opened.prompt.origin.images
+            studio.prompt_path = opened.folder.path
+        if renumbered or len(there) < len(layers):
+            self.dismiss(opened.folder.path)
+            self._recorder.begin_anew()
+        else:
+            self._recorder.go_on(opened.folder, session)
+        studio.prompt_changed.emit()
+        studio.touch()
+        self.opened.emit(opened.folder.path)
+
+
+def listed(problems: Sequence[str]) -> list[str]:
+    """The first few problems, and how many more there are."""
+    more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], *([f"… and {more} more."] if more > 0 else [])]
+
+
+def _is(layer: Image, image: SessionImage) -> bool:
+    axis = image.axes.find("C")
+    try:
+        planes = image_planes(layer, axis if axis >= 0 else None)
+    except PtsamError:
+        return False
+    return planes.array_shape == image.shape and planes.axes == image.axes
+
+
+def _number(plane: SessionPlane, source: Source, renumbered: dict[SessionPlane, int]) -> int:
+    if plane in renumbered:
+        return renumbered[plane]
+    leading = source.planes.leading
+    return int(np.ravel_multi_index(plane.index, leading)) if leading else 0
+
+
+def _write(source: Source, number: int, labels: np.ndarray) -> None:
+    """Put a plane of labels into the annotation layer."""
+    assert source.labels is not None
+    planes = source.label_planes
+    leading = planes.position(number)
+    where = tuple(slice(None) if axis in "YX" else leading.get(axis, 0) for axis in planes.axes)
+    source.labels.data[where] = labels
+
+
+def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | None]:
+    """Keywords for ``add_image``, if the file or folder is still what it was."""
+    if image.path is None or not Path(image.path).exists():
+        return None
+    path, found = Path(image.path), None
+    try:
+        if path.is_dir():
+            for result in read_folder(path):
+                found = result or found
+                yield None
+        else:
+            found = [read_file(path)]
+    except PtsamError:
+        return None
+    keywords = found[0] if found and len(found) == 1 else None
+    if keywords is None or tuple(keywords["data"].shape) != image.shape:
+        return None
+    return {**keywords, "name": image.name}
+
+
+def _from_session(opened: _Opened, number: int) -> dict[str, Any] | None:
+    """The planes that were saved, as a stack of their own; None if there are none."""
+    image = opened.session.images[number]
+    planes = [plane for plane in opened.session.planes if plane.image == number]
+    if not planes:
+        return None
+    pixels = [opened.folder.read_pixels(plane) for plane in planes]
+    keywords: dict[str, Any] = {
+        "data": np.stack(pixels) if image.axes not in ("YX", "YXS") else pixels[0],
+        "name": image.name,
+        "rgb": "S" in image.axes,
+        "saved planes": planes,
+    }
+    if image.pixel_size is not None:
+        lead = keywords["data"].ndim - 2 - keywords["rgb"]
+        keywords["scale"] = (*(1.0,) * lead, image.pixel_size.y, image.pixel_size.x)
+    return keywords

@@ -1,0 +1,112 @@
+"""Suggests planes to annotate, from their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_ptsam.annotation.suggestions import candidates, pool, suggest
+from napari_ptsam.errors import InputError
+from napari_ptsam.images.normalize import Normalization, normalize
+from napari_ptsam.images.tiling import Tile, cut
+from napari_ptsam.widgets.shared.workers import NORMAL
+
+if TYPE_CHECKING:
+    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How many planes have been looked at, of how many."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestion:
+    """A plane, and whether it is the first of a fresh set of images."""
+
+    source: Source
+    number: int
+
+
+class Suggester(QObject):
+    """Looks at the planes of all images, and suggests the one that adds most."""
+
+    looked = Signal(object)
+    suggested = Signal(object)
+    nothing_left = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        self._studio = studio
+        self._features: dict[tuple[int, int, tuple[int, ...] | None], np.ndarray] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether planes are being looked at."""
+        return self._studio.jobs.has("suggest")
+
+    def suggest(self) -> None:
+        """Suggest a plane; `suggested` tells which."""
+        planes = [
+            (source, number)
+            for source in self._studio.sources
+            for number in candidates(len(source.planes))
+        ]
+        annotated = [
+            (source, entry.number)
+            for entry in self._studio.ledger
+            if (source := self._studio.source_of(entry.image)) is not None
+        ]
+        planes += [plane for plane in annotated if plane not in planes]
+        if len(planes) == len(annotated):
+            self.nothing_left.emit("All planes are annotated already.")
+            return
+        steps = partial(self._steps, planes, [planes.index(plane) for plane in annotated])
+        self._studio.jobs.submit("suggest", steps, self._show, self.failed.emit, priority=NORMAL)
+
+    def stop(self) -> None:
+        """Look at no more planes."""
+        self._studio.jobs.cancel("suggest")
+
+    def _steps(
+        self, planes: list[tuple[Source, int]], annotated: list[int]
+    ) -> Generator[object, None, None]:
+        backbone = self._studio.engine.backbone()
+        features: list[np.ndarray] = []
+        usable: list[tuple[Source, int]] = []
+        known: list[int] = []
+        for done, (source, number) in enumerate(planes, start=1):
+            key = source.id, number, source.channels
+            if key not in self._features:
+                try:
+                    pixels = normalize(
+                        source.planes[number], Normalization(), source.channels, source.planes.rgb
+                    )
+                except InputError:  # a training would refuse it
+                    continue
+                whole = Tile(0, 0, max(source.planes.shape))
+                self._features[key] = pool(backbone.encoder([cut(pixels, whole)])[0])
+                yield Looked(done, len(planes))
+            if done - 1 in annotated:
+                known.append(len(usable))
+            usable.append((source, number))
+            features.append(self._features[key])
+        if len(usable) == len(known):
+            raise InputError(
+                "The planes that are not annotated hold NaN or infinite pixels; replace them (for "
+                "instance by 0)."
+            )
+        best = suggest(np.stack(features), known)
+        yield Suggestion(*usable[best[0]])
+
+    def _show(self, result: object) -> None:
+        (self.looked if isinstance(result, Looked) else self.suggested).emit(result)

@@ -1,0 +1,334 @@
+"""Third tab: train, watch, judge, save."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
+
+from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
+from napari_ptsam.prompts.backbone import missing_backbone
+from napari_ptsam.prompts.library import put, save_trained
+from napari_ptsam.training.verdict import verdict
+from napari_ptsam.widgets.annotate.prediction_preview import Preview
+from napari_ptsam.widgets.annotate.training_options import Options
+from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
+from napari_ptsam.widgets.annotate.training_run import (
+    Annotated,
+    Rated,
+    Request,
+    Trained,
+    TrainingRun,
+)
+from napari_ptsam.widgets.library.library_button import LibraryButton
+from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, row, text
+
+if TYPE_CHECKING:
+    from napari_ptsam.annotation.plane_records import Entry
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.training.settings import Progress
+    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.widgets.annotate.training_run import Keep
+
+REDRAW = 0.4
+"""Seconds between two updates of bar and plot."""
+PHASES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
+COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
+
+
+class TrainTab(Scrolling):
+    """Options, the run itself, and what comes of it."""
+
+    new_prompt = Signal(object)
+    """A training gave a prompt."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__()
+        self._studio = studio
+        self.options = Options(studio)
+        self.preview = Preview(studio)
+        self.run = TrainingRun(studio.engine.backbone, studio)
+        self._entries: list[Entry] = []
+        self._drawn, self._note = 0.0, ""
+        self._add_widgets()
+        for signal, slot in (
+            (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
+            (self.run.trained, self._trained), (self.run.rated, self._rated),
+            (self.run.failed, self._failed), (self.run.ended, self._ended),
+            (self.preview.told, show_warning),
+        ):  # fmt: skip
+            signal.connect(slot)
+        studio.view_changed.connect(self._viewed)
+        studio.planes_changed.connect(self.refresh)
+        self.refresh()
+
+    def _add_widgets(self) -> None:
+        self.train = button(
+            "Train", "Tune a prompt on the annotated planes; you can go on annotating meanwhile.",
+            self.start,
+        )  # fmt: skip
+        self.train_on = button(
+            "Train on",
+            "Go on from the last prompt, with the planes that were annotated since.",
+            lambda: self.start(going_on=True),
+        )
+        self.stop = button(
+            "Stop", "End the training now, and keep the best prompt so far.", self.end
+        )
+        self.save = button(
+            "Save prompt…", "Save the prompt as a file of about 10 KB, to use and to pass on.",
+            self.save_as,
+        )  # fmt: skip
+        self.keep = button(
+            "Add to library", "Keep the prompt in your library, where both widgets find it.",
+            self.add_to_library,
+        )  # fmt: skip
+        self.library = LibraryButton(self.take)
+        self.bar = QProgressBar()
+        self.bar.setToolTip("How far the training is, and how long it still takes.")
+        self.bar.hide()
+        self.status = text()
+        self.plot = TrainingPlot()
+        self.plot.hide()
+        self.judgement = text(tip="How well the prompt finds what you painted on held-out planes.")
+        self.shown = QCheckBox("Preview on the plane in view")
+        self.shown.setToolTip(
+            "A layer of its own with the prediction, refreshed while the training runs."
+        )
+        self.shown.setChecked(True)
+        self.shown.toggled.connect(self._show_preview)
+        self.column.addWidget(self.options)
+        self.column.addLayout(row(self.train, self.train_on, self.stop, stretch=0))
+        self.column.addWidget(self.bar)
+        self.column.addWidget(self.status)
+        self.column.addWidget(self.judgement)
+        self.column.addLayout(row(self.save, self.keep, self.library))
+        self.column.addWidget(self.shown)
+        self.column.addWidget(self.plot, 1)
+        self.column.addStretch(0)
+        self.preview.dismissed.connect(lambda: self.shown.setChecked(False))
+
+    # Start and stop
+
+    def start(self, going_on: bool = False) -> None:
+        """Train on the planes that are annotated now."""
+        if self.run.running:
+            return
+        try:
+            request = self._request(going_on)
+        except InputError as error:
+            show_warning(str(error))
+            return
+        self._studio.training = True
+        self.plot.clear_lines(request.settings.steps)
+        self.plot.show()
+        self.judgement.setText("")
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("Getting ready…")
+        self.bar.show()
+        self.status.setText("")
+        self._studio.jobs.cancel("preview")
+        self.preview.prepare()
+        self.run.view = self.preview.view()
+        self.run.start(request)
+        self._studio.touch()
+        self.refresh()
+        self.stop.setFocus()
+
+    def _request(self, going_on: bool) -> Request:
+        studio = self._studio
+        self._entries = studio.counting()
+        if not studio.sources:
+            raise InputError("Choose an image first, on the tab “Images”.")
+        if not self._entries:
+            raise InputError(
+                "No plane is annotated yet: scribble on some."
+                if studio.scheme.sparse
+                else "No plane is marked as done yet: paint the objects of one, then press "
+                "“Done, next plane”."
+            )
+        planes = []
+        for entry in self._entries:
+            source = studio.source_of(entry.image)
+            assert source is not None
+            planes.append(
+                Annotated(source.planes, source.label_planes, entry.number, entry.held_out)
+            )
+        settings = self.options.settings()
+        if going_on:  # channels that nobody chose are those of the prompt
+            settings = replace(settings, channels=studio.sources[0].chosen)
+        return Request(planes, studio.scheme, settings, studio.prompt if going_on else None)
+
+    def end(self) -> None:
+        """Stop the training."""
+        if self.run.running:
+            self.stop.setEnabled(False)
+            self.bar.setFormat("Stopping…")
+            self.run.stop()
+
+    # While it runs
+
+    def _progress(self, progress: Progress) -> None:
+        now, self._note = perf_counter(), progress.note
+        if progress.phase == "training":
+            self.plot.add(progress.step, progress.loss, progress.held_out_dice)
+        last = progress.step == progress.steps
+        if (now - self._drawn < REDRAW and not last) or not self.stop.isEnabled():
+            return
+        self._drawn = now
+        self.bar.setRange(0, progress.steps)
+        self.bar.setValue(progress.step)
+        left = "" if progress.seconds_left is None else f", {in_time(progress.seconds_left)} left"
+        self.bar.setFormat(f"{PHASES[progress.phase]}: %v of %m{left}")
+        words = []
+        if progress.loss is not None:
+            words.append(f"Loss {progress.loss:.3f}")
+        if progress.held_out_dice is not None:
+            words.append(f"Dice {progress.held_out_dice:.2f}")
+        self.status.setText(", ".join(words) + (f" – {progress.note}" if progress.note else ""))
+        self.plot.draw()
+
+    def _viewed(self) -> None:
+        if self.run.running:
+            self.run.view = self.preview.view()
+
+    def _show_preview(self, wanted: bool) -> None:
+        self.preview.want(wanted)
+        self._viewed()
+
+    # After it
+
+    def _trained(self, trained: Trained) -> None:
+        studio = self._studio
+        studio.prompt, studio.prompt_path = trained.prompt, None
+        studio.trained = len(self._entries)
+        for number, entry in enumerate(self._entries):
+            studio.ledger.hold_out(entry.image, entry.number, number in trained.held_out)
+            studio.ledger.rate(entry.image, entry.number, None)
+        found = verdict(trained.prompt.origin, trained.stopped)
+        # What was left out or tried, and why, stays to be read; once is enough.
+        self.status.setText("")
+        self.judgement.setText(f"{found.text} {self._note}".strip())
+        self.judgement.setStyleSheet(
+            f"border-left: 4px solid {COLOURS[found.level]}; padding-left: 6px;"
+        )
+        self.new_prompt.emit(trained.prompt)
+        self.plot.draw()
+        studio.touch()
+
+    def _rated(self, rated: Rated) -> None:
+        entry = self._entries[rated.number]
+        self._studio.ledger.rate(entry.image, entry.number, rated.dice)
+        self._studio.touch()
+
+    def _failed(self, message: str) -> None:
+        self.judgement.setText(message)
+        self.judgement.setStyleSheet(
+            f"border-left: 4px solid {COLOURS['poor']}; padding-left: 6px;"
+        )
+
+    def _ended(self) -> None:
+        self._studio.training = False
+        self.bar.hide()
+        self._studio.prompt_changed.emit()
+        self._studio.touch()
+        self.refresh()
+
+    # Saving
+
+    def save_as(self) -> None:
+        """Ask for a file, and save the prompt there."""
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save the prompt", str(Path.home() / self.default_name()), "Prompt files (*.pt)"
+        )
+        if chosen:
+            # The dialog has asked already whether a file may be replaced.
+            self.save_to(Path(chosen), overwrite=True)
+
+    def default_name(self) -> str:
+        """From the image and the classes."""
+        layer = self._studio.sources[0].layer.name if self._studio.sources else "prompt"
+        name = "-".join([layer, *self._studio.scheme.classes[:3]])
+        return re.sub(r"[^\w-]+", "-", name).strip("-").lower() + ".pt"
+
+    def save_to(self, path: Path, overwrite: bool = False) -> None:
+        """Save the prompt."""
+        prompt = self._studio.prompt
+        if prompt is None:
+            show_warning("There is no prompt to save yet; train one.")
+            return
+        path = path if path.suffix else path.with_suffix(".pt")
+        try:
+            if self._studio.prompt_path is None:
+                save_trained(prompt, path, overwrite)
+            else:
+                prompt.save(path, overwrite)
+        except KeptElsewhereError as error:
+            self._studio.prompt_path = error.path
+            show_warning(str(error))
+            self._studio.touch()
+            return
+        except PtsamError as error:
+            show_warning(str(error))
+            return
+        self._studio.prompt_path = path
+        show_info(f"Saved {path}; whoever has the file can segment with it.")
+        self._studio.touch()
+
+    def add_to_library(self) -> None:
+        """Keep the prompt in the library, under a name that is free there."""
+        prompt = self._studio.prompt
+        if prompt is None:
+            return
+        try:
+            path = put(prompt, self.default_name())
+        except PtsamError as error:
+            show_warning(str(error))
+            return
+        self._studio.prompt_path = path
+        show_info(f"{path.stem} is in your library ({path.parent}).")
+        self._studio.touch()
+
+    def take(self, prompt: Prompt, path: Path) -> None:
+        """Go on from a prompt of the library: look at what it finds here, train on."""
+        if self.run.running:
+            show_warning("A training is under way; stop it first.")
+            return
+        studio = self._studio
+        studio.prompt, studio.prompt_path, studio.trained = prompt, path, 0
+        self.judgement.setStyleSheet("")
+        self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
+        studio.prompt_changed.emit()
+        studio.touch()
+        if words := missing_backbone(prompt):
+            show_warning(words)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what can be done."""
+        studio, running = self._studio, self.run.running
+        self.train.setEnabled(not running)
+        self.train_on.setEnabled(not running and studio.prompt is not None)
+        self.train_on.setVisible(studio.prompt is not None)
+        self.stop.setVisible(running)
+        self.stop.setEnabled(running)
+        for widget in (self.save, self.keep):
+            widget.setEnabled(studio.prompt is not None)
+        self.options.setEnabled(not running)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The planes of the last training."""
+        return self._entries
+
+    def close_tab(self, keep: Keep, wait: float = 0.0) -> None:
+        """End the training, have its prompt kept, and take the preview away."""
+        self.run.close_and_keep(keep, wait)
+        self.library.close_down(wait)
+        self.preview.close()

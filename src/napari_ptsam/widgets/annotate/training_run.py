@@ -1,0 +1,264 @@
+"""A training in a worker: progress, a live preview, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_set
+from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.inference.channels import fit_channels
+from napari_ptsam.widgets.shared.channels import IN_IMAGES
+from napari_ptsam.widgets.shared.workers import Run
+
+if TYPE_CHECKING:
+    from napari_ptsam.annotation.scheme import Scheme
+    from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.images.planes import Planes
+    from napari_ptsam.inference.preview import PlanePreview
+    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.training.settings import TrainingSettings
+    from napari_ptsam.training.trainer import Training
+
+REFRESH = 1.0
+"""Seconds between two previews, at least."""
+SHARE = 0.25
+"""Part of the time that previews may take."""
+
+Keep = Callable[["Prompt", frozenset[int]], Path]
+"""Saves a prompt with the numbers of the planes that measured it, and gives its file."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A plane that somebody looks at: of which image, and where."""
+
+    source: Any
+    planes: Planes
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """A plane to train on, read only when the training starts in its thread."""
+
+    image: Planes
+    labels: Planes
+    number: int
+    held_out: bool | None
+
+    def copy(self) -> AnnotatedPlane:
+        """As it is now, so that painting can go on."""
+        return AnnotatedPlane(
+            self.image, self.number, np.array(self.labels[self.number]), self.held_out
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What to train on, and how."""
+
+    planes: list[Annotated]
+    scheme: Scheme
+    settings: TrainingSettings
+    start: Prompt | None
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the tokens find on the plane in view: labels uint8, shape (y, x)."""
+
+    view: View
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished training, or one that was stopped; ``held_out`` numbers its planes."""
+
+    prompt: Prompt
+    stopped: bool
+    held_out: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """Dice of the prompt on plane ``number`` of the request."""
+
+    number: int
+    dice: float
+
+
+class TrainingRun(Run):
+    """One training at a time.
+
+    Parameters
+    ----------
+    backbone
+        Gives the backbone; called in the thread.
+    """
+
+    title = "The training"
+
+    progressed = Signal(object)
+    shown = Signal(object)
+    trained = Signal(object)
+    rated = Signal(object)
+
+    def __init__(self, backbone: Callable[[], Backbone], parent: QObject) -> None:
+        super().__init__(parent)
+        self._backbone = backbone
+        self._training: Training | None = None
+        self._handover = Lock()
+        self._undelivered: Trained | None = None
+        self._keep: Keep | None = None
+        self.view: View | None = None
+        """What to show; may be changed at any time."""
+
+    def stop(self) -> None:
+        """End soon, with the best prompt so far."""
+        super().stop()
+        training = self._training
+        if training is not None:
+            training.stop()
+
+    def close_and_keep(self, keep: Keep, wait: float = 0.0) -> None:
+        """End soon, and keep the best prompt so far, although nobody is told of it any more.
+
+        Parameters
+        ----------
+        keep
+            Saves a prompt, given the numbers of the planes that measured it, and
+            gives its file; called in any thread.
+        wait
+            Seconds to wait for the thread to end.
+        """
+        with self._handover:
+            self._keep, trained = keep, self._undelivered
+        if trained is not None:  # its signal comes too late
+            _keep_late(keep, trained)
+        self.close(wait)
+
+    def _hand_over(self, trained: Trained) -> Generator[object, None, None]:
+        """To the widget, or where it is closed to what keeps prompts; never to both."""
+        with self._handover:
+            keep, self._undelivered = self._keep, trained
+        if keep is None:
+            yield trained
+        else:
+            _keep_late(keep, trained)
+
+    def _show(self, result: object) -> None:
+        if isinstance(result, Trained):
+            self._undelivered = None
+        signals = {Shown: self.shown, Trained: self.trained, Rated: self.rated}
+        signals.get(type(result), self.progressed).emit(result)
+
+    # In the thread
+
+    def _work(self, request: Request) -> Generator[object, None, None]:
+        planes = [plane.copy() for plane in request.planes]
+        settings = request.settings
+        annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)
+        backbone = self._backbone()
+        if self._stop.is_set():
+            return
+        from napari_ptsam.training.trainer import Training
+
+        training = Training(
+            annotations, backbone, settings, request.start, draft=True, option=IN_IMAGES
+        )
+        preview = _LivePreview(training)
+        self._training = training
+        try:
+            for progress in training:
+                yield progress
+                if self._stop.is_set():
+                    training.stop()
+                else:
+                    yield from preview.step(self.view)
+            held_out = annotations.held_out or frozenset()
+            try:
+                prompt = training.prompt
+            except PtsamError as error:
+                if self._keep is not None:
+                    show_warning(f"The training ended with its dock, without a prompt: {error}")
+                raise
+            yield from self._hand_over(Trained(prompt, self._stop.is_set(), held_out))
+            for number, dice in training.plane_scores():
+                if self._stop.is_set():  # it is to end now, and this takes a second or two
+                    return
+                yield Rated(number, dice)
+        finally:
+            self._training = None
+            training.close()
+
+
+def _keep_late(keep: Keep, trained: Trained) -> None:
+    try:
+        path = keep(trained.prompt, trained.held_out)
+    except PtsamError as error:
+        show_warning(str(error))
+    else:
+        show_info(
+            f"The best prompt so far is kept in {path}; its training has ended with the dock."
+        )
+
+
+class _LivePreview:
+    """What the training's tokens find on the plane in view, about every second."""
+
+    def __init__(self, training: Training) -> None:
+        self._backbone, self._training = training.sees, training
+        self._view: View | None = None
+        self._preview: PlanePreview | None = None
+        self._embedding: Generator[None, None, None] | Any = None
+        self._next = 0.0
+
+    def step(self, view: View | None) -> Generator[Shown, None, None]:
+        """Embed one more tile of the plane, or decode it if it is time to."""
+        if view is not self._view or self._training.sees is not self._backbone:
+            self._look_at(view)
+        if self._preview is None or view is None:
+            return
+        if not self._preview.ready:
+            try:
+                next(self._embedding, None)
+            except InputError:  # a plane that cannot be read has no preview
+                self._preview = None
+            return
+        tokens, begin = self._training.tokens, perf_counter()
+        if tokens is None or begin < self._next:
+            return
+        labels = self._preview.labels(tokens)
+        spent = perf_counter() - begin
+        self._next = perf_counter() + max(REFRESH - spent, spent / SHARE - spent)
+        yield Shown(view, labels)
+
+    def _look_at(self, view: View | None) -> None:
+        from napari_ptsam.inference.preview import PlanePreview
+
+        self._view, self._preview, self._next = view, None, 0.0
+        self._backbone = self._training.sees
+        if view is None:
+            return
+        training = self._training
+        try:
+            images, _ = fit_channels(
+                training.images, training.channels, view.planes, view.source.chosen
+            )
+            self._preview = PlanePreview(
+                self._backbone, images, view.planes[view.number], view.planes.rgb,
+                images.limits(view.planes),
+            )  # fmt: skip
+        except InputError:
+            return
+        self._embedding = self._preview.embed()

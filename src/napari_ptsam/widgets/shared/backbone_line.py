@@ -1,0 +1,54 @@
+"""The line at the bottom of a dock that tells the backbone, and leads to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QWidget
+
+from napari_ptsam.widgets.shared.qt_helpers import button, text
+
+if TYPE_CHECKING:
+    from napari_ptsam.widgets.shared.backbone_service import Engine
+    from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
+
+
+class BackboneLine(QWidget):
+    """State of the engine, and a button for the dialog."""
+
+    changed = Signal()
+    """Other backbones may be here, or another one is in use."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self.dialog: BackbonesDialog | None = None
+        self.state = text(engine.state, "The frozen model behind everything.")
+        self.more = button(
+            "Backbones…", "Other frozen models: get, verify, choose, remove.", self.open
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.state, 1)
+        layout.addWidget(self.more)
+        engine.state_changed.connect(self.state.setText)
+
+    def open(self, name: str = "") -> None:
+        """Show the dialog, with a backbone of the catalogue selected."""
+        if self.dialog is None:
+            from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
+
+            self.dialog = BackbonesDialog(self._engine, self)
+            self.dialog.changed.connect(self.changed)
+            self.dialog.chosen.connect(lambda _: self.changed.emit())
+            self.dialog.run.ended.connect(self.changed)
+        self.dialog.select(name or self._engine.chosen)
+        self.dialog.refresh()
+        self.dialog.show()
+        self.dialog.raise_()
+
+    def close_down(self, wait: float = 0.0) -> None:
+        """End what the dialog does."""
+        if self.dialog is not None:
+            self.dialog.close_down(wait)

@@ -1,0 +1,222 @@
+"""Specialists for other programs."""
+
+import copy
+import gc
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import napari_ptsam as ptsam
+from conftest_cli import complains, fails, run
+from conftest_prompts import make
+from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.export import bioimageio_package, onnx_file
+from napari_ptsam.export.bioimageio_package import export_bioimageio
+from napari_ptsam.export.onnx_file import AGREES, are_colours, channels_of, export_onnx
+from napari_ptsam.images.channels import Channels
+from napari_ptsam.images.guided_filter import Refinement
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.prompts.prompt import Prompt
+
+
+@pytest.fixture(scope="module")
+def exported(prompt: Prompt, tmp_path_factory: pytest.TempPathFactory):
+    """A prompt with all that a prompt can have, and its ONNX file.
+
+    What PyTorch has translated is kept for the other exports of this file: it takes long.
+    """
+    whole = replace(
+        prompt, refinement=Refinement(4, 0.01, 0.5), flips=("x",), author="Ada Lovelace",
+        licence="CC0-1.0",
+    )  # fmt: skip
+    kept, translate = [], onnx_file._translated
+
+    def once(*arguments):
+        if not kept:
+            kept.append(translate(*arguments))
+        return copy.deepcopy(kept[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "_translated", once)
+        yield whole, export_onnx(whole, tmp_path_factory.mktemp("onnx") / "whole.onnx")
+
+
+def test_onnx_runtime_gives_what_torch_gives(exported) -> None:
+    _, checked = exported
+    assert checked.difference <= AGREES
+    assert (checked.side, checked.channels) == (128, 1)
+
+
+def test_it_finds_on_real_nuclei_what_segmenting_finds(exported, nuclei) -> None:
+    whole, checked = exported
+    plane = nuclei[0][0]
+    session = onnxruntime.InferenceSession(checked.path, providers=["CPUExecutionProvider"])
+    seen = whole.images.prepare(plane, rgb=False)[..., 0]
+    (found,) = session.run(None, {"image": seen[None, None]})
+    wanted = ptsam.segment(plane, whole, output="probabilities", device="cpu")
+    assert found.shape == (1, 1, 128, 128) and found.dtype == np.float32
+    # Segmenting computes in bfloat16 where the processor has it.
+    assert np.abs(found[0] - wanted).mean() < 0.01
+
+
+def test_the_file_tells_what_is_to_be_known(exported) -> None:
+    whole, checked = exported
+    model = onnx.load(checked.path)
+    onnx.checker.check_model(model)
+    told = json.loads({p.key: p.value for p in model.metadata_props}["napari-ptsam"])
+    assert told["classes"] == list(whole.classes) and told["normalization"]["high"] == 99.8
+    assert told["tile"]["side"] == 128
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # it leaves the package open
+def test_the_zoo_s_own_test_passes(exported, tmp_path: Path, monkeypatch) -> None:
+    import bioimageio.core
+
+    statuses, check = [], bioimageio.core.test_description
+
+    def noted(package: Path):
+        summary = check(package)
+        statuses.append(summary.status)
+        return summary
+
+    monkeypatch.setattr(bioimageio.core, "test_description", noted)
+    path = export_bioimageio(exported[0], tmp_path / "nuclei.zip")
+    assert statuses == ["passed"]
+    description = bioimageio.core.load_model_description(path)
+    assert description.license == "CC0-1.0" and description.authors[0].name == "Ada Lovelace"
+    assert description.outputs[0].axes[1].channel_names == ["foreground"]
+    del description
+    gc.collect()
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """A network that is nothing but a weighted sum of the channels."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def translated(prompt, checkpoint, tile):
+        weights = np.array([0.2, 0.3, 0.5][: tile.shape[1]], np.float32).reshape(1, -1, 1, 1)
+        shape = [1, 1, *tile.shape[2:]]
+        graph = helper.make_graph(
+            [helper.make_node("Conv", ["image", "w"], ["probability"])], "sum",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, tile.shape)],
+            [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(weights, "w")],
+        )  # fmt: skip
+        opset = [helper.make_opsetid("", onnx_file.OPSET)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+        return model, (weights * tile).sum(1, keepdims=True)
+
+    monkeypatch.setattr(onnx_file, "_translated", translated)
+
+
+def with_images(mode: str = "plane", channels=None, **parts) -> Prompt:
+    values = Normalization(mode, 5, 1500) if mode == "range" else Normalization(mode)
+    return make(images=ImageSettings(Tiling(64), values, channels), **parts)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("mode", "channels", "rgb"),
+    [("plane", (0, 2), False), ("stack", (0, 1, 2), False), ("plane", None, True)],
+)
+def test_values_are_scaled_as_in_training(
+    mode, channels, rgb, quick, tmp_path, monkeypatch
+) -> None:
+    prompt, path = with_images(mode, channels), tmp_path / "a.zip"
+    export_bioimageio(prompt, path, rgb=rgb)
+    gc.collect()
+    # The zoo's own test would have noticed the other way.
+    scaled = bioimageio_package._preprocessing
+    monkeypatch.setattr(
+        bioimageio_package, "_preprocessing", lambda prompt, zoo, rgb: scaled(prompt, zoo, not rgb)
+    )
+    with pytest.raises(OutputError, match="did not pass the test"):
+        export_bioimageio(prompt, path, rgb=rgb, overwrite=True)
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_fixed_range_of_values(quick, tmp_path) -> None:
+    assert export_bioimageio(with_images("range", (0, 2)), tmp_path / "a.zip").is_file()
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("own", "asked", "told"),
+    [("", None, None), ("", "MIT", "MIT"), ("CC0-1.0", None, "CC0-1.0"), ("CC0-1.0", "MIT", "MIT"),
+     ("Ask the lab.", None, "LICENSE.txt")],
+)  # fmt: skip
+def test_no_licence_is_claimed_that_nobody_gave(own, asked, told, quick, tmp_path) -> None:
+    import bioimageio.core
+
+    path = export_bioimageio(with_images(licence=own), tmp_path / "a.zip", licence=asked)
+    description = bioimageio.core.load_model_description(path)
+    found = description.license
+    assert (found if found is None or isinstance(found, str) else str(found.source)) == told
+    del description, found
+    gc.collect()
+
+
+def test_a_licence_of_another_name_is_asked_for_again(tmp_path) -> None:
+    with pytest.raises(InputError, match="'free' is no name of a licence"):
+        export_bioimageio(make(), tmp_path / "a.zip", licence="free")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_command_line_tells_of_a_missing_licence(quick, tmp_path, capsys) -> None:
+    path, target = with_images(licence="").save(tmp_path / "a.pt"), tmp_path / "a.zip"
+    assert run("export", path, "--bioimageio", target) == 0
+    assert "names no licence" in capsys.readouterr().err
+    assert run("export", path, "--bioimageio", target, "--license", "MIT", "--overwrite") == 0
+    assert "licence" not in capsys.readouterr().err
+    gc.collect()
+
+
+def test_command_line(exported, tmp_path: Path, capsys, monkeypatch) -> None:
+    path = exported[0].save(tmp_path / "a.pt")
+    fails(capsys, "Say what to write", "export", path)
+    (tmp_path / "a.onnx").write_text("there already", encoding="utf-8")
+    fails(capsys, "exists and is kept", "export", path, "--onnx", tmp_path / "a.onnx")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        complains(capsys, "pip install", "export", path, "--onnx", tmp_path / "b.onnx")
+    assert run("export", path, "--onnx", tmp_path / "b.onnx") == 0
+    assert "1 channel(s)" in capsys.readouterr().out
+
+
+def test_an_export_that_differs_is_thrown_away(exported, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(onnx_file, "AGREES", -1.0)
+    with pytest.raises(OutputError, match="differs from PyTorch by"):
+        export_onnx(exported[0], tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_channels_are_those_of_the_prompt() -> None:
+    grey = replace(make(), images=ImageSettings(Tiling(64)))
+    assert channels_of(grey, rgb=False) == 1 and channels_of(grey, rgb=True) == 3
+    assert channels_of(make(), rgb=True) == 2  # it takes two of the channels
+
+
+@pytest.mark.parametrize(
+    ("trained", "rgb", "colours"),
+    [(None, False, False), (None, True, True), (Channels("rgb", 3), False, True),
+     (Channels("composite", 3), True, False), (Channels("grey", 1), True, True)],
+)  # fmt: skip
+def test_colours_are_what_the_prompt_was_trained_on(trained, rgb: bool, colours: bool) -> None:
+    prompt = make(images=ImageSettings(Tiling(64)), trained_channels=trained)
+    assert are_colours(prompt, rgb) == colours
+
+
+def test_a_backbone_that_is_too_large(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="vit_h has more than the 2 GB"):
+        export_onnx(make(backbone="vit_h"), tmp_path / "a.onnx")

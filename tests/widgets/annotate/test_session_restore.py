@@ -1,0 +1,263 @@
+"""Nothing is lost: autosave, kill -9, going on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from conftest_widgets import LONG, annotate, paint, train
+from napari_ptsam.annotation.session_folder import SessionFolder
+
+PAINTER = """
+import sys, time
+import napari, numpy as np, tifffile
+from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from qtpy.QtCore import QTimer
+
+viewer = napari.Viewer(show=False)
+viewer.open(sys.argv[1])
+widget = AnnotateAndTrain(viewer)
+viewer.window.add_dock_widget(widget)
+widget.annotate.add.click()
+labels = widget.studio.sources[0].labels
+row = iter(range(128 * 6))
+
+def stroke():
+    number, at = divmod(next(row), 128)
+    labels.data_setitem((np.full(64, number), np.full(64, at), np.arange(64)), 3)
+    print(number, at, time.time(), flush=True)
+
+timer = QTimer()
+timer.timeout.connect(stroke)
+timer.start(50)
+napari.run()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is Unix's")
+def test_killed_while_painting_loses_at_most_five_seconds(
+    qtbot, dock, stack, sessions, tmp_path: Path
+) -> None:
+    source = tmp_path / "nuclei.tif"
+    tifffile.imwrite(source, stack.images, imagej=True, metadata={"axes": "ZYX"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", PAINTER, str(source)], stdout=subprocess.PIPE, text=True
+    )
+    strokes = []
+    while not strokes or strokes[-1][2] - strokes[0][2] < 9:
+        number, at, when = process.stdout.readline().split()
+        strokes.append((int(number), int(at), float(when)))
+    killed = time.time()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+    _, widget = dock()
+    qtbot.waitUntil(lambda: not widget.offer.isHidden(), timeout=LONG)
+    assert "was not closed" in widget._offer_text.text()
+    widget.go_on.click()
+    qtbot.waitUntil(lambda: len(widget.studio.ledger) > 0, timeout=LONG)
+    assert widget.offer.isHidden()
+    layer = widget.studio.sources[0].layer
+    assert layer.name == "nuclei" and np.array_equal(np.asarray(layer.data), stack.images)
+    labels = widget.studio.sources[0].labels.data
+    old = [(number, at) for number, at, when in strokes if killed - when > 5]
+    assert len(old) > 20
+    assert all((labels[number, at, :64] == 3).all() for number, at in old)
+    # What goes on is saved into the same folder.
+    paint(widget.studio.sources[0].labels, 5, stack.masks[5])
+    (folder,) = sessions.iterdir()
+    qtbot.waitUntil(lambda: (folder / "masks" / "000-5.tif").exists(), timeout=LONG)
+
+
+def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
+    viewer, widget = dock(nuclei=stack.images)
+    widget.annotate.classes.list.item(0).setText("nucleus")
+    annotate(qtbot, widget, stack, [0, 1, 2, 3])
+    paint(widget.studio.sources[0].labels, 4, stack.masks[4])
+    train(qtbot, widget)
+    saved = widget.studio.prompt
+    held_out = {e.number for e in widget.studio.ledger if e.held_out}
+    dice = {e.number: e.dice for e in widget.studio.ledger}
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 5, timeout=LONG)
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/prompts/*.pt"))) == 1, timeout=LONG)
+    qtbot.wait(1500)
+    labels = widget.studio.sources[0].labels.data.copy()
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    session = SessionFolder(folder).read()
+    assert session.closed and session.problems == () and len(session.planes) == 5
+    assert session.settings["backbone"] == "vit_t"
+    viewer.layers.clear()
+
+    _, again = dock(viewer)
+    viewer.add_image(stack.images, name="nuclei")
+    qtbot.waitUntil(lambda: len(again.studio.sources) == 1)
+    assert again.offer.isHidden()
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 5, timeout=LONG)
+    assert np.array_equal(again.studio.sources[0].labels.data, labels)
+    assert again.studio.scheme.classes == ("nucleus",)
+    assert [e.number for e in again.studio.counting()] == [0, 1, 2, 3]
+    assert {e.number for e in again.studio.ledger if e.held_out} == held_out
+    assert {e.number: e.dice for e in again.studio.ledger} == dice
+    assert np.array_equal(again.studio.prompt.tokens, saved.tokens)
+
+
+def test_where_the_images_are_gone_their_planes_come_back(qtbot, dock, stack, sessions) -> None:
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [1, 4])
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
+    qtbot.wait(1500)
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    viewer.layers.clear()
+    _, again = dock(viewer)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 2, timeout=LONG)
+    source = again.studio.sources[0]
+    assert np.array_equal(np.asarray(source.layer.data), stack.images[[1, 4]])
+    assert np.array_equal(source.labels.data, stack.masks[[1, 4]])
+    qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)
+    new = next(path for path in sessions.iterdir() if path != folder)
+    qtbot.waitUntil(lambda: len(list(new.glob("masks/*.tif"))) == 2, timeout=LONG)
+
+
+def test_leaving_a_session_keeps_its_files_and_offers_it_no_more(
+    qtbot, dock, stack, sessions
+) -> None:
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0])
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
+    qtbot.wait(1500)
+    # As after a kill: nobody works on it, and it is not closed.
+    folder = widget.recorder.folder
+    widget.recorder.let_go()
+    viewer.layers.clear()
+    _, again = dock(viewer)
+    qtbot.waitUntil(lambda: not again.offer.isHidden(), timeout=LONG)
+    again.not_now.click()
+    qtbot.waitUntil(lambda: folder.read().closed, timeout=LONG)
+    assert len(folder.read().planes) == 1 and again.offer.isHidden()
+
+
+def test_a_session_in_use_is_not_offered(qtbot, dock, stack, sessions, told) -> None:
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0])
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
+    _, again = dock(viewer)
+    qtbot.wait(1000)
+    qtbot.waitUntil(lambda: not again.studio.disk.has("unfinished"), timeout=LONG)
+    assert again.offer.isHidden()
+    again.recovery.open(widget.recorder.folder.path)
+    qtbot.waitUntil(lambda: any("Another napari" in message for message in told), timeout=LONG)
+
+
+def test_what_is_erased_is_erased_on_disk(qtbot, dock, stack, sessions) -> None:
+    _, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0])
+    paint(widget.studio.sources[0].labels, 3, stack.masks[3])
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
+    labels = widget.studio.sources[0].labels
+    while labels.data[3].any():
+        labels.undo()
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
+    assert len(widget.recorder.folder.read().planes) == 1
+
+
+def test_the_last_strokes_are_saved_when_it_is_closed(qtbot, dock, stack, sessions) -> None:
+    _, widget = dock(nuclei=stack.images)
+    widget.annotate.add.click()
+    paint(widget.studio.sources[0].labels, 2, stack.masks[2])
+    widget.close_down(10)  # before anything was looked at
+    (folder,) = sessions.iterdir()
+    session = SessionFolder(folder).read()
+    assert session.closed and [plane.index for plane in session.planes] == [(2,)]
+    assert np.array_equal(SessionFolder(folder).read_labels(session.planes[0]), stack.masks[2])
+
+
+def test_planes_that_are_not_understood_are_told_of_once(
+    qtbot, dock, stack, sessions, told, monkeypatch
+) -> None:
+    from napari_ptsam.annotation.scheme import Scheme
+    from napari_ptsam.errors import InputError
+
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1, 2])
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 3, timeout=LONG)
+    qtbot.wait(1500)
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    counts = Scheme.counts
+
+    def strict(self: Scheme, labels: np.ndarray) -> dict[str, int]:
+        if not np.array_equal(labels, stack.masks[0]):
+            raise InputError("There are labels of no class.")
+        return counts(self, labels)
+
+    _, again = dock(viewer)
+    again.watcher.close()  # it would tell of them too when somebody looks
+    monkeypatch.setattr(Scheme, "counts", strict)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 1 and bool(told), timeout=LONG)
+    (message,) = told
+    assert message.count("There are labels of no class.") == 2 and "nuclei, plane 2" in message
+    monkeypatch.setattr(Scheme, "counts", counts)
+
+
+def test_a_damaged_prompt_does_not_keep_the_annotations(
+    qtbot, dock, stack, sessions, told, prompt, monkeypatch
+) -> None:
+    from napari_ptsam.widgets.annotate import session_restore as recovery
+
+    viewer, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0, 1])
+    for _ in range(2):
+        widget.recorder.keep_prompt(prompt)
+    qtbot.waitUntil(lambda: len(list(sessions.glob("*/prompts/*.pt"))) == 2, timeout=LONG)
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    last = folder / "prompts" / "002.pt"
+    last.write_bytes(last.read_bytes()[:500])
+    loaded: list[str] = []
+    load = recovery.load
+    monkeypatch.setattr(recovery, "load_torch", lambda: loaded.append("torch"))
+    monkeypatch.setattr(recovery, "load", lambda path: loaded.append(path.name) or load(path))
+    viewer.layers.clear()
+    viewer.add_image(stack.images, name="nuclei")
+    _, again = dock(viewer)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 2 or bool(told), timeout=LONG)
+    assert len(again.studio.ledger) == 2
+    assert len(told) == 1 and "002.pt is" in told[0]
+    assert again.studio.prompt is not None and loaded == ["torch", "002.pt", "001.pt"]
+
+
+def test_an_image_without_annotation_that_is_gone_does_not_keep_the_others(
+    qtbot, dock, stack, sessions, told
+) -> None:
+    viewer, widget = dock(nuclei=stack.images, other=stack.images[:2])
+    widget.studio.use_images(list(viewer.layers)[::-1])
+    widget.annotate.add.click()
+    source = widget.studio.sources[1]
+    assert source.layer.name == "nuclei"
+    paint(source.labels, 3, stack.masks[3])
+    widget.close_down(10)
+    (folder,) = sessions.iterdir()
+    viewer.layers.clear()
+    viewer.add_image(stack.images, name="nuclei")
+    _, again = dock(viewer)
+    again.recovery.open(folder)
+    qtbot.waitUntil(lambda: len(again.studio.ledger) == 1, timeout=LONG)
+    (source,) = again.studio.sources
+    assert np.array_equal(source.labels.data[3], stack.masks[3])
+    assert any("other: not where it was" in words for words in told)
+    qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)

@@ -1,0 +1,134 @@
+"""Which planes are segmented, how they are read, and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_ptsam as ptsam
+from conftest_batch import choose, run, told
+from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.inference.linking import Linker, LinkSettings
+from napari_ptsam.inference.result import ResultSettings
+from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.widgets.batch import segmentation_run as batch_run
+from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
+from napari_ptsam.widgets.batch.task import Task
+
+pytestmark = pytest.mark.usefixtures("loaded")
+
+
+def test_axes_are_typed_and_remembered(batch, stack) -> None:
+    viewer, widget = batch(prompt=None, two=np.stack([stack.images[:2]] * 3))
+    axes, item = widget.images.axes, widget.layers.item
+    assert item(0).text() == "two – TZYX 3 x 2 x 128 x 128" and axes.text() == "TZYX"
+    axes.setText("zcyx")
+    axes.editingFinished.emit()
+    assert item(0).text() == "two – ZCYX 3 x 2 x 128 x 128" and told() == []
+    for wrong in ("ZZYX", "ZYX", "Z1YX", ""):
+        axes.setText(wrong)
+        axes.editingFinished.emit()
+        assert axes.text() == "ZCYX"
+    assert len(told()) == 4 and "The axes 'ZZYX' do not fit two" in told()[0]
+    again = ImagePicker(viewer)  # as when the widget is opened again
+    assert again.list.item(0).text() == "two – ZCYX 3 x 2 x 128 x 128"
+    again.list.close_list()
+    task = Task(viewer.layers[0], planes_of(viewer.layers[0]))
+    assert task.shape == (3, 1, 128, 128) and task.planes.channels == 2
+
+
+def test_planes_whose_axes_are_turned(qtbot, batch, stack, prompt, device) -> None:
+    viewer, widget = batch(turned=stack.images[:2].transpose(0, 2, 1))
+    widget.images.axes.setText("ZXY")
+    widget.images.axes.editingFinished.emit()
+    run(qtbot, widget)
+    expected = ptsam.segment(stack.images[:2], prompt, device=device)
+    assert np.array_equal(viewer.layers[-1].data, expected.transpose(0, 2, 1)) and told() == []
+
+
+def test_a_range_of_planes(qtbot, batch, stack, prompt, device) -> None:
+    series = np.stack([stack.images, stack.images[::-1]])
+    viewer, widget = batch(plane=stack.images[0], short=stack.images[:2], series=series)
+    viewer.layers["series"].translate = (0, 7, 0, 0)
+    choose(widget.planes.which, "range")
+    assert (widget.planes.first.maximum(), widget.planes.last.value()) == (5, 5)
+    widget.planes.first.setValue(3)
+    widget.planes.last.setValue(4)
+    run(qtbot, widget)
+    assert told() == ["short has no planes from 3 to 4: it has 0 to 1 along Z."]
+    assert [layer.name for layer in viewer.layers[3:]] == ["plane – nuclei", "series – nuclei"]
+    result = viewer.layers["series – nuclei"]
+    expected = ptsam.segment(series[:, 3:5], prompt, device=device)
+    assert np.array_equal(result.data, expected) and expected.any()
+    assert np.allclose(result.data_to_world((1, 0, 2, 3)), (1, 10, 2, 3))
+
+
+def test_objects_are_cleaned_and_linked_as_the_core_does(
+    qtbot, batch, stack, prompt, backbone
+) -> None:
+    series = np.stack([stack.images[[0, 0, 1]], stack.images[[0, 0, 1]]])
+    viewer, widget = batch(series=series)
+    choose(widget.results.output, "instances")
+    objects = widget.results.objects
+    choose(objects.split, "components")
+    objects.min_size.setValue(30)
+    objects.fill_holes.setChecked(True)
+    objects.remove_border.setChecked(True)
+    objects.linked.setChecked(True)
+    objects.gap.setValue(0)
+    run(qtbot, widget)
+    settings = ResultSettings("instances", "components", 30, True, True)
+    segmenter, linker = Segmenter(prompt, backbone, settings), Linker(LinkSettings(gap=0))
+    result = viewer.layers[-1].data
+    for t in range(2):
+        linker.start_afresh()
+        for z in range(3):
+            assert np.array_equal(result[t, z], linker.link(segmenter.plane(series[t, z])))
+    assert np.array_equal(result[0, 0], result[0, 1]) and result[0].any()
+    assert not set(np.unique(result[0])) & set(np.unique(result[1])) - {0} and told() == []
+
+
+def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, prompt, device) -> None:
+    two = replace(
+        prompt, tokens=np.concatenate([prompt.tokens, prompt.tokens[:, ::-1]]),
+        classes=("nucleus", "other"), colours=("#FF0000", "#00FF00"), cores=None,
+    )  # fmt: skip
+    viewer, widget = batch(prompt=None, nuclei=stack.images[:2])
+    widget.use_prompt(two, Path("two.pt"))
+    choose(widget.results.output, "probabilities")
+    run(qtbot, widget)
+    names = ["nuclei – two – nucleus", "nuclei – two – other"]
+    assert [layer.name for layer in viewer.layers[1:]] == names
+    expected = ptsam.segment(stack.images[:2], two, output="probabilities", device=device)
+    for number, layer in enumerate(viewer.layers[1:]):
+        assert np.allclose(layer.data, expected[number], atol=0.02)  # threads round otherwise
+        assert layer.contrast_limits == [0, 1] and layer.blending == "additive"
+        assert layer.colormap.colors[-1][number] == 1
+
+
+def test_tiles_of_a_large_plane_are_counted(qtbot, batch, stack, prompt, monkeypatch) -> None:
+    monkeypatch.setattr(batch_run, "TILE_EVERY", 0.0)
+    small = replace(prompt, images=replace(prompt.images, tiling=Tiling(64)))
+    _, widget = batch(prompt=None, nuclei=stack.images[0])
+    widget.use_prompt(small, Path("small.pt"))
+    counted: list[tuple[int, int]] = []
+    widget.run.tiled.connect(lambda done, total: counted.append((done, total)))
+    run(qtbot, widget)
+    qtbot.wait(50)
+    assert counted == [(number, 9) for number in range(9)]
+
+
+def test_two_docks_share_the_backbone(qtbot, batch, dock, stack) -> None:
+    viewer, widget = batch(nuclei=stack.images[:2])
+    _, other = dock(viewer)
+    engine = other.studio.engine
+    assert engine is widget.engine and engine.users == 2
+    run(qtbot, widget)
+    backbone = engine.backbone()
+    other.close_down(10)
+    assert widget.engine.backbone() is backbone and engine._cache.size > 0
+    widget.close_down(10)
+    assert engine.users == 0 and engine._cache.size == 0

@@ -1,0 +1,379 @@
+"""Whatever is raised behind the widgets: one sentence is shown, and all can be used on.
+
+Each test breaks one thing with every exception in turn, then mends it and does it once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari.utils.notifications import notification_manager
+
+from conftest_batch import tick
+from conftest_failures import FAULTS, Fault, tracebacks
+from conftest_prompts import make
+from conftest_widgets import LONG, annotate, paint, train
+from napari_ptsam.annotation.session_folder import SessionFolder
+from napari_ptsam.widgets.annotate import images_tab
+from napari_ptsam.widgets.batch import reader
+from napari_ptsam.widgets.library.library_dialog import LibraryDialog
+from napari_ptsam.widgets.shared import backbone_run, samples
+from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
+
+
+class Heard:
+    """What the user is notified of."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def clear(self) -> None:
+        self._told.clear()
+        notification_manager.records.clear()
+
+    def all(self) -> list[str]:
+        """Of tests with a `told` fixture, and without."""
+        return [*self._told, *(record.message for record in notification_manager.records)]
+
+    def one(self, fault: Fault) -> None:
+        """Exactly one notification, of this fault, with a traceback if it is a bug."""
+        (sentence,) = self.all()
+        assert fault.words in sentence
+        assert tracebacks() == [sentence] * fault.bug
+        self.clear()
+
+    def traceback_alone(self, fault: Fault) -> None:
+        """The widget itself shows the sentence; napari adds a bug's traceback."""
+        assert len(self.all()) == len(tracebacks()) == fault.bug
+        self.clear()
+
+
+@pytest.fixture
+def heard(told) -> Heard:
+    found = Heard(told)
+    found.clear()
+    return found
+
+
+@pytest.fixture
+def ready(qtbot, loaded, heard, dock, stack) -> tuple[Any, Any]:
+    """The widget with an annotation layer, the backbone loaded."""
+    viewer, widget = dock(nuclei=stack.images)
+    widget.annotate.add.click()
+    qtbot.waitUntil(lambda: "Ready" in widget.studio.engine.state, timeout=LONG)
+    heard.clear()
+    return viewer, widget
+
+
+def idle(qtbot, *all_jobs: Any) -> None:
+    """Wait until nothing runs, and what came of it is shown."""
+    qtbot.waitUntil(lambda: all(jobs._worker is None for jobs in all_jobs), timeout=LONG)
+
+
+def faults() -> Iterator[Fault]:
+    """The kinds that there are; test_workers.py has more of each."""
+    for name in (
+        "RuntimeError",
+        "KeyError",
+        "KeyboardInterrupt",
+        "MemoryError",
+        "OSError",
+        "PtsamError",
+    ):
+        print(name)  # shown if it is this one
+        yield FAULTS[name]
+
+
+def broken_engine(monkeypatch, fault: Fault) -> None:
+    monkeypatch.setattr(Engine, "backbone", fault)
+    monkeypatch.setattr(Engine, "backbone_of", fault)
+
+
+def test_clicks(qtbot, ready, heard, stack) -> None:
+    _, widget = ready
+    source, clicker = widget.studio.sources[0], widget.annotate.clicker
+    at = tuple(np.argwhere(stack.masks[0])[0].astype(float))
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            broken_engine(patch, fault)
+            clicker.click(source, 0, at)
+            idle(qtbot, widget.studio.jobs)
+        heard.one(fault)
+    with qtbot.waitSignal(clicker.answered, timeout=LONG):
+        clicker.click(source, 0, at)
+    assert source.labels.data[0].any() and heard.all() == []
+
+
+def test_embedding_for_clicks(qtbot, ready, heard) -> None:
+    _, widget = ready
+    clicker, states = widget.annotate.clicker, []
+    clicker.active = True
+    clicker.state_changed.connect(states.append)
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            broken_engine(patch, fault)
+            clicker.embed_view()
+            idle(qtbot, widget.studio.jobs)
+        assert fault.words in states[-1]
+        assert len(heard.all()) == len(tracebacks())
+        heard.clear()
+    clicker.embed_view()
+    qtbot.waitUntil(lambda: states[-1] == "Click on objects.", timeout=LONG)
+    clicker.active = False
+
+
+def test_suggestions(qtbot, ready, heard) -> None:
+    _, widget = ready
+    annotate_tab = widget.annotate
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            broken_engine(patch, fault)
+            annotate_tab.suggest.click()
+            idle(qtbot, widget.studio.jobs)
+        assert fault.words in annotate_tab._state.text()
+        assert annotate_tab.suggest.text() == "Suggest a plane"
+        assert len(heard.all()) == len(tracebacks())
+        heard.clear()
+    annotate_tab.suggest.click()
+    qtbot.waitUntil(lambda: annotate_tab._state.text().startswith("Next:"), timeout=LONG)
+
+
+def test_loading_the_backbone(qtbot, ready, heard) -> None:
+    _, widget = ready
+    engine = widget.studio.engine
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            broken_engine(patch, fault)
+            engine.load()
+            idle(qtbot, engine._jobs)
+        assert fault.words in widget.backbone.state.text()
+    engine.load()
+    qtbot.waitUntil(lambda: "Ready" in widget.backbone.state.text(), timeout=LONG)
+
+
+def test_training(qtbot, ready, heard, stack) -> None:
+    _, widget = ready
+    annotate(qtbot, widget, stack, [0, 1, 2])
+    tab = widget.train
+    tab.shown.setChecked(False)  # the preview asks for the backbone, too
+    heard.clear()
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tab.run, "_backbone", fault)
+            train(qtbot, widget)
+        heard.one(fault)
+        assert fault.words in tab.judgement.text()
+        assert tab.train.isEnabled() and not widget.studio.training and tab.bar.isHidden()
+    train(qtbot, widget)
+    assert widget.studio.prompt is not None and heard.all() == []
+
+
+def test_training_that_fails_half_way(qtbot, ready, heard, stack) -> None:
+    from napari_ptsam.training.trainer import Training
+
+    _, widget = ready
+    annotate(qtbot, widget, stack, [0, 1, 2])
+    heard.clear()
+    fault = FAULTS["RuntimeError"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "plane_scores", fault)
+        train(qtbot, widget)
+    heard.one(fault)
+    assert widget.studio.prompt is not None  # it was there before
+    assert widget.train.run._training is None and widget.train.train.isEnabled()
+
+
+def test_preview(qtbot, ready, heard, prompt) -> None:
+    viewer, widget = ready
+    # What the new dock made the preview look at comes first, and is not counted.
+    qtbot.waitUntil(lambda: not widget.train.preview._settled.isActive(), timeout=LONG)
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            broken_engine(patch, fault)
+            widget.train.take(prompt, Path("nuclei.pt"))
+            idle(qtbot, widget.studio.jobs)
+        heard.one(fault)
+    widget.train.preview.refresh()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=LONG)
+    assert viewer.layers[-1].data.any()
+
+
+def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
+    _, widget = ready
+    studio = widget.studio
+    (source,) = studio.sources
+    for value, fault in enumerate(faults(), start=1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SessionFolder, "write_plane", fault)
+            paint(source.labels, 0, (stack.masks[0] > 0) * value)
+            widget.watcher.look()
+            qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
+            idle(qtbot, studio.disk)
+        assert fault.words in widget.saved.text()
+        warned = [words for words in heard.all() if words.startswith("Not everything is saved")]
+        assert len(warned) == 1 and len(heard.all()) - 1 == len(tracebacks()) <= 1
+        widget.recorder.write_session()
+        qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
+        idle(qtbot, studio.disk)
+        heard.clear()
+    paint(source.labels, 0, stack.masks[0])
+    widget.watcher.look()
+    idle(qtbot, studio.disk)
+    (folder,) = sessions.iterdir()
+    qtbot.waitUntil(
+        lambda: any(
+            np.array_equal(SessionFolder(folder).read_labels(plane), stack.masks[0])
+            for plane in SessionFolder(folder).read().planes
+        ),
+        timeout=LONG,
+    )
+
+
+def test_counting_what_is_painted(qtbot, ready, heard, stack) -> None:
+    _, widget = ready
+    (source,) = widget.studio.sources
+    for value, fault in enumerate(faults(), start=1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(widget.studio.scheme), "counts", fault)
+            paint(source.labels, 0, (stack.masks[0] > 0) * value)
+            widget.watcher.look()
+            idle(qtbot, widget.studio.disk)
+        if not fault.words.startswith("The plane"):  # that one is about the labels
+            heard.one(fault)
+        heard.clear()
+    paint(source.labels, 1, stack.masks[1])
+    annotated = widget.studio.ledger
+    qtbot.waitUntil(lambda: annotated.get(source.id, 1).painted, timeout=LONG)
+
+
+def test_opening_sessions_and_folders(qtbot, ready, heard, stack, tmp_path: Path) -> None:
+    viewer, widget = ready
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    tifffile.imwrite(folder / "scan.tif", stack.images[0])
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SessionFolder, "read", fault)
+            widget.recovery.open(tmp_path)
+            idle(qtbot, widget.studio.disk)
+            heard.one(fault)
+            patch.setattr(images_tab, "read_folder", lambda *_, fault=fault: broken_steps(fault))
+            widget.images.open_folder(folder)
+            idle(qtbot, widget.studio.disk)
+            heard.one(fault)
+    widget.images.open_folder(folder)
+    qtbot.waitUntil(lambda: "scan" in viewer.layers, timeout=LONG)
+
+
+def broken_steps(fault: Fault) -> Iterator[None]:
+    yield None
+    fault()
+
+
+def test_batch(qtbot, loaded, heard, batch, stack, prompt) -> None:
+    viewer, widget = batch(nuclei=stack.images[:2])
+    qtbot.waitUntil(lambda: "Ready" in widget.engine.state, timeout=LONG)
+    for fault in faults():
+        heard.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(widget.run, "_backbone", fault)
+            widget.start_button.click()
+            qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
+        heard.one(fault)
+        assert widget.status.text().startswith("Failed, what was done is kept: no images segmented")
+        assert widget.start_button.isEnabled() and widget.bar.isHidden()
+    tick(widget, 0)
+    widget.start_button.click()
+    qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
+    assert widget.status.text().startswith("Done: 1 image segmented") and len(viewer.layers) == 2
+
+
+def test_opening_prompts(qtbot, loaded, heard, batch, tmp_path: Path) -> None:
+    from napari_ptsam.prompts import files
+
+    _, widget = batch(prompt=None)
+    path = tmp_path / "nuclei.pt"
+    make().save(path)
+    for fault in faults():
+        heard.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "load", fault)
+            widget.open_prompt(path)
+            idle(qtbot, widget.jobs)
+            heard.one(fault)
+            reader.read(str(path))
+            qtbot.waitUntil(lambda: bool(heard.all()), timeout=LONG)
+            heard.one(fault)
+    reader.read(str(path))
+    qtbot.waitUntil(lambda: len(widget.prompts.opened) == 1, timeout=LONG)
+
+
+def test_backbone_downloads(qtbot, heard) -> None:
+    engine = Engine("cpu")
+    dialog = BackbonesDialog(engine)
+    qtbot.addWidget(dialog)
+    idle(qtbot, engine._jobs)
+    dialog.select("vit_t_lm")
+    for fault in faults():
+        heard.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backbone_run, "download", fault)
+            dialog.download.click()
+            qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
+        assert fault.words in dialog.said.text()
+        heard.traceback_alone(fault)
+        assert dialog.download.isEnabled() and dialog.bar.isHidden()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone_run, "download", lambda *_: None)
+        dialog.download.click()
+        qtbot.waitUntil(lambda: "is here" in dialog.said.text(), timeout=LONG)
+    dialog.close_down(10)
+
+
+def test_library(qtbot, heard, tmp_path: Path, monkeypatch) -> None:
+    from napari_ptsam.prompts.library import FOLDER_VARIABLE, Library, LibraryFolders, put
+    from napari_ptsam.widgets.library import library_dialog
+
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "own"))
+    put(make(), "nuclei")
+    dialog = LibraryDialog(lambda *_: None, None, LibraryFolders(tmp_path / "config.json"))
+    qtbot.addWidget(dialog)
+    jobs = dialog.shelf.jobs
+    for fault in faults():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Library, "refresh", fault)
+            dialog.shelf.look()
+            idle(qtbot, jobs)
+            assert fault.words in dialog.said.text()
+            dialog.said.setText("")
+            patch.setattr(library_dialog, "load_torch", fault)
+            dialog.paste_text()
+            idle(qtbot, jobs)
+            assert fault.words in dialog.said.text()
+        assert len(heard.all()) == len(tracebacks()) <= 2
+        heard.clear()
+    with qtbot.waitSignal(dialog.shelf.listed, timeout=LONG):
+        dialog.shelf.look()
+    assert dialog.shelf.list.count() == 1
+    dialog.close_down(10)
+
+
+def test_samples(qtbot, heard, make_napari_viewer) -> None:
+    from qtpy.QtCore import QTimer
+
+    viewer = make_napari_viewer()
+    for fault in faults():
+        heard.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(samples, "make_sample", fault)
+            QTimer.singleShot(0, samples.make_bundled_sample)
+            qtbot.waitUntil(lambda: bool(heard.all()) and not samples._running, timeout=LONG)
+        heard.one(fault)
+    QTimer.singleShot(0, samples.make_bundled_sample)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=LONG)

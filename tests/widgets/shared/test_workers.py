@@ -1,0 +1,294 @@
+"""Threads: whatever is raised in them comes back as a sentence, and an end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QObject, QThreadPool
+
+from conftest_failures import FAULTS, Fault, tracebacks
+from napari_ptsam.widgets.shared import workers
+from napari_ptsam.widgets.shared.failures import Failed
+from napari_ptsam.widgets.shared.workers import THREAD, Finished, Jobs, Progress, Run, Worker
+
+
+@pytest.fixture(params=FAULTS)
+def fault(request) -> Fault:
+    if request.param == "GPU memory":
+        import torch  # noqa: F401, else nobody asks it
+    notification_manager.records.clear()
+    return FAULTS[request.param]
+
+
+def heard() -> list[str]:
+    return [record.message for record in notification_manager.records]
+
+
+def go(qtbot, steps) -> list:
+    """All that a worker tells."""
+    events = []
+    worker = Worker(steps, events.append, "Counting")
+    worker.start()
+    qtbot.waitUntil(lambda: worker not in workers._running, timeout=10_000)
+    return events
+
+
+@pytest.mark.parametrize("when", ["at once", "between steps", "at the end", "when closed"])
+def test_every_exception_becomes_a_sentence_and_an_end(qtbot, fault: Fault, when: str) -> None:
+    def steps():
+        if when == "between steps":
+            yield 1
+        try:
+            if when == "when closed":
+                yield 1
+                fault()
+            elif when != "at the end":
+                fault()
+        finally:
+            if when == "at the end":
+                fault()
+        yield 2
+
+    if when == "at once":
+        steps = fault  # not even a generator comes of it
+    *values, failed, finished = go(qtbot, steps)
+    assert [event.value for event in values] == [1] * (when in ("between steps", "when closed"))
+    assert isinstance(failed, Failed) and isinstance(finished, Finished) and finished.value is None
+    kind = type(fault.make())
+    if when != "at once" or kind is not StopIteration:
+        assert fault.words in failed.sentence
+    assert (failed.bug is not None) == fault.bug
+    assert "\n" not in failed.sentence and failed.sentence.endswith(".")
+
+
+def test_what_it_yields_and_returns_comes_in_order(qtbot) -> None:
+    def steps():
+        yield from range(100)
+        return "done"
+
+    *values, finished = go(qtbot, steps)
+    assert [event.value for event in values] == list(range(100))
+    assert all(isinstance(event, Progress) for event in values)
+    assert isinstance(finished, Finished) and finished.value == "done"
+
+
+def test_a_failure_keeps_no_pixels(qtbot) -> None:
+    """The frames of a traceback hold all that was being computed."""
+    import gc
+    import weakref
+
+    class Pixels(np.ndarray):
+        pass
+
+    kept = []
+
+    def steps():
+        pixels = np.zeros(9).view(Pixels)
+        kept.append(weakref.ref(pixels))
+        yield None
+        raise KeyError("tile")
+
+    events = go(qtbot, steps)
+    gc.collect()
+    assert kept[0]() is None and events[1].bug is not None
+
+
+def test_one_that_is_told_to_end_tells_nothing_more(qtbot) -> None:
+    go_on = threading.Event()
+
+    def steps():
+        yield 1
+        go_on.wait(10)
+        yield 2
+        raise KeyError("never")
+
+    events = []
+    worker = Worker(steps, events.append, "Counting")
+    worker.start()
+    qtbot.waitUntil(lambda: bool(events))
+    worker.quit()
+    go_on.set()
+    qtbot.waitUntil(lambda: len(events) == 2)
+    assert isinstance(events[1], Finished) and not worker.is_running
+
+
+def test_threads_that_cannot_be_had(qtbot, monkeypatch) -> None:
+    def none_left(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    failed, finished = go(qtbot, lambda: iter(()))
+    assert "can't start new thread" in failed.sentence and isinstance(finished, Finished)
+
+
+def test_a_job_that_fails_ends_alone(qtbot, fault: Fault) -> None:
+    jobs, shown, failures = Jobs(), [], []
+
+    def steps():
+        yield "begun"
+        fault()
+
+    def other():
+        yield "other"
+
+    jobs.submit("bad", steps, shown.append, failures.append)
+    jobs.submit("good", other, shown.append)
+    qtbot.waitUntil(lambda: jobs._worker is None, timeout=10_000)
+    assert shown == ["begun", "other"] and not jobs.has("bad")
+    assert len(failures) == 1 and fault.words in failures[0]
+    assert tracebacks() == failures * fault.bug  # else whoever shows it, shows it
+    jobs.submit("bad", steps, shown.append, failures.append)
+    qtbot.waitUntil(lambda: len(failures) == 2, timeout=10_000)
+    assert len(tracebacks()) == fault.bug  # of what is tried again and again, once
+    notification_manager.records.clear()
+    jobs.submit("bad", steps)
+    qtbot.waitUntil(lambda: bool(heard()) and jobs._worker is None, timeout=10_000)
+    assert len(heard()) == 1 and fault.words in heard()[0]
+    assert len(tracebacks()) == fault.bug
+
+
+class Counting(Run):
+    title = "Counting"
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.counted = []
+
+    def _work(self, request):
+        yield from range(3)
+        if request is not None:
+            request()
+
+    def _show(self, result) -> None:
+        self.counted.append(result)
+
+
+@pytest.mark.parametrize("notifies", [True, False])
+def test_a_run_that_fails_can_be_started_again(qtbot, fault: Fault, notifies: bool) -> None:
+    parent = QObject()
+    run, failures = Counting(parent), []
+    run.notifies = notifies
+    run.failed.connect(failures.append)
+    with qtbot.waitSignal(run.ended, timeout=10_000):
+        run.start(fault)
+    assert run.counted == [0, 1, 2] and not run.running
+    assert len(failures) == 1 and fault.words in failures[0]
+    assert heard() == failures * (notifies or fault.bug) and len(tracebacks()) == fault.bug
+    with qtbot.waitSignal(run.ended, timeout=10_000):
+        run.start(None)
+    assert run.counted == [0, 1, 2] * 2 and len(failures) == 1
+
+
+def test_a_run_is_not_closed_upon_unasked(qtbot, make_napari_viewer) -> None:
+    window = make_napari_viewer().window
+    if not hasattr(window, "_task_status_manager"):
+        pytest.skip("an older napari does not ask")
+    go_on, parent = threading.Event(), QObject()
+    run = Counting(parent)
+    run.start(lambda: go_on.wait(10))
+    assert window._task_status_manager.get_status() == ["napari-ptsam: Counting is under way"]
+    with qtbot.waitSignal(run.ended, timeout=10_000):
+        go_on.set()
+    assert window._task_status_manager.get_status() == []
+
+
+def test_no_other_thread_is_less_urgent_afterwards(qtbot) -> None:
+    """Qt's pool is napari's, too; its threads live on when a worker is done."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("os.getpriority of a thread is Linux's")
+    nice = []
+
+    def steps():
+        yield nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    go(qtbot, steps)
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert nice == [own + workers.NICE]
+    pool = QThreadPool.globalInstance()
+    pool.start(lambda: nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    assert pool.waitForDone(10_000) and nice[1] == own
+    assert THREAD not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_application_that_ends_waits_for_its_threads() -> None:
+    code = """
+from time import sleep
+from qtpy.QtCore import QCoreApplication, QTimer
+from napari_ptsam.widgets.shared.workers import Worker
+
+def steps():
+    while True:
+        yield None
+        sleep(0.3)
+        print("step", flush=True)
+
+application = QCoreApplication([])
+Worker(steps, lambda event: None, "Counting").start()
+QTimer.singleShot(400, application.quit)
+application.exec()
+print("end", flush=True)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0 and not run.stderr, run
+    assert run.stdout.split()[-1] == "end"
+
+
+def test_a_process_that_ends_waits_for_torch() -> None:
+    """Without a word: Python ends threads in the midst of C++, which aborts."""
+    code = """
+from time import sleep
+import torch
+from qtpy.QtCore import QCoreApplication
+from napari_ptsam.widgets.shared.workers import Worker
+
+def steps():
+    while True:
+        yield torch.rand(1500, 1500) @ torch.rand(1500, 1500)
+
+application = QCoreApplication([])
+Worker(steps, lambda event: None, "Counting").start()
+sleep(0.5)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0 and not run.stderr, run
+
+
+def test_napari_that_closes_stops_a_run_in_good_order(qtbot, make_napari_viewer) -> None:
+    """A training keeps the best prompt so far; so it must go on to its end."""
+    viewer = make_napari_viewer()
+    if not hasattr(viewer.window, "_task_status_manager"):
+        pytest.skip("an older napari tells nobody")
+
+    class Stopped(Counting):
+        def _work(self, request):
+            self._stop.wait(10)
+            yield "the best so far"
+
+    parent = QObject()
+    run = Stopped(parent)
+    run.start(None)
+    with qtbot.waitSignal(run.ended, timeout=10_000):
+        viewer.window._task_status_manager.cancel_all()
+    assert run.counted == ["the best so far"]
+
+
+def test_only_workers_of_ours_are_started() -> None:
+    """Superqt's end without a word at a RuntimeError, and run in threads of napari's."""
+    foreign = (
+        "create_worker",
+        "thread_worker",
+        "superqt",
+        "QThreadPool",
+        "QRunnable",
+        "import Thread",
+    )
+    for path in Path(workers.__file__).parents[1].rglob("*.py"):
+        words = path.read_text(encoding="utf-8")
+        assert [name for name in foreign if name in words] == [], path.name
