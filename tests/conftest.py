@@ -39,10 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_time() -> Iterator[None]:
     """Whether "auto" tries encoder tokens is not to depend on how fast the machine is."""
-    from napari_ptsam.training import encoder_token_training as encoder_phase
+    from napari_ptsam.training import encoder_token_training
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoder_phase, "COST", 1e9)
+        patch.setattr(encoder_token_training, "COST", 1e9)
         yield
 
 
@@ -123,9 +123,9 @@ def backbone(device: str):
 
 def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:
     """Let whoever loads the embedded backbone have the one that is there, with its embeddings."""
-    from napari_ptsam.backbones import loading as backbones
+    from napari_ptsam.backbones import loading
 
-    load = backbones.load_backbone
+    load = loading.load_backbone
 
     def given(
         name: str = "vit_t", checkpoint: Any = None, device: str = "auto", dtype: Any = None
@@ -137,7 +137,7 @@ def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:
             else load(name, checkpoint, device, dtype)
         )
 
-    patch.setattr(backbones, "load_backbone", given)
+    patch.setattr(loading, "load_backbone", given)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ptsam.datasets import bbbc039 as download
+from napari_ptsam.datasets import bbbc039
 
 Fault = Literal["absent", "broken", "truncated", "short", "changed", "longer", "silent"]
 
@@ -146,14 +146,14 @@ def small_files() -> dict[str, bytes]:
 def server_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """Serves small files, to which the download is pinned."""
     files = [
-        download.RemoteFile(path, len(content), hashlib.sha256(content).hexdigest())
+        bbbc039.RemoteFile(path, len(content), hashlib.sha256(content).hexdigest())
         for path, content in small_files().items()
     ]
-    monkeypatch.setattr(download, "remote_files", lambda: files)
+    monkeypatch.setattr(bbbc039, "remote_files", lambda: files)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(download.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(bbbc039.CACHE_VARIABLE, str(tmp_path / "cache"))
     with serving(small_files()) as server:
-        monkeypatch.setenv(download.URL_VARIABLE, server.url)
+        monkeypatch.setenv(bbbc039.URL_VARIABLE, server.url)
         yield server
 
 

@@ -11,7 +11,7 @@ import xxhash
 import napari_ptsam as ptsam
 from conftest_cli import complains, fails, run
 from loopback import Server, names, serving
-from napari_ptsam.backbones import downloads as backbone_download
+from napari_ptsam.backbones import downloads
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue, entry_of, recommended
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint
 from napari_ptsam.backbones.downloads import MIRROR_VARIABLE, Network, download
@@ -25,7 +25,7 @@ BODY = bytes(range(256)) * 400
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(backbone_download, "PAUSE", 0.01)
+    monkeypatch.setattr(downloads, "PAUSE", 0.01)
     with serving({"weights/b.pth": BODY}) as server:
         server.ranges = True
         yield server
@@ -95,7 +95,7 @@ def test_a_download_that_breaks_off_goes_on(
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone_download, "CHUNK", 1000)
+        patch.setattr(downloads, "CHUNK", 1000)
         with pytest.raises(KeyboardInterrupt):
             download(entry, report=give_up)
     assert names(folder) == ["b.pth.part"]
@@ -107,7 +107,7 @@ def test_a_download_that_breaks_off_goes_on(
 def test_a_server_that_breaks_off_again_and_again_is_asked_again(
     entry: CatalogueEntry, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backbone_download, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "CHUNK", 1000)
     server.faults[""] = "truncated"  # each time it sends half of what is missing
 
     def mend(done: int, total: int) -> None:
@@ -133,8 +133,8 @@ def test_what_goes_wrong_leaves_nothing_half_made(
     entry: CatalogueEntry, folder: Path, server: Server, fault, message: str, left: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(backbone_download, "TIMEOUT", 0.2)
-    monkeypatch.setattr(backbone_download, "RETRIES", 1)
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
+    monkeypatch.setattr(downloads, "RETRIES", 1)
     server.faults[""] = fault
     with pytest.raises(DownloadError, match=message) as raised:
         download(entry)
@@ -168,7 +168,7 @@ def test_mirror_and_proxy(
     monkeypatch.setenv(MIRROR_VARIABLE, f"{server.url}/weights")
     assert Network("http://lab/").address(entry) == f"{server.url}/weights/b.pth"
     monkeypatch.delenv("NO_PROXY")
-    monkeypatch.setattr(backbone_download, "RETRIES", 1)
+    monkeypatch.setattr(downloads, "RETRIES", 1)
     with pytest.raises(DownloadError, match="the proxy cannot be reached"):
         download(entry, network=Network(proxy="http://127.0.0.1:9"))
     with serving({f"{server.url}/weights/b.pth": BODY}) as proxy:  # it is asked for whole addresses
@@ -183,7 +183,7 @@ def test_no_network_at_all_says_what_to_do_by_hand(
         load_backbone("vit_b")
     for part in (entry.url, f"{len(BODY):,} bytes", entry.digest, str(folder / "b.pth")):
         assert part in str(raised.value)
-    monkeypatch.setattr(backbone_download, "RETRIES", 1)
+    monkeypatch.setattr(downloads, "RETRIES", 1)
     nowhere = "http://127.0.0.1:9"
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1:9 cannot be reached"):
         download(entry, network=Network(nowhere))
@@ -221,8 +221,8 @@ def test_a_folder_that_cannot_be_written_to(entry: CatalogueEntry, folder: Path)
 
 
 def test_no_room(entry: CatalogueEntry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = backbone_download.shutil.disk_usage(Path.cwd())
-    monkeypatch.setattr(backbone_download.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    usage = downloads.shutil.disk_usage(Path.cwd())
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(DownloadError, match="has room for 0 MB, and vit_b needs 0 MB"):
         download(entry)
     assert names(folder) == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ptsam.backbones import encoder as encoder_module
+from napari_ptsam.backbones import encoder
 from napari_ptsam.backbones.encoder import ImageEncoder
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, is_out_of_memory
 from napari_ptsam.errors import PtsamWarning
@@ -37,7 +37,7 @@ class Full(torch.nn.Module):
 
 @pytest.fixture
 def gpu(monkeypatch) -> None:
-    for module in (encoder_module, predict):
+    for module in (encoder, predict):
         monkeypatch.setattr(module, "gpu_is_full", lambda error, device: is_out_of_memory(error))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_ptsam.backbones.kernels import image_positions as image_side
+from napari_ptsam.backbones.kernels import image_positions
 from napari_ptsam.backbones.kernels.image_positions import answer, look
 
 HEADS, TOKENS, POSITIONS, WIDTH = 2, 3, 16, 8
@@ -15,12 +15,12 @@ HEADS, TOKENS, POSITIONS, WIDTH = 2, 3, 16, 8
 @pytest.fixture(params=["in one pass", "in steps"])
 def way(request, monkeypatch) -> str:
     """With PyTorch's operator that is not public, and without it."""
-    image_side._in_one_pass.cache_clear()
+    image_positions._in_one_pass.cache_clear()
     if request.param == "in steps":
         monkeypatch.delattr(torch, "_softmax_backward_data")
-    assert image_side._in_one_pass() == (request.param == "in one pass")
+    assert image_positions._in_one_pass() == (request.param == "in one pass")
     yield request.param
-    image_side._in_one_pass.cache_clear()
+    image_positions._in_one_pass.cache_clear()
 
 
 def random(*shape: int, device: str) -> torch.Tensor:

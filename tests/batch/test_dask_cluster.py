@@ -15,7 +15,7 @@ import torch
 
 import napari_ptsam as ptsam
 from fakes import fake_prompt
-from napari_ptsam.batch import dask_cluster as distributed
+from napari_ptsam.batch import dask_cluster
 from napari_ptsam.batch.result_files import FileResult, segment_to_files
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import open_image
@@ -74,7 +74,7 @@ def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path) -> 
     timer = threading.Timer(2, os.kill, (victim, signal.SIGKILL))
     timer.start()
     told = list(
-        distributed.segment_on_cluster(
+        dask_cluster.segment_on_cluster(
             planes, [FileResult(segmenter, spread)], cluster.scheduler_address, link=link,
             device="cpu",
         )
@@ -95,13 +95,15 @@ def test_a_task_that_fails_for_good_is_named_and_can_be_done_later(
 ) -> None:
     planes, target = open_image(image, "ZYX"), tmp_path / "a.tif"
     moved, parts = image.with_name("moved.tif"), [FileResult(segmenter, target)]
-    running = distributed.segment_on_cluster(planes, parts, cluster.scheduler_address, device="cpu")
+    running = dask_cluster.segment_on_cluster(
+        planes, parts, cluster.scheduler_address, device="cpu"
+    )
     image.rename(moved)  # the workers do not find it
     with pytest.raises(ptsam.OutputError, match=r"s\.tif: 6 planes.*There is no file.*--resume"):
         list(running)
     moved.rename(image)
     told = list(
-        distributed.segment_on_cluster(
+        dask_cluster.segment_on_cluster(
             planes, parts, cluster.scheduler_address, resume=True, device="cpu"
         )
     )
@@ -113,7 +115,7 @@ def test_a_cluster_without_workers_is_told_of(caplog) -> None:
 
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
-        distributed._client(empty.scheduler_address),
+        dask_cluster._client(empty.scheduler_address),
     ):
         assert "No worker has joined" in caplog.text
 
@@ -121,16 +123,16 @@ def test_a_cluster_without_workers_is_told_of(caplog) -> None:
 def test_what_can_be_told_before_any_work(segmenter, image, tmp_path, monkeypatch) -> None:
     parts = [FileResult(segmenter, tmp_path / "a.tif")]
     with pytest.raises(ptsam.InputError, match="no file that the workers could open"):
-        distributed.segment_on_cluster(
+        dask_cluster.segment_on_cluster(
             Planes(np.zeros((2, 32, 32)), name="array"), parts, "tcp://127.0.0.1:1"
         )
     planes, begin = open_image(image), time.monotonic()
-    monkeypatch.setattr(distributed, "TIMEOUT", 2)
+    monkeypatch.setattr(dask_cluster, "TIMEOUT", 2)
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(ptsam.InputError, match="No scheduler answers"):
-            list(distributed.segment_on_cluster(planes, parts, address))
+            list(dask_cluster.segment_on_cluster(planes, parts, address))
     assert time.monotonic() - begin < 10
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ptsam.InputError, match=r"pip install 'napari-ptsam\[distributed\]'"):
-        list(distributed.segment_on_cluster(planes, parts, "tcp://127.0.0.1:1"))
+        list(dask_cluster.segment_on_cluster(planes, parts, "tcp://127.0.0.1:1"))
     assert [path.name for path in tmp_path.iterdir()] == ["s.tif"]

@@ -7,16 +7,16 @@ import tifffile
 
 from conftest_data import DATA
 from loopback import Server, folder_fixture, names, server_fixture, serving  # noqa: F401
-from napari_ptsam.datasets import bbbc039 as download
+from napari_ptsam.datasets import bbbc039
 from napari_ptsam.errors import DownloadError
 
 ORIGINAL = DATA / "bbbc039_original"
 
 
 def test_download_tells_how_far_it_is_and_keeps_files(server: Server, folder: Path, capfd) -> None:
-    told: list[download.Fetched] = []
-    assert not download.is_fetched()
-    nuclei = download.fetch_nuclei(told.append)
+    told: list[bbbc039.Fetched] = []
+    assert not bbbc039.is_fetched()
+    nuclei = bbbc039.fetch_nuclei(told.append)
     full = sum(map(len, server.content.values()))
     assert [(each.files, each.all_files, each.full_size) for each in told] == [
         (number, 4, full) for number in (1, 2, 3, 4)
@@ -30,25 +30,25 @@ def test_download_tells_how_far_it_is_and_keeps_files(server: Server, folder: Pa
 
 
 def test_masks_are_components_of_equal_value_without_debris(server: Server) -> None:
-    instances = download.fetch_nuclei().instances[0]
+    instances = bbbc039.fetch_nuclei().instances[0]
     assert np.unique(instances).tolist() == [0, 1, 2, 3]
     assert len({instances[5, 5], instances[5, 15], instances[25, 5]}) == 3
     assert instances[31, 31] == 0
     diagonal = np.zeros((20, 20), np.uint8)
     diagonal[:10, :10] = diagonal[10:, 10:] = 1
-    assert download._components(diagonal).max() == 2
+    assert bbbc039._components(diagonal).max() == 2
 
 
 def test_what_is_there_is_not_downloaded_again(server: Server, folder: Path) -> None:
-    download.fetch_nuclei()
+    bbbc039.fetch_nuclei()
     server.asked.clear()
-    told: list[download.Fetched] = []
-    assert download.is_fetched()
-    download.fetch_nuclei(told.append)
+    told: list[bbbc039.Fetched] = []
+    assert bbbc039.is_fetched()
+    bbbc039.fetch_nuclei(told.append)
     assert not server.asked and len(told) == 4
     (folder / "1.tif").write_bytes(b"damaged")
-    assert not download.is_fetched()
-    download.fetch_nuclei()
+    assert not bbbc039.is_fetched()
+    bbbc039.fetch_nuclei()
     assert server.asked == ["cell nuclei/images/1.tif"]
 
 
@@ -66,16 +66,16 @@ def test_what_is_there_is_not_downloaded_again(server: Server, folder: Path) -> 
 def test_faults_of_the_server_are_told_and_leave_nothing_behind(
     server: Server, folder: Path, fault, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    monkeypatch.setattr(bbbc039, "TIMEOUT", 0.3)
     server.faults["cell nuclei/masks/0.png"] = fault
     with pytest.raises(DownloadError, match=message) as caught:
-        download.fetch_nuclei()
+        bbbc039.fetch_nuclei()
     assert "\n" not in str(caught.value)
     assert names(folder) == ["0.tif"]
     server.hold.set()
     server.faults.clear()
     server.asked.clear()
-    download.fetch_nuclei()  # goes on with what is missing
+    bbbc039.fetch_nuclei()  # goes on with what is missing
     assert "cell nuclei/images/0.tif" not in server.asked and len(server.asked) == 3
 
 
@@ -83,31 +83,31 @@ def test_offline_is_told(server: Server, folder: Path) -> None:
     with serving({}) as closed:
         url = closed.url
     with pytest.raises(DownloadError, match="Check the connection to the internet"):
-        download.fetch_nuclei(base_url=url)
+        bbbc039.fetch_nuclei(base_url=url)
     assert names(folder) == []
-    download.fetch_nuclei()
-    download.fetch_nuclei(base_url=url)  # not needed any more
+    bbbc039.fetch_nuclei()
+    bbbc039.fetch_nuclei(base_url=url)  # not needed any more
 
 
 @pytest.mark.parametrize("url", ["no address", "ftp://127.0.0.1", "http://"])
 def test_senseless_addresses_are_told(server: Server, url: str) -> None:
-    with pytest.raises(DownloadError, match=f"no address.*{download.URL_VARIABLE}"):
-        download.fetch_nuclei(base_url=url)
+    with pytest.raises(DownloadError, match=f"no address.*{bbbc039.URL_VARIABLE}"):
+        bbbc039.fetch_nuclei(base_url=url)
 
 
 def test_cache_that_cannot_be_written_to_is_told(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DownloadError, match=rf"kept in .*file.*; set {download.CACHE_VARIABLE}"):
-        download.fetch_nuclei(cache=tmp_path / "file")
+    with pytest.raises(DownloadError, match=rf"kept in .*file.*; set {bbbc039.CACHE_VARIABLE}"):
+        bbbc039.fetch_nuclei(cache=tmp_path / "file")
 
     def decline(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pooch.utils.os.makedirs", decline)  # root may write anywhere
     with pytest.raises(DownloadError, match=r"kept in .* \(permission denied\)"):
-        download.fetch_nuclei()
+        bbbc039.fetch_nuclei()
     assert not server.asked
 
 
@@ -119,29 +119,29 @@ def test_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr("pooch.core.shutil.move", fill)
     with pytest.raises(DownloadError, match=r"kept in .* \(no space left on device\)"):
-        download.fetch_nuclei()
+        bbbc039.fetch_nuclei()
     assert names(folder) == []
 
 
 def test_download_can_be_cancelled_between_files(server: Server, folder: Path) -> None:
-    fetching = download.fetching()
+    fetching = bbbc039.fetching()
     next(fetching)
     fetching.close()
     assert names(folder) == ["0.tif"] and len(server.asked) == 1
 
-    def cancel(fetched: download.Fetched) -> None:
+    def cancel(fetched: bbbc039.Fetched) -> None:
         if fetched.files == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download.fetch_nuclei(cancel)
+        bbbc039.fetch_nuclei(cancel)
     assert names(folder) == ["0.png", "0.tif"] and len(server.asked) == 2
 
 
 def test_two_downloads_at_a_time_do_not_disturb_each_other(server: Server, folder: Path) -> None:
-    found: list[download.Nuclei] = []
+    found: list[bbbc039.Nuclei] = []
     threads = [
-        threading.Thread(target=lambda: found.append(download.fetch_nuclei())) for _ in range(3)
+        threading.Thread(target=lambda: found.append(bbbc039.fetch_nuclei())) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -151,12 +151,12 @@ def test_two_downloads_at_a_time_do_not_disturb_each_other(server: Server, folde
 
 
 def test_environment_names_server_and_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(download.CACHE_VARIABLE, raising=False)
-    monkeypatch.setenv(download.URL_VARIABLE, "")
-    assert download.cache_folder().name == "napari-ptsam"
-    assert download.default_url().startswith("https://raw.githubusercontent.com/DeepTrackAI/")
-    monkeypatch.setenv(download.CACHE_VARIABLE, "~/somewhere")
-    assert download.cache_folder() == Path.home() / "somewhere"
+    monkeypatch.delenv(bbbc039.CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv(bbbc039.URL_VARIABLE, "")
+    assert bbbc039.cache_folder().name == "napari-ptsam"
+    assert bbbc039.default_url().startswith("https://raw.githubusercontent.com/DeepTrackAI/")
+    monkeypatch.setenv(bbbc039.CACHE_VARIABLE, "~/somewhere")
+    assert bbbc039.cache_folder() == Path.home() / "somewhere"
 
 
 def test_real_files_are_what_the_manifest_says(
@@ -165,14 +165,14 @@ def test_real_files_are_what_the_manifest_says(
     if not ORIGINAL.is_dir():
         pytest.skip(f"needs {ORIGINAL} (set PTSAM_DATA)")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    content = {file.path: (ORIGINAL / file.name).read_bytes() for file in download.remote_files()}
+    content = {file.path: (ORIGINAL / file.name).read_bytes() for file in bbbc039.remote_files()}
     assert len(content) == 40
     with serving(content) as server:
-        nuclei = download.fetch_nuclei(base_url=server.url, cache=tmp_path)
+        nuclei = bbbc039.fetch_nuclei(base_url=server.url, cache=tmp_path)
     assert nuclei.images.shape == nuclei.instances.shape == (20, 520, 696)
     assert nuclei.images.dtype == nuclei.instances.dtype == np.uint16
     assert all(60 < len(np.unique(plane)) < 160 for plane in nuclei.instances)
-    assert "CC0" in download.origin()
+    assert "CC0" in bbbc039.origin()
     known = {
         tifffile.imread(path).tobytes(): tifffile.imread(path.parents[1] / "masks" / path.name)
         for path in (DATA / "bbbc039_nuclei").glob("*/images/*.tif")

@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 import napari_ptsam as ptsam
-from napari_ptsam.images import guided_filter as module
+from napari_ptsam.images import guided_filter
 from napari_ptsam.images.guided_filter import Refinement, guide_of
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.files import load
@@ -60,7 +60,7 @@ def test_bands_do_not_show(monkeypatch) -> None:
     guide, logits = rng.random((70, 40), np.float32), rng.normal(size=(1, 70, 40))
     logits = logits.astype(np.float32)
     whole = Refinement(5, 1e-2).apply(logits, guide)
-    monkeypatch.setattr(module, "BAND", 16)
+    monkeypatch.setattr(guided_filter, "BAND", 16)
     np.testing.assert_allclose(Refinement(5, 1e-2).apply(logits, guide), whole, atol=1e-5)
 
 
@@ -68,8 +68,8 @@ def test_bands_do_not_show(monkeypatch) -> None:
 def test_running_means_are_means(shape, radius) -> None:
     """At the edges, too, and where the window is wider than the plane."""
     maps = torch.from_numpy(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-    wanted = module.box(maps, radius)
-    np.testing.assert_allclose(module.running_box(maps, radius), wanted, atol=1e-6)
+    wanted = guided_filter.box(maps, radius)
+    np.testing.assert_allclose(guided_filter.running_box(maps, radius), wanted, atol=1e-6)
 
 
 def test_a_prompt_applies_and_keeps_it(prompt, backbone, nuclei, tmp_path) -> None:
@@ -96,7 +96,7 @@ def test_a_file_of_version_1_has_none(prompt, tmp_path) -> None:
 def test_its_window_grows_with_the_pixels() -> None:
     assert Refinement(4, 1e-3).scaled(2.0) == Refinement(8, 1e-3)
     assert Refinement(4, 1e-3).scaled(0.01).radius == 1
-    assert Refinement(4, 1e-3).scaled(1e6).radius == module.LARGEST_RADIUS
+    assert Refinement(4, 1e-3).scaled(1e6).radius == guided_filter.LARGEST_RADIUS
 
 
 @pytest.mark.parametrize(

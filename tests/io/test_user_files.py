@@ -19,7 +19,7 @@ from napari_ptsam.annotation import session_file
 from napari_ptsam.annotation.plane_files import read_plane_file
 from napari_ptsam.annotation.session_file import load_session
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.batch import work_folder as work
+from napari_ptsam.batch import work_folder
 from napari_ptsam.batch.formats import is_result_of
 from napari_ptsam.batch.work_folder import WorkFolder
 from napari_ptsam.errors import (
@@ -126,7 +126,7 @@ def test_sessions_and_results(fails, tmp_path: Path, monkeypatch) -> None:
     folder = WorkFolder(tmp_path / "a.tif")
     folder.create({})
     monkeypatch.setattr(session_file.json, "loads", fails)
-    monkeypatch.setattr(work.json, "loads", fails)
+    monkeypatch.setattr(work_folder.json, "loads", fails)
     with pytest.raises(SessionError, match="damaged"):
         load_session(tmp_path)
     with pytest.raises(OutputError, match=r"holds a run\.json that cannot be read"):

@@ -15,7 +15,7 @@ from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.describe import describe
 from napari_ptsam.prompts.files import load
-from napari_ptsam.training import encoder_token_training as encoder_phase
+from napari_ptsam.training import encoder_token_training
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.token_training import Run
 from napari_ptsam.training.trainer import Training
@@ -117,11 +117,11 @@ def test_going_on_from_encoder_tokens(prompted, annotations, backbone) -> None:
 @pytest.mark.parametrize(("lower", "kept"), [(-0.01, True), (0.03, True), (0.08, False)])
 def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkeypatch) -> None:
     """A few planes are no exact measure: what is a little lower is kept, and the note says why."""
-    monkeypatch.setattr(encoder_phase, "COST", 0.0)
+    monkeypatch.setattr(encoder_token_training, "COST", 0.0)
     settings = FEW | {"encoder_tokens": "auto", "minutes": 100.0}
     training = Training(annotations, backbone, TrainingSettings(**settings))
     monkeypatch.setattr(
-        encoder_phase,
+        encoder_token_training,
         "measure",
         lambda *_, stopped: Measurement(training._attempts.best[0] - lower, False),
     )
@@ -157,12 +157,12 @@ def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None
     ],
 )
 def test_as_many_steps_as_the_time_allows(tile_seconds, settings, steps, monkeypatch) -> None:
-    monkeypatch.setattr(encoder_phase, "COST", 2.0)
+    monkeypatch.setattr(encoder_token_training, "COST", 2.0)
     embedded = SimpleNamespace(count=80, upright_count=14, measured_on_training=False)
     plain = SimpleNamespace(encoder=SimpleNamespace(tokens=()))
     run = Run(plain, TrainingSettings(steps=100, **settings), 1, embedded)
     run.seconds["embedding"] = tile_seconds * 80
-    phase = encoder_phase.EncoderPhase(run)
+    phase = encoder_token_training.EncoderPhase(run)
     monkeypatch.setattr(phase, "_time_a_tile", lambda: tile_seconds)
     phase.decide(0.01)
     assert run.encoder_steps == steps
@@ -171,10 +171,10 @@ def test_as_many_steps_as_the_time_allows(tile_seconds, settings, steps, monkeyp
 
 def test_tiles_from_a_cache_do_not_tell_the_time(prompted, backbone, monkeypatch) -> None:
     """A second training, whose tiles are all embedded already, is not taken to be quick."""
-    monkeypatch.setattr(encoder_phase, "COST", 2.0)
+    monkeypatch.setattr(encoder_token_training, "COST", 2.0)
     settings = TrainingSettings(**FEW | {"encoder_tokens": "auto", "minutes": 4.0})
     run = Run(backbone, settings, 1, prompted[0]._embedded)  # embedded in no time
-    phase = encoder_phase.EncoderPhase(run)
+    phase = encoder_token_training.EncoderPhase(run)
     assert 0 < phase._time_a_tile() < 60
     monkeypatch.setattr(phase, "_time_a_tile", lambda: 30.0)
     phase.decide(0.01)
@@ -182,7 +182,7 @@ def test_tiles_from_a_cache_do_not_tell_the_time(prompted, backbone, monkeypatch
 
 
 def test_auto_wants_held_out_planes(nuclei, backbone, monkeypatch) -> None:
-    monkeypatch.setattr(encoder_phase, "COST", 0.0)
+    monkeypatch.setattr(encoder_token_training, "COST", 0.0)
     two = annotate(*pair(nuclei[0][:2], nuclei[1][:2]), MaskReading())
     training, told = trained(two, backbone, encoder_tokens="auto", minutes=100.0)
     assert training.prompt.encoder_tokens == () and "at least 4 planes" in told[-1].note
@@ -205,8 +205,8 @@ def test_a_full_gpu_leaves_them_out(annotations, backbone, monkeypatch) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         yield
 
-    monkeypatch.setattr(encoder_phase, "optimise_both", full)
-    monkeypatch.setattr(encoder_phase, "gpu_is_full", lambda error, device: True)
+    monkeypatch.setattr(encoder_token_training, "optimise_both", full)
+    monkeypatch.setattr(encoder_token_training, "gpu_is_full", lambda error, device: True)
     training, told = trained(annotations, backbone)
     assert training.prompt.encoder_tokens == () and "not enough memory" in told[-1].note
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_ptsam.evaluation.metrics import overlap
-from napari_ptsam.training import filter_choice as refining
+from napari_ptsam.training import filter_choice
 from napari_ptsam.training.filter_choice import choose_refinement
 
 
@@ -55,15 +55,15 @@ def test_what_is_chosen_is_better_on_every_plane() -> None:
 def test_where_the_image_tells_nothing_there_is_no_strong_filter() -> None:
     chosen = choose_refinement(planes(follows=False), [None], None)
     # The logits are low: a threshold is found, and a window that does as little as may be.
-    assert chosen is None or chosen.radius == min(refining.RADII)
+    assert chosen is None or chosen.radius == min(filter_choice.RADII)
     if chosen is not None:
         assert np.mean([iou(p, chosen) - iou(p) for p in planes(follows=False)]) > 0
 
 
 def test_a_gain_that_cannot_be_relied_on_is_none(monkeypatch) -> None:
-    gains = np.zeros((8, len(refining.THRESHOLDS)))
+    gains = np.zeros((8, len(filter_choice.THRESHOLDS)))
     one = iter([0.3, -0.1, -0.1, -0.05, 0.2, 0.0, 0.1, -0.1])
-    monkeypatch.setattr(refining, "_gains", lambda *_: gains + next(one))
+    monkeypatch.setattr(filter_choice, "_gains", lambda *_: gains + next(one))
     assert choose_refinement(planes(), [None], None) is None
 
 
@@ -89,8 +89,8 @@ def test_few_planes_tell_nothing() -> None:
 def test_the_gain_is_counted_as_the_metric_does() -> None:
     (plane,) = planes(1)
     candidates = [(2, 1e-3), (8, 1e-2)]
-    gains = refining._gains(plane, [None], None, candidates)
+    gains = filter_choice._gains(plane, [None], None, candidates)
     for row, (radius, epsilon) in zip(gains, candidates, strict=True):
-        for place, threshold in enumerate(refining.THRESHOLDS):
-            filtered = refining.Refinement(radius, epsilon, float(threshold))
+        for place, threshold in enumerate(filter_choice.THRESHOLDS):
+            filtered = filter_choice.Refinement(radius, epsilon, float(threshold))
             assert row[place] == pytest.approx(iou(plane, filtered) - iou(plane), abs=2e-3)

@@ -15,7 +15,7 @@ from napari_ptsam.images.tiling import cut
 from napari_ptsam.inference.predict import embed_views, plane_logits
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
-from napari_ptsam.training import flip_choice as flipping
+from napari_ptsam.training import flip_choice
 from napari_ptsam.training.flip_choice import choose_flips
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.token_training import Run
@@ -78,9 +78,9 @@ class FakeTiles:
     ],
 )
 def test_the_choice(gains, chosen, monkeypatch: pytest.MonkeyPatch, prompt, backbone) -> None:
-    monkeypatch.setattr(flipping, "TILES", 8)
+    monkeypatch.setattr(flip_choice, "TILES", 8)
     left = iter(gains)
-    monkeypatch.setattr(flipping, "_gains", lambda *_: next(left))
+    monkeypatch.setattr(flip_choice, "_gains", lambda *_: next(left))
 
     class Encoder:
         def __call__(self, tiles) -> torch.Tensor:
@@ -102,8 +102,8 @@ def test_the_choice(gains, chosen, monkeypatch: pytest.MonkeyPatch, prompt, back
 
 
 def test_a_training_finds_out(nuclei, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flipping, "TILES", 4)
-    monkeypatch.setattr(flipping, "WORTH", -1.0)  # whatever it gains
+    monkeypatch.setattr(flip_choice, "TILES", 4)
+    monkeypatch.setattr(flip_choice, "WORTH", -1.0)  # whatever it gains
     settings = {"steps": 6, "embeddings": 6, "batch_size": 2, "tile": "whole", "cores": "no"}
     found = ptsam.train(*nuclei, **settings, device=device, flips="auto")
     assert found.flips in (("x",), FLIPS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_ptsam.images.tiling import Tile
-from napari_ptsam.training import optimization as tuning
+from napari_ptsam.training import optimization
 from napari_ptsam.training.optimization import Batches, ScaledAdamW, optimise, suitable_tiles
 from napari_ptsam.training.tiles import TileJob, TrainingTile
 
@@ -33,7 +33,7 @@ def tuned_in(dtype, gradient: float, device: str, monkeypatch, steps: int = 20) 
         seen = tokens.to(decoder.dtype)
         return (seen.float() * gradient).sum((1, 2))
 
-    monkeypatch.setattr(tuning, "class_losses", losses)
+    monkeypatch.setattr(optimization, "class_losses", losses)
     decoder = SimpleNamespace(device=torch.device(device), dtype=dtype)
     batches = Batches(tiles_of([0]), 1, torch.Generator().manual_seed(0))
     start = torch.ones(2, 8, 256, device=device)
@@ -73,7 +73,7 @@ def test_batches_are_half_upright_and_fair() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 30])
 def test_any_number_of_steps_can_be_scheduled(steps: int, monkeypatch) -> None:
     loss = lambda decoder, tokens, tiles, phase: (tokens**2).mean((1, 2))  # noqa: E731
-    monkeypatch.setattr(tuning, "class_losses", loss)
+    monkeypatch.setattr(optimization, "class_losses", loss)
     batches = Batches(tiles_of([0]), 1, torch.Generator().manual_seed(0))
     taken = list(optimise(FLOAT32, torch.ones(1, 8, 256), batches, steps, 0.1))
     assert [step.number for step in taken] == list(range(1, steps + 1))
@@ -88,7 +88,7 @@ def test_batches_of_upright_tiles_alone() -> None:
 def test_turns_that_make_images_look_different_are_left_out(monkeypatch) -> None:
     loss = {0: 0.3, 1: 1.0, 4: 0.5}
     monkeypatch.setattr(
-        tuning,
+        optimization,
         "class_losses",
         lambda d, t, tiles, phase: torch.tensor([loss[tiles[0].job.symmetry]]),
     )
@@ -98,7 +98,9 @@ def test_turns_that_make_images_look_different_are_left_out(monkeypatch) -> None
 
 
 def test_optimising_does_not_change_what_it_started_from(backbone) -> None:
-    start = tuning.start_tokens("label", backbone.decoder, 2, torch.Generator().manual_seed(0))
+    start = optimization.start_tokens(
+        "label", backbone.decoder, 2, torch.Generator().manual_seed(0)
+    )
     before = start.clone()
     tile = TrainingTile(
         torch.randn(4096, 256, device=backbone.device), torch.zeros(2, 256, 256, device=backbone.device),

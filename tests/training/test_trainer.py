@@ -10,7 +10,7 @@ import napari_ptsam as ptsam
 from napari_ptsam.datasets.examples import MaskReading, annotate
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.training import token_training as attempts
+from napari_ptsam.training import token_training
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
@@ -170,7 +170,7 @@ def test_colours_of_the_annotations_are_kept(two, backbone) -> None:
 
 def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
     dice = iter([0.5, 0.9, 0.7, *[0.1] * 20])
-    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(next(dice), False))
+    monkeypatch.setattr(token_training, "measure", lambda *_: Measurement(next(dice), False))
     training = Training(two, backbone, TrainingSettings(**QUICK))
     list(training)
     assert training.prompt.origin.held_out_dice == 0.9
@@ -178,7 +178,7 @@ def test_best_prompt_is_kept_not_the_last(two, backbone, monkeypatch) -> None:
 
 def test_dice_that_falls_slowly_is_not_followed_down(two, backbone, monkeypatch) -> None:
     dice = iter([0.90, 0.86, 0.82, 0.78, 0.74, 0.70])
-    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(next(dice), False))
+    monkeypatch.setattr(token_training, "measure", lambda *_: Measurement(next(dice), False))
     training = Training(two, backbone, TrainingSettings(**QUICK))
     list(training)
     assert training.prompt.origin.held_out_dice == 0.86
@@ -186,7 +186,7 @@ def test_dice_that_falls_slowly_is_not_followed_down(two, backbone, monkeypatch)
 
 def test_closing_while_starts_are_tried_gives_the_best_of_them(two, backbone, monkeypatch) -> None:
     dice = iter([0.9])
-    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(next(dice), False))
+    monkeypatch.setattr(token_training, "measure", lambda *_: Measurement(next(dice), False))
     training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 160}))
     for progress in training:
         if progress.phase == "training" and progress.step == 12:  # the second start's second step
@@ -206,14 +206,14 @@ def test_a_prompt_to_go_on_from_competes(nuclei, prompt, backbone) -> None:
 
 
 def test_collapse_is_seen_though_the_held_out_plane_is_empty(nuclei, backbone, monkeypatch) -> None:
-    from napari_ptsam.training import validation as measuring
+    from napari_ptsam.training import validation
 
     images, masks = nuclei[0][:4], [nuclei[1][0], *[np.zeros_like(nuclei[1][0])] * 3]
     found = annotate(
         [Planes(i) for i in images], [Planes(m) for m in masks], MaskReading(empty="background")
     )
     nothing = lambda *a: np.full((1, *a[3]), -1.0, np.float32)  # noqa: E731
-    monkeypatch.setattr(measuring, "plane_logits", nothing)
+    monkeypatch.setattr(validation, "plane_logits", nothing)
     training = Training(found, backbone, TrainingSettings(**QUICK))
     with pytest.raises(ptsam.CollapsedError):
         list(training)
@@ -231,7 +231,7 @@ def test_few_planes_are_measured_on_themselves(nuclei, backbone) -> None:
 
 
 def test_collapse_is_tried_again_and_then_reported(two, backbone, monkeypatch) -> None:
-    monkeypatch.setattr(attempts, "measure", lambda *_: Measurement(0.0, True))
+    monkeypatch.setattr(token_training, "measure", lambda *_: Measurement(0.0, True))
     training = Training(two, backbone, TrainingSettings(**QUICK))
     with pytest.raises(ptsam.CollapsedError, match="collapsed from 3 different starts"):
         list(training)
@@ -240,14 +240,14 @@ def test_collapse_is_tried_again_and_then_reported(two, backbone, monkeypatch) -
 
 
 def test_second_start_saves_a_collapsed_run(two, backbone, monkeypatch) -> None:
-    measured = attempts.measure
+    measured = token_training.measure
     calls = []
 
     def first_collapses(*arguments):
         calls.append(0)
         return Measurement(0.0, True) if len(calls) <= 4 else measured(*arguments)
 
-    monkeypatch.setattr(attempts, "measure", first_collapses)
+    monkeypatch.setattr(token_training, "measure", first_collapses)
     training = Training(two, backbone, TrainingSettings(**QUICK | {"steps": 40}))
     notes = {progress.note for progress in training}
     assert any("another start" in note for note in notes)
@@ -338,18 +338,18 @@ def test_loss_is_least_for_the_truth() -> None:
 
 
 def test_collapse_is_seen_in_both_directions(two, backbone, monkeypatch) -> None:
-    from napari_ptsam.training import validation as measuring
+    from napari_ptsam.training import validation
 
-    planes = [p for p in measuring.embed_planes(
+    planes = [p for p in validation.embed_planes(
         two.examples, Training(two, backbone, TrainingSettings(**QUICK)).images, [None] * 2, backbone
     ) if p is not None]  # fmt: skip
     shape = two.examples[0].shape
     tokens = torch.zeros(1, 8, 256)
     for value, collapsed in ((-1.0, True), (1.0, True)):
         flat = np.full((1, *shape), value, np.float32)
-        monkeypatch.setattr(measuring, "plane_logits", lambda *_, flat=flat: flat)
-        assert measuring.measure(planes, tokens, backbone).collapsed == collapsed
+        monkeypatch.setattr(validation, "plane_logits", lambda *_, flat=flat: flat)
+        assert validation.measure(planes, tokens, backbone).collapsed == collapsed
     truth = iter([np.where(e.labels, 1.0, -1.0)[None] for e in two.examples])
-    monkeypatch.setattr(measuring, "plane_logits", lambda *_: next(truth))
-    perfect = measuring.measure(planes, tokens, backbone)
+    monkeypatch.setattr(validation, "plane_logits", lambda *_: next(truth))
+    perfect = validation.measure(planes, tokens, backbone)
     assert perfect.dice == 1 and not perfect.collapsed

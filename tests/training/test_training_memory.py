@@ -11,8 +11,7 @@ from napari_ptsam.backbones.gpu_memory import copied, is_out_of_memory, on_cpu
 from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import CollapsedError
-from napari_ptsam.training import optimization as tuning
-from napari_ptsam.training import trainer
+from napari_ptsam.training import optimization, trainer
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import TOO_SMALL, Training
 
@@ -29,7 +28,7 @@ def annotations(nuclei) -> AnnotationSet:
 def has_room_for(count: int, monkeypatch) -> list[int]:
     """Let larger batches run out of memory; gives the sizes of those that were tried."""
     tried: list[int] = []
-    losses = tuning.class_losses
+    losses = optimization.class_losses
 
     def limited(decoder, tokens, tiles, *rest):
         tried.append(len(tiles))
@@ -37,7 +36,7 @@ def has_room_for(count: int, monkeypatch) -> list[int]:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
         return losses(decoder, tokens, tiles, *rest)
 
-    monkeypatch.setattr(tuning, "class_losses", limited)
+    monkeypatch.setattr(optimization, "class_losses", limited)
     return tried
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.annotation import folder_layout as layout
+from napari_ptsam.annotation import folder_layout
 from napari_ptsam.annotation.folder_layout import IMAGES, MASKS, PROMPTS, plane_path
 from napari_ptsam.annotation.plane_files import read_plane_file, write_plane_file
 from napari_ptsam.annotation.saved_set import saved_set
@@ -58,7 +58,9 @@ class SessionFolder:
         SessionError
             If it cannot be made.
         """
-        path = layout.make_new(Path(root), f"{date.today().isoformat()}-{layout.slug(name)}")
+        path = folder_layout.make_new(
+            Path(root), f"{date.today().isoformat()}-{folder_layout.slug(name)}"
+        )
         folder = cls(path)
         try:
             folder.write(Session())
@@ -92,9 +94,9 @@ class SessionFolder:
                     planes.append(plane)
             except SessionError as error:
                 problems.append(f"{session.name_of(plane)} is left out: {error}")
-        there = layout.prompt_names(self.path)
+        there = folder_layout.prompt_names(self.path)
         known = [name for name in session.prompts if name in there]
-        new = [name for name in there if name not in known and layout.number(name)]
+        new = [name for name in there if name not in known and folder_layout.number(name)]
         problems += [
             f"There is no prompt {self.path / PROMPTS / name} any more."
             for name in session.prompts
@@ -149,11 +151,11 @@ class SessionFolder:
         image = self._image(plane)
         size = None if image is None else image.pixel_size
         if pixels is not None and not self.has_pixels(plane):
-            layout.make(self.path / IMAGES)
+            folder_layout.make(self.path / IMAGES)
             rgb = image is not None and image.rgb
             write_plane_file(plane_path(self.path, IMAGES, plane), pixels, rgb, size)
         # The mask comes last, so that there is none without pixels.
-        layout.make(self.path / MASKS)
+        folder_layout.make(self.path / MASKS)
         write_plane_file(plane_path(self.path, MASKS, plane), labels.astype(dtype), size=size)
 
     def has_pixels(self, plane: SessionPlane) -> bool:
@@ -191,7 +193,7 @@ class SessionFolder:
             If it cannot be written.
         """
         while True:
-            path = layout.next_prompt_path(self.path)
+            path = folder_layout.next_prompt_path(self.path)
             try:
                 return prompt.save(path)
             except OutputError as error:
@@ -300,7 +302,7 @@ class SessionFolder:
     def _named_or_there(self, session: Session) -> list[SessionPlane]:
         """Planes that session.json names, then those of which there is only a mask."""
         stems = {plane.stem for plane in session.planes}
-        there = layout.planes_with_masks(self.path)
+        there = folder_layout.planes_with_masks(self.path)
         return [*session.planes, *(plane for plane in there if plane.stem not in stems)]
 
     def _check(self, plane: SessionPlane, session: Session) -> bool:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_ptsam.backbones.catalogue import catalogue
-from napari_ptsam.cli import commands
-from napari_ptsam.cli import sharing as passing_on
+from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
@@ -172,21 +171,21 @@ def _add_info(parts: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_passing_on(parts: argparse._SubParsersAction[_Parser]) -> None:
-    add = _command(parts, "text", "print a prompt as one line of text", passing_on.write_text)
+    add = _command(parts, "text", "print a prompt as one line of text", sharing.write_text)
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
-    add = _command(parts, "import", "write such a line to a prompt file", passing_on.read_text)
-    passing_on.add_import_options(add)
+    add = _command(parts, "import", "write such a line to a prompt file", sharing.read_text)
+    sharing.add_import_options(add)
     _add_overwrite(add)
     what = "write prompt and backbone for other programs"
-    add = _command(parts, "export", what, passing_on.export)
-    passing_on.add_export_options(add)
+    add = _command(parts, "export", what, sharing.export)
+    sharing.add_export_options(add)
     _add_overwrite(add)
     what = "make one prompt of several, with all their classes"
-    add = _command(parts, "merge", what, passing_on.merge_files)
-    passing_on.add_merge_options(add)
+    add = _command(parts, "merge", what, sharing.merge_files)
+    sharing.add_merge_options(add)
     _add_overwrite(add)
-    add = _command(parts, "split", "make a prompt of each class", passing_on.split_file)
-    passing_on.add_split_options(add)
+    add = _command(parts, "split", "make a prompt of each class", sharing.split_file)
+    sharing.add_split_options(add)
     _add_overwrite(add)
 
 

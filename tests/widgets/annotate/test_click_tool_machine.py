@@ -22,12 +22,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from napari.components import ViewerModel
-from test_clicker import drag_over, let_go, press_down
+from test_click_tool import drag_over, let_go, press_down
 
 from napari_ptsam.annotation.outlines import Outline
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
-from napari_ptsam.widgets.annotate import click_tool as clicker_module
+from napari_ptsam.widgets.annotate import click_tool
 from napari_ptsam.widgets.annotate.click_tool import Clicker
 from napari_ptsam.widgets.annotate.session_model import Studio
 from napari_ptsam.widgets.shared.backbone_service import Engine
@@ -544,7 +544,7 @@ class Clicks(RuleBasedStateMachine):
 @pytest.fixture
 def quiet(monkeypatch) -> None:
     for name in ("show_info", "show_warning"):
-        monkeypatch.setattr(clicker_module, name, lambda message: None)
+        monkeypatch.setattr(click_tool, name, lambda message: None)
 
 
 def test_nothing_the_user_painted_changes_but_by_the_user(qapp, quiet) -> None:

@@ -216,7 +216,7 @@ def test_planes_that_are_not_understood_are_told_of_once(
 def test_a_damaged_prompt_does_not_keep_the_annotations(
     qtbot, dock, stack, sessions, told, prompt, monkeypatch
 ) -> None:
-    from napari_ptsam.widgets.annotate import session_restore as recovery
+    from napari_ptsam.widgets.annotate import session_restore
 
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
@@ -228,9 +228,11 @@ def test_a_damaged_prompt_does_not_keep_the_annotations(
     last = folder / "prompts" / "002.pt"
     last.write_bytes(last.read_bytes()[:500])
     loaded: list[str] = []
-    load = recovery.load
-    monkeypatch.setattr(recovery, "load_torch", lambda: loaded.append("torch"))
-    monkeypatch.setattr(recovery, "load", lambda path: loaded.append(path.name) or load(path))
+    load = session_restore.load
+    monkeypatch.setattr(session_restore, "load_torch", lambda: loaded.append("torch"))
+    monkeypatch.setattr(
+        session_restore, "load", lambda path: loaded.append(path.name) or load(path)
+    )
     viewer.layers.clear()
     viewer.add_image(stack.images, name="nuclei")
     _, again = dock(viewer)

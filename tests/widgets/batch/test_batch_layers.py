@@ -14,7 +14,7 @@ from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.inference.linking import Linker, LinkSettings
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
-from napari_ptsam.widgets.batch import segmentation_run as batch_run
+from napari_ptsam.widgets.batch import segmentation_run
 from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
 from napari_ptsam.widgets.batch.task import Task
 
@@ -110,7 +110,7 @@ def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, promp
 
 
 def test_tiles_of_a_large_plane_are_counted(qtbot, batch, stack, prompt, monkeypatch) -> None:
-    monkeypatch.setattr(batch_run, "TILE_EVERY", 0.0)
+    monkeypatch.setattr(segmentation_run, "TILE_EVERY", 0.0)
     small = replace(prompt, images=replace(prompt.images, tiling=Tiling(64)))
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     widget.use_prompt(small, Path("small.pt"))

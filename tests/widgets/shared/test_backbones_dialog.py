@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from conftest_widgets import LONG
 from loopback import Server, serving
-from napari_ptsam.backbones import downloads as backbone_download
+from napari_ptsam.backbones import downloads
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint
 from napari_ptsam.backbones.files import FOLDER_VARIABLE
@@ -26,7 +26,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """Gives out the embedded weights as those of another backbone."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "backbones"))
-    monkeypatch.setattr(backbone_download, "PAUSE", 0.01)
+    monkeypatch.setattr(downloads, "PAUSE", 0.01)
     body = embedded_checkpoint().read_bytes()
     with serving({"t.safetensors": body}) as server:
         server.ranges = True
@@ -93,7 +93,7 @@ def test_download_verify_use_remove(dialog, qtbot, monkeypatch, server: Server) 
 
 
 def test_cancelled_and_gone_on(dialog, qtbot, server: Server, monkeypatch) -> None:
-    monkeypatch.setattr(backbone_download, "CHUNK", 1 << 12)
+    monkeypatch.setattr(downloads, "CHUNK", 1 << 12)
     dialog.run.progressed.connect(lambda done, total: done > 10_000 and dialog.run.stop())
     dialog.select(NAME)
     dialog.start()

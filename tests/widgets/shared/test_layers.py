@@ -18,7 +18,7 @@ from conftest_widgets import LONG, annotate, train
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
-from napari_ptsam.widgets.shared import layers as module
+from napari_ptsam.widgets.shared import layers
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
@@ -155,7 +155,7 @@ def test_one_annotation_for_all_channels(make_napari_viewer, axis: int) -> None:
 
 
 def test_a_large_annotation_takes_no_memory(monkeypatch, make_napari_viewer) -> None:
-    monkeypatch.setattr(module, "LARGE", 1000)
+    monkeypatch.setattr(layers, "LARGE", 1000)
     viewer = make_napari_viewer()
     layer = viewer.add_image(array(5))
     labels = add_annotation_layer(viewer, layer, image_planes(layer), Scheme())

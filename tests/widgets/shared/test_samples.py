@@ -8,7 +8,7 @@ from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
 from loopback import Server, folder_fixture, names, server_fixture  # noqa: F401
-from napari_ptsam.datasets import bbbc039 as download
+from napari_ptsam.datasets import bbbc039
 from napari_ptsam.datasets.sample import ANNOTATED, make_sample
 from napari_ptsam.errors import DownloadError
 from napari_ptsam.widgets.shared import samples
@@ -188,7 +188,7 @@ def test_errors_become_one_notification(
 
 
 def test_offline_is_notified(viewer, in_event_loop, qtbot, server, monkeypatch) -> None:
-    monkeypatch.setenv(download.URL_VARIABLE, "http://127.0.0.1:9")
+    monkeypatch.setenv(bbbc039.URL_VARIABLE, "http://127.0.0.1:9")
     in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039"))
     qtbot.waitUntil(lambda: len(told()) == 2 and not samples._running, timeout=20_000)
     assert "Check the connection to the internet" in told()[1]

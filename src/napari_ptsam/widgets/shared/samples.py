@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.datasets import bbbc039 as download
+from napari_ptsam.datasets import bbbc039
 from napari_ptsam.datasets.sample import ANNOTATED, PIXEL_SIZE, SPACING, make_sample
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def open_bbbc039() -> list[LayerData]:
     DownloadError
         If they cannot be downloaded, where no worker does it.
     """
-    files = download.remote_files()
+    files = bbbc039.remote_files()
     notice = ""
-    if not download.is_fetched():
+    if not bbbc039.is_fetched():
         size = sum(file.size for file in files) / 1e6
         notice = f"Downloading {NUCLEI} ({size:.0f} MB); the layers appear when they are there."
     return _open(NUCLEI, _downloading, total=len(files), notice=notice)
@@ -90,13 +90,13 @@ def _making() -> Steps:
 
 
 def _downloading() -> Steps:
-    paths = yield from download.fetching()
-    nuclei = download.read_nuclei(paths)
+    paths = yield from bbbc039.fetching()
+    nuclei = bbbc039.read_nuclei(paths)
     where = {
-        "scale": (1.0, download.PIXEL_SIZE, download.PIXEL_SIZE),
+        "scale": (1.0, bbbc039.PIXEL_SIZE, bbbc039.PIXEL_SIZE),
         "units": ("pixel", "micrometer", "micrometer"),
         "axis_labels": ("image", "y", "x"),
-        "metadata": {"origin": download.origin()},
+        "metadata": {"origin": bbbc039.origin()},
     }
     # A few dying nuclei are so bright that all others would be black beside them.
     limits = np.percentile(nuclei.images[:, ::2, ::2], (0.5, 99.5)).tolist()
