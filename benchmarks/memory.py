@@ -24,13 +24,13 @@ from napari_ptsam.backbones.devices import choose_device, choose_dtype
 from napari_ptsam.backbones.loading import Backbone, backbone_from_state, load_backbone
 from napari_ptsam.images.tiling import Tile
 from napari_ptsam.training.joint_training import Features, optimise_both, start_encoder_tokens
-from napari_ptsam.training.optimization import Source, optimise
+from napari_ptsam.training.optimization import TileSource, optimise
 from napari_ptsam.training.tiles import TileJob, TrainingTile
 
 NAMES = ("vit_t", "vit_b")
 
 
-class Random(Source):
+class Random(TileSource):
     """The same random tiles again and again."""
 
     def __init__(self, size: int, device: torch.device) -> None:

@@ -152,31 +152,31 @@ def measure(options: argparse.Namespace) -> None:
 
     widget = AnnotateAndTrain(viewer)
     viewer.window.add_dock_widget(widget, name="Annotate and train")
-    studio, annotate, train = widget.studio, widget.annotate, widget.train
+    session_model, annotate, train = widget.session_model, widget.annotate, widget.train
     ticker.start()
     spent = wait(lambda: "Ready" in widget.backbone.state.text())
     print(ticker.row("the backbone is loaded (torch imported)", f"{spent:.1f} s"), flush=True)
     wait(seconds=1)
     annotate.add.click()
-    source = studio.sources[0]
+    source = session_model.sources[0]
     wait(seconds=1)
 
     annotate.click.setChecked(True)
     ticker.start()
-    spent = wait(lambda: not studio.jobs.has("embed view"))
+    spent = wait(lambda: not session_model.jobs.has("embed view"))
     print(ticker.row("a plane is embedded for clicks", f"{spent:.1f} s"), flush=True)
 
-    number = studio.current()[1]
+    number = session_model.current()[1]
     answers, values = [], np.unique(masks[number][masks[number] > 0])[:12]
     ticker.start()
     for value in values:
         ys, xs = np.nonzero(masks[number] == value)
         middle = len(ys) // 2
         at, begin = (float(ys[middle]), float(xs[middle])), perf_counter()
-        annotate.clicker.click(source, number, at)
-        wait(lambda: not studio.jobs.has("click"))
+        annotate.click_tool.click(source, number, at)
+        wait(lambda: not session_model.jobs.has("click"))
         answers.append(perf_counter() - begin)
-        annotate.clicker.forget()
+        annotate.click_tool.forget()
     note = f"median answer {np.median(answers):.2f} s, longest {max(answers):.2f} s"
     print(ticker.row(f"{len(answers)} clicks are answered", note), flush=True)
     annotate.click.setChecked(False)
@@ -193,13 +193,18 @@ def measure(options: argparse.Namespace) -> None:
             where = np.full(len(rows), number), rows, columns
             QTimer.singleShot(0, lambda w=where, v=value: source.labels.data_setitem(w, int(v)))
             wait(seconds=0.02)
-        studio.ledger.mark(source.id, number, True)
-    wait(lambda: len(studio.ledger) >= 16 and not studio.disk.has(f"save plane {source.id} 15"))
+        session_model.records.mark(source.id, number, True)
+    wait(
+        lambda: (
+            len(session_model.records) >= 16
+            and not session_model.disk.has(f"save plane {source.id} 15")
+        )
+    )
     wait(seconds=3)
     print(ticker.row("16 planes are painted and autosaved"), flush=True)
 
     widget.tabs.setCurrentIndex(2)
-    studio.settings |= {"steps": options.steps, "embeddings": 32}
+    session_model.settings |= {"steps": options.steps, "embeddings": 32}
     viewer.dims.set_point(0, 20)
     wait(seconds=2)
     before = memory()
@@ -220,7 +225,7 @@ def measure(options: argparse.Namespace) -> None:
         note = f"{spent:.0f} s, preview every {np.median(gaps):.1f} s" if len(gaps) else ""
         print(ticker.row(f"{run} training: the prompt is tuned", note), flush=True)
         wait(seconds=3)
-        cache = studio.engine._cache.size / 2**20
+        cache = session_model.backbone_service._cache.size / 2**20
         print(
             f"| | | | | | | memory {before:.0f} MB before, {memory():.0f} MB after, "
             f"{cache:.0f} MB of it in the embedding cache |",
@@ -228,7 +233,7 @@ def measure(options: argparse.Namespace) -> None:
         )
 
     stops = []
-    studio.settings["steps"] = 5000
+    session_model.settings["steps"] = 5000
     for seconds in (1, 4, 8):
         train.train.click()
         wait(seconds=seconds)
@@ -238,7 +243,7 @@ def measure(options: argparse.Namespace) -> None:
         stops.append(perf_counter() - begin)
         wait(seconds=1)
     print(f"\nStop answers after {', '.join(f'{s:.2f}' for s in stops)} s.")
-    batch(viewer, ticker, studio.prompt)
+    batch(viewer, ticker, session_model.prompt)
     viewer.close()
 
 
@@ -248,7 +253,7 @@ def batch(viewer: napari.Viewer, ticker: Ticker, prompt: Any) -> None:
     widget = BatchSegment(viewer)
     viewer.window.add_dock_widget(widget, name="Batch segment")
     widget.use_prompt(prompt)
-    spent = wait(lambda: widget.engine.state.startswith("Ready"))
+    spent = wait(lambda: widget.backbone_service.state.startswith("Ready"))
     print(ticker.row("Batch segment is opened", f"{spent:.1f} s"), flush=True)
     wait(seconds=3)
     shape = viewer.layers[0].data.shape

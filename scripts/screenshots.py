@@ -74,9 +74,9 @@ def _whole_objects(out: Path, data: str | None) -> None:
     name, images, masks, where = _nuclei(data) if data else _sample()
     driver.viewer.add_image(images, name=name, contrast_limits=_limits(images), **where)
     widget = driver.dock()
-    studio = widget.studio
-    driver.wait(lambda: len(studio.sources) == 1, "an image in use")
-    source = studio.sources[0]
+    session_model = widget.session_model
+    driver.wait(lambda: len(session_model.sources) == 1, "an image in use")
+    source = session_model.sources[0]
     driver.go(source, CLICKED)
     driver.shoot("annotate-1-images")
 
@@ -84,22 +84,24 @@ def _whole_objects(out: Path, data: str | None) -> None:
     widget.annotate.add.click()
     for number in PREPARED:
         driver.paint(source.labels, number, masks[number])
-        studio.ledger.mark(source.id, number, True)
-    studio.touch()
-    driver.wait(lambda: len(studio.counting()) == len(PREPARED), "annotated planes")
+        session_model.records.mark(source.id, number, True)
+    session_model.touch()
+    driver.wait(lambda: len(session_model.counting()) == len(PREPARED), "annotated planes")
     states: list[str] = []
-    widget.annotate.clicker.state_changed.connect(states.append)
+    widget.annotate.click_tool.state_changed.connect(states.append)
     driver.go(source, CLICKED)
     widget.annotate.click.click()
     driver.wait(lambda: "Click on objects." in states, "an embedded plane")
     for y, x in _middles(masks[CLICKED], CLICKS):
-        widget.annotate.clicker.click(source, CLICKED, (y, x))
-        driver.wait(lambda: not studio.jobs.has("click"), "an outline")
-    driver.wait(lambda: studio.ledger.get(source.id, CLICKED).painted, "a plane that is counted")
+        widget.annotate.click_tool.click(source, CLICKED, (y, x))
+        driver.wait(lambda: not session_model.jobs.has("click"), "an outline")
+    driver.wait(
+        lambda: session_model.records.get(source.id, CLICKED).painted, "a plane that is counted"
+    )
     driver.shoot("annotate-2-annotate")
     widget.annotate.click.click()
     driver.paint(source.labels, CLICKED, masks[CLICKED])
-    studio.ledger.mark(source.id, CLICKED, True)
+    session_model.records.mark(source.id, CLICKED, True)
 
     driver.go(source, LOOKED_AT)
     widget.tabs.setCurrentWidget(widget.train)
@@ -113,12 +115,12 @@ def _whole_objects(out: Path, data: str | None) -> None:
     driver.wait(lambda: bool(rates) and rates[-1] > HALF, "a training half done")
     driver.shoot("annotate-3-training")
     driver.wait(lambda: not widget.train.run.running, "a prompt")
-    driver.wait(lambda: all(e.dice is not None for e in studio.counting()), "a Dice a plane")
+    driver.wait(lambda: all(e.dice is not None for e in session_model.counting()), "a Dice a plane")
     widget.train.save_to(Path("nuclei.pt"))
     driver.go(source, RESULT)
-    driver.wait(lambda: not studio.jobs.has("preview"), "a preview")
+    driver.wait(lambda: not session_model.jobs.has("preview"), "a preview")
     driver.shoot("annotate-4-result")
-    session = widget.recorder.folder.path
+    session = widget.autosave.folder.path
     unlocked = shutil.ignore_patterns(".*")
     shutil.copytree(session, Path("crashed", session.name), ignore=unlocked)
     driver.close()
@@ -140,11 +142,13 @@ def _scribbles(out: Path) -> None:
     classes._add()
     classes.list.item(2).setText("debris")
     widget.annotate.add.click()
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     for number in SCRIBBLED:
         driver.scribble(source.labels, number, images[number], labels[number] > 0)
     driver.go(source, SCRIBBLED[-1])
-    driver.wait(lambda: len(widget.studio.counting()) == len(SCRIBBLED), "strokes that are counted")
+    driver.wait(
+        lambda: len(widget.session_model.counting()) == len(SCRIBBLED), "strokes that are counted"
+    )
     driver.shoot("annotate-5-scribbles")
     driver.close()
 
@@ -172,7 +176,7 @@ def _batch(out: Path, data: str | None) -> None:
     widget = driver.dock("Batch segment")
     widget.open_prompt(path)
     driver.wait(lambda: bool(widget.prompts.opened), "a prompt")
-    driver.wait(lambda: widget.engine.state.startswith("Ready"), "the backbone")
+    driver.wait(lambda: widget.backbone_service.state.startswith("Ready"), "the backbone")
     widget.images.all.click()
     driver.shoot("batch-1-form")
     layer = driver.viewer.layers[-1]
@@ -291,7 +295,10 @@ class Driver:
         """Open a widget from its menu, and wait for the backbone."""
         _, widget = self.viewer.window.add_plugin_dock_widget("napari-ptsam", name)
         if name == "Annotate and train":
-            self.wait(lambda: widget.studio.engine.state.startswith("Ready"), "the backbone")
+            self.wait(
+                lambda: widget.session_model.backbone_service.state.startswith("Ready"),
+                "the backbone",
+            )
         self.rest(1)
         return widget
 

@@ -33,17 +33,18 @@ def paint(labels: Any, number: int, mask: np.ndarray) -> None:
 
 def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int]) -> None:
     """Paint planes and mark them as done."""
-    if not widget.studio.situation().annotation_layers:
+    if not widget.session_model.situation().annotation_layers:
         widget.annotate.add.click()
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     for number in numbers:
         paint(source.labels, number, stack.masks[number])
     qtbot.waitUntil(
-        lambda: all(widget.studio.ledger.get(source.id, n).painted for n in numbers), timeout=LONG
+        lambda: all(widget.session_model.records.get(source.id, n).painted for n in numbers),
+        timeout=LONG,
     )
     for number in numbers:
-        widget.studio.ledger.mark(source.id, number, True)
-    widget.studio.touch()
+        widget.session_model.records.mark(source.id, number, True)
+    widget.session_model.touch()
     qtbot.wait(100)
 
 
@@ -61,7 +62,7 @@ def training_under_way(
     """Begin a training that takes long, and wait until it has begun to learn."""
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    widget.studio.settings["steps"] = 5000
+    widget.session_model.settings["steps"] = 5000
     widget.train.train.click()
     qtbot.waitUntil(lambda: bool(widget.train.plot._losses[0]), timeout=LONG)
     return viewer, widget

@@ -14,7 +14,7 @@ ORIGINAL = DATA / "bbbc039_original"
 
 
 def test_download_tells_how_far_it_is_and_keeps_files(server: Server, folder: Path, capfd) -> None:
-    told: list[bbbc039.Fetched] = []
+    told: list[bbbc039.DownloadProgress] = []
     assert not bbbc039.is_fetched()
     nuclei = bbbc039.fetch_nuclei(told.append)
     full = sum(map(len, server.content.values()))
@@ -42,7 +42,7 @@ def test_masks_are_components_of_equal_value_without_debris(server: Server) -> N
 def test_what_is_there_is_not_downloaded_again(server: Server, folder: Path) -> None:
     bbbc039.fetch_nuclei()
     server.asked.clear()
-    told: list[bbbc039.Fetched] = []
+    told: list[bbbc039.DownloadProgress] = []
     assert bbbc039.is_fetched()
     bbbc039.fetch_nuclei(told.append)
     assert not server.asked and len(told) == 4
@@ -129,7 +129,7 @@ def test_download_can_be_cancelled_between_files(server: Server, folder: Path) -
     fetching.close()
     assert names(folder) == ["0.tif"] and len(server.asked) == 1
 
-    def cancel(fetched: bbbc039.Fetched) -> None:
+    def cancel(fetched: bbbc039.DownloadProgress) -> None:
         if fetched.files == 2:
             raise KeyboardInterrupt
 

@@ -41,23 +41,23 @@ def test_annotate_train_and_preview(qtbot, viewer, stack) -> None:
     images, masks = stack
     viewer.add_image(images, name="nuclei")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Annotate and train")
-    widget.studio.settings |= {**QUICK, "encoder_tokens": 0}
+    widget.session_model.settings |= {**QUICK, "encoder_tokens": 0}
     qtbot.waitUntil(lambda: widget.images.table.rowCount() == 1, timeout=LONG)
     widget.images._tick_all(True)
     widget.annotate.add.click()
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     for plane, mask in enumerate(masks[:4]):
         rows, columns = np.nonzero(mask)
         source.labels.data_setitem((np.full(len(rows), plane), rows, columns), 1)
-    ledger = widget.studio.ledger
-    qtbot.waitUntil(lambda: all(ledger.get(source.id, n).painted for n in range(4)), timeout=LONG)
+    records = widget.session_model.records
+    qtbot.waitUntil(lambda: all(records.get(source.id, n).painted for n in range(4)), timeout=LONG)
     for plane in range(4):
-        ledger.mark(source.id, plane, True)
-    widget.studio.touch()
+        records.mark(source.id, plane, True)
+    widget.session_model.touch()
     qtbot.waitUntil(widget.train.train.isEnabled, timeout=LONG)
     widget.train.train.click()
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
-    assert widget.studio.prompt is not None
+    assert widget.session_model.prompt is not None
     viewer.dims.set_point(0, 5)
     qtbot.waitUntil(lambda: PREVIEW in viewer.layers, timeout=LONG)
     qtbot.waitUntil(lambda: np.asarray(viewer.layers[PREVIEW].data).any(), timeout=LONG)

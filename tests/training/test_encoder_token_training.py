@@ -17,7 +17,7 @@ from napari_ptsam.prompts.describe import describe
 from napari_ptsam.prompts.files import load
 from napari_ptsam.training import encoder_token_training
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.token_training import Run
+from napari_ptsam.training.token_training import TrainingContext
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import Measurement
 
@@ -160,9 +160,9 @@ def test_as_many_steps_as_the_time_allows(tile_seconds, settings, steps, monkeyp
     monkeypatch.setattr(encoder_token_training, "COST", 2.0)
     embedded = SimpleNamespace(count=80, upright_count=14, measured_on_training=False)
     plain = SimpleNamespace(encoder=SimpleNamespace(tokens=()))
-    run = Run(plain, TrainingSettings(steps=100, **settings), 1, embedded)
+    run = TrainingContext(plain, TrainingSettings(steps=100, **settings), 1, embedded)
     run.seconds["embedding"] = tile_seconds * 80
-    phase = encoder_token_training.EncoderPhase(run)
+    phase = encoder_token_training.EncoderTokenTraining(run)
     monkeypatch.setattr(phase, "_time_a_tile", lambda: tile_seconds)
     phase.decide(0.01)
     assert run.encoder_steps == steps
@@ -173,8 +173,8 @@ def test_tiles_from_a_cache_do_not_tell_the_time(prompted, backbone, monkeypatch
     """A second training, whose tiles are all embedded already, is not taken to be quick."""
     monkeypatch.setattr(encoder_token_training, "COST", 2.0)
     settings = TrainingSettings(**FEW | {"encoder_tokens": "auto", "minutes": 4.0})
-    run = Run(backbone, settings, 1, prompted[0]._embedded)  # embedded in no time
-    phase = encoder_token_training.EncoderPhase(run)
+    run = TrainingContext(backbone, settings, 1, prompted[0]._embedded)  # embedded in no time
+    phase = encoder_token_training.EncoderTokenTraining(run)
     assert 0 < phase._time_a_tile() < 60
     monkeypatch.setattr(phase, "_time_a_tile", lambda: 30.0)
     phase.decide(0.01)

@@ -18,7 +18,7 @@ from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training import flip_choice
 from napari_ptsam.training.flip_choice import choose_flips
 from napari_ptsam.training.settings import Progress, TrainingSettings
-from napari_ptsam.training.token_training import Run
+from napari_ptsam.training.token_training import TrainingContext
 
 
 @pytest.mark.parametrize("flip", FLIPS)
@@ -91,7 +91,7 @@ def test_the_choice(gains, chosen, monkeypatch: pytest.MonkeyPatch, prompt, back
 
     fake = replace(backbone, encoder=Encoder())
     tiles = [(np.zeros((16, 16, 3), np.float32), Tile())] * len(gains)
-    given = Run(fake, TrainingSettings(), 1, FakeTiles(tiles))
+    given = TrainingContext(fake, TrainingSettings(), 1, FakeTiles(tiles))
     choosing = choose_flips(given, torch.zeros(1), Progress("training", 1, 1))
     while True:
         try:

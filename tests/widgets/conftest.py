@@ -95,7 +95,7 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
         widget = AnnotateAndTrain(viewer)
         viewer.window.add_dock_widget(widget, name="Annotate and train")
         quick = {"steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0}
-        widget.studio.settings |= quick
+        widget.session_model.settings |= quick
         docked.append(widget)
         return viewer, widget
 

@@ -99,18 +99,18 @@ def test_preview_and_clicks(qtbot, dock, prompts, grey, found, told) -> None:
     viewer, widget = dock(nuclei=grey)
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
     viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
-    studio, clicker = widget.studio, widget.annotate.clicker
+    session_model, click_tool = widget.session_model, widget.annotate.click_tool
     y, x = np.argwhere(found("one class", "labels")[1])[100].tolist()
     outlines = {}
     for kind, prompt in prompts.items():
-        studio.use_images([viewer.layers["composite" if kind == CHOSEN else "nuclei"]])
-        (source,) = studio.sources
-        studio.show_plane(source, 1)
+        session_model.use_images([viewer.layers["composite" if kind == CHOSEN else "nuclei"]])
+        (source,) = session_model.sources
+        session_model.show_plane(source, 1)
         widget.train.take(prompt, Path(f"{kind}.pt"))
         qtbot.waitUntil(partial(shows, viewer, found(kind, "labels")[1]), timeout=LONG)
-        studio.add_annotation_layers()
-        with qtbot.waitSignal(clicker.answered, timeout=LONG):
-            clicker.click(source, 1, (y, x))
+        session_model.add_annotation_layers()
+        with qtbot.waitSignal(click_tool.answered, timeout=LONG):
+            click_tool.click(source, 1, (y, x))
         outlines[kind] = np.squeeze(source.labels.data)[1] > 0
         viewer.layers.remove(source.labels)
     assert told == [] and outlines["one class"].any()
@@ -127,7 +127,7 @@ def test_a_preview_of_other_channels(qtbot, dock, prompts, grey, found, told) ->
     viewer, widget = dock()
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
     viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
-    qtbot.waitUntil(lambda: len(widget.studio.sources) == 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1, timeout=LONG)
     viewer.dims.set_point(0, 1)
     widget.train.take(prompts["one class"], Path("cells.pt"))
     qtbot.waitUntil(lambda: bool(told), timeout=LONG)

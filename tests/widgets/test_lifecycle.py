@@ -35,7 +35,7 @@ def test_closing_the_widget_ends_the_training(qtbot, dock, stack) -> None:
     viewer.window.remove_dock_widget(widget)
     assert PREVIEW not in viewer.layers and len(viewer.layers) == 2
     wait_for_end(qtbot, widget)
-    viewer.layers.remove(widget.studio.sources[0].labels)
+    viewer.layers.remove(widget.session_model.sources[0].labels)
     viewer.dims.set_point(0, 3)  # nobody listens any more
     qtbot.wait(300)
     assert len(viewer.layers) == 1
@@ -59,7 +59,7 @@ def test_layers_deleted_while_training(qtbot, dock, stack) -> None:
     widget.train.stop.click()
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
     qtbot.wait(300)
-    assert list(viewer.layers) == [] and widget.studio.prompt is not None
+    assert list(viewer.layers) == [] and widget.session_model.prompt is not None
 
 
 def embeddings() -> list:
@@ -78,9 +78,9 @@ def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> 
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     train(qtbot, widget)
-    qtbot.waitUntil(lambda: not widget.studio.jobs.has("preview"), timeout=LONG)
+    qtbot.waitUntil(lambda: not widget.session_model.jobs.has("preview"), timeout=LONG)
     qtbot.wait(300)
-    cache = widget.studio.engine._cache
+    cache = widget.session_model.backbone_service._cache
     assert 0 < cache.size <= cache.limit
     kept = {id(embedding) for embedding in (*cache._kept.values(), *before)}
     assert [found for found in embeddings() if id(found) not in kept] == []
@@ -120,7 +120,7 @@ viewer.window.add_dock_widget(widget)
 if when == "loading":
     QTimer.singleShot(1500, viewer.close)
 else:
-    widget.studio.settings |= {"steps": 500, "embeddings": 6, "tile": "whole"}
+    widget.session_model.settings |= {"steps": 500, "embeddings": 6, "tile": "whole"}
     widget.train.run.progressed.connect(
         lambda progress: progress.phase == "training" and QTimer.singleShot(0, viewer.close)
     )
@@ -146,7 +146,9 @@ def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     qtbot.waitUntil(lambda: "Ready" in widget.backbone.state.text(), timeout=LONG)
     qtbot.waitUntil(
-        lambda: widget.studio.jobs._worker is None and widget.studio.disk._worker is None,
+        lambda: (
+            widget.session_model.jobs._worker is None and widget.session_model.disk._worker is None
+        ),
         timeout=LONG,
     )
     qtbot.waitUntil(lambda: THREAD not in [thread.name for thread in threading.enumerate()])
@@ -179,9 +181,9 @@ def test_the_annotation_fits_in_memory_that_is_not_there(dock) -> None:
     viewer, widget = dock()
     huge = da.zeros((50_000, 2048, 2048), dtype=np.uint8, chunks=(1, 2048, 2048))
     layer = viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
-    widget.studio.use_images([layer])
+    widget.session_model.use_images([layer])
     widget.annotate.add.click()
-    labels = widget.studio.sources[0].labels
+    labels = widget.session_model.sources[0].labels
     assert labels.data.shape == huge.shape
     labels.data_setitem((np.full(9, 7), np.arange(9), np.arange(9)), 2)
     assert np.asarray(labels.data[7])[3, 3] == 2

@@ -13,7 +13,7 @@ Key = tuple[Hashable, int]
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlaneRecord:
     """One plane that somebody has painted on or marked.
 
     Attributes
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def key(self) -> Key:
-        """What the ledger finds it by."""
+        """What the records finds it by."""
         return self.image, self.number
 
     @property
@@ -50,18 +50,18 @@ class Entry:
         return any(self.counts.values())
 
 
-class Ledger:
+class PlaneRecords:
     """All entries, in the order of their images and planes."""
 
     def __init__(self) -> None:
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[Key, PlaneRecord] = {}
         self._images: list[Hashable] = []
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[PlaneRecord]:
         """Entries of all images, in use or not."""
         return list(self._entries.values())
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[PlaneRecord]:
         order = {image: position for position, image in enumerate(self._images)}
         return iter(
             sorted(
@@ -73,9 +73,9 @@ class Ledger:
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def get(self, image: Hashable, number: int) -> Entry:
+    def get(self, image: Hashable, number: int) -> PlaneRecord:
         """The entry of a plane; a blank one if nothing is known of it."""
-        return self._entries.get((image, number), Entry(image, number))
+        return self._entries.get((image, number), PlaneRecord(image, number))
 
     def use(self, images: list[Hashable]) -> None:
         """The images in use, in order; entries of others are kept, but not shown."""
@@ -97,7 +97,7 @@ class Ledger:
         """Note the Dice of the last prompt on a plane."""
         self._put(replace(self.get(image, number), dice=dice))
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: PlaneRecord) -> None:
         """Take an entry as it is, for instance from a session folder."""
         self._put(entry)
 
@@ -105,11 +105,11 @@ class Ledger:
         """Drop all entries of an image."""
         self._entries = {key: e for key, e in self._entries.items() if key[0] != image}
 
-    def counting(self, sparse: bool) -> list[Entry]:
+    def counting(self, sparse: bool) -> list[PlaneRecord]:
         """Entries that a training takes: sparse all painted ones, dense those done."""
         return [e for e in self if (e.painted if sparse else e.done)]
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: PlaneRecord) -> None:
         if entry.painted or entry.done:
             self._entries[entry.key] = entry
         else:

@@ -34,7 +34,7 @@ Outcome = tuple[int, "list[int] | str"]
 
 
 @dataclass(frozen=True)
-class _Task:
+class _WorkerTask:
     """What a worker needs to know; all of it can be sent.
 
     Attributes
@@ -132,13 +132,13 @@ def _on_cluster(
 
 def _task(
     job: Job, image: Path, limits: Sequence[Limits | None], checkpoint: Any, device: str
-) -> _Task:
+) -> _WorkerTask:
     planes = job.planes
     arrays = (
         None if finished else str(work.path / PLANES)
         for work, finished in zip(job.works, job.finished, strict=True)
     )
-    return _Task(
+    return _WorkerTask(
         str(image.absolute()), planes.axes, planes.name, planes.cut,
         tuple(part.segmenter.prompt for part in job.parts),
         tuple(part.segmenter.settings for part in job.parts),
@@ -173,7 +173,7 @@ def _client(address: str) -> Iterator[Any]:
 
 
 def _collect(
-    job: Job, client: Any, task: _Task, todo: Sequence[int], failed: dict[int, str]
+    job: Job, client: Any, task: _WorkerTask, todo: Sequence[int], failed: dict[int, str]
 ) -> Iterator[PlaneDone]:
     """Let the workers do it, and keep the journal; planes of tasks that failed go to `failed`."""
     from distributed import as_completed
@@ -230,7 +230,7 @@ def _threads() -> int:
     return int(get_worker().state.nthreads)
 
 
-def _do(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
+def _do(task: _WorkerTask, numbers: Sequence[int]) -> list[Outcome]:
     """Segment some planes, and write them into the work folders."""
     import torch
 
@@ -239,7 +239,7 @@ def _do(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
         return _segment(task, numbers)
 
 
-def _segment(task: _Task, numbers: Sequence[int]) -> list[Outcome]:
+def _segment(task: _WorkerTask, numbers: Sequence[int]) -> list[Outcome]:
     from napari_ptsam.images.reading import open_image
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.inference.shared_embedding import SharedSegmenter

@@ -23,7 +23,7 @@ from napari_ptsam.io.writing import move_where_nothing_is
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_ptsam.batch.run_identity import Run
+    from napari_ptsam.batch.run_identity import RunIdentity
     from napari_ptsam.batch.work_folder import WorkFolder
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
@@ -37,7 +37,7 @@ def finish(
     segmenter: Segmenter,
     target: Path,
     work: WorkFolder,
-    run: Run,
+    run: RunIdentity,
     overwrite: bool,
     link: LinkSettings | None = None,
 ) -> Path:
@@ -88,7 +88,7 @@ def finish(
     return place
 
 
-def _about(segmenter: Segmenter, run: Run, left_out: Sequence[int]) -> dict[str, Any]:
+def _about(segmenter: Segmenter, run: RunIdentity, left_out: Sequence[int]) -> dict[str, Any]:
     """Where a result comes from: plain values, and nothing that differs from time to time."""
     from napari_ptsam import __version__
 

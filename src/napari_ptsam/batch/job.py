@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from napari_ptsam.batch.finishing import finish
 from napari_ptsam.batch.formats import is_result_of, is_there, places
 from napari_ptsam.batch.run_identity import (
-    Run,
+    RunIdentity,
     describe_run,
     differences,
     digest_of_pixels,
@@ -103,7 +103,7 @@ class Job:
         """Where each result is, or will be."""
 
     @cached_property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunIdentity]:
         """What each part's run is made of; planes are read for it, so only where it is wanted."""
         pixels = digest_of_pixels(self.planes)
         return [describe_run(self.planes, part.segmenter, self.link, pixels) for part in self.parts]
@@ -166,7 +166,7 @@ class Job:
         numbers = range(len(self.planes))
         return [number for number in numbers if any(number not in work.done for work in open_ones)]
 
-    def _all(self) -> Iterator[tuple[FileResult, WorkFolder, Run, bool]]:
+    def _all(self) -> Iterator[tuple[FileResult, WorkFolder, RunIdentity, bool]]:
         return zip(self.parts, self.works, self.runs, self.finished, strict=True)
 
     def keep(self, number: int, results: Sequence[np.ndarray]) -> None:

@@ -26,13 +26,13 @@ ASIDE = (
 )  # fmt: skip
 """Fields of a prompt that change no label, and the backbone's, which a run tells by themselves."""
 
-Run = dict[str, Any]
+RunIdentity = dict[str, Any]
 """Plain values that decide about the result, by what they are called in messages."""
 
 
 def describe_run(
     planes: Planes, segmenter: Segmenter, link: LinkSettings | None, pixels: str
-) -> Run:
+) -> RunIdentity:
     """All that decides about a result: plain values, as they come back from JSON."""
     prompt, size = segmenter.prompt, planes.pixel_size
     run = {
@@ -92,12 +92,12 @@ def _as_plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else asdict(value)
 
 
-def digest_of_run(run: Run) -> str:
+def digest_of_run(run: RunIdentity) -> str:
     """Fingerprint of a run: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def differences(run: Run, other: Run) -> str:
+def differences(run: RunIdentity, other: RunIdentity) -> str:
     """In what two runs differ, in words."""
     names = [name for name in {**run, **other} if run.get(name) != other.get(name)]
     return ", ".join(names)

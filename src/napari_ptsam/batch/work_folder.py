@@ -16,7 +16,7 @@ from napari_ptsam.io.user_files import unreadable_as
 from napari_ptsam.io.writing import reason
 
 if TYPE_CHECKING:
-    from napari_ptsam.batch.run_identity import Run
+    from napari_ptsam.batch.run_identity import RunIdentity
 
 RUN, PLANES, JOURNAL, RESULT, OLD = "run.json", "planes.zarr", "done", "result", "old"
 CHUNK = 2048
@@ -52,7 +52,7 @@ class WorkFolder:
         """Whether something of that name is there."""
         return os.path.lexists(self.path)
 
-    def run(self) -> Run | None:
+    def run(self) -> RunIdentity | None:
         """Of which run it is; None where nothing was begun yet.
 
         Raises
@@ -76,7 +76,7 @@ class WorkFolder:
         problem = self._problem(f"holds a {name} that cannot be read")
         return unreadable_as(OutputError, lambda _: problem)
 
-    def create(self, run: Run) -> None:
+    def create(self, run: RunIdentity) -> None:
         """Begin anew, with nothing done; whatever the folder holds is removed."""
         if self.exists:
             self.remove()

@@ -41,7 +41,7 @@ def segment(options: Namespace) -> None:
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         raise InputError("Two of the prompts have the same name; rename one of the files.")
-    run = _Run(options, prompts, names)
+    run = _SegmentCommand(options, prompts, names)
     run.check()
     written, problems = [], []
     for source in run.sources:
@@ -68,7 +68,7 @@ def _summary(problems: Sequence[str], any_written: bool) -> str:
     return f"Left out: {told}{more}{rest}"
 
 
-class _Run:
+class _SegmentCommand:
     """What the options ask for, checked as far as it can be without images' pixels."""
 
     def __init__(self, options: Namespace, prompts: list[Prompt], names: list[str]) -> None:

@@ -63,7 +63,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class DownloadProgress:
     """How far a download is; files that were in the cache count as well.
 
     Attributes
@@ -137,7 +137,7 @@ def _folder(cache: str | Path | None) -> Path:
 
 def fetching(
     base_url: str | None = None, cache: str | Path | None = None
-) -> Generator[Fetched, None, list[Path]]:
+) -> Generator[DownloadProgress, None, list[Path]]:
     """Download what is not in the cache, file by file; close the generator to cancel.
 
     A file gets its name in the cache after it was verified. What was verified
@@ -189,7 +189,7 @@ def fetching(
                 raise DownloadError(_explain(error, file, base_url, folder)) from error
             paths.append(Path(path))
             size += file.size
-            yield Fetched(len(paths), len(files), size, full_size)
+            yield DownloadProgress(len(paths), len(files), size, full_size)
     return paths
 
 
@@ -272,7 +272,7 @@ def _components(values: np.ndarray) -> np.ndarray:
 
 
 def fetch_nuclei(
-    progress: Callable[[Fetched], None] | None = None,
+    progress: Callable[[DownloadProgress], None] | None = None,
     base_url: str | None = None,
     cache: str | Path | None = None,
 ) -> Nuclei:

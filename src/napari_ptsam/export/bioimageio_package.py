@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
-from napari_ptsam.export.onnx_file import NEEDS, Checked, are_colours, export_onnx
+from napari_ptsam.export.onnx_file import NEEDS, CheckedExport, are_colours, export_onnx
 from napari_ptsam.io.writing import check_output, replacing
 from napari_ptsam.prompts.describe import describe
 
@@ -95,7 +95,7 @@ def export_bioimageio(
 
 
 def _describe(
-    prompt: Prompt, checked: Checked, folder: Path, colours: bool, licence: str | None
+    prompt: Prompt, checked: CheckedExport, folder: Path, colours: bool, licence: str | None
 ) -> Any:
     """The package's description; writes the files that it names."""
     from bioimageio.spec.model import v0_5 as zoo
@@ -178,7 +178,7 @@ def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:
     ]
 
 
-def _write_test(prompt: Prompt, checked: Checked, folder: Path, colours: bool) -> None:
+def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: bool) -> None:
     """A tile as it is read, what is found on it, and a picture of both."""
     import onnxruntime
     from PIL import Image

@@ -24,7 +24,7 @@ NEEDS = "Exports need more packages; install them with: pip install 'napari-ptsa
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedExport:
     """An export that was compared with PyTorch.
 
     Attributes
@@ -55,7 +55,7 @@ def export_onnx(
     checkpoint: str | Path | None = None,
     rgb: bool = False,
     overwrite: bool = False,
-) -> Checked:
+) -> CheckedExport:
     """Write an ONNX file: an image tile goes in, probabilities come out.
 
     Input ``image``: float32, shape (1, channels, side, side), range 0 to 1;
@@ -110,7 +110,7 @@ def export_onnx(
                 "onnxruntime, or report it with the versions of torch and onnxruntime."
             )
     opset = next(one.version for one in model.opset_import if not one.domain)
-    return Checked(Path(path), side, channels, difference, opset, tile)
+    return CheckedExport(Path(path), side, channels, difference, opset, tile)
 
 
 def _translated(

@@ -38,7 +38,7 @@ def _users_folder() -> Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Shelved:
+class LibraryItem:
     """A prompt file of the library.
 
     Attributes
@@ -78,10 +78,10 @@ class Library:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
-        self._known: dict[Path, tuple[tuple[int, int], Shelved]] = {}
+        self._known: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
 
     @property
-    def shelved(self) -> list[Shelved]:
+    def shelved(self) -> list[LibraryItem]:
         """As of the last `refresh`, folder by folder, by name."""
         order = {folder: number for number, folder in enumerate(self.folders)}
         entries = [entry for _, entry in self._known.values()]
@@ -89,7 +89,7 @@ class Library:
 
     def refresh(self) -> bool:
         """Look at the folders, and read what is new or was changed; whether anything was."""
-        found: dict[Path, tuple[tuple[int, int], Shelved]] = {}
+        found: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
         for folder in self.folders:
             for path, mark in _prompt_files(folder):
                 known = self._known.get(path)
@@ -115,11 +115,11 @@ def _prompt_files(folder: Path) -> list[tuple[Path, tuple[int, int]]]:
     return found
 
 
-def _read(path: Path) -> Shelved:
+def _read(path: Path) -> LibraryItem:
     try:
-        return Shelved(path, load(path))
+        return LibraryItem(path, load(path))
     except PtsamError as error:
-        return Shelved(path, None, str(error))
+        return LibraryItem(path, None, str(error))
 
 
 def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:

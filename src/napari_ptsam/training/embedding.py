@@ -19,8 +19,8 @@ from napari_ptsam.training.tiles import (
     turn,
 )
 from napari_ptsam.training.validation import (
-    Looks,
-    MeasuredPlane,
+    PreparedPlanes,
+    ValidationPlane,
     alone,
     embed_planes,
     planes_of_tiles,
@@ -87,11 +87,11 @@ class EmbeddedTiles:
         self.tiles: list[TrainingTile] = []
         self.blanks: list[TrainingTile] = []
         self.examples: list[Example] = [*training]
-        self.measured: list[MeasuredPlane] = []
-        self.watched: list[MeasuredPlane] = []
+        self.measured: list[ValidationPlane] = []
+        self.watched: list[ValidationPlane] = []
         self.measured_on_training = not held_out
         self._limits: list[Limits | None] = []
-        self._looks = Looks(images, self._limits)
+        self._looks = PreparedPlanes(images, self._limits)
         self._parts: list[Example] = []
         self._jobs: list[TileJob] = []
 
@@ -133,7 +133,7 @@ class EmbeddedTiles:
         turned = self._tiles([job for job in self._jobs if not job.upright], backbone)
         planes = embed_planes(self._parts, self._images, self._limits, backbone)
         for done, one in enumerate(chain(upright, planes, turned), start=1):
-            if isinstance(one, MeasuredPlane):
+            if isinstance(one, ValidationPlane):
                 self.measured.append(one)
             elif one is not None:
                 (self.blanks if one.job.blank else self.tiles).append(one)
@@ -156,7 +156,7 @@ class EmbeddedTiles:
         """The upright training tiles, then the blank ones, as a backbone embeds them."""
         return self._tiles([job for job in self._jobs if job.upright], backbone)
 
-    def planes_under(self, backbone: Backbone) -> Iterator[MeasuredPlane | None]:
+    def planes_under(self, backbone: Backbone) -> Iterator[ValidationPlane | None]:
         """The planes to measure on as a backbone embeds them; None for each tile but a last one."""
         parts = self._parts or [measurable_part(e, self._images) for e in self._training]
         return embed_planes(parts, self._images, self._limits, backbone)
@@ -166,7 +166,7 @@ class EmbeddedTiles:
         pixels = self._looks.prepared(self.examples[job.example]).pixels
         return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
 
-    def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[MeasuredPlane]) -> None:
+    def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[ValidationPlane]) -> None:
         """Go on with tiles and planes that were embedded anew."""
         self.tiles[:] = [tile for tile in tiles if not tile.job.blank]
         self.blanks[:] = [tile for tile in tiles if tile.job.blank]
@@ -181,7 +181,7 @@ class EmbeddedTiles:
         elif self._held_out:
             self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._looks)
 
-    def single_tiles(self, count: int) -> list[tuple[np.ndarray, MeasuredPlane]]:
+    def single_tiles(self, count: int) -> list[tuple[np.ndarray, ValidationPlane]]:
         """Pixels and annotation of some upright tiles, half of them held out if there are as many.
 
         Each tile is a plane of its own.
@@ -210,18 +210,18 @@ class EmbeddedTiles:
         for kept in (self.tiles, self.blanks, self.measured, self.watched):
             kept.clear()
 
-    def planes_of_training(self) -> list[list[MeasuredPlane]]:
+    def planes_of_training(self) -> list[list[ValidationPlane]]:
         """For each training example what is embedded of it, to measure on."""
         return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._looks)
 
-    def blank_planes(self) -> list[MeasuredPlane]:
+    def blank_planes(self) -> list[ValidationPlane]:
         """What is embedded of those that show next to nothing, to measure on."""
         return [
             alone(self.examples[tile.job.example], tile.job.tile, tile.embedding, self._looks)
             for tile in self.blanks
         ]
 
-    def planes_to_score(self) -> Iterator[tuple[Example, list[MeasuredPlane]]]:
+    def planes_to_score(self) -> Iterator[tuple[Example, list[ValidationPlane]]]:
         """Each annotated plane with what is embedded of it."""
         yield from zip(self._training, self.planes_of_training(), strict=True)
         if not self.measured_on_training:

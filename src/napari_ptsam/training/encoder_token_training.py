@@ -19,12 +19,12 @@ from napari_ptsam.training.joint_training import (
 )
 from napari_ptsam.training.optimization import Batches
 from napari_ptsam.training.settings import ENCODER_STEPS, Progress
-from napari_ptsam.training.validation import MeasuredPlane, measure
+from napari_ptsam.training.validation import ValidationPlane, measure
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.training.tiles import TrainingTile
-    from napari_ptsam.training.token_training import Run
+    from napari_ptsam.training.token_training import TrainingContext
 
 COST = 2.0
 """Seconds that a tile takes forward and backward, as a multiple of its embedding."""
@@ -52,7 +52,7 @@ WHY_THOUGH_LOWER = " So few planes are no exact measure, and on others they most
 NO_MEMORY = "Encoder tokens were left out: the GPU has not enough memory to tune them."
 
 
-class EncoderPhase:
+class EncoderTokenTraining:
     """Tunes encoder tokens, and embeds anew what was embedded without them.
 
     It has a source of randomness of its own, so that the decoder tokens before
@@ -74,7 +74,7 @@ class EncoderPhase:
         What was done and why, for the user.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingContext) -> None:
         self._run = run
         self.kept: tuple[float, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
         self.steps_done = 0
@@ -197,7 +197,7 @@ class EncoderPhase:
 
     def _measured(
         self, prompted: Backbone, now: Progress
-    ) -> Generator[Progress, None, list[MeasuredPlane] | None]:
+    ) -> Generator[Progress, None, list[ValidationPlane] | None]:
         """The planes to measure on, under the encoder tokens; None if it was stopped."""
         found = []
         for plane in self._run.embedded.planes_under(prompted):
@@ -209,7 +209,7 @@ class EncoderPhase:
         return found
 
     def _adopt(
-        self, prompted: Backbone, measured: list[MeasuredPlane], now: Progress
+        self, prompted: Backbone, measured: list[ValidationPlane], now: Progress
     ) -> Generator[Progress, None, None]:
         """From here on, everything sees the encoder tokens."""
         tiles = []

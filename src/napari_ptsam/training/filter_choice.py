@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.training.validation import MeasuredPlane
+    from napari_ptsam.training.validation import ValidationPlane
 
 RADII, EPSILONS = (2, 4, 8, 16), (1e-3, 1e-2)
 THRESHOLDS = np.arange(-2.0, 2.01, 0.25)
@@ -35,10 +35,10 @@ SIDE = 512
 
 
 def choose_refinement(
-    planes: Sequence[MeasuredPlane],
+    planes: Sequence[ValidationPlane],
     tokens: torch.Tensor,
     backbone: Backbone,
-    blanks: Sequence[MeasuredPlane] = (),
+    blanks: Sequence[ValidationPlane] = (),
 ) -> Refinement | None:
     """The filter with the highest gain that can be relied on; None if there is none.
 
@@ -70,7 +70,7 @@ def choose_refinement(
 
 
 def _false_foreground(
-    blanks: Sequence[MeasuredPlane], tokens: torch.Tensor, backbone: Backbone
+    blanks: Sequence[ValidationPlane], tokens: torch.Tensor, backbone: Backbone
 ) -> np.ndarray:
     """Part of the blanks' background that each threshold adds to what 0 finds: (thresholds,)."""
     above, pixels = np.zeros(len(THRESHOLDS)), 0
@@ -97,7 +97,7 @@ class _Part:
 
 
 def _gains(
-    plane: MeasuredPlane,
+    plane: ValidationPlane,
     tokens: torch.Tensor,
     backbone: Backbone,
     candidates: Sequence[tuple[int, float]],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.training.optimization import Source, optimise, start_tokens
+from napari_ptsam.training.optimization import TileSource, optimise, start_tokens
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.decoder import PromptDecoder
@@ -19,7 +19,7 @@ BATCH = 2
 RATE = 0.1
 
 
-class Draft(Source):
+class FirstDraft(TileSource):
     """Tunes tokens on the tiles that are there, a little for each tile that comes.
 
     It has a source of randomness of its own, so that the training after it is

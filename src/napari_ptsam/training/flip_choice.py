@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from napari_ptsam.images.flips import FLIPS, Flip, flipped_pixels
-from napari_ptsam.training.validation import MeasuredPlane, overlaps
+from napari_ptsam.training.validation import ValidationPlane, overlaps
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.training.settings import Progress
-    from napari_ptsam.training.token_training import Run
+    from napari_ptsam.training.token_training import TrainingContext
 
 CANDIDATES: tuple[tuple[Flip, ...], ...] = (("x",), FLIPS)
 TILES = 8
@@ -29,7 +29,7 @@ WORTH = 0.005
 
 
 def choose_flips(
-    run: Run, tokens: torch.Tensor, now: Progress
+    run: TrainingContext, tokens: torch.Tensor, now: Progress
 ) -> Generator[Progress, None, tuple[Flip, ...]]:
     """The flips that gain most on a few tiles, half of them held out; none if too little.
 
@@ -63,7 +63,7 @@ def choose_flips(
 
 
 def _gains(
-    tile: MeasuredPlane, views: torch.Tensor, tokens: torch.Tensor, backbone: Backbone
+    tile: ValidationPlane, views: torch.Tensor, tokens: torch.Tensor, backbone: Backbone
 ) -> list[float]:
     """IoU of each candidate, less that without flips."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.encoder import ImageEncoder
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.training.embedding import EmbeddedTiles
-    from napari_ptsam.training.optimization import Source
+    from napari_ptsam.training.optimization import TileSource
     from napari_ptsam.training.tiles import TileJob
 
 SPREAD = 0.5
@@ -85,7 +85,7 @@ def optimise_both(
     backbone: Backbone,
     tokens: torch.Tensor,
     encoder_tokens: Sequence[torch.Tensor],
-    batches: Source,
+    batches: TileSource,
     features: Features,
     steps: int,
 ) -> Iterator[JointStep]:

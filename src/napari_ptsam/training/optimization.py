@@ -37,7 +37,7 @@ WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 
 
-class Source(ABC):
+class TileSource(ABC):
     """Where batches come from.
 
     Parameters
@@ -61,7 +61,7 @@ class Source(ABC):
         return True
 
 
-class Batches(Source):
+class Batches(TileSource):
     """Random batches of tiles, each tile as often as the others of its kind.
 
     Parameters
@@ -195,7 +195,7 @@ class Step:
 
 
 def optimise(
-    decoder: PromptDecoder, tokens: torch.Tensor, batches: Source, steps: int, rate: float
+    decoder: PromptDecoder, tokens: torch.Tensor, batches: TileSource, steps: int, rate: float
 ) -> Iterator[Step]:
     """Tune tokens with AdamW: a warm-up, then half a cosine down to almost nothing.
 
@@ -295,7 +295,7 @@ def warmed_up_cosine(
 def _losses_and_gradients(
     decoder: PromptDecoder,
     tokens: torch.Tensor,
-    batches: Source,
+    batches: TileSource,
     phase: Phase,
     optimiser: ScaledAdamW,
 ) -> torch.Tensor:

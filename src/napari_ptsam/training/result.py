@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.training.settings import TrainingSettings
-    from napari_ptsam.training.validation import MeasuredPlane
+    from napari_ptsam.training.validation import ValidationPlane
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class TrainingTask:
     """What a training was given.
 
     Attributes
@@ -60,7 +60,7 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class TrainedTokens:
     """What a training found.
 
     Attributes
@@ -92,7 +92,7 @@ class Found:
 
 
 def prompt_of(
-    task: Task, found: Found, backbone: Backbone, planes: Sequence[MeasuredPlane]
+    task: TrainingTask, found: TrainedTokens, backbone: Backbone, planes: Sequence[ValidationPlane]
 ) -> Prompt:
     """The prompt that a training found for a backbone; the planes are for its picture."""
     start, colours = task.start, task.colours()
@@ -119,9 +119,9 @@ def prompt_of(
 
 
 def _picture(
-    found: Found,
+    found: TrainedTokens,
     backbone: Backbone,
-    planes: Sequence[MeasuredPlane],
+    planes: Sequence[ValidationPlane],
     colours: Sequence[str],
     side: int,
 ) -> bytes:
@@ -133,7 +133,7 @@ def _picture(
     return make_thumbnail(plane.guide, labels, colours, side)
 
 
-def _origin(task: Task, found: Found) -> Origin:
+def _origin(task: TrainingTask, found: TrainedTokens) -> Origin:
     return Origin(
         images=len(task.annotations.examples),
         held_out_images=task.held_out_images,

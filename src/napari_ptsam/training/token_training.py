@@ -44,7 +44,7 @@ PROMPT_RATE = 0.3
 
 
 @dataclass(eq=False)
-class Run:
+class TrainingContext:
     """What the parts of a training share.
 
     Attributes
@@ -100,7 +100,7 @@ class Run:
         return count
 
 
-class Attempts:
+class TokenTraining:
     """Tunes tokens from one start or another until they tell the classes apart.
 
     Parameters
@@ -128,7 +128,9 @@ class Attempts:
         What happened, for the user.
     """
 
-    def __init__(self, run: Run, first: torch.Tensor | None = None, note: str = "") -> None:
+    def __init__(
+        self, run: TrainingContext, first: torch.Tensor | None = None, note: str = ""
+    ) -> None:
         self._run, self._first = run, first
         self._generator = torch.Generator().manual_seed(run.settings.seed)
         self._top = 0.0

@@ -19,16 +19,16 @@ from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.evaluation.metrics import sum_of
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
-from napari_ptsam.training.core_training import CorePhase, core_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
-from napari_ptsam.training.encoder_token_training import EncoderPhase
+from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 from napari_ptsam.training.filter_choice import choose_refinement
-from napari_ptsam.training.first_draft import Draft
+from napari_ptsam.training.first_draft import FirstDraft
 from napari_ptsam.training.flip_choice import choose_flips
-from napari_ptsam.training.result import Found, Task, prompt_of
+from napari_ptsam.training.marker_training import MarkerTraining, core_steps
+from napari_ptsam.training.result import TrainedTokens, TrainingTask, prompt_of
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
-from napari_ptsam.training.token_training import Attempts, Run
+from napari_ptsam.training.token_training import TokenTraining, TrainingContext
 from napari_ptsam.training.validation import mean_dice, overlaps
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Training:
         self._embedded = EmbeddedTiles(
             self.training, self.held_out, self.annotations.stacks, self.images, classes
         )
-        self._run = Run(
+        self._run = TrainingContext(
             self.backbone,
             self.settings,
             classes,
@@ -118,12 +118,12 @@ class Training:
             self._run.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
         self._refined_dice: float | None = None
         first = None if start is None else self._given(start.tokens)
-        self._attempts = Attempts(self._run, first, note)
+        self._attempts = TokenTraining(self._run, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
-        self._encoder = EncoderPhase(self._run)
-        self._cores = CorePhase(self._run, own)
+        self._encoder = EncoderTokenTraining(self._run)
+        self._cores = MarkerTraining(self._run, own)
         self._draft = (
-            Draft(self.backbone.decoder, classes, self._embedded.tiles)
+            FirstDraft(self.backbone.decoder, classes, self._embedded.tiles)
             if self._wants_draft
             else None
         )
@@ -192,7 +192,7 @@ class Training:
             )
         self._cores.settle()
         return prompt_of(
-            Task(
+            TrainingTask(
                 self.annotations,
                 self.settings,
                 self.images,
@@ -206,7 +206,7 @@ class Training:
         )
 
     @property
-    def _best(self) -> Found:
+    def _best(self) -> TrainedTokens:
         """What is best, once anything is."""
         assert self._attempts.best is not None
         dice, tokens = self._attempts.best
@@ -215,7 +215,7 @@ class Training:
             dice, tokens, encoder_tokens = self._encoder.kept
         if self._refined_dice is not None:
             dice = self._refined_dice
-        return Found(
+        return TrainedTokens(
             dice, self._embedded.measured_on_training, self.steps_done, tokens, self._cores.kept,
             encoder_tokens, self._run.refinement, self._run.flips,
         )  # fmt: skip

@@ -32,7 +32,7 @@ WATCHED = 4
 """Training tiles of each class that are watched for a collapse."""
 
 
-class Looks:
+class PreparedPlanes:
     """Annotated planes as the model sees them.
 
     Parameters
@@ -65,7 +65,7 @@ class Looks:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredPlane:
+class ValidationPlane:
     """A plane to measure on, embedded.
 
     Attributes
@@ -142,9 +142,9 @@ def embed_planes(
     settings: ImageSettings,
     limits: Sequence[Limits | None],
     backbone: Backbone,
-) -> Iterator[MeasuredPlane | None]:
+) -> Iterator[ValidationPlane | None]:
     """Embed planes tile by tile; gives None for a tile, and the plane with its last one."""
-    looks = Looks(settings, limits)
+    looks = PreparedPlanes(settings, limits)
     for example in examples:
         plane = looks.prepared(example)
         tiles = settings.tiling.tiles(example.shape)
@@ -161,9 +161,9 @@ def _whole(
     example: Example,
     tiles: Sequence[Tile],
     embeddings: Sequence[torch.Tensor | None],
-    looks: Looks,
-) -> MeasuredPlane:
-    return MeasuredPlane(
+    looks: PreparedPlanes,
+) -> ValidationPlane:
+    return ValidationPlane(
         example,
         tuple(tiles),
         tuple(embeddings),
@@ -176,8 +176,8 @@ def planes_of_tiles(
     examples: Sequence[Example],
     tiling: Tiling,
     tiles: Sequence[TrainingTile],
-    looks: Looks,
-) -> list[list[MeasuredPlane]]:
+    looks: PreparedPlanes,
+) -> list[list[ValidationPlane]]:
     """For each example what there is to measure on, of tiles that were embedded for training.
 
     For when there are too few planes to hold any out: nothing is embedded
@@ -203,11 +203,11 @@ def alone(
     example: Example,
     tile: Tile,
     embedding: torch.Tensor,
-    looks: Looks,
-) -> MeasuredPlane:
+    looks: PreparedPlanes,
+) -> ValidationPlane:
     """A tile as a plane of its own."""
     part, blank = crop(example, tile), looks.blank(example)
-    return MeasuredPlane(
+    return ValidationPlane(
         part,
         (Tile(0, 0, tile.side),),
         (embedding,),
@@ -220,8 +220,8 @@ def tiles_to_watch(
     examples: Sequence[Example],
     tiles: Sequence[TrainingTile],
     classes: int,
-    looks: Looks,
-) -> list[MeasuredPlane]:
+    looks: PreparedPlanes,
+) -> list[ValidationPlane]:
     """The training tiles with most of each class, to see a collapse that held-out planes hide."""
     upright = [tile for tile in tiles if tile.upright]
     richest = {
@@ -239,10 +239,10 @@ def tiles_to_watch(
 
 
 def measure(
-    planes: Sequence[MeasuredPlane],
+    planes: Sequence[ValidationPlane],
     tokens: torch.Tensor,
     backbone: Backbone,
-    watched: Sequence[MeasuredPlane] = (),
+    watched: Sequence[ValidationPlane] = (),
     stopped: Callable[[], bool] = lambda: False,
 ) -> Measurement | None:
     """Segment the planes with the tokens and compare with their annotation.
@@ -281,7 +281,7 @@ def mean_dice(found: Sequence[Sequence[Overlap]]) -> float:
 
 
 def overlaps(
-    plane: MeasuredPlane,
+    plane: ValidationPlane,
     tokens: torch.Tensor,
     backbone: Backbone,
     refinement: Refinement | None = None,

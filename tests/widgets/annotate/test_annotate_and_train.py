@@ -20,11 +20,11 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
         stack.images, name="nuclei", scale=(2, 0.5, 0.5), translate=(0, 10, 20),
         units=("um",) * 3, axis_labels=("z", "y", "x"),
     )  # fmt: skip
-    qtbot.waitUntil(lambda: len(widget.studio.sources) == 1)
+    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1)
     assert "Add an annotation layer" in widget.hint.text()
 
     widget.annotate.add.click()
-    labels = widget.studio.sources[0].labels
+    labels = widget.session_model.sources[0].labels
     assert labels.data.shape == stack.images.shape and not labels.data.any()
     for name in ("scale", "translate", "units", "axis_labels"):
         assert np.array_equal(getattr(labels, name), getattr(viewer.layers["nuclei"], name))
@@ -37,7 +37,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     assert "train now" in widget.hint.text()
 
     viewer.dims.set_point(0, 2 * 5)
-    widget.studio.settings["steps"] = 60
+    widget.session_model.settings["steps"] = 60
     train(qtbot, widget)
     assert widget.train.judgement.text().startswith(("Good", "Fair"))
     assert "Encoder tokens were left out" in widget.train.judgement.text()
@@ -70,19 +70,19 @@ def test_train_on_takes_the_new_planes_and_keeps_the_split(qtbot, dock, stack) -
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     train(qtbot, widget)
-    first = widget.studio.prompt
-    before = {e.number for e in widget.studio.ledger if e.held_out}
+    first = widget.session_model.prompt
+    before = {e.number for e in widget.session_model.records if e.held_out}
     annotate(qtbot, widget, stack, [4])
     assert "1 more planes" in widget.hint.text() or "Save the prompt" in widget.hint.text()
     assert widget.train.train_on.isEnabled()
     widget.train.train_on.click()
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
-    second = widget.studio.prompt
+    second = widget.session_model.prompt
     assert second is not first and second.origin.images == 5 and second.origin.start == "a prompt"
-    after = {e.number for e in widget.studio.ledger if e.held_out}
+    after = {e.number for e in widget.session_model.records if e.held_out}
     assert (
         before <= after
-        and {e.number for e in widget.studio.ledger} - after >= {0, 1, 2, 3} - before
+        and {e.number for e in widget.session_model.records} - after >= {0, 1, 2, 3} - before
     )
 
 
@@ -90,18 +90,18 @@ def test_annotation_goes_on_while_training(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     widget.train.train.click()
-    paint(widget.studio.sources[0].labels, 4, stack.masks[4])
-    source = widget.studio.sources[0]
-    qtbot.waitUntil(lambda: widget.studio.ledger.get(source.id, 4).painted, timeout=LONG)
+    paint(widget.session_model.sources[0].labels, 4, stack.masks[4])
+    source = widget.session_model.sources[0]
+    qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 4).painted, timeout=LONG)
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
-    assert widget.studio.prompt.origin.images == 4
-    assert widget.studio.ledger.get(source.id, 4).dice is None
+    assert widget.session_model.prompt.origin.images == 4
+    assert widget.session_model.records.get(source.id, 4).dice is None
 
 
 def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    widget.studio.settings["steps"] = 5000
+    widget.session_model.settings["steps"] = 5000
     shown = []
     widget.train.run.shown.connect(shown.append)
     widget.train.train.click()
@@ -113,7 +113,10 @@ def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     widget.train.stop.click()
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
     assert widget.train.judgement.text().startswith("Stopped after")
-    assert widget.studio.prompt is not None and 0 < widget.studio.prompt.origin.steps < 5000
+    assert (
+        widget.session_model.prompt is not None
+        and 0 < widget.session_model.prompt.origin.steps < 5000
+    )
     assert widget.train.train.isEnabled()
 
 
@@ -134,16 +137,16 @@ def test_suggestions_lead_from_plane_to_plane(qtbot, dock, stack) -> None:
     widget.annotate.add.click()
     visited = []
     for _ in range(3):
-        source, number = widget.studio.current()
+        source, number = widget.session_model.current()
         paint(source.labels, number, stack.masks[number])
         visited.append(number)
         with qtbot.waitSignal(widget.annotate.suggester.suggested, timeout=LONG):
             widget.annotate.done.click()
     assert len(set(visited)) == 3
-    qtbot.waitUntil(lambda: len(widget.studio.counting()) == 3, timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 3, timeout=LONG)
     qtbot.waitUntil(lambda: widget.annotate.table.rowCount() == 3)
     widget.annotate.table.cellClicked.emit(0, 1)
-    assert widget.studio.current()[1] == min(visited)
+    assert widget.session_model.current()[1] == min(visited)
 
 
 def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:
@@ -151,12 +154,12 @@ def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:
     widget.annotate.sparse.click()
     widget.annotate.classes._add()
     widget.annotate.classes.list.item(1).setText("nucleus")
-    assert widget.studio.scheme.classes == ("nucleus", "class 2")
+    assert widget.session_model.scheme.classes == ("nucleus", "class 2")
     widget.annotate.classes.list.setCurrentRow(2)
     widget.annotate.classes._remove()
-    assert widget.studio.scheme.classes == ("nucleus",)
+    assert widget.session_model.scheme.classes == ("nucleus",)
     widget.annotate.add.click()
-    labels = widget.studio.sources[0].labels
+    labels = widget.session_model.sources[0].labels
     assert labels.selected_label == 2
     widget.annotate.classes.list.setCurrentRow(1)
     widget.annotate.classes.list.setCurrentRow(0)
@@ -166,11 +169,11 @@ def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:
         strokes = np.zeros(inside.shape, int)
         strokes[::6] = np.where(inside[::6], 2, 1)  # every sixth row is scribbled on
         paint(labels, number, strokes)
-    qtbot.waitUntil(lambda: len(widget.studio.counting()) == 4, timeout=LONG)
-    entry = widget.studio.counting()[0]
+    qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 4, timeout=LONG)
+    entry = widget.session_model.counting()[0]
     assert set(entry.counts) == {"background", "nucleus"}
     train(qtbot, widget)
-    prompt = widget.studio.prompt
+    prompt = widget.session_model.prompt
     assert prompt.classes == ("nucleus",) and prompt.origin.held_out_dice > 0.5
 
 
@@ -178,19 +181,19 @@ def test_single_images_have_an_annotation_layer_each(qtbot, dock, stack) -> None
     images = {f"image {n}": stack.images[n][: 128 - n] for n in range(4)}
     _, widget = dock(**images)
     widget.images._tick_all(True)
-    assert len(widget.studio.sources) == 4
+    assert len(widget.session_model.sources) == 4
     widget.annotate.add.click()
-    for n, source in enumerate(widget.studio.sources):
+    for n, source in enumerate(widget.session_model.sources):
         rows, columns = np.nonzero(stack.masks[n][: 128 - n])
         source.labels.data_setitem((rows, columns), 1)
-    qtbot.waitUntil(lambda: len(widget.studio.ledger) == 4, timeout=LONG)
-    for source in widget.studio.sources:
-        widget.studio.show_plane(source, 0)
-        assert widget.studio.current()[0] is source
-        widget.studio.ledger.mark(source.id, 0, True)
+    qtbot.waitUntil(lambda: len(widget.session_model.records) == 4, timeout=LONG)
+    for source in widget.session_model.sources:
+        widget.session_model.show_plane(source, 0)
+        assert widget.session_model.current()[0] is source
+        widget.session_model.records.mark(source.id, 0, True)
     assert not widget.annotate.table.isColumnHidden(0)
     train(qtbot, widget)
-    assert widget.studio.prompt.origin.images == 4
+    assert widget.session_model.prompt.origin.images == 4
 
 
 def test_labels_that_are_there_are_taken_over(qtbot, dock, stack) -> None:
@@ -198,19 +201,21 @@ def test_labels_that_are_there_are_taken_over(qtbot, dock, stack) -> None:
     masks = stack.masks.copy()
     masks[4:] = 0
     labels = viewer.add_labels(masks, name="my masks")
-    widget.studio.attach(widget.studio.sources[0], labels)
-    qtbot.waitUntil(lambda: len(widget.studio.counting()) == 4, timeout=LONG)
+    widget.session_model.attach(widget.session_model.sources[0], labels)
+    qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 4, timeout=LONG)
     assert np.array_equal(labels.data, masks)
 
 
 def test_undo_is_noticed(qtbot, dock, stack) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     paint(source.labels, 2, (stack.masks[2] > 0).astype(int))
-    qtbot.waitUntil(lambda: widget.studio.ledger.get(source.id, 2).painted, timeout=LONG)
+    qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 2).painted, timeout=LONG)
     viewer.dims.set_point(0, 4)
     source.labels.undo()
-    qtbot.waitUntil(lambda: not widget.studio.ledger.get(source.id, 2).painted, timeout=LONG)
+    qtbot.waitUntil(
+        lambda: not widget.session_model.records.get(source.id, 2).painted, timeout=LONG
+    )
     source.labels.redo()
-    qtbot.waitUntil(lambda: widget.studio.ledger.get(source.id, 2).painted, timeout=LONG)
+    qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 2).painted, timeout=LONG)

@@ -19,7 +19,7 @@ from conftest_widgets import LONG, annotate, paint, train
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
-from napari_ptsam.widgets.annotate.training_run import View
+from napari_ptsam.widgets.annotate.training_run import PlaneInView
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -52,9 +52,9 @@ def works(qtbot, viewer: Any, widget: AnnotateAndTrain, stack) -> None:
     qtbot.wait(80)
     widget.images._use([layer])
     widget.annotate.add_layers()
-    source = next(s for s in widget.studio.sources if s.layer is layer)
+    source = next(s for s in widget.session_model.sources if s.layer is layer)
     paint(source.labels, 1, stack.masks[1])
-    qtbot.waitUntil(lambda: widget.studio.ledger.get(source.id, 1).painted, timeout=LONG)
+    qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 1).painted, timeout=LONG)
 
 
 # No layers
@@ -72,7 +72,10 @@ def test_every_button_without_any_layer(qtbot, dock, told, stack, no_dialogs, as
         if button.isChecked():
             button.click()
     assert any("Choose an image first" in message for message in told)
-    assert widget.studio.scheme.classes == ("object",) or len(widget.studio.scheme.classes) == 1
+    assert (
+        widget.session_model.scheme.classes == ("object",)
+        or len(widget.session_model.scheme.classes) == 1
+    )
     widget.train.save_to(Path("nowhere.pt"))
     assert "no prompt to save" in told[-1]
     works(qtbot, viewer, widget, stack)
@@ -111,28 +114,28 @@ def test_training_without_annotation(dock, told, stack, asleep) -> None:
 def test_labels_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     for number in range(4):
         paint(source.labels, number, stack.masks[number])
     viewer.layers.remove(source.labels)  # before anything was looked at
     qtbot.wait(700)
     assert told == [] and source.labels is None
-    assert len(widget.studio.ledger) == 0 and "NOT SAVED" not in widget.saved.text()
+    assert len(widget.session_model.records) == 0 and "NOT SAVED" not in widget.saved.text()
     assert "annotation layer" in widget.hint.text()
     assert widget.annotate.add.isEnabled()
     widget.annotate.add.click()
     paint(source.labels, 2, stack.masks[2])
-    qtbot.waitUntil(lambda: widget.studio.ledger.get(source.id, 2).painted, timeout=LONG)
+    qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 2).painted, timeout=LONG)
     assert told == []
 
 
 def test_labels_deleted_while_they_are_saved(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     for number in range(4):
         paint(source.labels, number, stack.masks[number])
-    with qtbot.waitSignal(widget.watcher.seen, timeout=LONG):
+    with qtbot.waitSignal(widget.label_watcher.seen, timeout=LONG):
         pass
     viewer.layers.remove(source.labels)
     qtbot.wait(1500)
@@ -145,7 +148,7 @@ def test_what_was_saved_stays_when_its_layer_is_deleted(
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     viewer.layers.remove(source.labels)
     qtbot.wait(1500)
     assert len(list(sessions.glob("*/masks/*.tif"))) == 2
@@ -154,19 +157,19 @@ def test_what_was_saved_stays_when_its_layer_is_deleted(
     annotate(qtbot, widget, stack, [3])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 3, timeout=LONG)
     source.labels.data_setitem((np.full(128 * 128, 3), *np.indices((128, 128)).reshape(2, -1)), 0)
-    widget.studio.ledger.mark(source.id, 3, False)
+    widget.session_model.records.mark(source.id, 3, False)
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
 
 
 def test_image_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    labels = widget.studio.sources[0].labels
+    labels = widget.session_model.sources[0].labels
     paint(labels, 1, stack.masks[1])
     viewer.layers.remove("nuclei")
     paint(labels, 2, stack.masks[2])
     qtbot.wait(700)
-    assert told == [] and widget.studio.sources == []
+    assert told == [] and widget.session_model.sources == []
     assert widget.images.table.rowCount() == 0
     viewer.layers.clear()
     qtbot.wait(100)
@@ -192,9 +195,9 @@ def test_all_layers_deleted_while_planes_are_looked_at(qtbot, dock, told, stack)
 @pytest.mark.parametrize("what", ["labels", "all"])
 def test_layers_deleted_while_training(qtbot, dock, told, stack, what: str) -> None:
     viewer, widget = dock(nuclei=stack.images)
-    widget.studio.settings |= QUICK
+    widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     with qtbot.waitSignal(widget.train.run.progressed, timeout=LONG):
         widget.train.train.click()
     gone = [source.labels] if what == "labels" else list(viewer.layers)
@@ -202,7 +205,9 @@ def test_layers_deleted_while_training(qtbot, dock, told, stack, what: str) -> N
         viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
     qtbot.wait(200)
-    assert widget.studio.prompt is not None and widget.studio.prompt.origin.images == 4
+    assert (
+        widget.session_model.prompt is not None and widget.session_model.prompt.origin.images == 4
+    )
     assert told == []
     viewer.layers.clear()
     qtbot.wait(100)
@@ -216,7 +221,7 @@ def test_the_preview_is_made_again_after_it_was_deleted(qtbot, dock, told, stack
     viewer.layers.remove(PREVIEW)
     preview.prepare()
     assert PREVIEW in viewer.layers
-    assert isinstance(preview.view(), View) and told == []
+    assert isinstance(preview.view(), PlaneInView) and told == []
 
 
 # Layers of other kinds
@@ -228,7 +233,7 @@ def test_too_many_axes_are_told_and_can_be_named(qtbot, dock, told, asleep) -> N
     qtbot.wait(80)
     widget.images._tick_all(True)
     assert len(told) == 1 and "five has 5 axes" in told[0] and "channels" in told[0]
-    assert [source.layer.name for source in widget.studio.sources] == ["flat"]
+    assert [source.layer.name for source in widget.session_model.sources] == ["flat"]
     qtbot.wait(80)
     assert widget.images.table.item(1, 1).text() == "cannot be used"
     # The way that the message names.
@@ -236,8 +241,8 @@ def test_too_many_axes_are_told_and_can_be_named(qtbot, dock, told, asleep) -> N
     assert not widget.images.channels.isHidden()
     widget.images.channels.axis.setCurrentIndex(2)
     widget.images.channels.axis.activated.emit(2)
-    assert [source.layer for source in widget.studio.sources][1] is layer
-    assert widget.studio.sources[1].planes.channels == 3
+    assert [source.layer for source in widget.session_model.sources][1] is layer
+    assert widget.session_model.sources[1].planes.channels == 3
     assert len(told) == 1
 
 
@@ -253,7 +258,7 @@ def test_labels_of_fewer_axes(qtbot, dock, told, stack, asleep) -> None:
 def test_labels_that_become_another_array(qtbot, dock, told, stack, asleep, sessions) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
-    source = widget.studio.sources[0]
+    source = widget.session_model.sources[0]
     labels = source.labels
     labels.data = np.zeros((2, 128, 128), np.uint16)
     assert len(told) == 1 and "have the shape 2 x 128 x 128" in told[0]
@@ -279,7 +284,7 @@ def test_labels_of_another_shape(qtbot, dock, told, stack, asleep) -> None:
     qtbot.wait(80)
     choose(widget, labels)
     assert len(told) == 1 and "6 x 100 x 128" in told[0] and "Add annotation layer" in told[0]
-    assert widget.studio.sources[0].labels is None
+    assert widget.session_model.sources[0].labels is None
     qtbot.wait(80)
     assert widget.images.table.cellWidget(0, 2).currentText() == "none yet"
 
@@ -290,14 +295,14 @@ def test_labels_of_another_scale_are_taken_and_told(qtbot, dock, told, stack, as
     qtbot.wait(80)
     choose(widget, labels)
     assert len(told) == 1 and "lie elsewhere" in told[0] and "1 x 2 x 2" in told[0]
-    assert widget.studio.sources[0].labels is labels
-    qtbot.waitUntil(lambda: len(widget.studio.counting()) == 6, timeout=LONG)
+    assert widget.session_model.sources[0].labels is labels
+    qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 6, timeout=LONG)
     assert len(told) == 1
 
 
 def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
-    widget.studio.use_scheme(Scheme(("nucleus", "other")))
+    widget.session_model.use_scheme(Scheme(("nucleus", "other")))
     labels = viewer.add_labels(stack.masks.copy(), name="instances")
     qtbot.wait(80)
     choose(widget, labels)
@@ -307,7 +312,7 @@ def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> N
     # Once it is mended, the next mistake is told again.
     for number in range(6):
         paint(labels, number, (stack.masks[number] > 0) * np.int64(1))
-    qtbot.waitUntil(lambda: len(widget.studio.ledger) == 6, timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.records) == 6, timeout=LONG)
     paint(labels, 3, np.eye(128, dtype=int) * 9)
     qtbot.waitUntil(lambda: len(told) == 2, timeout=LONG)
     assert "plane 3" in told[1] and "Label 9" in told[1]
@@ -319,21 +324,21 @@ def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> N
 def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    widget.studio.settings |= QUICK
-    source = widget.studio.sources[0]
-    widget.studio.ledger.mark(source.id, 0, True)
+    widget.session_model.settings |= QUICK
+    source = widget.session_model.sources[0]
+    widget.session_model.records.mark(source.id, 0, True)
     train(qtbot, widget)
     assert len(told) == 1 and "No annotated plane has any pixel of object" in told[0]
-    assert widget.train.judgement.text() == told[0] and widget.studio.prompt is None
+    assert widget.train.judgement.text() == told[0] and widget.session_model.prompt is None
     assert widget.train.train.isEnabled() and widget.train.bar.isHidden()
 
 
 def test_one_annotated_plane_trains_with_a_warning(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
-    widget.studio.settings |= QUICK
+    widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [1])
     train(qtbot, widget)
-    assert widget.studio.prompt.origin.images == 1
+    assert widget.session_model.prompt.origin.images == 1
     assert "measured on the 1 plane" in widget.train.judgement.text()
     assert "Annotate at least 4 planes" in widget.train.judgement.text()
     assert told == []
@@ -343,20 +348,20 @@ def test_a_plane_with_nan(qtbot, dock, told, stack) -> None:
     images = stack.images.astype(np.float32)
     images[2, 5, 5] = np.nan
     viewer, widget = dock(nuclei=images)
-    widget.studio.settings |= QUICK
+    widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [1, 2])
     train(qtbot, widget)
     assert len(told) == 1 and "nuclei, plane 2" in told[0] and "NaN" in told[0]
-    assert widget.studio.prompt is None
+    assert widget.session_model.prompt is None
     # Elsewhere it does no harm, also where one looks at it.
-    widget.studio.ledger.mark(widget.studio.sources[0].id, 2, False)
+    widget.session_model.records.mark(widget.session_model.sources[0].id, 2, False)
     viewer.dims.set_point(0, 2)
     train(qtbot, widget)
-    assert widget.studio.prompt is not None
+    assert widget.session_model.prompt is not None
     widget.annotate.suggest.click()
     qtbot.waitUntil(lambda: not widget.annotate.suggester.running, timeout=LONG)
     qtbot.wait(100)
-    assert widget.studio.current()[1] != 2
+    assert widget.session_model.current()[1] != 2
     # There is no preview of that plane, and a message says why.
     qtbot.waitUntil(lambda: len(told) == 2, timeout=LONG)
     assert told[1].startswith("The image holds 1 pixels that are NaN")
@@ -370,7 +375,7 @@ def test_what_cannot_be_saved_is_told_once_and_saved_later(
     qtbot, dock, told, stack, asleep, monkeypatch, sessions, code: int
 ) -> None:
     _, widget = dock(nuclei=stack.images)
-    widget.recorder._retry.setInterval(300)
+    widget.autosave._retry.setInterval(300)
     full = [False]
     touch = Path.touch
 
@@ -382,7 +387,7 @@ def test_what_cannot_be_saved_is_told_once_and_saved_later(
     monkeypatch.setattr(Path, "touch", fail)  # what writes a file begins so
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
-    folder = widget.recorder.folder.path
+    folder = widget.autosave.folder.path
     full[0] = True
     annotate(qtbot, widget, stack, [1, 2, 3, 4])
     qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
@@ -404,7 +409,7 @@ def test_no_folder_can_be_made(qtbot, dock, told, stack, asleep, sessions, tmp_p
     qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
     qtbot.wait(300)
     assert len(told) == 1 and "choose another place" in told[0]
-    widget.recorder.use_root(tmp_path / "elsewhere")
+    widget.autosave.use_root(tmp_path / "elsewhere")
     masks = tmp_path / "elsewhere"
     qtbot.waitUntil(lambda: len(list(masks.glob("*/masks/*.tif"))) == 2, timeout=LONG)
     qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
@@ -445,16 +450,16 @@ def test_a_session_with_broken_masks_is_told_once(qtbot, dock, told, stack, asle
     annotate(qtbot, widget, stack, [0, 1, 2])
     qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
     qtbot.waitUntil(
-        lambda: len(list(widget.recorder.folder.path.glob("masks/*.tif"))) == 3, timeout=LONG
+        lambda: len(list(widget.autosave.folder.path.glob("masks/*.tif"))) == 3, timeout=LONG
     )
-    folder = widget.recorder.folder.path
+    folder = widget.autosave.folder.path
     widget.close_down(10)
     viewer.layers.remove(viewer.layers[1])
     for number in (0, 2):
         (folder / "masks" / f"000-{number}.tif").write_bytes(b"broken")
     _, again = dock(viewer)
     again.recovery.open(folder)
-    qtbot.waitUntil(lambda: len(again.studio.ledger) == 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(again.session_model.records) == 1, timeout=LONG)
     assert len(told) == 1
     assert "000-0" in told[0] and "000-2" in told[0]
 
@@ -491,6 +496,6 @@ def test_a_plane_that_cannot_be_read(qtbot, dock, told, stack) -> None:
     qtbot.wait(1500)  # that the rest was saved does not hide it
     assert "NOT SAVED" in widget.saved.text()
     assert len(told) == 1 and "Plane 1 of nuclei cannot be read (1.tif)" in told[0]
-    widget.studio.settings |= QUICK
+    widget.session_model.settings |= QUICK
     train(qtbot, widget)
-    assert len(told) == 2 and "Plane 1 of nuclei" in told[1] and widget.studio.prompt is None
+    assert len(told) == 2 and "Plane 1 of nuclei" in told[1] and widget.session_model.prompt is None

@@ -42,10 +42,10 @@ class Mouse:
 def clicking(qtbot, dock, stack):
     """The widget with clicking switched on, the plane in view embedded."""
     viewer, widget = dock(nuclei=stack.images)
-    widget.studio.engine.load()
-    qtbot.waitUntil(lambda: "Ready" in widget.studio.engine.state, timeout=LONG)
+    widget.session_model.backbone_service.load()
+    qtbot.waitUntil(lambda: "Ready" in widget.session_model.backbone_service.state, timeout=LONG)
     states = []
-    widget.annotate.clicker.state_changed.connect(states.append)
+    widget.annotate.click_tool.state_changed.connect(states.append)
     widget.annotate.click.click()
     qtbot.waitUntil(lambda: "Click on objects." in states, timeout=LONG)
     return viewer, widget
@@ -122,12 +122,12 @@ def middle(mask: np.ndarray, value: int) -> tuple[int, int]:
 
 
 def answered(qtbot, widget):
-    return qtbot.waitSignal(widget.annotate.clicker.answered, timeout=20_000)
+    return qtbot.waitSignal(widget.annotate.click_tool.answered, timeout=20_000)
 
 
 def test_clicks_become_objects_that_can_be_undone(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     labels, mask = source.labels, stack.masks[number]
     nuclei = apart(mask, 2)
     for position, value in enumerate(nuclei, start=1):
@@ -135,7 +135,9 @@ def test_clicks_become_objects_that_can_be_undone(qtbot, clicking, stack) -> Non
             press(viewer, (number, *middle(mask, value)))
         assert overlap(mask == value, labels.data[number] == position).iou > 0.7
     assert labels.data[number].max() == 2
-    qtbot.waitUntil(lambda: widget.studio.ledger.get(source.id, number).painted, timeout=LONG)
+    qtbot.waitUntil(
+        lambda: widget.session_model.records.get(source.id, number).painted, timeout=LONG
+    )
     labels.undo()
     assert labels.data[number].max() == 1
     labels.undo()
@@ -158,7 +160,7 @@ def rim(plane: np.ndarray) -> list[tuple[int, int]]:
 
 def test_a_negative_click_refines_the_same_object_in_one_undo(qtbot, clicking, stack, told) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     labels, mask = source.labels, stack.masks[number]
     (value,) = largest(mask, 1)
     y, x = middle(mask, value)
@@ -184,7 +186,7 @@ def test_a_negative_click_refines_the_same_object_in_one_undo(qtbot, clicking, s
 
 def test_a_box_finds_the_object_in_it(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask = stack.masks[number]
     (value,) = largest(mask, 1)
     rows, columns = np.nonzero(mask == value)
@@ -197,7 +199,7 @@ def test_a_box_finds_the_object_in_it(qtbot, clicking, stack) -> None:
 
 def test_what_is_annotated_already_stays(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask = stack.masks[number]
     (value,) = largest(mask, 1)
     y, x = middle(mask, value)
@@ -212,16 +214,16 @@ def test_what_is_annotated_already_stays(qtbot, clicking, stack) -> None:
 
 def test_dragging_moves_the_view_and_paints_nothing(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
-    number = widget.studio.current()[1]
+    number = widget.session_model.current()[1]
     press(viewer, (number, 60, 60), to=(number, 20, 20))
     qtbot.wait(200)
-    assert not widget.studio.jobs.has("click")
-    assert not widget.studio.sources[0].labels.data.any()
+    assert not widget.session_model.jobs.has("click")
+    assert not widget.session_model.sources[0].labels.data.any()
 
 
 def three(qtbot, viewer, widget, stack) -> tuple[Any, np.ndarray, list[tuple[int, int, int]]]:
     """Click on three nuclei; the annotation's plane, its mask, and where was clicked."""
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask = stack.masks[number]
     places = [(number, *middle(mask, value)) for value in apart(mask, 3)]
     for place in places:
@@ -253,8 +255,8 @@ def test_clicks_are_left_to_napari_while_one_of_its_tools_is_chosen(
 ) -> None:
     viewer, widget = clicking
     states = []
-    widget.annotate.clicker.state_changed.connect(states.append)
-    source, number = widget.studio.current()
+    widget.annotate.click_tool.state_changed.connect(states.append)
+    source, number = widget.session_model.current()
     mask, labels = stack.masks[number], source.labels
     (value,) = largest(mask, 1)
     place = (number, *middle(mask, value))
@@ -262,7 +264,7 @@ def test_clicks_are_left_to_napari_while_one_of_its_tools_is_chosen(
     labels.mode, labels.brush_size, labels.selected_label = tool, 3, 5
     assert tool in states[-1]
     press(viewer, place)
-    assert not widget.studio.jobs.has("click")
+    assert not widget.session_model.jobs.has("click")
     expected = {"paint": {0, 5, 9}, "erase": {0, 9}, "fill": {0, 5}}[tool]
     assert set(np.unique(labels.data[number])) == expected
     assert labels.data[place] == (0 if tool == "erase" else 5)
@@ -275,7 +277,7 @@ def test_a_stroke_is_left_alone_by_clicks_on_the_object_before_it(
     qtbot, clicking, stack, told
 ) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask, labels = stack.masks[number], source.labels
     places = [(number, *middle(mask, value)) for value in largest(mask, 2)]
     with answered(qtbot, widget):
@@ -292,19 +294,19 @@ def test_a_stroke_is_left_alone_by_clicks_on_the_object_before_it(
     assert ["label 1" in told[0], "label 7" in told[1]] == [True, True]
     press(viewer, places[0], "Control")
     assert "Click on an object first" in told[2]
-    assert not widget.studio.jobs.has("click")
+    assert not widget.session_model.jobs.has("click")
     assert np.array_equal(labels.data, before)
 
 
 def test_an_answer_in_the_middle_of_a_stroke_is_a_step_of_its_own(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask, labels = stack.masks[number], source.labels
     places = [(number, *middle(mask, value)) for value in largest(mask, 2)]
     press(viewer, places[0])
     labels.mode, labels.brush_size, labels.selected_label = "paint", 4, 7
     press_down(viewer, places[1])
-    qtbot.waitUntil(lambda: not widget.studio.jobs.has("click"), timeout=LONG)
+    qtbot.waitUntil(lambda: not widget.session_model.jobs.has("click"), timeout=LONG)
     qtbot.wait(150)
     assert set(np.unique(labels.data[number])) == {0, 7}
     with answered(qtbot, widget):
@@ -321,9 +323,9 @@ def test_a_box_on_a_rotated_image_is_drawn_as_it_is_read(qtbot, dock, stack) -> 
 
     viewer, widget = dock()
     image = viewer.add_image(stack.images, rotate=30, scale=(1, 0.5, 0.5), translate=(0, 9, 4))
-    widget.studio.use_images([image])
+    widget.session_model.use_images([image])
     widget.annotate.click.click()
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask = stack.masks[number]
     (value,) = largest(mask, 1)
     rows, columns = np.nonzero(mask == value)
@@ -357,7 +359,7 @@ def test_a_box_on_a_rotated_image_is_drawn_as_it_is_read(qtbot, dock, stack) -> 
 
 def test_what_stands_in_the_way_of_a_click_is_said(qtbot, clicking, told, stack) -> None:
     viewer, widget = clicking
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     labels, place = source.labels, (number, 60, 60)
     viewer.dims.ndisplay = 3
     press(viewer, place)
@@ -381,17 +383,17 @@ def test_what_stands_in_the_way_of_a_click_is_said(qtbot, clicking, told, stack)
     labels.selected_label = 0
     press(viewer, place)
     assert "choose a class" in told[-1]
-    assert not widget.studio.jobs.has("click") and not labels.data.any()
+    assert not widget.session_model.jobs.has("click") and not labels.data.any()
 
 
 def test_other_layers_tools_keep_their_clicks(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
-    number = widget.studio.current()[1]
+    number = widget.session_model.current()[1]
     shapes = viewer.add_shapes(ndim=3)
     shapes.mode = "add_rectangle"
     press(viewer, (number, 60, 60), to=(number, 80, 80))
     press(viewer, (number, 60, 60))
-    assert not widget.studio.jobs.has("click")
+    assert not widget.session_model.jobs.has("click")
 
 
 def test_an_object_is_one_step_and_takes_back_only_its_own_pixels(labels_8x8) -> None:
@@ -464,21 +466,21 @@ def labels_8x8(qapp) -> Any:
 
 def test_senseless_clicks(qtbot, clicking, told, stack) -> None:
     viewer, widget = clicking
-    number = widget.studio.current()[1]
+    number = widget.session_model.current()[1]
     press(viewer, (number, -50, 20))  # beside the image: nothing happens
     press(viewer, (number, 60, 60), "Control")
     assert len(told) == 1 and "Click on an object first" in told[0]
-    viewer.layers.remove(widget.studio.sources[0].labels)
+    viewer.layers.remove(widget.session_model.sources[0].labels)
     press(viewer, (number, 60, 60))
     assert "Add an annotation layer first" in told[-1]
     widget.annotate.click.click()
-    assert widget.annotate.clicker._dragged not in viewer.mouse_drag_callbacks
+    assert widget.annotate.click_tool._dragged not in viewer.mouse_drag_callbacks
 
 
 def test_with_classes_a_click_paints_the_chosen_class(qtbot, clicking, stack) -> None:
     viewer, widget = clicking
     widget.annotate.classes._add()
-    source, number = widget.studio.current()
+    source, number = widget.session_model.current()
     mask = stack.masks[number]
     (value,) = largest(mask, 1)
     widget.annotate.classes.list.setCurrentRow(0)

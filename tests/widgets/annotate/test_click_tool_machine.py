@@ -28,9 +28,9 @@ from napari_ptsam.annotation.outlines import Outline
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate import click_tool
-from napari_ptsam.widgets.annotate.click_tool import Clicker
-from napari_ptsam.widgets.annotate.session_model import Studio
-from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.annotate.click_tool import ClickTool
+from napari_ptsam.widgets.annotate.session_model import SessionModel
+from napari_ptsam.widgets.shared.backbone_service import BackboneService
 
 RUNS = int(os.environ.get("PTSAM_RUNS", "12"))
 ACTIONS = 30
@@ -67,7 +67,7 @@ def outline_of(points: Any, positive: Any, box: Any) -> np.ndarray:
     return mask
 
 
-class FakeClicker(Clicker):
+class FakeClicker(ClickTool):
     """Finds outlines without SAM."""
 
     def _answer(self, clicked: Any, where: Any) -> Any:
@@ -156,36 +156,36 @@ class Thing:
 
 
 class Clicks(RuleBasedStateMachine):
-    """A viewer with two stacks and the clicker, beside the model."""
+    """A viewer with two stacks and the click_tool, beside the model."""
 
     @initialize(classes=st.booleans())
     def open(self, classes: bool) -> None:
         self.viewer = ViewerModel()
         pixels = np.zeros((PLANES, SIDE, SIDE), np.float32)
         images = [self.viewer.add_image(pixels, name=f"image {i}") for i in range(2)]
-        self.studio = Studio(self.viewer, {}, Engine(), None)
-        self.studio.jobs.close()
-        self.studio.jobs = self.jobs = Waiting()
+        self.session_model = SessionModel(self.viewer, {}, BackboneService(), None)
+        self.session_model.jobs.close()
+        self.session_model.jobs = self.jobs = Waiting()
         if classes:
-            self.studio.use_scheme(Scheme(("one", "two")))
-        self.studio.use_images(images)
-        self.studio.add_annotation_layers()
+            self.session_model.use_scheme(Scheme(("one", "two")))
+        self.session_model.use_images(images)
+        self.session_model.add_annotation_layers()
         self.viewer.dims.set_point(0, 0)
-        self.clicker = FakeClicker(self.studio)
+        self.click_tool = FakeClicker(self.session_model)
         self.sheets = {
             id(s.labels): Sheet(s.labels.data.copy(), np.zeros(s.labels.data.shape, bool))
-            for s in self.studio.sources
+            for s in self.session_model.sources
         }
         self.versions = dict.fromkeys(self.sheets, 0)
         self.current: Thing | None = None
         self.pending: list[tuple[Thing, Any]] = []
-        self.viewer.layers.selection.active = self.studio.sources[0].labels
-        self.clicker.activate(True)
+        self.viewer.layers.selection.active = self.session_model.sources[0].labels
+        self.click_tool.activate(True)
 
     # What is there
 
     def source(self) -> Any:
-        return self.studio.current()[0]
+        return self.session_model.current()[0]
 
     def sheet(self, labels: Any) -> Sheet:
         return self.sheets[id(labels)]
@@ -197,9 +197,9 @@ class Clicks(RuleBasedStateMachine):
 
     @invariant()
     def same(self) -> None:
-        if not hasattr(self, "clicker"):
+        if not hasattr(self, "click_tool"):
             return
-        for source in self.studio.sources:
+        for source in self.session_model.sources:
             assert np.array_equal(source.labels.data, self.sheet(source.labels).data)
 
     def by_user(self, labels: Any, step: bool = True) -> None:
@@ -220,7 +220,7 @@ class Clicks(RuleBasedStateMachine):
 
     def expect(self, at: tuple[int, int], positive: bool) -> None:
         """What a click asks for."""
-        source, number = self.studio.current()
+        source, number = self.session_model.current()
         if not source.labels.visible:
             return
         sheet, pixel = self.sheet(source.labels), (number, *at)
@@ -245,7 +245,7 @@ class Clicks(RuleBasedStateMachine):
             self.ask(thing, at)
 
     def begin(self, source: Any, number: int) -> Thing:
-        label = None if self.studio.scheme.instances else source.labels.selected_label
+        label = None if self.session_model.scheme.instances else source.labels.selected_label
         sheet, version = self.sheet(source.labels), self.versions[id(source.labels)]
         self.current = Thing(sheet, version, number, label)
         return self.current
@@ -264,7 +264,7 @@ class Clicks(RuleBasedStateMachine):
             if thing is self.current and thing.step is None:
                 self.current = None
             return
-        labels = next(s.labels for s in self.studio.sources if self.sheet(s.labels) is sheet)
+        labels = next(s.labels for s in self.session_model.sources if self.sheet(s.labels) is sheet)
         if thing.data_version != self.versions[id(labels)]:
             return
         if thing.step is not None and not thing.alive:
@@ -292,7 +292,7 @@ class Clicks(RuleBasedStateMachine):
 
     def by_plugin(self, action: Any) -> None:
         """Do what only the plugin may write at; nothing that the user painted may change."""
-        layers = [source.labels for source in self.studio.sources]
+        layers = [source.labels for source in self.session_model.sources]
         before = [labels.data.copy() for labels in layers]
         action()
         for labels, was in zip(layers, before, strict=True):
@@ -324,7 +324,7 @@ class Clicks(RuleBasedStateMachine):
         self.choose(labels, tool)
         position = (self.viewer.dims.current_step[0], *at)
         if self.tool == "pan_zoom":
-            if not self.studio.scheme.instances:
+            if not self.session_model.scheme.instances:
                 labels.selected_label = 1 + label % 2
 
             def click() -> None:
@@ -356,7 +356,7 @@ class Clicks(RuleBasedStateMachine):
     @rule(at=at, data=st.data(), modifiers=refining, soon=st.booleans())
     def click_on_something(self, at, data, modifiers, soon) -> None:
         """Click where there is something: clicks anywhere seldom refine."""
-        source, number = self.studio.current()
+        source, number = self.session_model.current()
         taken = np.argwhere(source.labels.data[number])
         if len(taken):
             at = tuple(data.draw(st.sampled_from(taken.tolist())))
@@ -371,7 +371,7 @@ class Clicks(RuleBasedStateMachine):
     )
     def object_twice(self, data, at, shift, modifiers, between) -> None:
         """Click on an object, do something else or nothing, and click on it again."""
-        source, number = self.studio.current()
+        source, number = self.session_model.current()
         free = np.argwhere(source.labels.data[number, MARGIN:, MARGIN:] == 0) + MARGIN
         if not len(free):
             return
@@ -403,7 +403,7 @@ class Clicks(RuleBasedStateMachine):
         labels = self.source().labels
         self.viewer.layers.selection.active = labels
         self.choose(labels, "pan_zoom")
-        if not self.studio.scheme.instances:
+        if not self.session_model.scheme.instances:
             labels.selected_label = 1
         number = self.viewer.dims.current_step[0]
 
@@ -413,7 +413,7 @@ class Clicks(RuleBasedStateMachine):
             let_go(self.viewer, (number, *end), ("Shift",), moved=True)
 
         self.by_plugin(drag)
-        source, number = self.studio.current()
+        source, number = self.session_model.current()
         if not labels.visible:
             return
         thing = self.begin(source, number)
@@ -447,7 +447,7 @@ class Clicks(RuleBasedStateMachine):
         drag_over(self.viewer, (number, *end))
         let_go(self.viewer, (number, *end))
         self.by_user(labels)
-        self.by_plugin(self.clicker._later.timeout.emit)
+        self.by_plugin(self.click_tool._later.timeout.emit)
         for _ in range(late):
             self.answered()
         self.choose(labels, "pan_zoom")
@@ -536,9 +536,9 @@ class Clicks(RuleBasedStateMachine):
         self.tool_chosen()
 
     def teardown(self) -> None:
-        if hasattr(self, "clicker"):
-            self.clicker.close()
-            self.studio.close()
+        if hasattr(self, "click_tool"):
+            self.click_tool.close()
+            self.session_model.close()
 
 
 @pytest.fixture

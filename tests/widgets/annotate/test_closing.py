@@ -76,14 +76,14 @@ def test_one_bad_layer_keeps_nothing_else_from_being_saved(
     qtbot, dock, stack, sessions, told
 ) -> None:
     _, widget = dock(first=stack.images, second=stack.images)
-    widget.studio.use_images(list(widget.studio.viewer.layers))
+    widget.session_model.use_images(list(widget.session_model.viewer.layers))
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
-    first, second = widget.studio.sources
+    first, second = widget.session_model.sources
     for number in (1, 2):
         for source in (first, second):
             paint(source.labels, number, stack.masks[number])
-    first.labels.events.data.disconnect()  # the watcher is not quick enough
+    first.labels.events.data.disconnect()  # the label_watcher is not quick enough
     first.labels.data = np.zeros((6, 50, 50), np.uint8)
     widget.close_down()
     (folder,) = sessions.iterdir()
@@ -98,23 +98,23 @@ def test_planes_that_wait_for_the_disk_are_saved(qtbot, dock, stack, sessions) -
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
-    disk, slow = widget.studio.disk, threading.Event()
-    labels = widget.studio.sources[0].labels
+    disk, slow = widget.session_model.disk, threading.Event()
+    labels = widget.session_model.sources[0].labels
 
     def wait():
         slow.wait(60)
         yield None
 
     labels.data = stack.masks.copy()  # of a file, say: nothing is told of single strokes
-    qtbot.waitUntil(lambda: len(widget.studio.ledger) == 6, timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.records) == 6, timeout=LONG)
     # Nothing may be written while the folder is removed.
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 6, timeout=LONG)
     qtbot.waitUntil(lambda: disk._worker is None, timeout=LONG)
-    for entry in widget.studio.ledger:
-        widget.recorder._written.pop((entry.image, entry.number), None)
+    for entry in widget.session_model.records:
+        widget.autosave._written.pop((entry.image, entry.number), None)
     shutil.rmtree(next(sessions.glob("*/masks")))
     disk.submit("slow", wait)
-    widget.recorder.write_session()
+    widget.autosave.write_session()
     threading.Timer(0.5, slow.set).start()
     widget.close_down()
     (folder,) = sessions.iterdir()
@@ -127,7 +127,7 @@ def test_a_part_that_does_not_end_well_keeps_no_other_from_ending(
 ) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0])
-    engine = widget.studio.engine
+    backbone_service = widget.session_model.backbone_service
 
     def fail() -> None:
         raise RuntimeError("no")
@@ -136,29 +136,29 @@ def test_a_part_that_does_not_end_well_keeps_no_other_from_ending(
     with pytest.raises(RuntimeError, match="no"):
         widget.close_down(10)
     (folder,) = sessions.iterdir()
-    assert SessionFolder(folder).read().closed and engine.users == 0
+    assert SessionFolder(folder).read().closed and backbone_service.users == 0
 
 
 def test_marks_of_a_deleted_annotation_layer_are_kept(qtbot, dock, stack, sessions) -> None:
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 3, timeout=LONG)
-    qtbot.waitUntil(lambda: not widget.studio.disk.has("save session"), timeout=LONG)
-    viewer.layers.remove(widget.studio.sources[0].labels)
-    assert len(widget.studio.ledger) == 0  # nothing to train on
+    qtbot.waitUntil(lambda: not widget.session_model.disk.has("save session"), timeout=LONG)
+    viewer.layers.remove(widget.session_model.sources[0].labels)
+    assert len(widget.session_model.records) == 0  # nothing to train on
     qtbot.wait(1500)
-    folder = widget.recorder.folder
+    folder = widget.autosave.folder
     assert [plane.done for plane in folder.read().planes] == [True] * 3
     # What is painted on another layer takes the place of what was there.
     widget.annotate.add.click()
-    paint(widget.studio.sources[0].labels, 1, stack.masks[4])
+    paint(widget.session_model.sources[0].labels, 1, stack.masks[4])
     qtbot.waitUntil(
         lambda: np.array_equal(folder.read_labels(folder.read().planes[1]), stack.masks[4]),
         timeout=LONG,
     )
     qtbot.wait(1500)
     assert [plane.done for plane in folder.read().planes] == [True, False, True]
-    viewer.layers.remove(widget.studio.sources[0].layer)
+    viewer.layers.remove(widget.session_model.sources[0].layer)
     widget.close_down(10)
     session = folder.read()
     assert [plane.done for plane in session.planes] == [True, False, True] and session.closed

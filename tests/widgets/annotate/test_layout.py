@@ -13,7 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QProgressBar, QPushButton, QRadioButton, QWidget
 
 from layout import LAPTOP, advance, controls_of, cut, cut_on_a_laptop, settle, text_of
-from napari_ptsam.annotation.plane_records import Entry
+from napari_ptsam.annotation.plane_records import PlaneRecord
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.training.settings import Progress
 from napari_ptsam.training.verdict import verdict
@@ -43,9 +43,11 @@ def on_laptop(make_napari_viewer, dock, qtbot, monkeypatch) -> tuple[Any, Annota
     widget.images._tick_all(True)
     widget.annotate.add_layers()
     for number in (0, 2, 17):
-        entry = Entry(widget.studio.sources[0].id, number, {"object": 12345}, True, False, 0.87)
-        widget.studio.ledger.put(entry)
-    widget.studio.touch()
+        entry = PlaneRecord(
+            widget.session_model.sources[0].id, number, {"object": 12345}, True, False, 0.87
+        )
+        widget.session_model.records.put(entry)
+    widget.session_model.touch()
     qtbot.wait(100)
     widget.images.table.setCurrentCell(1, 0)
     return viewer, widget
@@ -80,7 +82,7 @@ def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) ->
 
 def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]]]:
     """What the widget can look like, one after the other."""
-    train, studio = widget.train, widget.studio
+    train, session_model = widget.train, widget.session_model
     fold = train.options._toggle.setChecked
     widget._show_saved(SAVED, False)
 
@@ -90,7 +92,7 @@ def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]
     yield "images", tab(0)
     yield "annotate", tab(1)
     sparse = Scheme(("nucleus", "mitotic cell"), sparse=True)
-    yield "scribbles", lambda: studio.use_scheme(sparse)
+    yield "scribbles", lambda: session_model.use_scheme(sparse)
     widget.annotate._state.setText("Next: Plane 17 of a nuclei stack of a rather long name.")
     yield "suggested", tab(1)
     yield "train", tab(2)
@@ -104,14 +106,14 @@ def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]
     )
     yield "a session on offer", widget.offer.show
     yield "images, a session on offer", tab(0)
-    studio.prompt = None
+    session_model.prompt = None
 
 
 def begin(widget: AnnotateAndTrain) -> None:
     """As if a training was in full swing."""
     train = widget.train
     train.run._worker = SimpleNamespace(wait=lambda seconds: None)
-    widget.studio.training = True
+    widget.session_model.training = True
     train.plot.clear_lines(200)
     train.plot.show()
     train.bar.show()
@@ -127,9 +129,11 @@ def end(widget: AnnotateAndTrain) -> None:
     """As if it had ended, with a long judgement."""
     train = widget.train
     train.run._worker = None
-    widget.studio.training = False
+    widget.session_model.training = False
     train.bar.hide()
-    widget.studio.prompt = SimpleNamespace(images=None)  # not applied: no plane comes into view
+    widget.session_model.prompt = SimpleNamespace(
+        images=None
+    )  # not applied: no plane comes into view
     train.judgement.setText(verdict(ORIGIN, stopped=True).text)  # type: ignore[arg-type]
     train.refresh()
     assert not train.options._advanced.isHidden()
@@ -185,14 +189,14 @@ def test_keys_do_what_the_mouse_does(on_laptop) -> None:
         widget.images._tick_all(True)
         none = next(b for b in widget.images.findChildren(QPushButton) if b.text() == "None")
         QTest.keyClick(none, key)
-        assert widget.studio.sources == []
+        assert widget.session_model.sources == []
     widget.images._tick_all(True)
     table = widget.images.table
     table.setCurrentCell(0, 0)
     QTest.keyClick(table, Qt.Key.Key_Space)
-    assert [s.layer.name for s in widget.studio.sources] == ["three channels"]
+    assert [s.layer.name for s in widget.session_model.sources] == ["three channels"]
     QTest.keyClick(widget.annotate.sparse, Qt.Key.Key_Space)
-    assert widget.studio.scheme.sparse
+    assert widget.session_model.scheme.sparse
 
 
 def test_enter_in_the_table_of_planes_goes_there(on_laptop) -> None:
@@ -201,7 +205,7 @@ def test_enter_in_the_table_of_planes_goes_there(on_laptop) -> None:
     table = widget.annotate.table
     table.setCurrentCell(2, 1)
     QTest.keyClick(table, Qt.Key.Key_Return)
-    assert widget.studio.current()[1] == 17
+    assert widget.session_model.current()[1] == 17
 
 
 # Small pieces

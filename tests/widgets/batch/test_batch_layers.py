@@ -16,7 +16,7 @@ from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.widgets.batch import segmentation_run
 from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
-from napari_ptsam.widgets.batch.task import Task
+from napari_ptsam.widgets.batch.task import ImageTask
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -36,7 +36,7 @@ def test_axes_are_typed_and_remembered(batch, stack) -> None:
     again = ImagePicker(viewer)  # as when the widget is opened again
     assert again.list.item(0).text() == "two – ZCYX 3 x 2 x 128 x 128"
     again.list.close_list()
-    task = Task(viewer.layers[0], planes_of(viewer.layers[0]))
+    task = ImageTask(viewer.layers[0], planes_of(viewer.layers[0]))
     assert task.shape == (3, 1, 128, 128) and task.planes.channels == 2
 
 
@@ -124,11 +124,11 @@ def test_tiles_of_a_large_plane_are_counted(qtbot, batch, stack, prompt, monkeyp
 def test_two_docks_share_the_backbone(qtbot, batch, dock, stack) -> None:
     viewer, widget = batch(nuclei=stack.images[:2])
     _, other = dock(viewer)
-    engine = other.studio.engine
-    assert engine is widget.engine and engine.users == 2
+    backbone_service = other.session_model.backbone_service
+    assert backbone_service is widget.backbone_service and backbone_service.users == 2
     run(qtbot, widget)
-    backbone = engine.backbone()
+    backbone = backbone_service.backbone()
     other.close_down(10)
-    assert widget.engine.backbone() is backbone and engine._cache.size > 0
+    assert widget.backbone_service.backbone() is backbone and backbone_service._cache.size > 0
     widget.close_down(10)
-    assert engine.users == 0 and engine._cache.size == 0
+    assert backbone_service.users == 0 and backbone_service._cache.size == 0

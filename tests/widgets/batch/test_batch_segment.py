@@ -13,7 +13,7 @@ import napari_ptsam as ptsam
 from conftest_batch import Slow, choose, run, tick, told
 from conftest_widgets import LONG
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.widgets.batch.task import Task
+from napari_ptsam.widgets.batch.task import ImageTask
 from napari_ptsam.widgets.shared import layers
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -74,7 +74,10 @@ def test_a_result_lies_where_its_image_does(batch, stack) -> None:
     affine[2, 3], affine[:4, 4] = 0.2, (1, 2, 3, 4)
     layer.affine = affine
     planes = layers.image_planes(layer, 1)
-    for task, first in ((Task(layer, planes), 0), (Task(layer, planes, [("Z", 4, 5)]), 4)):
+    for task, first in (
+        (ImageTask(layer, planes), 0),
+        (ImageTask(layer, planes, [("Z", 4, 5)]), 4),
+    ):
         labels = widget.viewer.add_labels(np.zeros(task.shape, np.uint8), **task.where())
         assert task.shape == ((6 if first == 0 else 1), 1, 128, 128)
         assert labels.units == layer.units and labels.axis_labels == layer.axis_labels

@@ -159,6 +159,6 @@ def test_both_widgets_have_it(batch, dock, folder: Path, prompt, qtbot, stack) -
     train.library.click()
     qtbot.waitUntil(lambda: shown(train.library.dialog) == ["nuclei"], timeout=LONG)
     train.library.dialog.use.click()
-    assert docked.studio.prompt is not None and train.train_on.isEnabled()
+    assert docked.session_model.prompt is not None and train.train_on.isEnabled()
     train.keep.click()
     assert len(list(folder.glob("*.pt"))) == 2

@@ -16,26 +16,26 @@ from conftest_widgets import LONG
 from napari_ptsam.backbones import loading as backbones
 from napari_ptsam.errors import CheckpointError
 from napari_ptsam.prompts import backbone as prompts_backbone
-from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.workers import Jobs
 
 
 @pytest.fixture
-def engine(qtbot):
-    engine = Engine("cpu")
-    engine.users = 1
-    yield engine
-    engine.release(10)
+def backbone_service(qtbot):
+    backbone_service = BackboneService("cpu")
+    backbone_service.users = 1
+    yield backbone_service
+    backbone_service.release(10)
 
 
 def test_backbones_of_prompts_share_the_cache_before_anything_is_in_it(
-    engine, backbone, prompt, monkeypatch
+    backbone_service, backbone, prompt, monkeypatch
 ) -> None:
     other = replace(backbone, name="vit_b")
     monkeypatch.setattr(backbones, "load_backbone", lambda *_: backbone)
     monkeypatch.setattr(prompts_backbone, "backbone_of", lambda *_, **__: other)
-    chosen = engine.backbone()
-    of_prompt = engine.backbone_of(replace(prompt, backbone="vit_b"))
+    chosen = backbone_service.backbone()
+    of_prompt = backbone_service.backbone_of(replace(prompt, backbone="vit_b"))
     assert of_prompt.encoder._cache is chosen.encoder._cache
 
 
@@ -59,21 +59,21 @@ class Loading:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_another_device_can_be_chosen_while_weights_are_loaded(
-    engine, backbone, monkeypatch, fails: bool
+    backbone_service, backbone, monkeypatch, fails: bool
 ) -> None:
     loading = Loading(backbone, fails)
     monkeypatch.setattr(backbones, "load_backbone", loading)
     given = []
-    worker = threading.Thread(target=lambda: given.append(engine.backbone().name))
+    worker = threading.Thread(target=lambda: given.append(backbone_service.backbone().name))
     worker.start()
     assert loading.begun.wait(60)
     begin = perf_counter()
-    engine.use("mps")
+    backbone_service.use("mps")
     spent = perf_counter() - begin
     loading.go_on.set()
     worker.join(10)
     assert spent < 1, "the window stood still"
-    assert given == ["mps"] and engine.backbone().name == "mps"
+    assert given == ["mps"] and backbone_service.backbone().name == "mps"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems give a priority back")

@@ -15,7 +15,7 @@ from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint
 from napari_ptsam.backbones.files import FOLDER_VARIABLE
 from napari_ptsam.widgets.shared import backbones_dialog
-from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
 
 NAME = "vit_t_lm"
@@ -43,15 +43,15 @@ def dialog(server: Server, qtbot, monkeypatch) -> Iterator[BackbonesDialog]:
     kept = {"mirror": "", "proxy": "", "backbone": "vit_t"}
     monkeypatch.setattr(backbones_dialog, "preferences", lambda: dict(kept))
     monkeypatch.setattr(backbones_dialog, "remember", kept.__setitem__)
-    engine = Engine("cpu")
-    engine.users = 1
-    dialog = BackbonesDialog(engine)
+    backbone_service = BackboneService("cpu")
+    backbone_service.users = 1
+    dialog = BackbonesDialog(backbone_service)
     dialog.kept = kept
     qtbot.addWidget(dialog)
     dialog.show()
     yield dialog
     dialog.close_down(10)
-    engine.release(10)
+    backbone_service.release(10)
 
 
 def row_of(dialog: BackbonesDialog, name: str) -> list[str]:

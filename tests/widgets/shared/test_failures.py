@@ -23,7 +23,7 @@ from napari_ptsam.widgets.annotate import images_tab
 from napari_ptsam.widgets.batch import reader
 from napari_ptsam.widgets.library.library_dialog import LibraryDialog
 from napari_ptsam.widgets.shared import backbone_run, samples
-from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
 
 
@@ -66,7 +66,7 @@ def ready(qtbot, loaded, heard, dock, stack) -> tuple[Any, Any]:
     """The widget with an annotation layer, the backbone loaded."""
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    qtbot.waitUntil(lambda: "Ready" in widget.studio.engine.state, timeout=LONG)
+    qtbot.waitUntil(lambda: "Ready" in widget.session_model.backbone_service.state, timeout=LONG)
     heard.clear()
     return viewer, widget
 
@@ -91,41 +91,41 @@ def faults() -> Iterator[Fault]:
 
 
 def broken_engine(monkeypatch, fault: Fault) -> None:
-    monkeypatch.setattr(Engine, "backbone", fault)
-    monkeypatch.setattr(Engine, "backbone_of", fault)
+    monkeypatch.setattr(BackboneService, "backbone", fault)
+    monkeypatch.setattr(BackboneService, "backbone_of", fault)
 
 
 def test_clicks(qtbot, ready, heard, stack) -> None:
     _, widget = ready
-    source, clicker = widget.studio.sources[0], widget.annotate.clicker
+    source, click_tool = widget.session_model.sources[0], widget.annotate.click_tool
     at = tuple(np.argwhere(stack.masks[0])[0].astype(float))
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             broken_engine(patch, fault)
-            clicker.click(source, 0, at)
-            idle(qtbot, widget.studio.jobs)
+            click_tool.click(source, 0, at)
+            idle(qtbot, widget.session_model.jobs)
         heard.one(fault)
-    with qtbot.waitSignal(clicker.answered, timeout=LONG):
-        clicker.click(source, 0, at)
+    with qtbot.waitSignal(click_tool.answered, timeout=LONG):
+        click_tool.click(source, 0, at)
     assert source.labels.data[0].any() and heard.all() == []
 
 
 def test_embedding_for_clicks(qtbot, ready, heard) -> None:
     _, widget = ready
-    clicker, states = widget.annotate.clicker, []
-    clicker.active = True
-    clicker.state_changed.connect(states.append)
+    click_tool, states = widget.annotate.click_tool, []
+    click_tool.active = True
+    click_tool.state_changed.connect(states.append)
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             broken_engine(patch, fault)
-            clicker.embed_view()
-            idle(qtbot, widget.studio.jobs)
+            click_tool.embed_view()
+            idle(qtbot, widget.session_model.jobs)
         assert fault.words in states[-1]
         assert len(heard.all()) == len(tracebacks())
         heard.clear()
-    clicker.embed_view()
+    click_tool.embed_view()
     qtbot.waitUntil(lambda: states[-1] == "Click on objects.", timeout=LONG)
-    clicker.active = False
+    click_tool.active = False
 
 
 def test_suggestions(qtbot, ready, heard) -> None:
@@ -135,7 +135,7 @@ def test_suggestions(qtbot, ready, heard) -> None:
         with pytest.MonkeyPatch.context() as patch:
             broken_engine(patch, fault)
             annotate_tab.suggest.click()
-            idle(qtbot, widget.studio.jobs)
+            idle(qtbot, widget.session_model.jobs)
         assert fault.words in annotate_tab._state.text()
         assert annotate_tab.suggest.text() == "Suggest a plane"
         assert len(heard.all()) == len(tracebacks())
@@ -146,14 +146,14 @@ def test_suggestions(qtbot, ready, heard) -> None:
 
 def test_loading_the_backbone(qtbot, ready, heard) -> None:
     _, widget = ready
-    engine = widget.studio.engine
+    backbone_service = widget.session_model.backbone_service
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             broken_engine(patch, fault)
-            engine.load()
-            idle(qtbot, engine._jobs)
+            backbone_service.load()
+            idle(qtbot, backbone_service._jobs)
         assert fault.words in widget.backbone.state.text()
-    engine.load()
+    backbone_service.load()
     qtbot.waitUntil(lambda: "Ready" in widget.backbone.state.text(), timeout=LONG)
 
 
@@ -169,9 +169,9 @@ def test_training(qtbot, ready, heard, stack) -> None:
             train(qtbot, widget)
         heard.one(fault)
         assert fault.words in tab.judgement.text()
-        assert tab.train.isEnabled() and not widget.studio.training and tab.bar.isHidden()
+        assert tab.train.isEnabled() and not widget.session_model.training and tab.bar.isHidden()
     train(qtbot, widget)
-    assert widget.studio.prompt is not None and heard.all() == []
+    assert widget.session_model.prompt is not None and heard.all() == []
 
 
 def test_training_that_fails_half_way(qtbot, ready, heard, stack) -> None:
@@ -185,7 +185,7 @@ def test_training_that_fails_half_way(qtbot, ready, heard, stack) -> None:
         patch.setattr(Training, "plane_scores", fault)
         train(qtbot, widget)
     heard.one(fault)
-    assert widget.studio.prompt is not None  # it was there before
+    assert widget.session_model.prompt is not None  # it was there before
     assert widget.train.run._training is None and widget.train.train.isEnabled()
 
 
@@ -197,7 +197,7 @@ def test_preview(qtbot, ready, heard, prompt) -> None:
         with pytest.MonkeyPatch.context() as patch:
             broken_engine(patch, fault)
             widget.train.take(prompt, Path("nuclei.pt"))
-            idle(qtbot, widget.studio.jobs)
+            idle(qtbot, widget.session_model.jobs)
         heard.one(fault)
     widget.train.preview.refresh()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=LONG)
@@ -206,25 +206,25 @@ def test_preview(qtbot, ready, heard, prompt) -> None:
 
 def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
     _, widget = ready
-    studio = widget.studio
-    (source,) = studio.sources
+    session_model = widget.session_model
+    (source,) = session_model.sources
     for value, fault in enumerate(faults(), start=1):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SessionFolder, "write_plane", fault)
             paint(source.labels, 0, (stack.masks[0] > 0) * value)
-            widget.watcher.look()
+            widget.label_watcher.look()
             qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
-            idle(qtbot, studio.disk)
+            idle(qtbot, session_model.disk)
         assert fault.words in widget.saved.text()
         warned = [words for words in heard.all() if words.startswith("Not everything is saved")]
         assert len(warned) == 1 and len(heard.all()) - 1 == len(tracebacks()) <= 1
-        widget.recorder.write_session()
+        widget.autosave.write_session()
         qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
-        idle(qtbot, studio.disk)
+        idle(qtbot, session_model.disk)
         heard.clear()
     paint(source.labels, 0, stack.masks[0])
-    widget.watcher.look()
-    idle(qtbot, studio.disk)
+    widget.label_watcher.look()
+    idle(qtbot, session_model.disk)
     (folder,) = sessions.iterdir()
     qtbot.waitUntil(
         lambda: any(
@@ -237,18 +237,18 @@ def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
 
 def test_counting_what_is_painted(qtbot, ready, heard, stack) -> None:
     _, widget = ready
-    (source,) = widget.studio.sources
+    (source,) = widget.session_model.sources
     for value, fault in enumerate(faults(), start=1):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(widget.studio.scheme), "counts", fault)
+            patch.setattr(type(widget.session_model.scheme), "counts", fault)
             paint(source.labels, 0, (stack.masks[0] > 0) * value)
-            widget.watcher.look()
-            idle(qtbot, widget.studio.disk)
+            widget.label_watcher.look()
+            idle(qtbot, widget.session_model.disk)
         if not fault.words.startswith("The plane"):  # that one is about the labels
             heard.one(fault)
         heard.clear()
     paint(source.labels, 1, stack.masks[1])
-    annotated = widget.studio.ledger
+    annotated = widget.session_model.records
     qtbot.waitUntil(lambda: annotated.get(source.id, 1).painted, timeout=LONG)
 
 
@@ -261,11 +261,11 @@ def test_opening_sessions_and_folders(qtbot, ready, heard, stack, tmp_path: Path
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SessionFolder, "read", fault)
             widget.recovery.open(tmp_path)
-            idle(qtbot, widget.studio.disk)
+            idle(qtbot, widget.session_model.disk)
             heard.one(fault)
             patch.setattr(images_tab, "read_folder", lambda *_, fault=fault: broken_steps(fault))
             widget.images.open_folder(folder)
-            idle(qtbot, widget.studio.disk)
+            idle(qtbot, widget.session_model.disk)
             heard.one(fault)
     widget.images.open_folder(folder)
     qtbot.waitUntil(lambda: "scan" in viewer.layers, timeout=LONG)
@@ -278,7 +278,7 @@ def broken_steps(fault: Fault) -> Iterator[None]:
 
 def test_batch(qtbot, loaded, heard, batch, stack, prompt) -> None:
     viewer, widget = batch(nuclei=stack.images[:2])
-    qtbot.waitUntil(lambda: "Ready" in widget.engine.state, timeout=LONG)
+    qtbot.waitUntil(lambda: "Ready" in widget.backbone_service.state, timeout=LONG)
     for fault in faults():
         heard.clear()
         with pytest.MonkeyPatch.context() as patch:
@@ -315,10 +315,10 @@ def test_opening_prompts(qtbot, loaded, heard, batch, tmp_path: Path) -> None:
 
 
 def test_backbone_downloads(qtbot, heard) -> None:
-    engine = Engine("cpu")
-    dialog = BackbonesDialog(engine)
+    backbone_service = BackboneService("cpu")
+    dialog = BackbonesDialog(backbone_service)
     qtbot.addWidget(dialog)
-    idle(qtbot, engine._jobs)
+    idle(qtbot, backbone_service._jobs)
     dialog.select("vit_t_lm")
     for fault in faults():
         heard.clear()

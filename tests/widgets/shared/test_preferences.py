@@ -96,7 +96,7 @@ def test_the_widget_goes_by_them(
     try:
         options = widget.train.options
         assert options.preset.currentText() == "quick"
-        assert widget.recorder.root == tmp_path / "mine"
+        assert widget.autosave.root == tmp_path / "mine"
         options.preset.setCurrentIndex(options.preset.findData("thorough"))
         options.preset.activated.emit(options.preset.currentIndex())
         assert preferences()["preset"] == "thorough"

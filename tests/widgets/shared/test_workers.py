@@ -16,7 +16,14 @@ from qtpy.QtCore import QObject, QThreadPool
 from conftest_failures import FAULTS, Fault, tracebacks
 from napari_ptsam.widgets.shared import workers
 from napari_ptsam.widgets.shared.failures import Failed
-from napari_ptsam.widgets.shared.workers import THREAD, Finished, Jobs, Progress, Run, Worker
+from napari_ptsam.widgets.shared.workers import (
+    THREAD,
+    BackgroundTask,
+    Finished,
+    Jobs,
+    Progress,
+    Worker,
+)
 
 
 @pytest.fixture(params=FAULTS)
@@ -154,7 +161,7 @@ def test_a_job_that_fails_ends_alone(qtbot, fault: Fault) -> None:
     assert len(tracebacks()) == fault.bug
 
 
-class Counting(Run):
+class Counting(BackgroundTask):
     title = "Counting"
 
     def __init__(self, parent: QObject) -> None:

@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QTabWidget, QVBoxLayout
 
 from napari_ptsam.annotation.guide import next_step
 from napari_ptsam.widgets.annotate.annotate_tab import AnnotateTab
-from napari_ptsam.widgets.annotate.autosave import Recorder
+from napari_ptsam.widgets.annotate.autosave import Autosave
 from napari_ptsam.widgets.annotate.images_tab import ImagesTab
-from napari_ptsam.widgets.annotate.label_watcher import Seen, Watcher
-from napari_ptsam.widgets.annotate.session_model import Studio
-from napari_ptsam.widgets.annotate.session_restore import Recovery, listed
+from napari_ptsam.widgets.annotate.label_watcher import LabelWatcher, PlaneUpdate
+from napari_ptsam.widgets.annotate.session_model import SessionModel
+from napari_ptsam.widgets.annotate.session_restore import SessionRestore, listed
 from napari_ptsam.widgets.annotate.train_tab import TrainTab
 from napari_ptsam.widgets.shared.backbone_line import BackboneLine
 from napari_ptsam.widgets.shared.backbone_service import shared_engine
@@ -29,7 +29,7 @@ from napari_ptsam.widgets.shared.workers import silently
 if TYPE_CHECKING:
     import napari
 
-    from napari_ptsam.widgets.annotate.session_model import Source
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage
     from napari_ptsam.widgets.shared.workers import Steps
 
 PLACES = ("images", "annotate", "train")
@@ -50,15 +50,17 @@ class AnnotateAndTrain(DockWidget):
         super().__init__()
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
-        engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
-        self.studio = Studio(napari_viewer, settings, engine, self)
-        self.watcher = Watcher(self.studio)
+        backbone_service = shared_engine(
+            napari_viewer, str(liked["device"]), str(liked["backbone"])
+        )
+        self.session_model = SessionModel(napari_viewer, settings, backbone_service, self)
+        self.label_watcher = LabelWatcher(self.session_model)
         root = str(liked["session_folder"])
-        self.recorder = Recorder(self.studio, Path(root) if root else None)
-        self.recovery = Recovery(self.studio, self.recorder)
-        self.annotate = AnnotateTab(self.studio)
-        self.train = TrainTab(self.studio)
-        self.images = ImagesTab(self.studio)
+        self.autosave = Autosave(self.session_model, Path(root) if root else None)
+        self.recovery = SessionRestore(self.session_model, self.autosave)
+        self.annotate = AnnotateTab(self.session_model)
+        self.train = TrainTab(self.session_model)
+        self.images = ImagesTab(self.session_model)
         self._build()
         self._connect()
         self._guide()
@@ -78,7 +80,7 @@ class AnnotateAndTrain(DockWidget):
         font.setBold(True)
         self.hint.setFont(font)
         self._there = button("Go", "Go to the tab where the next step is done.", self._go)
-        self.backbone = BackboneLine(self.studio.engine)
+        self.backbone = BackboneLine(self.session_model.backbone_service)
         self.saved = text("Nothing to save yet.", "Where your annotations are saved as you work.")
         self.offer = QFrame()
         self.offer.setFrameShape(QFrame.Shape.StyledPanel)
@@ -105,35 +107,35 @@ class AnnotateAndTrain(DockWidget):
         layout.addWidget(self.saved)
 
     def _connect(self) -> None:
-        studio = self.studio
-        for signal in (studio.planes_changed, studio.images_changed, studio.scheme_changed,
-                       studio.prompt_changed):  # fmt: skip
+        session_model = self.session_model
+        for signal in (session_model.planes_changed, session_model.images_changed, session_model.scheme_changed,
+                       session_model.prompt_changed):  # fmt: skip
             signal.connect(self._guide)
         self.tabs.currentChanged.connect(self._guide)
         self.backbone.changed.connect(self.train.refresh)
-        studio.scheme_changed.connect(self.watcher.recount)
-        studio.settings_changed.connect(self._remember)
-        self.watcher.seen.connect(self._seen)
-        self.train.new_prompt.connect(self.recorder.keep_prompt)
-        self.recorder.state_changed.connect(self._show_saved)
+        session_model.scheme_changed.connect(self.label_watcher.recount)
+        session_model.settings_changed.connect(self._remember)
+        self.label_watcher.seen.connect(self._seen)
+        self.train.new_prompt.connect(self.autosave.keep_prompt)
+        self.autosave.state_changed.connect(self._show_saved)
         self.recovery.found.connect(self._offer)
         self.recovery.opened.connect(self._opened)
         self.images.open_session.connect(self._choose_session)
         self.images.choose_root.connect(self._choose_root)
         self._wrong: dict[int, set[int]] = {}
         """Planes whose labels make no sense, by image."""
-        studio.labels_attached.connect(lambda source: self._wrong.pop(source.id, None))
+        session_model.labels_attached.connect(lambda source: self._wrong.pop(source.id, None))
 
     def _load(self) -> None:
         if not self._closed:
-            self.studio.disk.submit("warm up", _warm_up, failed=silently)
-            self.studio.engine.load()
+            self.session_model.disk.submit("warm up", _warm_up, failed=silently)
+            self.session_model.backbone_service.load()
             self.recovery.look()
 
     # What was seen, saved, and is next
 
-    def _seen(self, seen: Seen) -> None:
-        studio = self.studio
+    def _seen(self, seen: PlaneUpdate) -> None:
+        session_model = self.session_model
         wrong = self._wrong.setdefault(seen.source.id, set())
         if seen.counts is None:
             if not wrong:  # else the user is at it: one message for a whole stack
@@ -141,13 +143,13 @@ class AnnotateAndTrain(DockWidget):
             wrong.add(seen.number)
             return
         wrong.discard(seen.number)
-        studio.ledger.count(seen.source.id, seen.number, seen.counts)
+        session_model.records.count(seen.source.id, seen.number, seen.counts)
         taken_over = seen.first and not seen.source.own and any(seen.counts.values())
-        if taken_over and not studio.scheme.sparse:
+        if taken_over and not session_model.scheme.sparse:
             # Labels that were there before are taken for finished.
-            studio.ledger.mark(seen.source.id, seen.number, True)
-        self.recorder.record(seen)
-        studio.touch()
+            session_model.records.mark(seen.source.id, seen.number, True)
+        self.autosave.record(seen)
+        session_model.touch()
 
     def _show_saved(self, message: str, wrong: bool) -> None:
         self.saved.setText(f"NOT SAVED: {message}" if wrong else message)
@@ -156,7 +158,7 @@ class AnnotateAndTrain(DockWidget):
             show_warning(f"Not everything is saved: {message}")
 
     def _guide(self, _: object = None) -> None:
-        place, sentence = next_step(self.studio.situation())
+        place, sentence = next_step(self.session_model.situation())
         self.hint.setText(sentence)
         self._place = PLACES.index(place)
         self._there.setVisible(self._place != self.tabs.currentIndex())
@@ -166,14 +168,14 @@ class AnnotateAndTrain(DockWidget):
 
     def _remember(self) -> None:
         for name in ("device", "preset"):
-            value = self.studio.settings.get(name)
+            value = self.session_model.settings.get(name)
             if value and value != preferences()[name]:
                 remember(name, value)
 
     # Sessions
 
     def _offer(self, path: Path, words: str) -> None:
-        if len(self.studio.ledger):
+        if len(self.session_model.records):
             return
         self._offered = path
         self._offer_text.setText(f"A session was not closed – {words}.")
@@ -198,41 +200,41 @@ class AnnotateAndTrain(DockWidget):
 
     def _choose_session(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
-            self, "Open a session folder", str(self.recorder.root)
+            self, "Open a session folder", str(self.autosave.root)
         )
         if chosen:
             self.recovery.open(Path(chosen))
 
     def _choose_root(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
-            self, "Folder to save sessions in", str(self.recorder.root)
+            self, "Folder to save sessions in", str(self.autosave.root)
         )
         if chosen:
             remember("session_folder", chosen)
-            self.recorder.use_root(Path(chosen))
+            self.autosave.use_root(Path(chosen))
 
     # End
 
     def _end_work(self, wait: float) -> None:
         """Leave nothing in the viewer but the annotations."""
         with ExitStack() as end:  # the last first, each whatever becomes of the others
-            end.callback(self.studio.close, wait)
-            end.callback(self.recorder.let_go)
+            end.callback(self.session_model.close, wait)
+            end.callback(self.autosave.let_go)
             end.callback(self.backbone.close_down, wait)
             end.callback(self.images.close_tab)
             end.callback(self._end_training, wait)
-            end.callback(self._save_last, self.watcher.painted_lately(), wait)
+            end.callback(self._save_last, self.label_watcher.painted_lately(), wait)
             end.callback(self.train.run.stop)
             end.callback(self.annotate.close_tab)
-            end.callback(self.watcher.close)
+            end.callback(self.label_watcher.close)
 
-    def _save_last(self, painted: set[tuple[Source, int]], wait: float) -> None:
-        problems = self.recorder.write_last(painted)
+    def _save_last(self, painted: set[tuple[AnnotatedImage, int]], wait: float) -> None:
+        problems = self.autosave.write_last(painted)
         if problems and not wait:  # else the window is gone that would show it
             show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
 
     def _end_training(self, wait: float) -> None:
-        self.train.close_tab(self.recorder.keeper(self.train.entries), wait)
+        self.train.close_tab(self.autosave.keeper(self.train.entries), wait)
 
 
 def _warm_up() -> Steps:

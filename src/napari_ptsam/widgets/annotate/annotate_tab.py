@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QProgressBar, QPushButton, QRadioButton
 from napari_ptsam.annotation.plane_records import WANTED
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.classes import ClassList
-from napari_ptsam.widgets.annotate.click_tool import Clicker
+from napari_ptsam.widgets.annotate.click_tool import ClickTool
 from napari_ptsam.widgets.annotate.planes_table import PlanesTable
-from napari_ptsam.widgets.annotate.suggester import Looked, Suggester, Suggestion
+from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
 from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, row, text
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.widgets.annotate.session_model import SessionModel
 
 DENSE = (
     "Paint every object on a plane, then mark it as done: what is not painted is background. "
@@ -32,10 +32,10 @@ SPARSE = (
 class AnnotateTab(Scrolling):
     """Scheme, classes, tools, and the table of annotated planes."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = studio
-        self.clicker, self.suggester = Clicker(studio), Suggester(studio)
+        self._studio = session_model
+        self.click_tool, self.suggester = ClickTool(session_model), Suggester(session_model)
         self._add_scheme()
         self._add_tools()
         self._counter = QProgressBar()
@@ -45,17 +45,17 @@ class AnnotateTab(Scrolling):
         )
         self._counter.setRange(0, WANTED)
         self.column.addWidget(self._counter)
-        self.table = PlanesTable(studio)
+        self.table = PlanesTable(session_model)
         self.column.addWidget(self.table, 1)
-        self.clicker.state_changed.connect(self._state.setText)
+        self.click_tool.state_changed.connect(self._state.setText)
         self.suggester.looked.connect(self._show_looked)
         self.suggester.suggested.connect(self._go)
         self.suggester.nothing_left.connect(self._nothing_left)
         self.suggester.failed.connect(self._not_suggested)
-        studio.planes_changed.connect(self.refresh)
-        studio.images_changed.connect(self.refresh)
-        studio.scheme_changed.connect(self._show_scheme)
-        studio.view_changed.connect(self.refresh)
+        session_model.planes_changed.connect(self.refresh)
+        session_model.images_changed.connect(self.refresh)
+        session_model.scheme_changed.connect(self._show_scheme)
+        session_model.view_changed.connect(self.refresh)
         self.refresh()
 
     def _add_scheme(self) -> None:
@@ -107,7 +107,7 @@ class AnnotateTab(Scrolling):
         scheme = self._studio.scheme
         if scheme.sparse == (not dense):
             return
-        if any(entry.painted for entry in self._studio.ledger):
+        if any(entry.painted for entry in self._studio.records):
             show_warning(
                 "What is painted already now means something else: look at the planes in the table "
                 "before you train."
@@ -152,7 +152,7 @@ class AnnotateTab(Scrolling):
             # Otherwise napari's brush would paint at each click.
             current[0].labels.mode = "pan_zoom"
             self._studio.viewer.layers.selection.active = current[0].labels
-        self.clicker.activate(on)
+        self.click_tool.activate(on)
         if not on:
             self._state.setText("")
 
@@ -177,12 +177,12 @@ class AnnotateTab(Scrolling):
             return
         source, number = current
         if not self._studio.scheme.sparse:
-            self._studio.ledger.mark(source.id, number, True)
+            self._studio.records.mark(source.id, number, True)
             self._studio.touch()
         if not self.suggester.running:
             self.suggest_plane()
 
-    def _show_looked(self, looked: Looked) -> None:
+    def _show_looked(self, looked: SuggestionProgress) -> None:
         self._state.setText(f"Looking at the planes: {looked.done} of {looked.total}…")
 
     def _go(self, suggestion: Suggestion) -> None:
@@ -210,15 +210,15 @@ class AnnotateTab(Scrolling):
 
     def refresh(self) -> None:
         """Show what is annotated, and what can be done."""
-        studio, now = self._studio, self._studio.situation()
+        session_model, now = self._studio, self._studio.situation()
         self._counter.setMaximum(max(WANTED, now.counting))
         self._counter.setValue(now.counting)
         self._counter.setFormat(f"{now.counting} of {WANTED} planes annotated")
         self.add.setEnabled(now.images > now.annotation_layers)
-        self.done.setText("Next plane" if studio.scheme.sparse else "Done, next plane")
+        self.done.setText("Next plane" if session_model.scheme.sparse else "Done, next plane")
         self.done.setEnabled(now.annotation_layers > 0)
 
     def close_tab(self) -> None:
         """Let go of the viewer."""
-        self.clicker.close()
+        self.click_tool.close()
         self.suggester.stop()

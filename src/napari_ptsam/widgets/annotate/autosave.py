@@ -21,11 +21,11 @@ from napari_ptsam.widgets.shared.qt_helpers import single_shot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from napari_ptsam.annotation.plane_records import Entry
+    from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.annotate.label_watcher import Seen
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.label_watcher import PlaneUpdate
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
     from napari_ptsam.widgets.shared.workers import Steps
 
 DELAY = 1000
@@ -41,15 +41,15 @@ Where = tuple[int, int]
 """An image's id, and the number of a plane in it."""
 
 
-class Recorder(QObject):
-    """Keeps a session folder up to date with a studio.
+class Autosave(QObject):
+    """Keeps a session folder up to date with a session_model.
 
     The folder is made when the first plane is annotated. An image keeps its
     number for the folder's life, whether it is in use or not.
 
     Parameters
     ----------
-    studio
+    session_model
         What is recorded.
     root
         Folder for new session folders; None: the user's data directory.
@@ -58,17 +58,17 @@ class Recorder(QObject):
     state_changed = Signal(str, bool)
     """What to tell the user, and whether something is wrong."""
 
-    def __init__(self, studio: Studio, root: Path | None) -> None:
-        super().__init__(studio)
-        self._studio, self._root = studio, root
+    def __init__(self, session_model: SessionModel, root: Path | None) -> None:
+        super().__init__(session_model)
+        self._studio, self._root = session_model, root
         self._start_afresh()
         self._later = single_shot(self, DELAY)
         self._retry = single_shot(self, RETRY)
         for timer in (self._later, self._retry):
             timer.timeout.connect(self.write_session)
-        studio.planes_changed.connect(self.soon)
-        studio.settings_changed.connect(self.soon)
-        studio.labels_leaving.connect(self._keep_left)
+        session_model.planes_changed.connect(self.soon)
+        session_model.settings_changed.connect(self.soon)
+        session_model.labels_leaving.connect(self._keep_left)
 
     def _start_afresh(self) -> None:
         self.folder: SessionFolder | None = None
@@ -109,7 +109,7 @@ class Recorder(QObject):
         self._images, self._named = list(session.images), len(session.images)
         for number, source in enumerate(self._studio.sources):
             self._numbers[source.id, source.planes.axes] = number
-        for entry in self._studio.ledger:
+        for entry in self._studio.records:
             plane = self._plane(entry)
             if plane is not None:
                 self._written[source_and_number(entry)] = plane
@@ -119,21 +119,21 @@ class Recorder(QObject):
 
     def soon(self) -> None:
         """Write the session's marks and settings in a moment."""
-        if (self.folder is not None or self._studio.ledger.all()) and not self._later.isActive():
+        if (self.folder is not None or self._studio.records.all()) and not self._later.isActive():
             self._later.start()
 
-    def record(self, seen: Seen) -> None:
+    def record(self, seen: PlaneUpdate) -> None:
         """Save a plane that was painted on."""
-        entry = self._studio.ledger.get(seen.source.id, seen.number)
+        entry = self._studio.records.get(seen.source.id, seen.number)
         if seen.changed and seen.counts is not None and (entry.painted or entry.done):
             self._save_plane(entry)
         self.soon()
 
     def write_session(self) -> None:
         """Write the marks and settings now, and the planes that are missing on disk."""
-        if self.folder is None and not self._studio.ledger.all():
+        if self.folder is None and not self._studio.records.all():
             return
-        entries = {source_and_number(entry): entry for entry in self._studio.ledger.all()}
+        entries = {source_and_number(entry): entry for entry in self._studio.records.all()}
         self._failing &= {"session", "prompt", *map(_job, entries)}
         for where, entry in entries.items():
             if where not in self._written:
@@ -145,9 +145,9 @@ class Recorder(QObject):
         self._written = {w: plane for w, plane in self._written.items() if w in entries}
         self._submit("session", partial(self._write, session, gone), replace=not gone)
 
-    def _keep_left(self, source: Source) -> None:
+    def _keep_left(self, source: AnnotatedImage) -> None:
         """Leave files and marks of what was on an image's former annotation layer."""
-        for entry in self._studio.ledger.all():
+        for entry in self._studio.records.all():
             if entry.image == source.id and source_and_number(entry) in self._written:
                 plane = self._plane_of(source, entry)
                 self._left[plane.stem] = plane
@@ -161,7 +161,7 @@ class Recorder(QObject):
         self._submit("prompt", steps, replace=False)
         self.soon()
 
-    def write_last(self, painted: Iterable[tuple[Source, int]]) -> list[str]:
+    def write_last(self, painted: Iterable[tuple[AnnotatedImage, int]]) -> list[str]:
         """Write what is left, here and now; what cannot be written keeps nothing else from it.
 
         Parameters
@@ -194,7 +194,7 @@ class Recorder(QObject):
                     bugs.callback(_raise, error)
         return list(dict.fromkeys(problems))
 
-    def keeper(self, entries: Sequence[Entry]) -> LateKeeper:
+    def keeper(self, entries: Sequence[PlaneRecord]) -> LatePromptSaver:
         """What keeps the prompt of a training that outlives the widget.
 
         Parameters
@@ -203,7 +203,9 @@ class Recorder(QObject):
             The planes that it is trained on.
         """
         planes = [self._plane(entry) for entry in entries]
-        return LateKeeper(self.folder, [None if plane is None else plane.stem for plane in planes])
+        return LatePromptSaver(
+            self.folder, [None if plane is None else plane.stem for plane in planes]
+        )
 
     def let_go(self) -> None:
         """Leave the folder to others."""
@@ -215,12 +217,12 @@ class Recorder(QObject):
         if self.folder is not None:
             self.folder.write(self._session(closed=True))
 
-    def _write_now(self, source: Source, number: int) -> None:
-        planes, ledger = source.label_planes, self._studio.ledger
+    def _write_now(self, source: AnnotatedImage, number: int) -> None:
+        planes, records = source.label_planes, self._studio.records
         labels = planes[number]
         with suppress(InputError):  # labels of no class are saved all the same
-            ledger.count(source.id, number, self._studio.scheme.counts(labels))
-        entry = ledger.get(source.id, number)
+            records.count(source.id, number, self._studio.scheme.counts(labels))
+        entry = records.get(source.id, number)
         if entry.painted or entry.done or labels.any():
             plane = self._plane_of(source, entry)
             if source in self._studio.known:
@@ -230,7 +232,7 @@ class Recorder(QObject):
             session = self._session(closed=False)
             _finish(partial(self._save, source.planes, planes, number, plane, session))
 
-    def _save_plane(self, entry: Entry) -> None:
+    def _save_plane(self, entry: PlaneRecord) -> None:
         source = self._source(entry)
         if source is None or source.labels is None:
             return
@@ -238,7 +240,7 @@ class Recorder(QObject):
         try:
             # As they are known now: the layer may be gone when the thread comes to it.
             labels = source.label_planes
-        except InputError:  # the watcher tells of labels that fit no more
+        except InputError:  # the label_watcher tells of labels that fit no more
             return
         self._written[source_and_number(entry)] = plane
         self._left.pop(plane.stem, None)
@@ -322,22 +324,22 @@ class Recorder(QObject):
 
     # The session as it is now
 
-    def _source(self, entry: Entry) -> Source | None:
+    def _source(self, entry: PlaneRecord) -> AnnotatedImage | None:
         """The image that a plane is of; None where its layer is gone."""
         return next((s for s in self._studio.known if s.id == entry.image), None)
 
-    def _plane(self, entry: Entry) -> SessionPlane | None:
+    def _plane(self, entry: PlaneRecord) -> SessionPlane | None:
         source = self._source(entry)
         return None if source is None else self._plane_of(source, entry)
 
-    def _plane_of(self, source: Source, entry: Entry) -> SessionPlane:
+    def _plane_of(self, source: AnnotatedImage, entry: PlaneRecord) -> SessionPlane:
         used = source in self._studio.sources
         return SessionPlane(
             self._number(source), source.index(entry.number), entry.done and used, entry.held_out,
             entry.dice,
         )  # fmt: skip
 
-    def _number(self, source: Source) -> int:
+    def _number(self, source: AnnotatedImage) -> int:
         """The image's number in the folder; another one if it is read along other axes now."""
         key = source.id, source.planes.axes
         if key not in self._numbers:
@@ -346,17 +348,19 @@ class Recorder(QObject):
         return self._numbers[key]
 
     def _session(self, closed: bool) -> Session:
-        studio = self._studio
-        for source in studio.sources:
+        session_model = self._studio
+        for source in session_model.sources:
             self._number(source)
-        planes = [plane for e in studio.ledger.all() if (plane := self._plane(e)) is not None]
+        planes = [
+            plane for e in session_model.records.all() if (plane := self._plane(e)) is not None
+        ]
         known = {plane.stem for plane in planes}
         planes += [plane for stem, plane in self._left.items() if stem not in known]
         return Session(
-            scheme=studio.scheme,
+            scheme=session_model.scheme,
             images=tuple(self._images),
             planes=tuple(sorted(planes, key=lambda plane: (plane.image, plane.index))),
-            settings=studio.settings | {"backbone": studio.engine.chosen},
+            settings=session_model.settings | {"backbone": session_model.backbone_service.chosen},
             prompts=self._prompts,
             closed=closed,
             created=self._created,
@@ -364,7 +368,7 @@ class Recorder(QObject):
 
 
 @dataclass(frozen=True)
-class LateKeeper:
+class LatePromptSaver:
     """Keeps the prompt of a training whose widget is closed; may be called in any thread.
 
     Attributes
@@ -418,12 +422,12 @@ def _job(where: Where) -> str:
     return f"plane {where[0]} {where[1]}"
 
 
-def source_and_number(entry: Entry) -> Where:
-    """What the recorder finds a plane by."""
+def source_and_number(entry: PlaneRecord) -> Where:
+    """What the autosave finds a plane by."""
     return cast(int, entry.image), entry.number
 
 
-def _image(source: Source) -> SessionImage:
+def _image(source: AnnotatedImage) -> SessionImage:
     origin = source.layer.source
     planes = source.planes
     return SessionImage(

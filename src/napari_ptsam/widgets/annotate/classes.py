@@ -24,7 +24,7 @@ from napari_ptsam.widgets.shared.layers import BACKGROUND
 from napari_ptsam.widgets.shared.qt_helpers import button, swatch
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.widgets.annotate.session_model import SessionModel
 
 ROWS = 3
 """Classes that are seen without scrolling."""
@@ -33,9 +33,9 @@ ROWS = 3
 class ClassList(QWidget):
     """A list to choose the class that is painted, to rename, add and remove classes."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio, self._filling = studio, False
+        self._studio, self._filling = session_model, False
         self.list = QListWidget()
         self.list.setToolTip(
             "What is to be found. Click: paint with this label. Double click: rename."
@@ -58,7 +58,7 @@ class ClassList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.list, 1)
         layout.addLayout(buttons)
-        studio.scheme_changed.connect(self.refresh)
+        session_model.scheme_changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
@@ -132,12 +132,12 @@ class ClassList(QWidget):
         if number is None or len(scheme.classes) == 1:
             show_warning("One class must stay; rename it instead.")
             return
-        if any(entry.counts.get(scheme.classes[number]) for entry in self._studio.ledger):
+        if any(entry.counts.get(scheme.classes[number]) for entry in self._studio.records):
             show_warning(
                 f"{scheme.classes[number]} is painted on some planes; erase it there first."
             )
             return
-        if number < len(scheme.classes) - 1 and any(e.painted for e in self._studio.ledger):
+        if number < len(scheme.classes) - 1 and any(e.painted for e in self._studio.records):
             show_warning("Only the last class can be removed once there is paint: labels stay.")
             return
         self._use(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.annotation.outlines import Outline
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
     from napari_ptsam.widgets.shared.workers import Steps
 
 DRAG = 4
@@ -62,7 +62,7 @@ NO_PLANE = (
 class _Object:
     """The object that is being clicked on."""
 
-    source: Source
+    source: AnnotatedImage
     number: int
     label: int | None
     """Of its class; None: one of its own."""
@@ -74,7 +74,7 @@ class _Object:
     outline: Outline | None = None
 
 
-class Clicker(QObject):
+class ClickTool(QObject):
     """Turns clicks on the canvas into objects in the annotation layer.
 
     The last object can be refined until anything else is edited; see
@@ -85,9 +85,9 @@ class Clicker(QObject):
     answered = Signal()
     """An outline was painted."""
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        self._studio = studio
+    def __init__(self, session_model: SessionModel) -> None:
+        super().__init__(session_model)
+        self._studio = session_model
         self._object: _Object | None = None
         self._last: tuple[object, np.ndarray] = (None, np.empty(0))
         self._late: list[tuple[_Object, Outline]] = []
@@ -95,8 +95,8 @@ class Clicker(QObject):
         self._later.timeout.connect(self._catch_up)
         self._tool_of: Any = None
         self.active = False
-        studio.view_changed.connect(self._viewed)
-        studio.engine.ready.connect(self.embed_view)
+        session_model.view_changed.connect(self._viewed)
+        session_model.backbone_service.ready.connect(self.embed_view)
 
     def activate(self, active: bool) -> None:
         """Take clicks on the canvas, or leave them to napari."""
@@ -175,9 +175,9 @@ class Clicker(QObject):
         else:
             self.state_changed.emit(state)
 
-    def _embed(self, source: Source, number: int) -> Steps:
+    def _embed(self, source: AnnotatedImage, number: int) -> Steps:
         yield "Preparing this plane for clicks…"
-        backbone = self._studio.engine.backbone()
+        backbone = self._studio.backbone_service.backbone()
         from napari_ptsam.annotation.outlines import click_tiling
         from napari_ptsam.images.tiling import cut
 
@@ -188,7 +188,7 @@ class Clicker(QObject):
             yield None
         yield READY
 
-    def _prepared(self, source: Source, number: int) -> np.ndarray:
+    def _prepared(self, source: AnnotatedImage, number: int) -> np.ndarray:
         """Three channels of a plane, range 0 to 1; in the thread. The last plane is kept."""
         what, pixels = self._last
         if what != (source.id, number, source.channels):
@@ -230,12 +230,12 @@ class Clicker(QObject):
             self.click(source, number, begin, not any(m in REMOVE for m in modifiers))
 
     @staticmethod
-    def _in_plane(source: Source, position: Any) -> tuple[float, float]:
+    def _in_plane(source: AnnotatedImage, position: Any) -> tuple[float, float]:
         y, x = np.asarray(source.layer.world_to_data(position))[-2:]
         return float(y), float(x)
 
     def click(
-        self, source: Source, number: int, at: tuple[float, float], positive: bool = True
+        self, source: AnnotatedImage, number: int, at: tuple[float, float], positive: bool = True
     ) -> None:
         """Add an object, or refine the last one: with a click on it, or a negative one anywhere."""
         rows, columns = source.planes.shape
@@ -262,7 +262,11 @@ class Clicker(QObject):
             self._ask(clicked, at)
 
     def click_box(
-        self, source: Source, number: int, begin: tuple[float, float], end: tuple[float, float]
+        self,
+        source: AnnotatedImage,
+        number: int,
+        begin: tuple[float, float],
+        end: tuple[float, float],
     ) -> None:
         """Add the object in a box that is given by two corners, (y, x) in pixels."""
         labels = self._paintable(source)
@@ -273,7 +277,7 @@ class Clicker(QObject):
             self._ask(clicked)
 
     @staticmethod
-    def _paintable(source: Source) -> Labels | None:
+    def _paintable(source: AnnotatedImage) -> Labels | None:
         """The annotation layer, if it can be written to; else say why not."""
         labels = source.labels
         if labels is None:
@@ -286,7 +290,7 @@ class Clicker(QObject):
             return labels
         return None
 
-    def _current(self, source: Source, number: int) -> _Object | None:
+    def _current(self, source: AnnotatedImage, number: int) -> _Object | None:
         """The object that was clicked on last, if it may still be refined."""
         last = self._object
         if last is not None and (
@@ -297,7 +301,7 @@ class Clicker(QObject):
             self.forget()
         return self._object
 
-    def _new(self, source: Source, number: int, labels: Labels) -> _Object | None:
+    def _new(self, source: AnnotatedImage, number: int, labels: Labels) -> _Object | None:
         """Begin an object with a number of its own, or of the class that is selected."""
         label = None if self._studio.scheme.instances else int(labels.selected_label)
         if label == 0:
@@ -316,7 +320,7 @@ class Clicker(QObject):
         )  # fmt: skip
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
-        backbone = self._studio.engine.backbone()
+        backbone = self._studio.backbone_service.backbone()
         from napari_ptsam.annotation.candidates import object_areas
         from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
         from napari_ptsam.backbones.point_prompts import Clicks
@@ -377,7 +381,7 @@ class Clicker(QObject):
 
     @staticmethod
     def _pixels(
-        source: Source, number: int, rows: np.ndarray, columns: np.ndarray
+        source: AnnotatedImage, number: int, rows: np.ndarray, columns: np.ndarray
     ) -> tuple[np.ndarray, ...]:
         """Positions in the annotation's data, of pixels on one plane."""
         planes = source.label_planes

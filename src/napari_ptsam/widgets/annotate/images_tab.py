@@ -43,7 +43,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
 )
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 IMAGE, READ_AS, ANNOTATION = range(3)
 NONE = "none yet"
@@ -55,9 +55,9 @@ class ImagesTab(Scrolling):
     open_session = Signal()
     choose_root = Signal()
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = studio
+        self._studio = session_model
         self._filling = False
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["Image", "Read as", "Annotation layer"])
@@ -95,7 +95,7 @@ class ImagesTab(Scrolling):
                 stretch=2,
             )
         )
-        self.channels = ChannelsRow(studio)
+        self.channels = ChannelsRow(session_model)
         self.channels.usable.connect(self._use_too)
         self.column.addWidget(self.channels)
         self.column.addLayout(
@@ -114,13 +114,13 @@ class ImagesTab(Scrolling):
                 stretch=1,
             )
         )
-        layers = studio.viewer.layers
+        layers = session_model.viewer.layers
         self._soon = single_shot(self, 30)
         self._soon.timeout.connect(self.refresh)
         self._emitters = (layers.events.inserted, layers.events.removed, layers.events.reordered)
         for emitter in self._emitters:
             emitter.connect(self._later)
-        studio.images_changed.connect(self._soon.start)
+        session_model.images_changed.connect(self._soon.start)
         self._take_what_is_there()
         self.refresh()
 
@@ -170,7 +170,7 @@ class ImagesTab(Scrolling):
         self._filling = False
         self._show_channels()
 
-    def _annotation_box(self, source: Source) -> QComboBox:
+    def _annotation_box(self, source: AnnotatedImage) -> QComboBox:
         box = NameBox()
         box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         box.setToolTip(f"The Labels layer that annotates {source.layer.name}.")
@@ -183,7 +183,7 @@ class ImagesTab(Scrolling):
         box.activated.connect(partial(self._chosen, box, source))
         return box
 
-    def _chosen(self, box: QComboBox, source: Source, position: int = 0) -> None:
+    def _chosen(self, box: QComboBox, source: AnnotatedImage, position: int = 0) -> None:
         labels = box.currentData()
         try:
             self._studio.attach(source, labels)
@@ -231,7 +231,7 @@ class ImagesTab(Scrolling):
             self._take_annotation(source)
         self._soon.start()
 
-    def _take_annotation(self, source: Source) -> None:
+    def _take_annotation(self, source: AnnotatedImage) -> None:
         """A visible Labels layer named after the image is taken without asking."""
         if source.labels is not None:
             return
@@ -277,7 +277,7 @@ class ImagesTab(Scrolling):
             emitter.disconnect(self._later)
 
 
-def _read_as(layer: Image, source: Source | None) -> tuple[str, str]:
+def _read_as(layer: Image, source: AnnotatedImage | None) -> tuple[str, str]:
     """How a layer is understood, in short and exactly."""
     try:
         planes = source.planes if source else image_planes(layer, guess_channel_axis(layer))

@@ -18,7 +18,7 @@ from napari_ptsam.widgets.shared.qt_helpers import single_shot
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
     from napari_ptsam.images.planes import Planes
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
     from napari_ptsam.widgets.shared.workers import Steps
 
 QUIET, LONGEST = 400, 1500
@@ -28,7 +28,7 @@ RECENT = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class PlaneUpdate:
     """What was found on one plane of an annotation.
 
     Attributes
@@ -43,7 +43,7 @@ class Seen:
         Whether it is part of the first look at a layer.
     """
 
-    source: Source
+    source: AnnotatedImage
     number: int
     counts: dict[str, int] | None
     changed: bool
@@ -51,21 +51,21 @@ class Seen:
     problem: str = ""
 
 
-class Watcher(QObject):
-    """Watches the annotation layers of a studio.
+class LabelWatcher(QObject):
+    """Watches the annotation layers of a session_model.
 
     napari tells of strokes, but not of undoing them; so the planes painted on
     last are looked at again whenever a layer is redrawn.
     """
 
     seen = Signal(object)
-    """A plane was looked at (`Seen`)."""
+    """A plane was looked at (`PlaneUpdate`)."""
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        self._studio, self._closed = studio, False
-        self._suspicious: dict[tuple[int, int], Source] = {}
-        self._recent: deque[tuple[Source, int]] = deque(maxlen=RECENT)
+    def __init__(self, session_model: SessionModel) -> None:
+        super().__init__(session_model)
+        self._studio, self._closed = session_model, False
+        self._suspicious: dict[tuple[int, int], AnnotatedImage] = {}
+        self._recent: deque[tuple[AnnotatedImage, int]] = deque(maxlen=RECENT)
         self._digests: dict[int, dict[int, int]] = {}
         """By image and plane; those of an image are filled in the thread, and looked up by plane only."""
         self._connected: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
@@ -73,9 +73,9 @@ class Watcher(QObject):
         self._longest = single_shot(self, LONGEST)
         for timer in (self._quiet, self._longest):
             timer.timeout.connect(self.look)
-        studio.labels_attached.connect(self._attach)
+        session_model.labels_attached.connect(self._attach)
 
-    def _attach(self, source: Source) -> None:
+    def _attach(self, source: AnnotatedImage) -> None:
         self._detach(source)
         self._digests[source.id] = {}  # a look under way fills the former one
         # What was to be looked at was on other labels.
@@ -94,12 +94,12 @@ class Watcher(QObject):
         self._connected[source.id] = labels, handlers
         self._look_at_all(source)
 
-    def _detach(self, source: Source) -> None:
+    def _detach(self, source: AnnotatedImage) -> None:
         _, handlers = self._connected.pop(source.id, (None, []))
         for emitter, handler in handlers:
             emitter.disconnect(handler)
 
-    def _painted(self, source: Source, event: Any) -> None:
+    def _painted(self, source: AnnotatedImage, event: Any) -> None:
         touched = _planes_of(event.value, source)
         if touched is None:  # a napari that tells it otherwise
             current = self._studio.current()
@@ -110,21 +110,21 @@ class Watcher(QObject):
                 self._recent.remove((source, number))
             self._recent.append((source, number))
 
-    def _redrawn(self, source: Source, event: Any) -> None:
+    def _redrawn(self, source: AnnotatedImage, event: Any) -> None:
         for painted, number in self._recent:
             if painted is source:
                 self._suspect(source, number)
 
-    def _replaced(self, source: Source, event: Any) -> None:
+    def _replaced(self, source: AnnotatedImage, event: Any) -> None:
         try:
             _ = source.label_planes
         except InputError as error:
-            self.seen.emit(Seen(source, 0, None, False, True, str(error)))
+            self.seen.emit(PlaneUpdate(source, 0, None, False, True, str(error)))
             self._studio.attach(source, None)
             return
         self._look_at_all(source)
 
-    def _suspect(self, source: Source, number: int) -> None:
+    def _suspect(self, source: AnnotatedImage, number: int) -> None:
         self._suspicious[source.id, number] = source
         self._quiet.start()
         if not self._longest.isActive():
@@ -143,19 +143,19 @@ class Watcher(QObject):
         """Count again what is annotated: the classes have changed."""
         for source in self._studio.sources:
             if source.labels is not None:
-                numbers = [e.number for e in self._studio.ledger if e.image == source.id]
+                numbers = [e.number for e in self._studio.records if e.image == source.id]
                 self._submit(source, numbers, first=False)
 
-    def _look_at_all(self, source: Source) -> None:
+    def _look_at_all(self, source: AnnotatedImage) -> None:
         self._submit(source, range(len(source.planes)), first=True)
 
-    def _submit(self, source: Source, numbers: Iterable[int], first: bool) -> None:
+    def _submit(self, source: AnnotatedImage, numbers: Iterable[int], first: bool) -> None:
         if self._closed:
             return
         try:
             planes = source.label_planes
         except InputError as error:
-            self.seen.emit(Seen(source, 0, None, False, first, str(error)))
+            self.seen.emit(PlaneUpdate(source, 0, None, False, first, str(error)))
             return
         digests = self._digests.setdefault(source.id, {})
         steps = partial(
@@ -164,13 +164,13 @@ class Watcher(QObject):
         show = partial(self._tell, source.labels)
         self._studio.disk.submit(f"look {source.id} {first}", steps, show, replace=first)
 
-    def _tell(self, labels: Any, seen: Seen) -> None:
+    def _tell(self, labels: Any, seen: PlaneUpdate) -> None:
         """Tell what was seen, unless the layer is no longer the annotation, or nobody listens."""
         if seen.source.labels is labels and not self._closed:
             self.seen.emit(seen)
 
     def _steps(
-        self, source: Source, planes: Planes, numbers: list[int], scheme: Scheme, first: bool,
+        self, source: AnnotatedImage, planes: Planes, numbers: list[int], scheme: Scheme, first: bool,
         digests: dict[int, int],
     ) -> Steps:  # fmt: skip
         for number in numbers:
@@ -183,12 +183,12 @@ class Watcher(QObject):
                 if first and not digest:
                     yield None
                     continue
-                yield Seen(source, number, scheme.counts(labels), changed, first)
+                yield PlaneUpdate(source, number, scheme.counts(labels), changed, first)
             except InputError as error:
                 where = f"{source.planes.name}, plane {number}: " if planes.leading else ""
-                yield Seen(source, number, None, changed, first, where + str(error))
+                yield PlaneUpdate(source, number, None, changed, first, where + str(error))
 
-    def painted_lately(self) -> set[tuple[Source, int]]:
+    def painted_lately(self) -> set[tuple[AnnotatedImage, int]]:
         """Planes that may have been painted on since they were looked at."""
         suspicious = {(source, number) for (_, number), source in self._suspicious.items()}
         return {plane for plane in suspicious.union(self._recent) if plane[0].labels is not None}
@@ -204,7 +204,7 @@ class Watcher(QObject):
                 emitter.disconnect(handler)
 
 
-def _planes_of(atoms: Iterable[Any], source: Source) -> set[int] | None:
+def _planes_of(atoms: Iterable[Any], source: AnnotatedImage) -> set[int] | None:
     """Numbers of the planes that a stroke has touched; None if the stroke does not tell."""
     leading, planes = source.planes.leading, source.label_planes
     if not leading:

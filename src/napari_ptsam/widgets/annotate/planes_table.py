@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_ptsam.widgets.shared.qt_helpers import present
 
 if TYPE_CHECKING:
-    from napari_ptsam.annotation.plane_records import Entry
-    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.annotation.plane_records import PlaneRecord
+    from napari_ptsam.widgets.annotate.session_model import SessionModel
 
 COLUMNS = ("Image", "Plane", "Pixels", "Done", "Held out", "Dice")
 IMAGE, PLANE, PIXELS, DONE, HELD_OUT, DICE = range(6)
@@ -34,10 +34,10 @@ TIPS = (
 class PlanesTable(QTableWidget):
     """A row for each annotated plane; a click on it goes there."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__(0, len(COLUMNS))
-        self._studio, self._filling = studio, False
-        self._entries: list[Entry] = []
+        self._studio, self._filling = session_model, False
+        self._entries: list[PlaneRecord] = []
         self.setHorizontalHeaderLabels(list(COLUMNS))
         for column, tip in enumerate(TIPS):
             present(self.horizontalHeaderItem(column)).setToolTip(tip)
@@ -59,8 +59,8 @@ class PlanesTable(QTableWidget):
         self.itemChanged.connect(self._ticked)
         self.cellClicked.connect(self._go)
         self.cellActivated.connect(self._go)
-        studio.planes_changed.connect(self.refresh)
-        studio.images_changed.connect(self.refresh)
+        session_model.planes_changed.connect(self.refresh)
+        session_model.images_changed.connect(self.refresh)
 
     def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
         """Low enough for a laptop's screen; the layout gives it what is left."""
@@ -74,11 +74,11 @@ class PlanesTable(QTableWidget):
 
     def refresh(self) -> None:
         """Fill the table anew, unless nothing has changed."""
-        entries, studio = list(self._studio.ledger), self._studio
+        entries, session_model = list(self._studio.records), self._studio
         self._filling = True
-        several = len(studio.sources) > 1
+        several = len(session_model.sources) > 1
         self.setColumnHidden(IMAGE, not several)
-        self.setColumnHidden(DONE, studio.scheme.sparse)
+        self.setColumnHidden(DONE, session_model.scheme.sparse)
         self.setColumnHidden(DICE, not any(e.dice is not None for e in entries))
         self.setRowCount(len(entries))
         for position, entry in enumerate(entries):
@@ -88,7 +88,7 @@ class PlanesTable(QTableWidget):
         self._entries = entries
         self._filling = False
 
-    def _fill(self, position: int, entry: Entry) -> None:
+    def _fill(self, position: int, entry: PlaneRecord) -> None:
         source = self._studio.source_of(entry.image)
         assert source is not None
         index = source.index(entry.number)
@@ -120,9 +120,9 @@ class PlanesTable(QTableWidget):
             return
         entry, checked = self._entries[item.row()], item.checkState() == Qt.CheckState.Checked
         if item.column() == DONE:
-            self._studio.ledger.mark(entry.image, entry.number, checked)
+            self._studio.records.mark(entry.image, entry.number, checked)
         elif item.column() == HELD_OUT:
-            self._studio.ledger.hold_out(entry.image, entry.number, checked)
+            self._studio.records.hold_out(entry.image, entry.number, checked)
         self._studio.touch()
 
     def _go(self, position: int, column: int) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import for_image
-from napari_ptsam.widgets.annotate.training_run import Shown, View
+from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
 from napari_ptsam.widgets.shared.layers import class_colours, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.widgets.annotate.session_model import SessionModel
     from napari_ptsam.widgets.shared.workers import Steps
 
 NAME = "preview (not saved)"
@@ -40,18 +40,18 @@ class Preview(QObject):
     told = Signal(str)
     """What the user should know of the prompt on an image; once for each image."""
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        self._studio = studio
+    def __init__(self, session_model: SessionModel) -> None:
+        super().__init__(session_model)
+        self._studio = session_model
         self._layer: Labels | None = None
         self.wanted = True
         self._said = ""
         self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
-        studio.viewer.layers.events.removed.connect(self._removed)
-        studio.view_changed.connect(self._settled.start)
-        studio.prompt_changed.connect(self.refresh)
-        studio.images_changed.connect(self._settled.start)
+        session_model.viewer.layers.events.removed.connect(self._removed)
+        session_model.view_changed.connect(self._settled.start)
+        session_model.prompt_changed.connect(self.refresh)
+        session_model.images_changed.connect(self._settled.start)
 
     def want(self, wanted: bool) -> None:
         """Show the layer, or take it away."""
@@ -62,26 +62,28 @@ class Preview(QObject):
             self._studio.jobs.cancel("preview")
             self.remove()
 
-    def view(self) -> View | None:
+    def view(self) -> PlaneInView | None:
         """The plane in view, if a preview is wanted."""
         current = self._studio.current() if self.wanted else None
-        return None if current is None else View(current[0], current[0].planes, current[1])
+        return None if current is None else PlaneInView(current[0], current[0].planes, current[1])
 
     def refresh(self) -> None:
         """Apply the prompt to the plane in view, unless a training does."""
-        studio, view = self._studio, self.view()
-        if studio.training or studio.prompt is None or view is None:
+        session_model, view = self._studio, self.view()
+        if session_model.training or session_model.prompt is None or view is None:
             return
         try:
-            prompt, words = for_image(studio.prompt, view.planes, view.source.chosen, IN_IMAGES)
+            prompt, words = for_image(
+                session_model.prompt, view.planes, view.source.chosen, IN_IMAGES
+            )
         except InputError as error:
-            studio.jobs.cancel("preview")
+            session_model.jobs.cancel("preview")
             self.remove()
             self._say(str(error))
             return
         self._say(words)
         steps = partial(self._steps, view, prompt)
-        studio.jobs.submit("preview", steps, self.show, priority=NORMAL)
+        session_model.jobs.submit("preview", steps, self.show, priority=NORMAL)
 
     def _say(self, words: str) -> None:
         """Tell what is new."""
@@ -89,8 +91,8 @@ class Preview(QObject):
         if words and words != before:
             self.told.emit(words)
 
-    def _steps(self, view: View, prompt: Prompt) -> Steps:
-        backbone = self._studio.engine.backbone_of(prompt)
+    def _steps(self, view: PlaneInView, prompt: Prompt) -> Steps:
+        backbone = self._studio.backbone_service.backbone_of(prompt)
         import torch
 
         from napari_ptsam.backbones.loading import with_encoder_tokens
@@ -104,7 +106,7 @@ class Preview(QObject):
         )
         yield from preview.embed()
         tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
-        yield Shown(view, preview.labels(tokens))
+        yield LivePrediction(view, preview.labels(tokens))
 
     def prepare(self) -> None:
         """Make the layer before the training starts: adding one takes a while."""
@@ -112,9 +114,9 @@ class Preview(QObject):
         if view is not None and (
             self._layer is None or self._layer not in self._studio.viewer.layers
         ):
-            self.show(Shown(view, np.zeros(view.planes.shape, np.uint8)))
+            self.show(LivePrediction(view, np.zeros(view.planes.shape, np.uint8)))
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LivePrediction) -> None:
         """Put labels into the layer, at the plane that they belong to."""
         source = shown.view.source
         if not self.wanted or source not in self._studio.sources:

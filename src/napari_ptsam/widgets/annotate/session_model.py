@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotation.guide import Situation
-from napari_ptsam.annotation.plane_records import Entry, Ledger
+from napari_ptsam.annotation.plane_records import PlaneRecord, PlaneRecords
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.widgets.shared.backbone_service import Engine
+from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
     dress,
@@ -36,7 +36,7 @@ _ids = count()
 
 
 @dataclass(eq=False)
-class Source:
+class AnnotatedImage:
     """An image in use, with its annotation layer.
 
     Attributes
@@ -78,7 +78,7 @@ class Source:
         return tuple(self.planes.position(number).values())
 
 
-class Studio(QObject):
+class SessionModel(QObject):
     """The state of a session at work.
 
     Parameters
@@ -87,7 +87,7 @@ class Studio(QObject):
         napari's.
     settings
         Device, preset and so on, as plain values.
-    engine
+    backbone_service
         The viewer's; it is released at the end.
     """
 
@@ -96,24 +96,28 @@ class Studio(QObject):
     planes_changed = Signal()
     """Something about the annotated planes; comes once for many changes."""
     labels_leaving = Signal(object)
-    """An image (`Source`) is about to lose its annotation layer; its marks are still in the ledger."""
+    """An image (`AnnotatedImage`) is about to lose its annotation layer; its marks are still in the records."""
     labels_attached = Signal(object)
-    """An image (`Source`) has another annotation layer, or none any more."""
+    """An image (`AnnotatedImage`) has another annotation layer, or none any more."""
     prompt_changed = Signal()
     settings_changed = Signal()
     view_changed = Signal()
 
     def __init__(
-        self, viewer: napari.Viewer, settings: dict[str, Any], engine: Engine, parent: QObject
+        self,
+        viewer: napari.Viewer,
+        settings: dict[str, Any],
+        backbone_service: BackboneService,
+        parent: QObject,
     ) -> None:
         super().__init__(parent)
         self.viewer, self.settings = viewer, settings
         self.jobs, self.disk = Jobs(self), Jobs(self)
         """Work with the backbone, and work with files and counting, which must not wait for it."""
-        self.engine = engine
-        self.ledger, self.scheme = Ledger(), Scheme()
-        self.sources: list[Source] = []
-        self._unused: list[Source] = []
+        self.backbone_service = backbone_service
+        self.records, self.scheme = PlaneRecords(), Scheme()
+        self.sources: list[AnnotatedImage] = []
+        self._unused: list[AnnotatedImage] = []
         self.prompt: Prompt | None = None
         self.prompt_path: Path | None = None
         self.trained = 0
@@ -137,19 +141,19 @@ class Studio(QObject):
         wanted = [known.get(id(layer)) or self._new_source(layer) for layer in layers]
         self._unused = [s for s in known.values() if s not in wanted]
         self.sources = wanted
-        self.ledger.use([source.id for source in wanted])
+        self.records.use([source.id for source in wanted])
         self.images_changed.emit()
         self.touch()
 
-    def _new_source(self, layer: Image) -> Source:
+    def _new_source(self, layer: Image) -> AnnotatedImage:
         from napari_ptsam.widgets.shared.layers import guess_channel_axis
 
         axis = guess_channel_axis(layer)
         planes = image_planes(layer, axis)
-        return Source(layer, planes, axis, _default_channels(planes))
+        return AnnotatedImage(layer, planes, axis, _default_channels(planes))
 
     def use_channels(
-        self, source: Source, axis: int | None, channels: tuple[int, ...] | None
+        self, source: AnnotatedImage, axis: int | None, channels: tuple[int, ...] | None
     ) -> None:
         """Read an image's channels along an axis, and take some of them.
 
@@ -164,7 +168,7 @@ class Studio(QObject):
                 labels_planes(source.labels, planes)
             self.labels_leaving.emit(source)
             source.planes, source.channel_axis = planes, axis
-            self.ledger.forget(source.id)
+            self.records.forget(source.id)
             self.labels_attached.emit(source)
         source.channels = channels or _default_channels(source.planes)
         self.images_changed.emit()
@@ -174,18 +178,18 @@ class Studio(QObject):
         """Channels that the model is to see; those of the first image."""
         return self.sources[0].channels if self.sources else None
 
-    def source_of(self, image: object) -> Source | None:
-        """The image in use that a ledger's entry names."""
+    def source_of(self, image: object) -> AnnotatedImage | None:
+        """The image in use that a records's entry names."""
         return next((s for s in self.sources if s.id == image), None)
 
     @property
-    def known(self) -> list[Source]:
+    def known(self) -> list[AnnotatedImage]:
         """Images in use, and those that were."""
         return [*self.sources, *self._unused]
 
     # Annotation
 
-    def attach(self, source: Source, labels: Labels | None) -> None:
+    def attach(self, source: AnnotatedImage, labels: Labels | None) -> None:
         """Take a Labels layer as an image's annotation.
 
         Raises
@@ -198,7 +202,7 @@ class Studio(QObject):
         if labels is not None:
             labels_planes(labels, source.planes)
         self.labels_leaving.emit(source)
-        self.ledger.forget(source.id)
+        self.records.forget(source.id)
         source.labels = labels
         source.own = False if labels is None else "napari-ptsam" in labels.metadata
         self.labels_attached.emit(source)
@@ -228,9 +232,9 @@ class Studio(QObject):
         self.scheme_changed.emit()
         self.touch()
 
-    def counting(self) -> list[Entry]:
+    def counting(self) -> list[PlaneRecord]:
         """Planes that a training takes."""
-        return self.ledger.counting(self.scheme.sparse)
+        return self.records.counting(self.scheme.sparse)
 
     def touch(self) -> None:
         """Tell everybody soon that something about the planes has changed."""
@@ -238,7 +242,7 @@ class Studio(QObject):
 
     # View
 
-    def current(self) -> tuple[Source, int] | None:
+    def current(self) -> tuple[AnnotatedImage, int] | None:
         """The image and plane in view; the active layer's, else the topmost visible image's."""
         if not self.sources:
             return None
@@ -259,7 +263,7 @@ class Studio(QObject):
                 return source, number
         return None
 
-    def show_plane(self, source: Source, number: int) -> None:
+    def show_plane(self, source: AnnotatedImage, number: int) -> None:
         """Go to a plane, with its annotation layer ready to paint on."""
         go_to_plane(self.viewer, source.layer, source.planes, number)
         for other in self.sources if len(self.sources) > 1 else ():
@@ -278,7 +282,7 @@ class Studio(QObject):
         return Situation(
             images=len(self.sources),
             annotation_layers=sum(source.labels is not None for source in self.sources),
-            painted=sum(entry.painted for entry in self.ledger),
+            painted=sum(entry.painted for entry in self.records),
             counting=len(self.counting()),
             sparse=self.scheme.sparse,
             training=self.training,
@@ -295,7 +299,7 @@ class Studio(QObject):
                 self.attach(source, None)
             elif source.layer is layer:
                 self.labels_leaving.emit(source)
-                self.ledger.forget(source.id)
+                self.records.forget(source.id)
         if any(layer is source.layer for source in self.sources):
             self.use_images([s.layer for s in self.sources if s.layer is not layer])
         self._unused = [s for s in self._unused if s.layer is not layer]
@@ -307,7 +311,7 @@ class Studio(QObject):
         self.viewer.layers.events.removed.disconnect(self._removed)
         self.jobs.close(wait)
         self.disk.close(wait)
-        self.engine.release(wait)
+        self.backbone_service.release(wait)
 
 
 def _default_channels(planes: Planes) -> tuple[int, ...] | None:

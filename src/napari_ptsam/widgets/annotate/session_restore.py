@@ -14,12 +14,12 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotation.folder_layout import PROMPTS
-from napari_ptsam.annotation.plane_records import Entry
+from napari_ptsam.annotation.plane_records import PlaneRecord
 from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
 from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_sessions
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
-from napari_ptsam.widgets.annotate.autosave import Recorder, in_use
+from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes
 from napari_ptsam.widgets.shared.torch_loading import load_torch
@@ -27,14 +27,14 @@ from napari_ptsam.widgets.shared.workers import silently
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 MOST_PROBLEMS = 3
 """Of a session, that are told in words."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
+class _OpenedSession:
     """A session as read in the thread."""
 
     folder: SessionFolder
@@ -43,16 +43,16 @@ class _Opened:
     prompt: Prompt | None
 
 
-class Recovery(QObject):
+class SessionRestore(QObject):
     """Looks for sessions that were not closed, and opens sessions."""
 
     found = Signal(object, str)
     """A session that was not closed: its folder, and when and how far."""
     opened = Signal(object)
 
-    def __init__(self, studio: Studio, recorder: Recorder) -> None:
-        super().__init__(studio)
-        self._studio, self._recorder = studio, recorder
+    def __init__(self, session_model: SessionModel, autosave: Autosave) -> None:
+        super().__init__(session_model)
+        self._studio, self._recorder = session_model, autosave
 
     def look(self) -> None:
         """Look in the background for a session that was not closed."""
@@ -107,11 +107,11 @@ class Recovery(QObject):
                 break
             except PtsamError as error:  # the one before it is better than none
                 problems.append(str(error))
-        yield _Opened(folder, replace(session, problems=tuple(problems)), labels, prompt)
+        yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
     # In the GUI's thread
 
-    def _restore(self, opened: _Opened) -> None:
+    def _restore(self, opened: _OpenedSession) -> None:
         if problems := opened.session.problems:
             show_warning("\n".join(listed(problems)))
         layers = [self._find(image) for image in opened.session.images]
@@ -131,7 +131,9 @@ class Recovery(QObject):
                 return layer
         return None
 
-    def _open_images(self, opened: _Opened, missing: list[int]) -> Generator[object, None, None]:
+    def _open_images(
+        self, opened: _OpenedSession, missing: list[int]
+    ) -> Generator[object, None, None]:
         """Images from where they came from; where that is gone, their saved planes."""
         found: dict[int, dict[str, Any]] = {}
         for number in missing:
@@ -143,7 +145,7 @@ class Recovery(QObject):
         yield found
 
     def _add_images(
-        self, opened: _Opened, layers: list[Image | None], found: dict[int, dict[str, Any]]
+        self, opened: _OpenedSession, layers: list[Image | None], found: dict[int, dict[str, Any]]
     ) -> None:
         renumbered: dict[SessionPlane, int] = {}
         for number, keywords in found.items():
@@ -166,36 +168,36 @@ class Recovery(QObject):
 
     def _put_back(
         self,
-        opened: _Opened,
+        opened: _OpenedSession,
         layers: list[Image | None],
         renumbered: dict[SessionPlane, int] | None = None,
     ) -> None:
-        studio, session = self._studio, opened.session
-        studio.use_scheme(session.scheme)
-        studio.settings |= session.settings
+        session_model, session = self._studio, opened.session
+        session_model.use_scheme(session.scheme)
+        session_model.settings |= session.settings
         try:
-            studio.use_images([layer for layer in layers if layer is not None])
-            for source in studio.sources:
+            session_model.use_images([layer for layer in layers if layer is not None])
+            for source in session_model.sources:
                 if source.labels is not None:
-                    studio.attach(source, None)
-            studio.add_annotation_layers()
+                    session_model.attach(source, None)
+            session_model.add_annotation_layers()
         except PtsamError as error:
             show_warning(str(error))
             return
         there = [number for number, layer in enumerate(layers) if layer is not None]
-        sources = dict(zip(there, studio.sources, strict=True))
+        sources = dict(zip(there, session_model.sources, strict=True))
         wrong: list[str] = []
         for plane, labels in opened.labels.items():
             source = sources[plane.image]
             number = _number(plane, source, renumbered or {})
             _write(source, number, labels)
             try:
-                counts = studio.scheme.counts(labels)
+                counts = session_model.scheme.counts(labels)
             except InputError as error:  # changed by another program; it is shown, but not used
                 wrong.append(f"{source.planes.name}, plane {number}: {error}")
                 continue
-            studio.ledger.put(
-                Entry(source.id, number, counts, plane.done, plane.held_out, plane.dice)
+            session_model.records.put(
+                PlaneRecord(source.id, number, counts, plane.done, plane.held_out, plane.dice)
             )
         for number, source in sources.items():
             source.channels = session.images[number].channels or source.channels
@@ -204,15 +206,15 @@ class Recovery(QObject):
         if wrong:
             show_warning("\n".join(listed(wrong)))
         if opened.prompt is not None:
-            studio.prompt, studio.trained = opened.prompt, opened.prompt.origin.images
-            studio.prompt_path = opened.folder.path
+            session_model.prompt, session_model.trained = opened.prompt, opened.prompt.origin.images
+            session_model.prompt_path = opened.folder.path
         if renumbered or len(there) < len(layers):
             self.dismiss(opened.folder.path)
             self._recorder.begin_anew()
         else:
             self._recorder.go_on(opened.folder, session)
-        studio.prompt_changed.emit()
-        studio.touch()
+        session_model.prompt_changed.emit()
+        session_model.touch()
         self.opened.emit(opened.folder.path)
 
 
@@ -231,14 +233,16 @@ def _is(layer: Image, image: SessionImage) -> bool:
     return planes.array_shape == image.shape and planes.axes == image.axes
 
 
-def _number(plane: SessionPlane, source: Source, renumbered: dict[SessionPlane, int]) -> int:
+def _number(
+    plane: SessionPlane, source: AnnotatedImage, renumbered: dict[SessionPlane, int]
+) -> int:
     if plane in renumbered:
         return renumbered[plane]
     leading = source.planes.leading
     return int(np.ravel_multi_index(plane.index, leading)) if leading else 0
 
 
-def _write(source: Source, number: int, labels: np.ndarray) -> None:
+def _write(source: AnnotatedImage, number: int, labels: np.ndarray) -> None:
     """Put a plane of labels into the annotation layer."""
     assert source.labels is not None
     planes = source.label_planes
@@ -267,7 +271,7 @@ def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | No
     return {**keywords, "name": image.name}
 
 
-def _from_session(opened: _Opened, number: int) -> dict[str, Any] | None:
+def _from_session(opened: _OpenedSession, number: int) -> dict[str, Any] | None:
     """The planes that were saved, as a stack of their own; None if there are none."""
     image = opened.session.images[number]
     planes = [plane for plane in opened.session.planes if plane.image == number]

@@ -17,11 +17,11 @@ from napari_ptsam.images.tiling import Tile, cut
 from napari_ptsam.widgets.shared.workers import NORMAL
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 
 @dataclass(frozen=True)
-class Looked:
+class SuggestionProgress:
     """How many planes have been looked at, of how many."""
 
     done: int
@@ -32,7 +32,7 @@ class Looked:
 class Suggestion:
     """A plane, and whether it is the first of a fresh set of images."""
 
-    source: Source
+    source: AnnotatedImage
     number: int
 
 
@@ -44,9 +44,9 @@ class Suggester(QObject):
     nothing_left = Signal(str)
     failed = Signal(str)
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        self._studio = studio
+    def __init__(self, session_model: SessionModel) -> None:
+        super().__init__(session_model)
+        self._studio = session_model
         self._features: dict[tuple[int, int, tuple[int, ...] | None], np.ndarray] = {}
 
     @property
@@ -63,7 +63,7 @@ class Suggester(QObject):
         ]
         annotated = [
             (source, entry.number)
-            for entry in self._studio.ledger
+            for entry in self._studio.records
             if (source := self._studio.source_of(entry.image)) is not None
         ]
         planes += [plane for plane in annotated if plane not in planes]
@@ -78,11 +78,11 @@ class Suggester(QObject):
         self._studio.jobs.cancel("suggest")
 
     def _steps(
-        self, planes: list[tuple[Source, int]], annotated: list[int]
+        self, planes: list[tuple[AnnotatedImage, int]], annotated: list[int]
     ) -> Generator[object, None, None]:
-        backbone = self._studio.engine.backbone()
+        backbone = self._studio.backbone_service.backbone()
         features: list[np.ndarray] = []
-        usable: list[tuple[Source, int]] = []
+        usable: list[tuple[AnnotatedImage, int]] = []
         known: list[int] = []
         for done, (source, number) in enumerate(planes, start=1):
             key = source.id, number, source.channels
@@ -95,7 +95,7 @@ class Suggester(QObject):
                     continue
                 whole = Tile(0, 0, max(source.planes.shape))
                 self._features[key] = pool(backbone.encoder([cut(pixels, whole)])[0])
-                yield Looked(done, len(planes))
+                yield SuggestionProgress(done, len(planes))
             if done - 1 in annotated:
                 known.append(len(usable))
             usable.append((source, number))
@@ -109,4 +109,4 @@ class Suggester(QObject):
         yield Suggestion(*usable[best[0]])
 
     def _show(self, result: object) -> None:
-        (self.looked if isinstance(result, Looked) else self.suggested).emit(result)
+        (self.looked if isinstance(result, SuggestionProgress) else self.suggested).emit(result)

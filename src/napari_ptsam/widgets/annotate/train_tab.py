@@ -20,20 +20,20 @@ from napari_ptsam.widgets.annotate.prediction_preview import Preview
 from napari_ptsam.widgets.annotate.training_options import Options
 from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
 from napari_ptsam.widgets.annotate.training_run import (
-    Annotated,
-    Rated,
-    Request,
-    Trained,
+    FinishedTraining,
+    PlaneDice,
+    PlaneToTrainOn,
+    TrainingRequest,
     TrainingRun,
 )
 from napari_ptsam.widgets.library.library_button import LibraryButton
 from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, row, text
 
 if TYPE_CHECKING:
-    from napari_ptsam.annotation.plane_records import Entry
+    from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.settings import Progress
-    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.widgets.annotate.session_model import SessionModel
     from napari_ptsam.widgets.annotate.training_run import Keep
 
 REDRAW = 0.4
@@ -48,13 +48,13 @@ class TrainTab(Scrolling):
     new_prompt = Signal(object)
     """A training gave a prompt."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = studio
-        self.options = Options(studio)
-        self.preview = Preview(studio)
-        self.run = TrainingRun(studio.engine.backbone, studio)
-        self._entries: list[Entry] = []
+        self._studio = session_model
+        self.options = Options(session_model)
+        self.preview = Preview(session_model)
+        self.run = TrainingRun(session_model.backbone_service.backbone, session_model)
+        self._entries: list[PlaneRecord] = []
         self._drawn, self._note = 0.0, ""
         self._add_widgets()
         for signal, slot in (
@@ -64,8 +64,8 @@ class TrainTab(Scrolling):
             (self.preview.told, show_warning),
         ):  # fmt: skip
             signal.connect(slot)
-        studio.view_changed.connect(self._viewed)
-        studio.planes_changed.connect(self.refresh)
+        session_model.view_changed.connect(self._viewed)
+        session_model.planes_changed.connect(self.refresh)
         self.refresh()
 
     def _add_widgets(self) -> None:
@@ -141,29 +141,31 @@ class TrainTab(Scrolling):
         self.refresh()
         self.stop.setFocus()
 
-    def _request(self, going_on: bool) -> Request:
-        studio = self._studio
-        self._entries = studio.counting()
-        if not studio.sources:
+    def _request(self, going_on: bool) -> TrainingRequest:
+        session_model = self._studio
+        self._entries = session_model.counting()
+        if not session_model.sources:
             raise InputError("Choose an image first, on the tab “Images”.")
         if not self._entries:
             raise InputError(
                 "No plane is annotated yet: scribble on some."
-                if studio.scheme.sparse
+                if session_model.scheme.sparse
                 else "No plane is marked as done yet: paint the objects of one, then press "
                 "“Done, next plane”."
             )
         planes = []
         for entry in self._entries:
-            source = studio.source_of(entry.image)
+            source = session_model.source_of(entry.image)
             assert source is not None
             planes.append(
-                Annotated(source.planes, source.label_planes, entry.number, entry.held_out)
+                PlaneToTrainOn(source.planes, source.label_planes, entry.number, entry.held_out)
             )
         settings = self.options.settings()
         if going_on:  # channels that nobody chose are those of the prompt
-            settings = replace(settings, channels=studio.sources[0].chosen)
-        return Request(planes, studio.scheme, settings, studio.prompt if going_on else None)
+            settings = replace(settings, channels=session_model.sources[0].chosen)
+        return TrainingRequest(
+            planes, session_model.scheme, settings, session_model.prompt if going_on else None
+        )
 
     def end(self) -> None:
         """Stop the training."""
@@ -204,13 +206,13 @@ class TrainTab(Scrolling):
 
     # After it
 
-    def _trained(self, trained: Trained) -> None:
-        studio = self._studio
-        studio.prompt, studio.prompt_path = trained.prompt, None
-        studio.trained = len(self._entries)
+    def _trained(self, trained: FinishedTraining) -> None:
+        session_model = self._studio
+        session_model.prompt, session_model.prompt_path = trained.prompt, None
+        session_model.trained = len(self._entries)
         for number, entry in enumerate(self._entries):
-            studio.ledger.hold_out(entry.image, entry.number, number in trained.held_out)
-            studio.ledger.rate(entry.image, entry.number, None)
+            session_model.records.hold_out(entry.image, entry.number, number in trained.held_out)
+            session_model.records.rate(entry.image, entry.number, None)
         found = verdict(trained.prompt.origin, trained.stopped)
         # What was left out or tried, and why, stays to be read; once is enough.
         self.status.setText("")
@@ -220,11 +222,11 @@ class TrainTab(Scrolling):
         )
         self.new_prompt.emit(trained.prompt)
         self.plot.draw()
-        studio.touch()
+        session_model.touch()
 
-    def _rated(self, rated: Rated) -> None:
+    def _rated(self, rated: PlaneDice) -> None:
         entry = self._entries[rated.number]
-        self._studio.ledger.rate(entry.image, entry.number, rated.dice)
+        self._studio.records.rate(entry.image, entry.number, rated.dice)
         self._studio.touch()
 
     def _failed(self, message: str) -> None:
@@ -300,30 +302,30 @@ class TrainTab(Scrolling):
         if self.run.running:
             show_warning("A training is under way; stop it first.")
             return
-        studio = self._studio
-        studio.prompt, studio.prompt_path, studio.trained = prompt, path, 0
+        session_model = self._studio
+        session_model.prompt, session_model.prompt_path, session_model.trained = prompt, path, 0
         self.judgement.setStyleSheet("")
         self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
-        studio.prompt_changed.emit()
-        studio.touch()
+        session_model.prompt_changed.emit()
+        session_model.touch()
         if words := missing_backbone(prompt):
             show_warning(words)
         self.refresh()
 
     def refresh(self) -> None:
         """Show what can be done."""
-        studio, running = self._studio, self.run.running
+        session_model, running = self._studio, self.run.running
         self.train.setEnabled(not running)
-        self.train_on.setEnabled(not running and studio.prompt is not None)
-        self.train_on.setVisible(studio.prompt is not None)
+        self.train_on.setEnabled(not running and session_model.prompt is not None)
+        self.train_on.setVisible(session_model.prompt is not None)
         self.stop.setVisible(running)
         self.stop.setEnabled(running)
         for widget in (self.save, self.keep):
-            widget.setEnabled(studio.prompt is not None)
+            widget.setEnabled(session_model.prompt is not None)
         self.options.setEnabled(not running)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlaneRecord]:
         """The planes of the last training."""
         return self._entries
 

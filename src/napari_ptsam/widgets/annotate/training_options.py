@@ -19,7 +19,7 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.widgets.shared.qt_helpers import Fold
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.annotate.session_model import Studio
+    from napari_ptsam.widgets.annotate.session_model import SessionModel
 
 PRESET_TIP = {
     "quick": "A first impression in well under a minute.",
@@ -36,13 +36,13 @@ VALUES = {
 
 
 class Options(QWidget):
-    """The settings of the next training; they live in the studio's settings."""
+    """The settings of the next training; they live in the session_model's settings."""
 
     changed = Signal()
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio, self._filling = studio, False
+        self._studio, self._filling = session_model, False
         self.preset, self.device = QComboBox(), QComboBox()
         for name in PRESETS:
             self.preset.addItem(name, name)
@@ -135,7 +135,7 @@ class Options(QWidget):
         return hint.expandedTo(QSize(self._advanced.minimumSizeHint().width(), 0))
 
     def show_settings(self) -> None:
-        """Show what the studio's settings say."""
+        """Show what the session_model's settings say."""
         self._filling = True
         settings = self._studio.settings
         known = training_settings(settings)
@@ -189,7 +189,7 @@ class Options(QWidget):
         self._tell()
 
     def _tell(self) -> None:
-        self._studio.engine.use(self.device.currentData())
+        self._studio.backbone_service.use(self.device.currentData())
         self._studio.settings_changed.emit()
         self.changed.emit()
 

@@ -17,7 +17,7 @@ from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
-from napari_ptsam.widgets.shared.workers import Run
+from napari_ptsam.widgets.shared.workers import BackgroundTask
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
@@ -38,7 +38,7 @@ Keep = Callable[["Prompt", frozenset[int]], Path]
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PlaneInView:
     """A plane that somebody looks at: of which image, and where."""
 
     source: Any
@@ -47,7 +47,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Annotated:
+class PlaneToTrainOn:
     """A plane to train on, read only when the training starts in its thread."""
 
     image: Planes
@@ -63,25 +63,25 @@ class Annotated:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class TrainingRequest:
     """What to train on, and how."""
 
-    planes: list[Annotated]
+    planes: list[PlaneToTrainOn]
     scheme: Scheme
     settings: TrainingSettings
     start: Prompt | None
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class LivePrediction:
     """What the tokens find on the plane in view: labels uint8, shape (y, x)."""
 
-    view: View
+    view: PlaneInView
     labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class FinishedTraining:
     """A finished training, or one that was stopped; ``held_out`` numbers its planes."""
 
     prompt: Prompt
@@ -90,14 +90,14 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Rated:
+class PlaneDice:
     """Dice of the prompt on plane ``number`` of the request."""
 
     number: int
     dice: float
 
 
-class TrainingRun(Run):
+class TrainingRun(BackgroundTask):
     """One training at a time.
 
     Parameters
@@ -118,9 +118,9 @@ class TrainingRun(Run):
         self._backbone = backbone
         self._training: Training | None = None
         self._handover = Lock()
-        self._undelivered: Trained | None = None
+        self._undelivered: FinishedTraining | None = None
         self._keep: Keep | None = None
-        self.view: View | None = None
+        self.view: PlaneInView | None = None
         """What to show; may be changed at any time."""
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class TrainingRun(Run):
             _keep_late(keep, trained)
         self.close(wait)
 
-    def _hand_over(self, trained: Trained) -> Generator[object, None, None]:
+    def _hand_over(self, trained: FinishedTraining) -> Generator[object, None, None]:
         """To the widget, or where it is closed to what keeps prompts; never to both."""
         with self._handover:
             keep, self._undelivered = self._keep, trained
@@ -157,14 +157,18 @@ class TrainingRun(Run):
             _keep_late(keep, trained)
 
     def _show(self, result: object) -> None:
-        if isinstance(result, Trained):
+        if isinstance(result, FinishedTraining):
             self._undelivered = None
-        signals = {Shown: self.shown, Trained: self.trained, Rated: self.rated}
+        signals = {
+            LivePrediction: self.shown,
+            FinishedTraining: self.trained,
+            PlaneDice: self.rated,
+        }
         signals.get(type(result), self.progressed).emit(result)
 
     # In the thread
 
-    def _work(self, request: Request) -> Generator[object, None, None]:
+    def _work(self, request: TrainingRequest) -> Generator[object, None, None]:
         planes = [plane.copy() for plane in request.planes]
         settings = request.settings
         annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)
@@ -192,17 +196,17 @@ class TrainingRun(Run):
                 if self._keep is not None:
                     show_warning(f"The training ended with its dock, without a prompt: {error}")
                 raise
-            yield from self._hand_over(Trained(prompt, self._stop.is_set(), held_out))
+            yield from self._hand_over(FinishedTraining(prompt, self._stop.is_set(), held_out))
             for number, dice in training.plane_scores():
                 if self._stop.is_set():  # it is to end now, and this takes a second or two
                     return
-                yield Rated(number, dice)
+                yield PlaneDice(number, dice)
         finally:
             self._training = None
             training.close()
 
 
-def _keep_late(keep: Keep, trained: Trained) -> None:
+def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
     try:
         path = keep(trained.prompt, trained.held_out)
     except PtsamError as error:
@@ -218,12 +222,12 @@ class _LivePreview:
 
     def __init__(self, training: Training) -> None:
         self._backbone, self._training = training.sees, training
-        self._view: View | None = None
+        self._view: PlaneInView | None = None
         self._preview: PlanePreview | None = None
         self._embedding: Generator[None, None, None] | Any = None
         self._next = 0.0
 
-    def step(self, view: View | None) -> Generator[Shown, None, None]:
+    def step(self, view: PlaneInView | None) -> Generator[LivePrediction, None, None]:
         """Embed one more tile of the plane, or decode it if it is time to."""
         if view is not self._view or self._training.sees is not self._backbone:
             self._look_at(view)
@@ -241,9 +245,9 @@ class _LivePreview:
         labels = self._preview.labels(tokens)
         spent = perf_counter() - begin
         self._next = perf_counter() + max(REFRESH - spent, spent / SHARE - spent)
-        yield Shown(view, labels)
+        yield LivePrediction(view, labels)
 
-    def _look_at(self, view: View | None) -> None:
+    def _look_at(self, view: PlaneInView | None) -> None:
         from napari_ptsam.inference.preview import PlanePreview
 
         self._view, self._preview, self._next = view, None, 0.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import for_image
-from napari_ptsam.widgets.batch.task import Opened, Request, Result, Task
+from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.channels import IN_BATCH
 from napari_ptsam.widgets.shared.layers import blank
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Applied:
+class FittedPrompt:
     """A prompt ready for an image."""
 
-    opened: Opened
+    opened: OpenedPrompt
     segmenter: Segmenter
     limits: Limits | None
 
@@ -34,8 +34,8 @@ Plane = tuple[int, "Sequence[np.ndarray] | None", str]
 
 
 def fitting(
-    task: Task, request: Request, prompts: list[Opened], backbone: Backbone
-) -> tuple[list[Applied], dict[str, str]]:
+    task: ImageTask, request: BatchRequest, prompts: list[OpenedPrompt], backbone: Backbone
+) -> tuple[list[FittedPrompt], dict[str, str]]:
     """Prompts that an image has the channels and values for; why the others do not fit."""
     from napari_ptsam.inference.segment import Segmenter
 
@@ -56,21 +56,21 @@ def fitting(
             if sees not in known:
                 known[sees] = images.limits(seen)
             segmenter = Segmenter(prompt, backbone, request.settings)
-            applied.append(Applied(opened, segmenter, known[sees]))
+            applied.append(FittedPrompt(opened, segmenter, known[sees]))
         except InputError as error:
             unfit[opened.name] = str(error)
     return applied, unfit
 
 
-def blank_results(task: Task, opened: Opened, output: str) -> list[Result]:
+def blank_results(task: ImageTask, opened: OpenedPrompt, output: str) -> list[LayerResult]:
     """What becomes the layers of a prompt's result."""
     name = f"{task.layer.name} – {opened.name}"
     if output != "probabilities":
         dtype = np.uint8 if output == "labels" else np.uint32
-        return [Result(task, opened, name, blank(task.shape, dtype))]
+        return [LayerResult(task, opened, name, blank(task.shape, dtype))]
     classes = opened.prompt.classes
     return [
-        Result(
+        LayerResult(
             task, opened, f"{name} – {words}" if len(classes) > 1 else name,
             blank(task.shape, np.float32), number,
         )
@@ -78,7 +78,7 @@ def blank_results(task: Task, opened: Opened, output: str) -> list[Result]:
     ]  # fmt: skip
 
 
-def in_memory(task: Task, applied: list[Applied]) -> Iterator[Plane]:
+def in_memory(task: ImageTask, applied: list[FittedPrompt]) -> Iterator[Plane]:
     """Results plane by plane."""
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
@@ -95,7 +95,7 @@ def in_memory(task: Task, applied: list[Applied]) -> Iterator[Plane]:
 class Linkers:
     """What lets objects keep their numbers from plane to plane, one for each prompt, if wanted."""
 
-    def __init__(self, task: Task, request: Request, count: int) -> None:
+    def __init__(self, task: ImageTask, request: BatchRequest, count: int) -> None:
         from napari_ptsam.inference.linking import StackLinker
 
         self._planes = task.planes

@@ -20,8 +20,13 @@ from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
 from napari_ptsam.widgets.batch.plane_range import PlaneRange
 from napari_ptsam.widgets.batch.prompt_list import PromptList, dropped_prompts
 from napari_ptsam.widgets.batch.result_options import ResultOptions
-from napari_ptsam.widgets.batch.segmentation_run import BatchRun, Begun, Left, Step
-from napari_ptsam.widgets.batch.task import Request, Task
+from napari_ptsam.widgets.batch.segmentation_run import (
+    BatchRun,
+    ImageFinished,
+    LayerStarted,
+    PlaneSegmented,
+)
+from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask
 from napari_ptsam.widgets.shared.backbone_line import BackboneLine
 from napari_ptsam.widgets.shared.backbone_service import shared_engine
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
@@ -54,9 +59,11 @@ class BatchSegment(DockWidget):
         self.viewer = napari_viewer
         self.jobs = Jobs(self)
         liked = preferences()
-        self.engine = shared_engine(napari_viewer, str(liked["device"]), str(liked["backbone"]))
-        self.run = BatchRun(self.engine.backbone_of, self)
-        self._request: Request | None = None
+        self.backbone_service = shared_engine(
+            napari_viewer, str(liked["device"]), str(liked["backbone"])
+        )
+        self.run = BatchRun(self.backbone_service.backbone_of, self)
+        self._request: BatchRequest | None = None
         self._begin, self._failure = 0.0, ""
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
@@ -97,7 +104,7 @@ class BatchSegment(DockWidget):
         self.bar.setToolTip("How far the run is, and how long it still takes.")
         self.bar.hide()
         self.status = text(tip="How far a large plane is, and what came of the last run.")
-        self.backbone = BackboneLine(self.engine)
+        self.backbone = BackboneLine(self.backbone_service)
         self.get_backbone = button(
             "Get the backbone…", "Download what the prompt works with.", self._get_backbone
         )
@@ -132,7 +139,7 @@ class BatchSegment(DockWidget):
     def use_prompt(self, prompt: Prompt, path: Path | None = None) -> None:
         """List a prompt; a run under way goes on with its own."""
         self.prompts.add(prompt, path)
-        self.engine.load()
+        self.backbone_service.load()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802, Qt's name
         """Prompt files may be dropped; all else is left to napari."""
@@ -180,7 +187,7 @@ class BatchSegment(DockWidget):
         self.refresh()
         self.stop_button.setFocus()
 
-    def _make_request(self) -> Request:
+    def _make_request(self) -> BatchRequest:
         prompts = list(self.prompts.opened)
         if not prompts:
             raise InputError("There is no prompt yet; open a prompt file first.")
@@ -192,7 +199,9 @@ class BatchSegment(DockWidget):
         for layer in ticked:
             try:
                 planes = planes_of(layer)
-                tasks.append(Task(layer, planes, self.planes.parts(self.viewer, layer, planes)))
+                tasks.append(
+                    ImageTask(layer, planes, self.planes.parts(self.viewer, layer, planes))
+                )
             except PtsamError as error:
                 problems.append(str(error))
         if not tasks:
@@ -200,7 +209,7 @@ class BatchSegment(DockWidget):
         for words in problems:
             show_warning(words)
         rescale = self.rescale.isVisibleTo(self) and self.rescale.isChecked()
-        return Request(
+        return BatchRequest(
             prompts, self.results.settings(), tasks, self.results.link(), rescale,
             self.results.to_layers, files, self.channels.chosen(),
         )  # fmt: skip
@@ -214,12 +223,12 @@ class BatchSegment(DockWidget):
 
     # While it runs
 
-    def _begun(self, begun: Begun) -> None:
+    def _begun(self, begun: LayerStarted) -> None:
         result = begun.result
         if not (result.dropped or result.task.dropped):
             add_result(self.viewer, result)
 
-    def _stepped(self, step: Step) -> None:
+    def _stepped(self, step: PlaneSegmented) -> None:
         task = step.task
         if task.results and not task.dropped:
             whole = len(task.planes) > 1
@@ -236,7 +245,7 @@ class BatchSegment(DockWidget):
         if self.run.running and not self.run.stopping and not self._closed:
             self.status.setText(f"Tile {done + 1} of {total} of the plane under way.")
 
-    def _left(self, left: Left) -> None:
+    def _left(self, left: ImageFinished) -> None:
         if left.problem:
             show_warning(left.problem)
         if not left.task.dropped:
@@ -316,7 +325,7 @@ class BatchSegment(DockWidget):
         self.prompts.library.close_down(wait)
         self.run.close(wait)
         self.jobs.close(wait)
-        self.engine.release(wait)
+        self.backbone_service.release(wait)
 
 
 def _load(path: Path) -> Steps:
@@ -326,7 +335,7 @@ def _load(path: Path) -> Steps:
     yield load(path)
 
 
-def _redraw(task: Task) -> None:
+def _redraw(task: ImageTask) -> None:
     for result in task.results:
         if result.layer is not None and not result.dropped:
             result.layer.refresh()

@@ -15,7 +15,7 @@ from napari_ptsam.widgets.shared.channels import IN_BATCH
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import PixelSize, Planes
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.batch.task import Opened
+    from napari_ptsam.widgets.batch.task import OpenedPrompt
 
 MOST = 4
 """Sentences that are shown, at most."""
@@ -46,7 +46,7 @@ def _words(size: PixelSize) -> str:
 
 
 def cautions(
-    prompts: Sequence[Opened], images: Sequence[Planes], choice: Sequence[int] | None = None
+    prompts: Sequence[OpenedPrompt], images: Sequence[Planes], choice: Sequence[int] | None = None
 ) -> tuple[list[str], bool]:
     """Sentences about prompts and images, and whether any of them is about the pixel size.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_ptsam.batch.result_files import PlaneDone
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.segment import Segmenter
-    from napari_ptsam.widgets.batch.task import FileOptions, Opened, Request, Task
+    from napari_ptsam.widgets.batch.task import BatchRequest, FileOptions, ImageTask, OpenedPrompt
 
 FORM_WORDS = (
     ("(--overwrite)", "(tick “Replace results that are there”)"),
@@ -29,7 +29,7 @@ READ_BACK = 2 * 2**30
 """Bytes of a finished file that are read to be shown, at most."""
 
 
-class Written:
+class ResultFiles:
     """The results of an image, written plane by plane.
 
     Parameters
@@ -48,7 +48,10 @@ class Written:
     """
 
     def __init__(
-        self, task: Task, request: Request, segmenters: Sequence[tuple[Opened, Segmenter]]
+        self,
+        task: ImageTask,
+        request: BatchRequest,
+        segmenters: Sequence[tuple[OpenedPrompt, Segmenter]],
     ) -> None:
         from napari_ptsam.batch.result_files import FileResult, segment_to_files, target_for
 
@@ -152,7 +155,7 @@ def safe(name: str) -> str:
     return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .") or "image"
 
 
-def _file_name(task: Task) -> str:
+def _file_name(task: ImageTask) -> str:
     """After the layer, and the part of it."""
     parts = [f"{axis.lower()}{start}" + f"-{stop - 1}" * (stop - start > 1)
              for axis, start, stop in task.parts]  # fmt: skip

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ptsam.widgets.batch.task import Opened
+from napari_ptsam.widgets.batch.task import OpenedPrompt
 from napari_ptsam.widgets.library.library_button import LibraryButton
 from napari_ptsam.widgets.library.prompt_card import PromptCard
 from napari_ptsam.widgets.shared.qt_helpers import button, row, swatch
@@ -47,7 +47,7 @@ class PromptList(QWidget):
         super().__init__()
         self._open_file = open_file
         self.library = LibraryButton(use)
-        self.opened: list[Opened] = []
+        self.opened: list[OpenedPrompt] = []
         self.open = button(
             "Open files…",
             "Choose one or more .pt files; or drop them onto this form.",
@@ -78,11 +78,11 @@ class PromptList(QWidget):
         known = [n for n, o in enumerate(self.opened) if path is not None and o.path == path]
         if known:
             position = known[0]
-            self.opened[position] = Opened(prompt, self.opened[position].name, path)
+            self.opened[position] = OpenedPrompt(prompt, self.opened[position].name, path)
         else:
             position = len(self.opened)
             stem = "prompt" if path is None else path.stem
-            self.opened.append(Opened(prompt, self._free(stem), path))
+            self.opened.append(OpenedPrompt(prompt, self._free(stem), path))
             item = QListWidgetItem(swatch(prompt.colours[0]), self.opened[-1].name)
             item.setToolTip("" if path is None else str(path).replace("<", "&lt;"))
             self.list.addItem(item)

@@ -23,7 +23,7 @@ from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.widgets.shared.qt_helpers import present, row
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.batch.task import Opened
+    from napari_ptsam.widgets.batch.task import OpenedPrompt
 
 CORES, COMPONENTS = 1, 2
 """Positions in the choice of how objects are told apart."""
@@ -69,7 +69,7 @@ class ResultOptions(QWidget):
         self.objects.setVisible(self.output.currentData() == "instances")
         self.changed.emit()
 
-    def fit(self, prompts: list[Opened]) -> None:
+    def fit(self, prompts: list[OpenedPrompt]) -> None:
         """Offer what the prompts can do."""
         self.objects.fit(prompts)
         self.fast.setVisible(any(opened.prompt.flips for opened in prompts))
@@ -151,7 +151,7 @@ class ObjectOptions(QWidget):
         self.linked.toggled.connect(self._link.setVisible)
         self._link.hide()
 
-    def fit(self, prompts: list[Opened]) -> None:
+    def fit(self, prompts: list[OpenedPrompt]) -> None:
         """Offer cores only if every prompt knows them."""
         without = [opened.name for opened in prompts if opened.prompt.cores is None]
         model = self.split.model()

@@ -14,15 +14,21 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import InputError, OutputError, PtsamError
 from napari_ptsam.widgets.batch.apply_prompts import (
-    Applied,
+    FittedPrompt,
     Linkers,
     blank_results,
     fitting,
     in_memory,
 )
-from napari_ptsam.widgets.batch.file_output import Written, check
-from napari_ptsam.widgets.batch.task import Opened, Problems, Request, Result, Task
-from napari_ptsam.widgets.shared.workers import Run
+from napari_ptsam.widgets.batch.file_output import ResultFiles, check
+from napari_ptsam.widgets.batch.task import (
+    BatchRequest,
+    ImageTask,
+    LayerResult,
+    OpenedPrompt,
+    Problems,
+)
+from napari_ptsam.widgets.shared.workers import BackgroundTask
 
 if TYPE_CHECKING:
     import torch
@@ -38,18 +44,18 @@ TILE_EVERY = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class LayerStarted:
     """A result has its first plane; it is filled on in the thread once it is shown."""
 
-    result: Result
+    result: LayerResult
     shown: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class PlaneSegmented:
     """Plane ``number`` of an image is through; ``done`` of ``total`` planes of the run are."""
 
-    task: Task
+    task: ImageTask
     number: int
     done: int
     total: int
@@ -57,15 +63,15 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
+class ImageFinished:
     """An image is through, or was left; a problem says what could not be segmented."""
 
-    task: Task
+    task: ImageTask
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Warned:
+class RunWarning:
     """Something goes another way than asked for, while the run goes on."""
 
     words: str
@@ -113,7 +119,7 @@ class _Stoppable:
         return _Stoppable(self._encoder.with_tokens(tokens), self._check)
 
 
-class BatchRun(Run):
+class BatchRun(BackgroundTask):
     """Prompts applied to images.
 
     Parameters
@@ -134,17 +140,17 @@ class BatchRun(Run):
     def __init__(self, backbone: Callable[[Prompt], Backbone], parent: QObject) -> None:
         super().__init__(parent)
         self._backbone = backbone
-        self._task: Task | None = None
+        self._task: ImageTask | None = None
         self._done = self._total = self._tile = self._tiles = 0
         self._begin = self._told = 0.0
 
     def _show(self, result: object) -> None:
-        if isinstance(result, Warned):
+        if isinstance(result, RunWarning):
             self.warned.emit(result.words)
             return
-        signals = {Begun: self.begun, Step: self.stepped, Left: self.left}
+        signals = {LayerStarted: self.begun, PlaneSegmented: self.stepped, ImageFinished: self.left}
         signals[type(result)].emit(result)
-        if isinstance(result, Begun):
+        if isinstance(result, LayerStarted):
             result.shown.set()
 
     # In the thread
@@ -161,7 +167,7 @@ class BatchRun(Run):
             self.tiled.emit(self._tile, self._tiles)
         self._tile += 1
 
-    def _work(self, request: Request) -> Generator[object, None, None]:
+    def _work(self, request: BatchRequest) -> Generator[object, None, None]:
         try:
             yield from self._segment(request)
         except _Ended:
@@ -169,7 +175,7 @@ class BatchRun(Run):
         finally:
             self._task = None
 
-    def _segment(self, request: Request) -> Generator[object, None, None]:
+    def _segment(self, request: BatchRequest) -> Generator[object, None, None]:
         if request.files is not None:
             check(request.files)
         from napari_ptsam.backbones.embedding_cache import sparing_disk  # torch
@@ -182,7 +188,7 @@ class BatchRun(Run):
             if own.belongs_to(backbone.name, backbone.signature):
                 prompts.append(opened)
             else:
-                yield Warned(
+                yield RunWarning(
                     f"{opened.name} was left out: it belongs to the backbone {own.backbone_name}, and "
                     f"{request.prompts[0].name} to {backbone.weights}. Apply them one after the other."
                 )
@@ -197,35 +203,39 @@ class BatchRun(Run):
             try:
                 yield from self._image(task, request, prompts, backbone)
             except _Ended:
-                yield Left(task)
+                yield ImageFinished(task)
             except OutputError as error:
                 unwritten.append(str(error))
-                yield Left(task)
+                yield ImageFinished(task)
             except PtsamError as error:
-                yield Left(task, f"{task.whole.name}: {error}")
+                yield ImageFinished(task, f"{task.whole.name}: {error}")
             if self._stop.is_set():
                 break
             self._total -= len(task.planes) - (self._done - before)  # of an image that was left
         if unwritten:
             more = len(unwritten) - 1
             others = f" {more} more image{'s' * (more > 1)} could not be written either."
-            yield Warned(unwritten[0] + others * (more > 0))
+            yield RunWarning(unwritten[0] + others * (more > 0))
 
     def _image(
-        self, task: Task, request: Request, prompts: list[Opened], backbone: Backbone
+        self,
+        task: ImageTask,
+        request: BatchRequest,
+        prompts: list[OpenedPrompt],
+        backbone: Backbone,
     ) -> Generator[object, None, None]:
         self._check()
         applied, unfit = fitting(task, request, prompts, backbone)
         if not applied:
             raise InputError(next(iter(unfit.values())))
         for name, words in unfit.items():
-            yield Warned(f"{task.whole.name}: {words} The prompt {name} was not applied to it.")
+            yield RunWarning(f"{task.whole.name}: {words} The prompt {name} was not applied to it.")
         tilings = {a.segmenter.prompt.images for a in applied}
         self._tiles = sum(len(images.tiling.tiles(task.planes.shape)) for images in tilings)
         problems = Problems(task)
-        written: Written | None = None
+        written: ResultFiles | None = None
         if request.files is not None:
-            written = Written(task, request, [(a.opened, a.segmenter) for a in applied])
+            written = ResultFiles(task, request, [(a.opened, a.segmenter) for a in applied])
         linkers = Linkers(task, request, len(applied))
         for number, results, problem in written or in_memory(task, applied):
             results = linkers.link(number, results)
@@ -235,17 +245,17 @@ class BatchRun(Run):
             elif results is not None and request.layers:
                 yield from self._fill(task, request, applied, number, results)
             self._done, self._tile = self._done + 1, 0
-            yield Step(
+            yield PlaneSegmented(
                 task, task.number_in_whole(number), self._done, self._total, self._seconds_left()
             )
             self._check()
         if written is not None and written.skipped and request.layers:
             for number, results in written.read_back():
                 yield from self._fill(task, request, applied, number, results)
-        yield Left(task, str(problems))
+        yield ImageFinished(task, str(problems))
 
     def _fill(
-        self, task: Task, request: Request, applied: list[Applied],
+        self, task: ImageTask, request: BatchRequest, applied: list[FittedPrompt],
         number: int, planes: Sequence[np.ndarray],
     ) -> Generator[object, None, None]:  # fmt: skip
         """Put a plane into the layers; the first one makes them."""
@@ -261,7 +271,7 @@ class BatchRun(Run):
             if not result.dropped:
                 task.put(result.array, number, plane)
         for result in task.results if new else ():
-            begun = Begun(result)
+            begun = LayerStarted(result)
             yield begun
             # napari takes four times as long to add a layer beside work that goes on.
             while not begun.shown.wait(WAIT):

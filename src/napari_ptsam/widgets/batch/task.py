@@ -27,7 +27,7 @@ LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedPrompt:
     """A prompt with the name that results get, and the file that it came from."""
 
     prompt: Prompt
@@ -46,12 +46,12 @@ class FileOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class BatchRequest:
     """What to segment, with what, and into what."""
 
-    prompts: Sequence[Opened]
+    prompts: Sequence[OpenedPrompt]
     settings: ResultSettings
-    tasks: list[Task]
+    tasks: list[ImageTask]
     link: LinkSettings | None = None
     rescale: bool = False
     layers: bool = True
@@ -60,11 +60,11 @@ class Request:
 
 
 @dataclass(eq=False)
-class Result:
+class LayerResult:
     """An array that is shown as a layer; of probabilities there is one for each class."""
 
-    task: Task
-    opened: Opened
+    task: ImageTask
+    opened: OpenedPrompt
     name: str
     array: Any
     number: int | None = None
@@ -73,7 +73,7 @@ class Result:
     dropped: bool = False
 
 
-class Task:
+class ImageTask:
     """An image to segment, or a part of it.
 
     Parameters
@@ -97,7 +97,7 @@ class Task:
         self.shape = tuple(1 if axis == "C" else sizes[axis] for axis in self._axes)
         """Of the result: like the part, with one channel."""
         self._channels = sizes.get("C", 1)
-        self.results: list[Result] = []
+        self.results: list[LayerResult] = []
         self.done = 0
         """Planes that are segmented."""
         self.dropped = False
@@ -129,7 +129,7 @@ class Task:
 class Problems:
     """Planes of an image that could not be segmented, and why."""
 
-    task: Task
+    task: ImageTask
     found: dict[int, str] = field(default_factory=dict)
 
     def add(self, number: int, words: str) -> None:

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.prompts.library import LibraryFolders, Shelved, duplicate, put, rename
+from napari_ptsam.prompts.library import LibraryFolders, LibraryItem, duplicate, put, rename
 from napari_ptsam.widgets.library.library_list import LibraryList
 from napari_ptsam.widgets.library.library_texts import TextsDialog
 from napari_ptsam.widgets.library.prompt_card import PromptCard
@@ -112,7 +112,7 @@ class LibraryDialog(QDialog):
     # What is there
 
     @property
-    def entry(self) -> Shelved | None:
+    def entry(self) -> LibraryItem | None:
         """The prompt file that is selected."""
         return self.shelf.entry
 

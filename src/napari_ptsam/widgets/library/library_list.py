@@ -6,7 +6,7 @@ from qtpy.QtCore import QFileSystemWatcher, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
-from napari_ptsam.prompts.library import Library, LibraryFolders, Shelved
+from napari_ptsam.prompts.library import Library, LibraryFolders, LibraryItem
 from napari_ptsam.prompts.thumbnail import SIDE, read_thumbnail
 from napari_ptsam.widgets.shared.qt_helpers import present, single_shot
 from napari_ptsam.widgets.shared.torch_loading import load_torch
@@ -39,7 +39,7 @@ class LibraryList(QWidget):
     def __init__(self, folders: LibraryFolders) -> None:
         super().__init__()
         self._folders, self._library = folders, Library(folders.folders)
-        self._shown: list[Shelved] = []
+        self._shown: list[LibraryItem] = []
         self.jobs = Jobs(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search names, classes, authors, notes…")
@@ -87,7 +87,7 @@ class LibraryList(QWidget):
         library.refresh()
         yield library, library.shelved
 
-    def _looked(self, found: tuple[Library, list[Shelved]]) -> None:
+    def _looked(self, found: tuple[Library, list[LibraryItem]]) -> None:
         library, shelved = found
         # Compared with what is shown: a look that was cancelled has seen the change, too.
         if library is self._library and shelved != self._shown:
@@ -97,7 +97,7 @@ class LibraryList(QWidget):
             self._watcher.addPaths(sorted(missing))
         self.listed.emit()
 
-    def _show(self, shelved: list[Shelved]) -> None:
+    def _show(self, shelved: list[LibraryItem]) -> None:
         chosen, self._shown = self.entry, shelved
         self.list.clear()
         for entry in shelved:
@@ -121,7 +121,7 @@ class LibraryList(QWidget):
         self.selected.emit()
 
     @property
-    def entry(self) -> Shelved | None:
+    def entry(self) -> LibraryItem | None:
         """The prompt file that is selected."""
         item = self.list.currentItem()
         return None if item is None or item.isHidden() else item.data(ENTRY)
@@ -133,7 +133,7 @@ class LibraryList(QWidget):
         self.jobs.close(wait)
 
 
-def _lines(entry: Shelved) -> str:
+def _lines(entry: LibraryItem) -> str:
     """Name, classes and Dice, date and author."""
     prompt = entry.prompt
     if prompt is None:
@@ -146,7 +146,7 @@ def _lines(entry: Shelved) -> str:
     )
 
 
-def _icon(entry: Shelved) -> QIcon:
+def _icon(entry: LibraryItem) -> QIcon:
     """Its picture, or a square of its colour."""
     prompt = entry.prompt
     picture = None if prompt is None else read_thumbnail(prompt.thumbnail)

@@ -10,21 +10,21 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 from napari_ptsam.widgets.shared.qt_helpers import button, text
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.shared.backbone_service import Engine
+    from napari_ptsam.widgets.shared.backbone_service import BackboneService
     from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
 
 
 class BackboneLine(QWidget):
-    """State of the engine, and a button for the dialog."""
+    """State of the backbone_service, and a button for the dialog."""
 
     changed = Signal()
     """Other backbones may be here, or another one is in use."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, backbone_service: BackboneService) -> None:
         super().__init__()
-        self._engine = engine
+        self._engine = backbone_service
         self.dialog: BackbonesDialog | None = None
-        self.state = text(engine.state, "The frozen model behind everything.")
+        self.state = text(backbone_service.state, "The frozen model behind everything.")
         self.more = button(
             "Backbones…", "Other frozen models: get, verify, choose, remove.", self.open
         )
@@ -32,7 +32,7 @@ class BackboneLine(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.state, 1)
         layout.addWidget(self.more)
-        engine.state_changed.connect(self.state.setText)
+        backbone_service.state_changed.connect(self.state.setText)
 
     def open(self, name: str = "") -> None:
         """Show the dialog, with a backbone of the catalogue selected."""

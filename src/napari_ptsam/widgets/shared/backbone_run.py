@@ -11,11 +11,11 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.backbones.catalogue import CatalogueEntry
 from napari_ptsam.backbones.downloads import Network, download
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.widgets.shared.workers import Run
+from napari_ptsam.widgets.shared.workers import BackgroundTask
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BackboneRequest:
     """What is to be done.
 
     Attributes
@@ -31,7 +31,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BackboneOutcome:
     """What came of it."""
 
     words: str
@@ -41,7 +41,7 @@ class _Cancelled(Exception):  # noqa: N818, not an error
     """The user has had enough."""
 
 
-class BackboneRun(Run):
+class BackboneRun(BackgroundTask):
     """Downloads or verifies one backbone at a time."""
 
     title, notifies = "Getting the backbone", False
@@ -53,25 +53,27 @@ class BackboneRun(Run):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self.wanted: Wanted | None = None
+        self.wanted: BackboneRequest | None = None
 
     def start(self, request: Any) -> None:
         """Begin."""
         self.wanted = request
         super().start(request)
 
-    def _work(self, request: Wanted) -> Generator[object, None, None]:
+    def _work(self, request: BackboneRequest) -> Generator[object, None, None]:
         entry, files = request.entry, BackboneFiles()
         if request.network is None:
             files.verify(entry)
-            yield Outcome(f"{entry.name} is as its makers published it.")
+            yield BackboneOutcome(f"{entry.name} is as its makers published it.")
             return
         try:
             download(entry, files, request.network, self._report)
         except _Cancelled:
-            yield Outcome(f"Cancelled; the next download of {entry.name} goes on from there.")
+            yield BackboneOutcome(
+                f"Cancelled; the next download of {entry.name} goes on from there."
+            )
             return
-        yield Outcome(f"{entry.name} is here, as its makers published it.")
+        yield BackboneOutcome(f"{entry.name} is here, as its makers published it.")
 
     def _report(self, done: int, total: int) -> None:
         """In the thread."""
@@ -79,5 +81,5 @@ class BackboneRun(Run):
             raise _Cancelled
         self.progressed.emit(done, total)
 
-    def _show(self, result: Outcome) -> None:
+    def _show(self, result: BackboneOutcome) -> None:
         self.done.emit(result.words)

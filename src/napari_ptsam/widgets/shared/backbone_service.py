@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 
-class Engine(QObject):
+class BackboneService(QObject):
     """Gives the backbone to workers; none of its methods but `backbone` and
     `backbone_of` waits for torch.
 
@@ -157,7 +157,7 @@ class Engine(QObject):
         self.users -= 1
         if self.users > 0:
             return
-        for key in [key for key, engine in _shared.items() if engine is self]:
+        for key in [key for key, backbone_service in _shared.items() if backbone_service is self]:
             del _shared[key]
         self._jobs.close(wait)
         if self._cache is not None:
@@ -171,28 +171,28 @@ def _advice() -> Steps:
     yield recommended(gpu_gigabytes())
 
 
-_shared: dict[int, Engine] = {}
+_shared: dict[int, BackboneService] = {}
 """By viewer."""
 
 
 def shared_engine(
     viewer: napari.Viewer, device: str = "auto", chosen: str = EMBEDDED_NAME
-) -> Engine:
-    """The engine of a viewer; every user calls `Engine.release` once.
+) -> BackboneService:
+    """The backbone_service of a viewer; every user calls `BackboneService.release` once.
 
     Parameters
     ----------
     viewer
         napari's.
     device, chosen
-        For the first user; others find the engine as it is.
+        For the first user; others find the backbone_service as it is.
     """
     key = id(getattr(viewer, "__wrapped__", viewer))  # plugins may get a proxy
-    engine = _shared.get(key)
-    if engine is None:
-        engine = _shared[key] = Engine(device, chosen)
-    engine.users += 1
-    return engine
+    backbone_service = _shared.get(key)
+    if backbone_service is None:
+        backbone_service = _shared[key] = BackboneService(device, chosen)
+    backbone_service.users += 1
+    return backbone_service
 
 
 def device_name(device: str) -> str:

@@ -27,14 +27,14 @@ from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.backbones.downloads import Network
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.widgets.shared.backbone_run import BackboneRun, Wanted
+from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRun
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import Fold, button, present, row, text
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
 
-    from napari_ptsam.widgets.shared.backbone_service import Engine
+    from napari_ptsam.widgets.shared.backbone_service import BackboneService
 
 COLUMNS = ("Backbone", "Size", "Here", "Good for")
 REDRAW = 0.1
@@ -46,7 +46,7 @@ class BackbonesDialog(QDialog):
 
     Parameters
     ----------
-    engine
+    backbone_service
         What uses the one that is chosen.
     parent
         The widget that it belongs to.
@@ -57,9 +57,9 @@ class BackbonesDialog(QDialog):
     changed = Signal()
     """A backbone has come or gone."""
 
-    def __init__(self, engine: Engine, parent: QWidget | None = None) -> None:
+    def __init__(self, backbone_service: BackboneService, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._engine, self._files = engine, BackboneFiles()
+        self._engine, self._files = backbone_service, BackboneFiles()
         self._entries = list(catalogue().values())
         self._drawn = 0.0
         self.run = BackboneRun(self)
@@ -69,8 +69,8 @@ class BackbonesDialog(QDialog):
         self.run.done.connect(self.said.setText)
         self.run.failed.connect(self._failed)
         self.run.ended.connect(self.refresh)
-        engine.advised.connect(self.refresh)
-        engine.advise()
+        backbone_service.advised.connect(self.refresh)
+        backbone_service.advise()
         self.refresh()
         self.table.selectRow(0)
         self.resize(900, 600)
@@ -194,13 +194,15 @@ class BackbonesDialog(QDialog):
         """Download the selected backbone."""
         if not self.run.running:
             self._begin(
-                Wanted(self.entry, Network(self.mirror.text().strip(), self.proxy.text().strip()))
+                BackboneRequest(
+                    self.entry, Network(self.mirror.text().strip(), self.proxy.text().strip())
+                )
             )
 
     def _verify(self) -> None:
-        self._begin(Wanted(self.entry))
+        self._begin(BackboneRequest(self.entry))
 
-    def _begin(self, wanted: Wanted) -> None:
+    def _begin(self, wanted: BackboneRequest) -> None:
         self.said.setText("")
         self.bar.setRange(0, 0)
         self.bar.setFormat(wanted.entry.name)

@@ -16,7 +16,7 @@ from napari_ptsam.widgets.shared.qt_helpers import row
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_ptsam.widgets.annotate.session_model import Source, Studio
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 IN_BATCH, IN_IMAGES = "“Channels”: {}", "tab “Images”, “use”: {}"
 """What messages call the choice of channels, in either widget."""
@@ -31,11 +31,11 @@ class ChannelsRow(QWidget):
     usable = Signal(object)
     """An Image layer whose axes were too many, until one was named as that of the channels."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = studio
+        self._studio = session_model
         self._layer: Image | None = None
-        self._source: Source | None = None
+        self._source: AnnotatedImage | None = None
         self.axis, self.numbers = QComboBox(), QLineEdit()
         self.axis.setToolTip("The axis of the layer that holds channels, if any.")
         self.numbers.setToolTip(
@@ -50,7 +50,7 @@ class ChannelsRow(QWidget):
         self.numbers.editingFinished.connect(self._use)
         self.hide()
 
-    def show_layer(self, layer: Image | None, source: Source | None) -> None:
+    def show_layer(self, layer: Image | None, source: AnnotatedImage | None) -> None:
         """Show the channels of a layer; ``source`` is what is made of it, if it is in use."""
         self._layer, self._source = layer, source
         several = layer is not None and (

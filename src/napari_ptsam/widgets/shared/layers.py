@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotation.scheme import Scheme
-    from napari_ptsam.widgets.batch.task import Result
+    from napari_ptsam.widgets.batch.task import LayerResult
 
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
@@ -232,7 +232,7 @@ def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
     return CyclicLabelColormap(colors=listed, name="classes")
 
 
-def add_result(viewer: napari.Viewer, result: Result) -> None:
+def add_result(viewer: napari.Viewer, result: LayerResult) -> None:
     """Show a result as a layer that lies where its image does."""
     from napari.utils.colormaps import Colormap
 

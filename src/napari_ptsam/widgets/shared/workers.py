@@ -255,7 +255,7 @@ class _Job:
 
 
 @dataclass(frozen=True, eq=False)
-class _Of:
+class _JobEvent:
     """What happened to a job."""
 
     job: _Job
@@ -362,9 +362,9 @@ class Jobs(QObject):
                 self._drop(job)
             except BaseException as error:
                 self._drop(job)
-                yield _Of(job, failure_of(error, self.TITLE))
+                yield _JobEvent(job, failure_of(error, self.TITLE))
             else:
-                yield _Of(job, Progress(result))
+                yield _JobEvent(job, Progress(result))
 
     def _most_urgent(self) -> _Job | None:
         with self._lock:
@@ -380,7 +380,7 @@ class Jobs(QObject):
             self._finished()
         elif isinstance(event, Failed):  # between two jobs
             tell(event)
-        elif isinstance(event.value, _Of):
+        elif isinstance(event.value, _JobEvent):
             self._take_result(event.value.job, event.value.event)
 
     def _take_result(self, job: _Job, event: Progress | Failed) -> None:
@@ -409,7 +409,7 @@ class Jobs(QObject):
 # Long work
 
 
-class Run(QObject):
+class BackgroundTask(QObject):
     """Long work in a thread, one at a time, that ends soon when it is told to.
 
     A subclass says what is to be done (`_work`, in the thread) and who is told

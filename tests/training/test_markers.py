@@ -13,13 +13,13 @@ from napari_ptsam.evaluation.evaluate import evaluate, summary
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile
 from napari_ptsam.inference.segment import Segmenter
-from napari_ptsam.training import core_training
-from napari_ptsam.training.cores import cores, of_cores
+from napari_ptsam.training import marker_training
+from napari_ptsam.training.markers import cores, of_cores
 from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
-from napari_ptsam.training.validation import MeasuredPlane
+from napari_ptsam.training.validation import ValidationPlane
 
 QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
 FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1}
@@ -162,7 +162,7 @@ def test_same_seed_same_cores(two, backbone) -> None:
 
 
 def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None:
-    monkeypatch.setattr(core_training, "useful", lambda *_: False)
+    monkeypatch.setattr(marker_training, "useful", lambda *_: False)
     training = Training(two, backbone, TrainingSettings(**FEW))
     *_, last = training
     assert training.prompt.cores is None and "will not be split" in last.note
@@ -172,21 +172,21 @@ def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None
 def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> None:
     training, _ = trained
     planes, tokens = training._cores._planes(), training._attempts.best[1]
-    assert core_training.useful(planes, tokens, training._cores.kept, backbone)
-    whole = MeasuredPlane.logits
+    assert marker_training.useful(planes, tokens, training._cores.kept, backbone)
+    whole = ValidationPlane.logits
 
     def collapsed(*arguments):
         logits = whole(*arguments)
         logits[1:] = value
         return logits
 
-    monkeypatch.setattr(MeasuredPlane, "logits", collapsed)
-    assert not core_training.useful(planes, tokens, training._cores.kept, backbone)
+    monkeypatch.setattr(ValidationPlane, "logits", collapsed)
+    assert not marker_training.useful(planes, tokens, training._cores.kept, backbone)
 
 
 def test_stopping_in_the_phase_keeps_the_class_tokens(two, backbone, monkeypatch) -> None:
     for useful in (True, False):
-        monkeypatch.setattr(core_training, "useful", lambda *_, useful=useful: useful)
+        monkeypatch.setattr(marker_training, "useful", lambda *_, useful=useful: useful)
         training = Training(two, backbone, TrainingSettings(**FEW | {"steps": 20}))
         for progress in training:
             if progress.phase == "training" and progress.step == 22:
@@ -206,7 +206,7 @@ def test_closing_in_the_phase_leaves_out_what_was_not_checked(two, backbone) -> 
 
 
 def test_going_on_from_cores(two, trained, backbone, monkeypatch) -> None:
-    monkeypatch.setattr(core_training, "useful", lambda *_: True)
+    monkeypatch.setattr(marker_training, "useful", lambda *_: True)
     start = trained[0].prompt
     training = Training(two, backbone, TrainingSettings(**FEW), start=start)
     list(training)

@@ -13,7 +13,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.evaluation.metrics import average_precision
 from napari_ptsam.inference.objects import connected_components, split_by_cores
 from napari_ptsam.inference.predict import labels_of
-from napari_ptsam.training.cores import of_cores
+from napari_ptsam.training.markers import of_cores
 from napari_ptsam.training.optimization import Batches, optimise
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.tiles import target_of
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_ptsam.datasets.examples import Example
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.training.tiles import TrainingTile
-    from napari_ptsam.training.token_training import Run
-    from napari_ptsam.training.validation import MeasuredPlane
+    from napari_ptsam.training.token_training import TrainingContext
+    from napari_ptsam.training.validation import ValidationPlane
 
 PART = 0.3
 """Steps for the cores, as a part of those for the classes: the tuned tokens are a good start."""
@@ -59,7 +59,7 @@ def core_steps(settings: TrainingSettings, training: Sequence[Example]) -> int:
     return max(1, round(settings.steps * PART))
 
 
-class CorePhase:
+class MarkerTraining:
     """Tunes the cores' tokens on the tiles that are embedded already.
 
     It has a source of randomness of its own, so that the tokens of the classes
@@ -83,7 +83,7 @@ class CorePhase:
         What the user should know.
     """
 
-    def __init__(self, run: Run, start: torch.Tensor | None = None) -> None:
+    def __init__(self, run: TrainingContext, start: torch.Tensor | None = None) -> None:
         self._run, self._start = run, start
         self._unchecked: tuple[torch.Tensor, torch.Tensor] | None = None
         self.kept: torch.Tensor | None = None
@@ -148,7 +148,7 @@ class CorePhase:
             self.kept = cores.clone()
         self.note = USELESS if self.kept is None else ""
 
-    def _planes(self) -> list[MeasuredPlane]:
+    def _planes(self) -> list[ValidationPlane]:
         """Held-out planes that tell objects apart; without any, those that are trained on."""
         embedded = self._run.embedded
         apart = [plane for plane in embedded.measured if plane.example.instances is not None]
@@ -167,7 +167,7 @@ def _has_objects(example: Example) -> bool:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _PlaneScore:
     """What one plane says: average precision of both ways, and areas in pixels."""
 
     split: float
@@ -179,7 +179,7 @@ class _Seen:
 
 
 def useful(
-    planes: Sequence[MeasuredPlane],
+    planes: Sequence[ValidationPlane],
     classes: torch.Tensor,
     cores: torch.Tensor,
     backbone: Backbone,
@@ -210,11 +210,11 @@ def useful(
 
 
 def _see(
-    plane: MeasuredPlane,
+    plane: ValidationPlane,
     tokens: torch.Tensor,
     backbone: Backbone,
     refinement: Refinement | None,
-) -> _Seen:
+) -> _PlaneScore:
     example, count = plane.example, len(tokens) // 2
     annotated = example.instances
     assert annotated is not None
@@ -232,7 +232,7 @@ def _see(
             connected_components(labels),
         )
     )
-    return _Seen(
+    return _PlaneScore(
         split=split,
         components=components,
         shared=int(np.count_nonzero(found & truth)),
