@@ -30,7 +30,7 @@ from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpo
 from napari_ptsam.backbones.disk_cache import DiskCache
 from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
 from napari_ptsam.backbones.loading import Backbone, _build_tiny, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.loss import bce_dice

@@ -518,7 +518,7 @@ def test_sparse_sessions_count_what_has_labels(filled: SessionFolder) -> None:
     filled.remove_plane(planes[1])
     filled.write(Session(scheme, (STACK,), (planes[0], planes[2])))
     (example,) = filled.annotation_set().examples
-    assert example.name == "cells, plane 0" and example.counts.sum() == 20 * 128
+    assert example.name == "cells, plane 0" and example.valid.sum() == 20 * 128
     filled.write_plane(planes[0], None, labels * 0)
     with pytest.raises(InputError, match="no plane has labels"):
         filled.annotation_set()

@@ -95,7 +95,7 @@ def test_a_sparse_session_is_learned_from(session: SessionFolder, nuclei) -> Non
         session.write_plane(plane, None, np.zeros((128, 128), np.uint8))
     found = source_of(session.path).annotations(None)
     assert found.classes == ("a", "b") and len(found.examples) == 3
-    assert {e.counts.sum() for e in found.examples} == {64 * 128}
+    assert {e.valid.sum() for e in found.examples} == {64 * 128}
 
 
 def test_what_cannot_be_read_is_told_and_left_out(session: SessionFolder, capsys) -> None:

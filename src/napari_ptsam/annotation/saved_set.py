@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_set
 from napari_ptsam.annotation.folder_layout import IMAGES, plane_path
+from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.annotation.plane_files import SavedPlanes
 from napari_ptsam.annotation.session import Session, SessionPlane
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 
@@ -54,7 +54,7 @@ def saved_set(
     for plane in counted:
         stack, own = stacks[plane.image]
         labels, name = read_labels(plane), session.name_of(plane)
-        planes.append(AnnotatedPlane(stack, own.index(plane), labels, plane.held_out, name))
+        planes.append(PaintedPlane(stack, own.index(plane), labels, plane.held_out, name))
     return annotation_set(planes, session.scheme, part, seed)
 
 

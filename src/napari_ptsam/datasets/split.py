@@ -10,7 +10,7 @@ import numpy as np
 from napari_ptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_ptsam.datasets.examples import AnnotationSet, Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 
 FEWEST_TO_HOLD_OUT = 4
 """Planes below which none is held out."""
@@ -18,7 +18,7 @@ FEWEST_TO_HOLD_OUT = 4
 
 def split(
     annotations: AnnotationSet, part: float, seed: int
-) -> tuple[list[Example], list[Example]]:
+) -> tuple[list[AnnotatedPlane], list[AnnotatedPlane]]:
     """Split into training and held-out examples.
 
     Parameters

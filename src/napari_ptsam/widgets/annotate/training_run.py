@@ -13,7 +13,7 @@ import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
-from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_set
+from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
@@ -55,9 +55,9 @@ class PlaneToTrainOn:
     number: int
     held_out: bool | None
 
-    def copy(self) -> AnnotatedPlane:
+    def copy(self) -> PaintedPlane:
         """As it is now, so that painting can go on."""
-        return AnnotatedPlane(
+        return PaintedPlane(
             self.image, self.number, np.array(self.labels[self.number]), self.held_out
         )
 

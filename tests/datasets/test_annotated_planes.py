@@ -9,7 +9,7 @@ from skimage.segmentation import find_boundaries
 
 import napari_ptsam as ptsam
 from conftest_data import real_pair
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.split import choose_held_out, split
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.training.scale import choose_tiling, object_size, structure_width
@@ -33,7 +33,7 @@ def annotated(masks, images=None, **reading) -> AnnotationSet:
 def test_instances_are_foreground() -> None:
     example = annotated([MASK]).examples[0]
     assert np.array_equal(example.labels, MASK > 0)
-    assert example.areas.tolist() == [64, 64] and example.counts is None
+    assert example.areas.tolist() == [64, 64] and example.valid is None
     assert np.array_equal(example.instances, MASK)
 
 
@@ -49,7 +49,7 @@ def test_classes_and_unlabelled_pixels() -> None:
     example = found.examples[0]
     assert found.classes == ("round", "square")
     assert np.array_equal(example.labels, np.where(mask == 9, 0, mask))
-    assert np.array_equal(example.counts, mask != 9) and example.instances is None
+    assert np.array_equal(example.valid, mask != 9) and example.instances is None
 
 
 def test_zero_and_255_tell_no_instances_apart() -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_ptsam.annotation.scheme import Scheme
-from napari_ptsam.datasets.examples import AnnotationSet, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
 from napari_ptsam.datasets.split import choose_held_out
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 
 
 @dataclass(frozen=True, eq=False)
-class AnnotatedPlane:
+class PaintedPlane:
     """One plane and what was painted on it.
 
     Attributes
@@ -47,7 +47,7 @@ class AnnotatedPlane:
 
 
 def annotation_set(
-    planes: Sequence[AnnotatedPlane], scheme: Scheme, part: float = 0.15, seed: int = 0
+    planes: Sequence[PaintedPlane], scheme: Scheme, part: float = 0.15, seed: int = 0
 ) -> AnnotationSet:
     """Make an annotation set of annotated planes; no other planes are read.
 
@@ -106,14 +106,14 @@ def annotation_set(
     )
 
 
-def _alone(plane: AnnotatedPlane) -> Planes:
+def _alone(plane: PaintedPlane) -> Planes:
     """The plane as an image of its own, so that the others of its stack are not read."""
     pixels = plane.image[plane.number]
     axes = "YX" if pixels.ndim == 2 else "YXS" if plane.image.rgb else "YXC"
     return Planes(pixels, axes, plane.title, plane.image.pixel_size)
 
 
-def _mask(plane: AnnotatedPlane, scheme: Scheme) -> np.ndarray:
+def _mask(plane: PaintedPlane, scheme: Scheme) -> np.ndarray:
     labels, shape = np.asarray(plane.labels), plane.image.shape
     if labels.shape != shape:
         raise InputError(

@@ -19,7 +19,7 @@ DEFAULT_CLASS = "foreground"
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class AnnotatedPlane:
     """One annotated plane.
 
     Attributes
@@ -32,7 +32,7 @@ class Example:
         Whether the channels are red, green and blue.
     labels
         uint8, shape (y, x): 0 is background, i + 1 class number i.
-    counts
+    valid
         bool, shape (y, x): pixels that were annotated; None means all.
     areas
         Areas of the annotated objects, in pixels.
@@ -47,7 +47,7 @@ class Example:
     pixels: np.ndarray
     rgb: bool
     labels: np.ndarray
-    counts: np.ndarray | None
+    valid: np.ndarray | None
     areas: np.ndarray
     instances: np.ndarray | None = None
     stack: int = 0
@@ -79,7 +79,7 @@ class AnnotationSet:
         the training.
     """
 
-    examples: tuple[Example, ...]
+    examples: tuple[AnnotatedPlane, ...]
     classes: tuple[str, ...]
     pixel_size: PixelSize | None
     stacks: tuple[Planes, ...]
@@ -156,7 +156,7 @@ def annotate(
         raise InputError(
             f"There are {len(images)} images but {len(masks)} masks; give one for each."
         )
-    examples: list[Example] = []
+    examples: list[AnnotatedPlane] = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
         examples += _of_pair(image, mask, reading, number)
     examples = _without_false_instances(examples)
@@ -167,7 +167,9 @@ def annotate(
     )
 
 
-def _of_pair(image: Planes, mask: Planes, reading: MaskReading, number: int) -> Iterable[Example]:
+def _of_pair(
+    image: Planes, mask: Planes, reading: MaskReading, number: int
+) -> Iterable[AnnotatedPlane]:
     if (image.leading, image.shape) != (mask.leading, mask.shape):
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
@@ -178,25 +180,25 @@ def _of_pair(image: Planes, mask: Planes, reading: MaskReading, number: int) -> 
         read = _read_mask(mask[index], mask.rgb, mask.name + part, reading)
         if read is None:
             continue
-        labels, counts, values = read
+        labels, valid, values = read
         pixels = image[index]
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise InputError(
                 f"The image {image.name}{part} holds NaN or infinite pixels; replace them (for instance by 0)."
             )
-        yield Example(
+        yield AnnotatedPlane(
             name=image.name + part,
             pixels=pixels,
             rgb=image.rgb,
             labels=labels,
-            counts=counts,
+            valid=valid,
             areas=_object_areas(values),
             instances=None if reading.tells_classes else values,
             stack=number,
         )
 
 
-def _without_false_instances(examples: list[Example]) -> list[Example]:
+def _without_false_instances(examples: list[AnnotatedPlane]) -> list[AnnotatedPlane]:
     """Drop the instances where no mask has two: 0 and 255 tell no objects apart."""
     several = any(e.instances is not None and len(np.unique(e.instances)) > 2 for e in examples)
     return examples if several else [replace(e, instances=None) for e in examples]
@@ -212,9 +214,9 @@ def _read_mask(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
     """Labels, counting pixels and the mask's values; None if the plane is to be left out."""
     values = _whole_numbers(_one_channel(values, rgb, name), name)
-    counts = None if reading.unlabelled is None else values != reading.unlabelled
-    if counts is not None:
-        values = np.where(counts, values, 0)
+    valid = None if reading.unlabelled is None else values != reading.unlabelled
+    if valid is not None:
+        values = np.where(valid, values, 0)
     if values.min() < 0:
         raise InputError(
             f"The mask {name} has negative values; if they mark pixels without annotation, "
@@ -229,7 +231,7 @@ def _read_mask(
         )
     else:
         labels = values.astype(np.uint8)
-    background = labels == 0 if counts is None else (labels == 0) & counts
+    background = labels == 0 if valid is None else (labels == 0) & valid
     if not labels.any():
         if reading.empty == "refuse":
             raise InputError(
@@ -242,7 +244,7 @@ def _read_mask(
         raise InputError(
             f"The mask {name} has no background at all, so there is nothing to tell apart; mark some."
         )
-    return labels, counts, values
+    return labels, valid, values
 
 
 def _one_channel(values: np.ndarray, rgb: bool, name: str) -> np.ndarray:
@@ -281,7 +283,7 @@ def _object_areas(values: np.ndarray) -> np.ndarray:
     return areas
 
 
-def _check_classes(examples: Sequence[Example], classes: Sequence[str]) -> None:
+def _check_classes(examples: Sequence[AnnotatedPlane], classes: Sequence[str]) -> None:
     if not examples:
         raise InputError("No plane has any annotation to learn from; annotate at least one.")
     present = set().union(*(np.unique(example.labels).tolist() for example in examples))
