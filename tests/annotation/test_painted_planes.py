@@ -68,6 +68,19 @@ def test_only_the_planes_needed_are_read(nuclei) -> None:
     ]
 
 
+def test_labels_are_read_as_late_as_pixels(nuclei) -> None:
+    """Labels of a layer are copied when the set is made, and only those of its planes."""
+    image, painted = Planes(np.stack(nuclei[0])), np.stack(nuclei[1])
+    watched = Watched(painted)
+    planes = [PaintedPlane(image, number, Planes(watched), number == 4) for number in (4, 1)]
+    assert not watched.read - {0}
+    found = annotation_set(planes, Scheme())
+    assert watched.read <= {0, 4, 1} and [e.number for e in found.examples] == [4, 1]
+    assert [e.held_out for e in found.examples] == [True, False]
+    painted[:] = 0
+    assert found.examples[0].instances.any()
+
+
 def test_values_are_stretched_over_the_whole_stack(dense, stack) -> None:
     """Not over the annotated planes only: segmenting later sees the whole stack."""
     found = annotation_set(dense[:1], Scheme())

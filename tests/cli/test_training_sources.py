@@ -33,7 +33,7 @@ def session(tmp_path: Path, nuclei) -> SessionFolder:
     """Six planes of real nuclei, all done; plane 5 is held out already."""
     folder = SessionFolder.create(tmp_path, "cells")
     image = SessionImage("cells", (6, 128, 128), "ZYX")
-    planes = [SessionPlane(0, (z,), True, True if z == 5 else None) for z in range(6)]
+    planes = [SessionPlane(0, (z,), done=True, held_out=True if z == 5 else None) for z in range(6)]
     scheme = Scheme(("nucleus",), ("#112233",))
     folder.write(Session(scheme, (image,), tuple(planes), dict(SETTINGS)))
     for plane, pixels, mask in zip(planes, *nuclei, strict=True):

@@ -1,7 +1,5 @@
 """What can be wrong with annotations is said before anything is computed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import tifffile
@@ -191,14 +189,15 @@ def test_split_leaves_every_class_in_the_training_part() -> None:
 
 
 def test_a_split_of_the_annotations_own_is_kept() -> None:
-    annotations = replace(annotated([MASK] * 3), held_out=frozenset({1}))
+    annotations = annotated([MASK] * 3).with_held_out({1})
+    assert annotations.held_out == frozenset({1}) and annotated([MASK]).held_out is None
     training, measured = split(annotations, 0.15, seed=0)
     assert [id(e) for e in measured] == [id(annotations.examples[1])] and len(training) == 2
     with pytest.raises(ptsam.InputError, match="All annotated planes are held out"):
-        split(replace(annotations, held_out=frozenset({0, 1, 2})), 0.15, seed=0)
+        split(annotations.with_held_out({0, 1, 2}), 0.15, seed=0)
     rare = annotated([MASK, np.where(MASK == 2, 3, MASK)], classes=("a", "b", "c"))
     with pytest.raises(ptsam.InputError, match="All planes with c on them are held out"):
-        split(replace(rare, held_out=frozenset({1})), 0.15, seed=0)
+        split(rare.with_held_out({1}), 0.15, seed=0)
 
 
 def test_old_planes_stay_on_their_side_of_the_split() -> None:

@@ -88,7 +88,7 @@ def test_they_are_few() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 16])
 def test_one_tile_in_sixteen_is_blank(size: int) -> None:
-    from test_tuning import tiles_of
+    from test_optimization import tiles_of
 
     tiles, blanks = tiles_of([0, 1]), tiles_of([0])[:2]
     plain = Batches(tiles, size, torch.Generator().manual_seed(0))

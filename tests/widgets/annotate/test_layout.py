@@ -44,7 +44,12 @@ def on_laptop(make_napari_viewer, dock, qtbot, monkeypatch) -> tuple[Any, Annota
     widget.annotate.add_layers()
     for number in (0, 2, 17):
         entry = PlaneRecord(
-            widget.session_model.sources[0].id, number, {"object": 12345}, True, False, 0.87
+            widget.session_model.sources[0].id,
+            number,
+            {"object": 12345},
+            done=True,
+            held_out=False,
+            dice=0.87,
         )
         widget.session_model.records.put(entry)
     widget.session_model.touch()

@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
+from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
 from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.library import put, save_trained
@@ -22,7 +23,6 @@ from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
 from napari_ptsam.widgets.annotate.training_run import (
     FinishedTraining,
     PlaneDice,
-    PlaneToTrainOn,
     TrainingRequest,
     TrainingRun,
 )
@@ -158,7 +158,7 @@ class TrainTab(Scrolling):
             source = session_model.source_of(entry.image)
             assert source is not None
             planes.append(
-                PlaneToTrainOn(source.planes, source.label_planes, entry.number, entry.held_out)
+                PaintedPlane(source.planes, entry.number, source.label_planes, entry.held_out)
             )
         settings = self.options.settings()
         if going_on:  # channels that nobody chose are those of the prompt

@@ -47,26 +47,10 @@ class PlaneInView:
 
 
 @dataclass(frozen=True, eq=False)
-class PlaneToTrainOn:
-    """A plane to train on, read only when the training starts in its thread."""
-
-    image: Planes
-    labels: Planes
-    number: int
-    held_out: bool | None
-
-    def copy(self) -> PaintedPlane:
-        """As it is now, so that painting can go on."""
-        return PaintedPlane(
-            self.image, self.number, np.array(self.labels[self.number]), self.held_out
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class TrainingRequest:
     """What to train on, and how."""
 
-    planes: list[PlaneToTrainOn]
+    planes: list[PaintedPlane]
     scheme: Scheme
     settings: TrainingSettings
     start: Prompt | None
@@ -169,9 +153,10 @@ class TrainingRun(BackgroundTask):
     # In the thread
 
     def _work(self, request: TrainingRequest) -> Generator[object, None, None]:
-        planes = [plane.copy() for plane in request.planes]
         settings = request.settings
-        annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)
+        annotations = annotation_set(
+            request.planes, request.scheme, settings.held_out, settings.seed
+        )
         backbone = self._backbone()
         if self._stop.is_set():
             return
