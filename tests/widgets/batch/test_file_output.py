@@ -113,7 +113,8 @@ def test_other_pixels_under_the_same_name_are_another_run(
 
 
 def test_folders_that_cannot_be_used(qtbot, batch, stack, tmp_path: Path, monkeypatch) -> None:
-    from napari_ptsam.widgets.batch import file_output
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
 
     _, widget = batch(one=stack.images[0], two=stack.images[1])
     to_files(widget, tmp_path / "missing")
@@ -125,7 +126,7 @@ def test_folders_that_cannot_be_used(qtbot, batch, stack, tmp_path: Path, monkey
     assert told()[1:] == [
         f"There is no folder {tmp_path / 'missing'}; choose another one for the files."
     ]
-    monkeypatch.setattr(file_output.os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(Path, "touch", denied)  # root may write anywhere
     widget.files.folder.setText(str(tmp_path))
     run(qtbot, widget)
     assert told()[2:] == [f"The folder {tmp_path} cannot be written to; choose another one."]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -14,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
 from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
+from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
@@ -257,7 +257,7 @@ class TrainTab(Scrolling):
         """From the image and the classes."""
         layer = self._studio.sources[0].layer.name if self._studio.sources else "prompt"
         name = "-".join([layer, *self._studio.scheme.classes[:3]])
-        return re.sub(r"[^\w-]+", "-", name).strip("-").lower() + ".pt"
+        return f"{safe_file_name(name, 'prompt', separator='-').lower()}.pt"
 
     def save_to(self, path: Path, overwrite: bool = False) -> None:
         """Save the prompt."""
