@@ -77,7 +77,7 @@ def idle(qtbot, *all_jobs: Any) -> None:
 
 
 def faults() -> Iterator[Fault]:
-    """The kinds that there are; test_workers.py has more of each."""
+    """The kinds that there are; test_worker.py has more of each."""
     for name in (
         "RuntimeError",
         "KeyError",

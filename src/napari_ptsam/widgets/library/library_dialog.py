@@ -24,9 +24,9 @@ from napari_ptsam.prompts.library import LibraryFolders, LibraryItem, duplicate,
 from napari_ptsam.widgets.library.library_list import LibraryList
 from napari_ptsam.widgets.library.library_texts import TextsDialog
 from napari_ptsam.widgets.library.prompt_card import PromptCard
-from napari_ptsam.widgets.shared.qt_helpers import button, row, text
+from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import Steps
+from napari_ptsam.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent, QShowEvent
@@ -63,7 +63,7 @@ class LibraryDialog(QDialog):
         self.resize(820, 560)
 
     def _build(self) -> None:
-        self.card, self.said = PromptCard(), text()
+        self.card, self.said = PromptCard(), text_label()
         self.use = button("Use", "Take this prompt into the form.", self._use)
         self.texts = button("Describe…", "Change its author, notes and licence.", self._describe)
         self.copy_text = button(

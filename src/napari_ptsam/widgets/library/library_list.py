@@ -8,9 +8,10 @@ from qtpy.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout,
 
 from napari_ptsam.prompts.library import Library, LibraryFolders, LibraryItem
 from napari_ptsam.prompts.thumbnail import SIDE, read_thumbnail
-from napari_ptsam.widgets.shared.qt_helpers import present, single_shot
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
+from napari_ptsam.widgets.shared.qt_helpers import not_none, single_shot
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import Jobs, Steps
+from napari_ptsam.widgets.shared.worker import Steps
 
 LOOK_EVERY = 5000
 """Milliseconds: not every network share tells of changes."""
@@ -40,7 +41,7 @@ class LibraryList(QWidget):
         super().__init__()
         self._folders, self._library = folders, Library(folders.folders)
         self._shown: list[LibraryItem] = []
-        self.jobs = Jobs(self)
+        self.jobs = BackgroundJobs(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search names, classes, authors, notes…")
         self.search.setClearButtonEnabled(True)
@@ -112,7 +113,7 @@ class LibraryList(QWidget):
     def _filter(self, words: str) -> None:
         shown = []
         for number in range(self.list.count()):
-            item = present(self.list.item(number))
+            item = not_none(self.list.item(number))
             item.setHidden(not item.data(ENTRY).matches(words))
             shown += [item] * (not item.isHidden())
         current = self.list.currentItem()

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.widgets.shared.qt_helpers import text
+from napari_ptsam.widgets.shared.qt_helpers import text_label
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -41,7 +41,7 @@ class TextsDialog(QDialog):
         self.notes = QPlainTextEdit(prompt.notes)
         self.licence.setPlaceholderText("for example CC-BY-4.0")
         self.author.setPlaceholderText("who made it, and who to ask")
-        self.said = text()
+        self.said = text_label()
         form = QFormLayout()
         form.addRow("Author", self.author)
         form.addRow("Licence", self.licence)

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QVBoxLayout
 
 from napari_ptsam.prompts.describe import facts
-from napari_ptsam.widgets.shared.qt_helpers import Text, text
+from napari_ptsam.widgets.shared.qt_helpers import WrappedLabel, text_label
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -29,8 +29,8 @@ class PromptCard(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.title, self.facts = text(NO_PROMPT), text()
-        self.classes = Text()
+        self.title, self.facts = text_label(NO_PROMPT), text_label()
+        self.classes = WrappedLabel()
         self.classes.setTextFormat(Qt.TextFormat.RichText)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_ptsam.widgets.shared.qt_helpers import button, text
+from napari_ptsam.widgets.shared.qt_helpers import button, text_label
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.backbone_service import BackboneService
@@ -24,7 +24,7 @@ class BackboneLine(QWidget):
         super().__init__()
         self._engine = backbone_service
         self.dialog: BackbonesDialog | None = None
-        self.state = text(backbone_service.state, "The frozen model behind everything.")
+        self.state = text_label(backbone_service.state, "The frozen model behind everything.")
         self.more = button(
             "Backbones…", "Other frozen models: get, verify, choose, remove.", self.open
         )
@@ -42,7 +42,7 @@ class BackboneLine(QWidget):
             self.dialog = BackbonesDialog(self._engine, self)
             self.dialog.changed.connect(self.changed)
             self.dialog.chosen.connect(lambda _: self.changed.emit())
-            self.dialog.run.ended.connect(self.changed)
+            self.dialog.run.finished.connect(self.changed)
         self.dialog.select(name or self._engine.chosen)
         self.dialog.refresh()
         self.dialog.show()

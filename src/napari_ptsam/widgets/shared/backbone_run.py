@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.backbones.catalogue import CatalogueEntry
 from napari_ptsam.backbones.downloads import Network, download
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.widgets.shared.workers import BackgroundTask
+from napari_ptsam.widgets.shared.background_task import BackgroundTask
 
 
 @dataclass(frozen=True)

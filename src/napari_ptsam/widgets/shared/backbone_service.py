@@ -10,8 +10,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint, recommended
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.shared.background_jobs import IDLE, BackgroundJobs, ignore
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import IDLE, Jobs, Steps, silently
+from napari_ptsam.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
     import napari
@@ -25,7 +26,7 @@ class BackboneService(QObject):
     """Gives the backbone to workers; none of its methods but `backbone` and
     `backbone_of` waits for torch.
 
-    The docks of a viewer share one (`shared_engine`): the backbone is there
+    The docks of a viewer share one (`shared_backbone_service`): the backbone is there
     once, and what one has embedded the other need not.
 
     Parameters
@@ -43,7 +44,7 @@ class BackboneService(QObject):
 
     def __init__(self, device: str = "auto", chosen: str = EMBEDDED_NAME) -> None:
         super().__init__()
-        self._jobs = Jobs(self)
+        self._jobs = BackgroundJobs(self)
         self._loading = Lock()
         """Held for seconds while weights are loaded; only workers may take it."""
         self.users = 0
@@ -84,7 +85,7 @@ class BackboneService(QObject):
     def advise(self) -> None:
         """Find out which backbone suits this machine."""
         if not self.advice:
-            self._jobs.submit("advice", _advice, self._advised, silently, priority=IDLE)
+            self._jobs.submit("advice", _advice, self._advised, ignore, priority=IDLE)
 
     def _advised(self, name: str) -> None:
         self.advice = name
@@ -175,7 +176,7 @@ _shared: dict[int, BackboneService] = {}
 """By viewer."""
 
 
-def shared_engine(
+def shared_backbone_service(
     viewer: napari.Viewer, device: str = "auto", chosen: str = EMBEDDED_NAME
 ) -> BackboneService:
     """The backbone_service of a viewer; every user calls `BackboneService.release` once.

@@ -29,7 +29,7 @@ from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRun
 from napari_ptsam.widgets.shared.preferences import preferences, remember
-from napari_ptsam.widgets.shared.qt_helpers import Fold, button, present, row, text
+from napari_ptsam.widgets.shared.qt_helpers import Fold, button, not_none, row, text_label
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
@@ -68,7 +68,7 @@ class BackbonesDialog(QDialog):
         self.run.progressed.connect(self._progress)
         self.run.done.connect(self.said.setText)
         self.run.failed.connect(self._failed)
-        self.run.ended.connect(self.refresh)
+        self.run.finished.connect(self.refresh)
         backbone_service.advised.connect(self.refresh)
         backbone_service.advise()
         self.refresh()
@@ -82,12 +82,12 @@ class BackbonesDialog(QDialog):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTextElideMode(Qt.TextElideMode.ElideRight)
-        present(self.table.verticalHeader()).hide()
-        header = present(self.table.horizontalHeader())
+        not_none(self.table.verticalHeader()).hide()
+        header = not_none(self.table.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
         self.table.itemSelectionChanged.connect(self._selected)
-        self.facts, self.said = text(), text()
+        self.facts, self.said = text_label(), text_label()
         for label in (self.facts, self.said):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.download = button("Download", "Get it from its makers' server.", self.start)
@@ -109,7 +109,7 @@ class BackbonesDialog(QDialog):
         self.bar = QProgressBar()
         self.bar.hide()
         layout = QVBoxLayout(self)
-        layout.addWidget(text("A prompt works with the backbone that it was trained with."))
+        layout.addWidget(text_label("A prompt works with the backbone that it was trained with."))
         layout.addWidget(self.table, 1)
         layout.addWidget(self.facts)
         layout.addLayout(row(self.download, self.cancel, self.verify, self.remove, self.folder))

@@ -13,7 +13,7 @@ from napari_ptsam.images.reading import list_images, open_image
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 FOLDER = "napari-ptsam folder"
 """Key of a layer's metadata: where its images came from."""

@@ -22,7 +22,7 @@ from napari_ptsam.datasets.sample import ANNOTATED, PIXEL_SIZE, SPACING, make_sa
 if TYPE_CHECKING:
     import napari
 
-    from napari_ptsam.widgets.shared.workers import Happened, Worker
+    from napari_ptsam.widgets.shared.worker import Worker, WorkerEvent
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 Steps = Generator[object, None, list[LayerData]]
@@ -135,7 +135,7 @@ def _open(
     if key in _running:
         show_info(f"{title} is being opened already; the layers appear when they are there.")
         return NO_LAYERS
-    from napari_ptsam.widgets.shared.workers import Worker
+    from napari_ptsam.widgets.shared.worker import Worker
 
     bar = progress(total=total, desc=title)
     _running[key] = worker = Worker(steps, partial(_take, key, viewer, bar), title)
@@ -160,10 +160,10 @@ def _wait(title: str, steps: Callable[[], Steps], total: int) -> list[LayerData]
                 bar.update()
 
 
-def _take(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: Happened) -> None:
+def _take(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: WorkerEvent) -> None:
     """Tell what a worker does, in the main thread."""
-    from napari_ptsam.widgets.shared.failures import Failed, tell
-    from napari_ptsam.widgets.shared.workers import Finished
+    from napari_ptsam.widgets.shared.failures import Failed, notify
+    from napari_ptsam.widgets.shared.worker import Finished
 
     if isinstance(event, Finished):
         del _running[key]
@@ -171,7 +171,7 @@ def _take(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: Happened
         if event.value is not None:
             _show(viewer, event.value)
     elif isinstance(event, Failed):
-        tell(event)
+        notify(event)
     elif bar.total:
         bar.increment_with_overflow()
 
