@@ -326,13 +326,13 @@ def test_backbone_downloads(qtbot, heard) -> None:
             patch.setattr(backbone_run, "download", fault)
             dialog.download.click()
             qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
-        assert fault.words in dialog.said.text()
+        assert fault.words in dialog.message.text()
         heard.traceback_alone(fault)
         assert dialog.download.isEnabled() and dialog.bar.isHidden()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbone_run, "download", lambda *_: None)
         dialog.download.click()
-        qtbot.waitUntil(lambda: "is here" in dialog.said.text(), timeout=LONG)
+        qtbot.waitUntil(lambda: "was downloaded" in dialog.message.text(), timeout=LONG)
     dialog.close_down(10)
 
 
@@ -350,12 +350,12 @@ def test_library(qtbot, heard, tmp_path: Path, monkeypatch) -> None:
             patch.setattr(Library, "refresh", fault)
             dialog.shelf.look()
             idle(qtbot, jobs)
-            assert fault.words in dialog.said.text()
-            dialog.said.setText("")
+            assert fault.words in dialog.message.text()
+            dialog.message.setText("")
             patch.setattr(library_dialog, "load_torch", fault)
             dialog.paste_text()
             idle(qtbot, jobs)
-            assert fault.words in dialog.said.text()
+            assert fault.words in dialog.message.text()
         assert len(heard.all()) == len(tracebacks()) <= 2
         heard.clear()
     with qtbot.waitSignal(dialog.shelf.listed, timeout=LONG):

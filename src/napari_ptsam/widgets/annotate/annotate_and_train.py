@@ -18,10 +18,10 @@ from napari_ptsam.widgets.annotate.label_watcher import LabelWatcher, PlaneUpdat
 from napari_ptsam.widgets.annotate.session_model import SessionModel
 from napari_ptsam.widgets.annotate.session_restore import SessionRestore, listed
 from napari_ptsam.widgets.annotate.train_tab import TrainTab
-from napari_ptsam.widgets.shared.backbone_line import BackboneLine
 from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
+from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import ignore
-from napari_ptsam.widgets.shared.closable_dock import DockWidget
+from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import warm_up
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
@@ -37,7 +37,7 @@ LOAD_AFTER = 300
 """Milliseconds until the backbone is loaded: first the form is to be there."""
 
 
-class AnnotateAndTrain(DockWidget):
+class AnnotateAndTrain(ClosableDock):
     """Choose images, annotate about 16 planes, train, save a prompt file.
 
     Parameters
@@ -80,7 +80,7 @@ class AnnotateAndTrain(DockWidget):
         font.setBold(True)
         self.hint.setFont(font)
         self._there = button("Go", "Go to the tab where the next step is done.", self._go)
-        self.backbone = BackboneLine(self.session_model.backbone_service)
+        self.backbone = BackboneStatus(self.session_model.backbone_service)
         self.saved = text_label(
             "Nothing to save yet.", "Where your annotations are saved as you work."
         )

@@ -27,11 +27,11 @@ from napari_ptsam.widgets.batch.segmentation_run import (
     PlaneSegmented,
 )
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask
-from napari_ptsam.widgets.shared.backbone_line import BackboneLine
 from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
+from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
-from napari_ptsam.widgets.shared.closable_dock import DockWidget
+from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import plane_in_view
 from napari_ptsam.widgets.shared.preferences import preferences
 from napari_ptsam.widgets.shared.qt_helpers import (
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.worker import Steps
 
 
-class BatchSegment(DockWidget):
+class BatchSegment(ClosableDock):
     """Open prompt files, tick images, run.
 
     Parameters
@@ -111,7 +111,7 @@ class BatchSegment(DockWidget):
         self.bar.setToolTip("How far the run is, and how long it still takes.")
         self.bar.hide()
         self.status = text_label(tip="How far a large plane is, and what came of the last run.")
-        self.backbone = BackboneLine(self.backbone_service)
+        self.backbone = BackboneStatus(self.backbone_service)
         self.get_backbone = button(
             "Get the backbone…", "Download what the prompt works with.", self._get_backbone
         )
