@@ -344,11 +344,11 @@ def test_library(qtbot, heard, tmp_path: Path, monkeypatch) -> None:
     put(make(), "nuclei")
     dialog = LibraryDialog(lambda *_: None, None, LibraryFolders(tmp_path / "config.json"))
     qtbot.addWidget(dialog)
-    jobs = dialog.shelf.jobs
+    jobs = dialog.library_list.jobs
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Library, "refresh", fault)
-            dialog.shelf.look()
+            dialog.library_list.refresh()
             idle(qtbot, jobs)
             assert fault.words in dialog.message.text()
             dialog.message.setText("")
@@ -358,9 +358,9 @@ def test_library(qtbot, heard, tmp_path: Path, monkeypatch) -> None:
             assert fault.words in dialog.message.text()
         assert len(heard.all()) == len(tracebacks()) <= 2
         heard.clear()
-    with qtbot.waitSignal(dialog.shelf.listed, timeout=LONG):
-        dialog.shelf.look()
-    assert dialog.shelf.list.count() == 1
+    with qtbot.waitSignal(dialog.library_list.refreshed, timeout=LONG):
+        dialog.library_list.refresh()
+    assert dialog.library_list.list.count() == 1
     dialog.close_down(10)
 
 

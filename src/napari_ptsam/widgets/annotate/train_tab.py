@@ -26,7 +26,7 @@ from napari_ptsam.widgets.annotate.training_run import (
     TrainingRequest,
     TrainingRun,
 )
-from napari_ptsam.widgets.library.library_button import LibraryButton
+from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.shared.qt_helpers import (
     ScrollingColumn,
     button,

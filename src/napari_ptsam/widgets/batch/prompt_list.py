@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.widgets.batch.task import OpenedPrompt
-from napari_ptsam.widgets.library.library_button import LibraryButton
+from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.library.prompt_card import PromptCard
 from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, row
 
@@ -113,7 +113,7 @@ class PromptList(QWidget):
             opened = self.opened[position]
             self.card.show_prompt(opened.prompt, opened.path)
         else:
-            self.card.show_none()
+            self.card.show_message()
 
     def _fit(self) -> None:
         """As high as what is listed."""
