@@ -230,7 +230,7 @@ imported = perf_counter() - begin
 import napari, napari_ptsam.widgets.shared.qt_helpers
 viewer = napari.Viewer(show=False)
 spent = []
-for module, name in (("annotate_train", "AnnotateAndTrain"), ("batch_segment", "BatchSegment")):
+for module, name in (("annotate.annotate_and_train", "AnnotateAndTrain"), ("batch.batch_segment", "BatchSegment")):
     begin = perf_counter()
     widget = getattr(__import__(f"napari_ptsam.widgets.{module}", fromlist=[name]), name)(viewer)
     viewer.window.add_dock_widget(widget, name=name)

@@ -83,7 +83,11 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
     assert (
         "composite has 4 channels; the prompt was trained on grey images" in widget.cautions.text()
     )
-    for words, problem in (("a", "are no channels"), ("0,1", "channels 0, 1 shown"), ("1", "")):
+    for words, problem in (
+        ("a", "is not a list of channels"),
+        ("0,1", "channels 0, 1 shown"),
+        ("1", ""),
+    ):
         widget.channels.numbers.setText(words)
         widget.channels.changed.emit()
         assert problem in widget.cautions.text() and bool(problem) == bool(widget.cautions.text())

@@ -15,7 +15,7 @@ import tifffile
 import napari_ptsam
 from conftest_widgets import LONG, annotate, train, training_under_way
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
-from napari_ptsam.widgets.shared.workers import THREAD
+from napari_ptsam.widgets.shared.worker import THREAD_NAME
 
 
 def long_training(qtbot, dock, stack):
@@ -151,7 +151,7 @@ def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
         ),
         timeout=LONG,
     )
-    qtbot.waitUntil(lambda: THREAD not in [thread.name for thread in threading.enumerate()])
+    qtbot.waitUntil(lambda: THREAD_NAME not in [thread.name for thread in threading.enumerate()])
 
 
 def test_the_manifest_names_what_is_there() -> None:

@@ -18,7 +18,7 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.training.settings import Progress
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
-from napari_ptsam.widgets.shared.qt_helpers import NameBox, text
+from napari_ptsam.widgets.shared.qt_helpers import NameBox, text_label
 
 ORIGIN = SimpleNamespace(
     held_out_dice=0.62, images=4, held_out_images=1, steps=200, measured_on_training=False
@@ -219,7 +219,7 @@ def test_enter_in_the_table_of_planes_goes_there(on_laptop) -> None:
 def test_an_empty_text_takes_no_room(qtbot) -> None:
     outer = QWidget()
     qtbot.addWidget(outer)
-    label = text()
+    label = text_label()
     label.setText("no window of its own")
     assert not label.isVisible()
     label.setParent(outer)

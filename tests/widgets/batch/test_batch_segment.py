@@ -78,7 +78,7 @@ def test_a_result_lies_where_its_image_does(batch, stack) -> None:
         (ImageTask(layer, planes), 0),
         (ImageTask(layer, planes, [("Z", 4, 5)]), 4),
     ):
-        labels = widget.viewer.add_labels(np.zeros(task.shape, np.uint8), **task.where())
+        labels = widget.viewer.add_labels(np.zeros(task.shape, np.uint8), **task.placement())
         assert task.shape == ((6 if first == 0 else 1), 1, 128, 128)
         assert labels.units == layer.units and labels.axis_labels == layer.axis_labels
         here, there = labels.data_to_world((0, 0, 9, 7)), layer.data_to_world((first, 0.5, 9, 7))

@@ -146,7 +146,7 @@ def test_nuclei_are_downloaded_in_a_worker(
     assert viewer.layers.selection.active.name == "BBBC039 nuclei"
     assert [message.partition(" (")[0] for message in told()] == [
         "Downloading BBBC039 nuclei",
-        "BBBC039 nuclei is being opened already; the layers appear when they are there.",
+        "BBBC039 nuclei is already being opened; its layers are added when they are ready.",
     ]
     qtbot.waitUntil(lambda: not samples._running, timeout=5000)
     viewer.layers.clear()
