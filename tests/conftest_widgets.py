@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_ptsam.widgets.shared import workers
+from napari_ptsam.widgets.shared import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def settled(qtbot, *docks: QWidget) -> None:
 
     def at_rest() -> bool:
         nonlocal times
-        busy = bool(workers._running) or any(_due(dock, within=2000) for dock in docks)
+        busy = bool(worker._running) or any(_due(dock, within=2000) for dock in docks)
         times = 0 if busy else times + 1
         return times == 3  # events are processed in between
 
