@@ -12,6 +12,7 @@ from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.evaluation.evaluate import evaluate, summary
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training import marker_training
 from napari_ptsam.training.markers import cores, of_cores
@@ -19,7 +20,6 @@ from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
-from napari_ptsam.training.validation import ValidationPlane
 
 QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
 FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1}
@@ -173,14 +173,14 @@ def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> N
     training, _ = trained
     planes, tokens = training._cores._planes(), training._attempts.best[1]
     assert marker_training.useful(planes, tokens, training._cores.kept, backbone)
-    whole = ValidationPlane.logits
+    whole = EmbeddedPlane.logits
 
     def collapsed(*arguments):
         logits = whole(*arguments)
         logits[1:] = value
         return logits
 
-    monkeypatch.setattr(ValidationPlane, "logits", collapsed)
+    monkeypatch.setattr(EmbeddedPlane, "logits", collapsed)
     assert not marker_training.useful(planes, tokens, training._cores.kept, backbone)
 
 

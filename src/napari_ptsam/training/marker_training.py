@@ -11,8 +11,6 @@ import torch
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.evaluation.metrics import average_precision
-from napari_ptsam.inference.objects import connected_components, split_by_cores
-from napari_ptsam.inference.predict import labels_of
 from napari_ptsam.training.markers import of_cores
 from napari_ptsam.training.optimization import Batches, optimise
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -218,19 +216,14 @@ def _see(
     example, count = plane.example, len(tokens) // 2
     annotated = example.instances
     assert annotated is not None
-    logits = plane.logits(tokens, backbone)
-    if refinement is not None:
-        logits[:count] = plane.refined(logits[:count], refinement)
-    labels = labels_of(logits[:count])
+    prediction = plane.predict(tokens, backbone, refinement, count)
+    assert prediction.markers is not None
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
-    foreground = (labels > 0) & valid
-    found, truth = (logits[count:].max(0) > 0) & valid, of_cores(example).labels > 0
+    foreground = (prediction.labels > 0) & valid
+    found, truth = (prediction.markers.max(0) > 0) & valid, of_cores(example).labels > 0
     split, components = (
-        float(average_precision(annotated, np.where(valid, way, 0), (0.5,))[0])
-        for way in (
-            split_by_cores(labels, logits[:count], logits[count:]),
-            connected_components(labels),
-        )
+        float(average_precision(annotated, np.where(valid, objects, 0), (0.5,))[0])
+        for objects in (prediction.objects(), prediction.components())
     )
     return _PlaneScore(
         split=split,

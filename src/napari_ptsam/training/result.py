@@ -129,7 +129,7 @@ def _picture(
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
-    labels = plane.labels(found.tokens, backbone, found.refinement)
+    labels = plane.predict(found.tokens, backbone, found.refinement).labels
     return make_thumbnail(plane.guide, labels, colours, side)
 
 

@@ -93,20 +93,18 @@ class Preview(QObject):
 
     def _steps(self, view: PlaneInView, prompt: Prompt) -> Steps:
         backbone = self._studio.backbone_service.backbone_of(prompt)
-        import torch
-
-        from napari_ptsam.backbones.loading import with_encoder_tokens
         from napari_ptsam.inference.preview import PlanePreview
+        from napari_ptsam.inference.segment import Segmenter
 
+        segmenter = Segmenter(prompt, backbone)
         limits = prompt.images.limits(view.planes)
         plane = view.planes[view.number]
-        seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
         preview = PlanePreview(
-            seeing, prompt.images, plane, view.planes.rgb, limits, prompt.refinement, prompt.flips
-        )
+            segmenter.backbone, prompt.images, plane, view.planes.rgb, limits, prompt.refinement,
+            segmenter.flips,
+        )  # fmt: skip
         yield from preview.embed()
-        tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
-        yield LivePrediction(view, preview.labels(tokens))
+        yield LivePrediction(view, preview.labels(segmenter.tokens))
 
     def prepare(self) -> None:
         """Make the layer before the training starts: adding one takes a while."""
