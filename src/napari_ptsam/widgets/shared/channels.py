@@ -33,7 +33,7 @@ class ChannelsRow(QWidget):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = session_model
+        self._session_model = session_model
         self._layer: Image | None = None
         self._source: AnnotatedImage | None = None
         self.axis, self.numbers = QComboBox(), QLineEdit()
@@ -86,7 +86,7 @@ class ChannelsRow(QWidget):
                     f"Choose up to three channels from 0 to {own.count - 1}, not “{self.numbers.text()}”."
                 )
             axis = self.axis.currentData()
-            self._studio.use_channels(
+            self._session_model.use_channels(
                 source, axis, channels if axis == source.channel_axis else None
             )
         except InputError as error:
