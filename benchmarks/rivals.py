@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.backbones.loading import Backbone, _build_tiny
+from napari_ptsam.backbones.families.registry import family_of
+from napari_ptsam.backbones.loading import Backbone
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import cut
@@ -195,7 +196,7 @@ class _Decoder:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        parts: dict[str, Any] = _build_tiny()
+        parts: dict[str, Any] = family_of("vit_t").build("vit_t")
         state = {k: v.float() for k, v in read_checkpoint(embedded_checkpoint()).items()}
         for name in ("mask_decoder", "prompt_encoder"):
             own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}

@@ -12,7 +12,7 @@ from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE, Tiling
 from napari_ptsam.training.settings import TrainingSettings
 
-# How large objects look best, measured on held-out planes of four sets (docs/method.md): a tile
+# How large objects look best, measured on left-out planes of four sets (docs/notes): a tile
 # that is about 14 objects wide; whole planes up to 20 objects wide gain nothing from tiles.
 OBJECTS_ACROSS_TILE = 14
 OBJECTS_ACROSS_PLANE = 20

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.label_watcher import PlaneUpdate
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 DELAY = 1000
 """Milliseconds from a change of settings or marks until the session is written."""

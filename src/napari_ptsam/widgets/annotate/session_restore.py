@@ -20,10 +20,10 @@ from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_ses
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
+from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import silently
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -57,7 +57,7 @@ class SessionRestore(QObject):
     def look(self) -> None:
         """Look in the background for a session that was not closed."""
         self._session_model.disk.submit(
-            "unfinished", self._look, lambda one: self.unfinished_found.emit(*one), silently
+            "unfinished", self._look, lambda one: self.unfinished_found.emit(*one), ignore
         )
 
     def _look(self) -> Generator[object, None, None]:

@@ -16,8 +16,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
+from napari_ptsam.widgets.shared.background_task import BackgroundTask
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
-from napari_ptsam.widgets.shared.workers import BackgroundTask
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
