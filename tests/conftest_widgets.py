@@ -64,7 +64,7 @@ def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int])
     """Paint planes and mark them as done."""
     if not widget.session_model.situation().annotation_layers:
         widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in numbers:
         paint(source.labels, number, stack.masks[number])
     qtbot.waitUntil(

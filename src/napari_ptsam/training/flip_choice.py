@@ -29,21 +29,21 @@ WORTH = 0.005
 
 
 def choose_flips(
-    run: TrainingContext, tokens: torch.Tensor, now: Progress
+    context: TrainingContext, tokens: torch.Tensor, now: Progress
 ) -> Generator[Progress, None, tuple[Flip, ...]]:
     """The flips that gain most on a few tiles, half of them held out; none if too little.
 
     Parameters
     ----------
-    run
+    context
         What the parts of the training share; if it is stopped, there are none.
     tokens
         float32, shape (classes, 8, 256).
     now
         Where the training stands.
     """
-    backbone, clock, gains = run.backbone, run.clock(), []
-    tiles = run.embedded.single_tiles(TILES)
+    backbone, clock, gains = context.backbone, context.clock(), []
+    tiles = context.embedded.single_tiles(TILES)
     if len(tiles) < FEWEST:
         return ()
     for pixels, tile in tiles:
@@ -54,7 +54,7 @@ def choose_flips(
         gains.append(_gains(tile, views, tokens, backbone))
         clock()
         yield now
-        if run.stopping:
+        if context.stopping:
             return ()
     found = np.array(gains)
     sure = found.mean(0) - SURE * found.std(0, ddof=1) / np.sqrt(len(found))

@@ -74,7 +74,7 @@ class Preview(QObject):
             return
         try:
             prompt, words = for_image(
-                session_model.prompt, view.planes, view.source.chosen, IN_IMAGES
+                session_model.prompt, view.planes, view.image.chosen, IN_IMAGES
             )
         except InputError as error:
             session_model.jobs.cancel("preview")
@@ -116,8 +116,8 @@ class Preview(QObject):
 
     def show(self, shown: LivePrediction) -> None:
         """Put labels into the layer, at the plane that they belong to."""
-        source = shown.view.source
-        if not self.wanted or source not in self._studio.sources:
+        source = shown.view.image
+        if not self.wanted or source not in self._studio.images:
             return
         planes = source.planes
         leading, axes = planes.position(shown.view.number), planes.data_axes
@@ -150,7 +150,7 @@ class Preview(QObject):
             QTimer.singleShot(0, self._dismiss)
 
     def _dismiss(self) -> None:
-        if self._studio.sources and self.wanted:
+        if self._studio.images and self.wanted:
             self.dismissed.emit()
 
     def remove(self) -> None:
