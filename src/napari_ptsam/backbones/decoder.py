@@ -20,8 +20,14 @@ from torch.nn import functional as F
 
 from napari_ptsam.backbones.gpu_memory import copied
 from napari_ptsam.backbones.kernels.fused import linear_gelu
-from napari_ptsam.backbones.kernels.image_positions import Norm, answer, look, weigh
-from napari_ptsam.backbones.kernels.phases import Phase, in_phase
+from napari_ptsam.backbones.kernels.image_positions import (
+    Norm,
+    Phase,
+    answer,
+    in_phase,
+    look,
+    weigh,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

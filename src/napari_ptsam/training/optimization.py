@@ -12,13 +12,13 @@ import torch
 
 from napari_ptsam.backbones.decoder import TOKENS, WIDTH
 from napari_ptsam.backbones.gpu_memory import is_out_of_memory, release_memory
-from napari_ptsam.backbones.kernels.phases import thinned
+from napari_ptsam.backbones.kernels.image_positions import thinned
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.decoder import PromptDecoder
-    from napari_ptsam.backbones.kernels.phases import Phase
+    from napari_ptsam.backbones.kernels.image_positions import Phase
 
 STARTS = ("label", "normal", "normal", "normal")
 """Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
