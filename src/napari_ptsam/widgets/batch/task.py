@@ -14,7 +14,6 @@ from napari_ptsam.widgets.shared.layers import placement
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-    from napari_ptsam.batch.formats import Format
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
     from napari_ptsam.inference.result import ResultSettings
@@ -40,7 +39,7 @@ class FileOptions:
     """Where results are written, and how."""
 
     folder: Path
-    format: Format = "auto"
+    format: str = "auto"
     resume: bool = True
     overwrite: bool = False
 
