@@ -31,7 +31,7 @@ from napari_ptsam.backbones.disk_cache import DiskCache
 from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
 from napari_ptsam.backbones.families.registry import family_of
 from napari_ptsam.backbones.loading import Backbone, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.loss import bce_dice
@@ -230,7 +230,7 @@ imported = perf_counter() - begin
 import napari, napari_ptsam.widgets.shared.qt_helpers
 viewer = napari.Viewer(show=False)
 spent = []
-for module, name in (("annotate_train", "AnnotateAndTrain"), ("batch_segment", "BatchSegment")):
+for module, name in (("annotate.annotate_and_train", "AnnotateAndTrain"), ("batch.batch_segment", "BatchSegment")):
     begin = perf_counter()
     widget = getattr(__import__(f"napari_ptsam.widgets.{module}", fromlist=[name]), name)(viewer)
     viewer.window.add_dock_widget(widget, name=name)

@@ -41,7 +41,7 @@ def main() -> None:
         dialog.close()
         widget.prompts.library.click()
         library = widget.prompts.library.dialog
-        driver.wait(lambda: library.shelf.list.count() == 4, "the prompts")
+        driver.wait(lambda: library.library_list.list.count() == 4, "the prompts")
         driver.rest(1)
         write(_picture(library), out / "library.png")
         driver.close()

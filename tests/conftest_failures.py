@@ -26,10 +26,10 @@ class Fault:
 
 FAULTS = {
     "RuntimeError": Fault(lambda: RuntimeError("mat1 and mat2"), "(RuntimeError: mat1 and", True),
-    "KeyError": Fault(lambda: KeyError("tile"), "fault of napari-ptsam (KeyError: 'tile')", True),
+    "KeyError": Fault(lambda: KeyError("tile"), "bug in napari-ptsam (KeyError: 'tile')", True),
     "GeneratorExit": Fault(GeneratorExit, "(GeneratorExit)", True),
     "SystemExit": Fault(lambda: SystemExit(3), "(SystemExit: 3)", True),
-    "StopIteration": Fault(StopIteration, "fault of napari-ptsam (RuntimeError", True),
+    "StopIteration": Fault(StopIteration, "bug in napari-ptsam (RuntimeError", True),
     "KeyboardInterrupt": Fault(KeyboardInterrupt, "was interrupted"),
     "MemoryError": Fault(MemoryError, "more memory than there is (MemoryError)"),
     "CPU memory": Fault(

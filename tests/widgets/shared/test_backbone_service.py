@@ -17,7 +17,7 @@ from napari_ptsam.backbones import loading as backbones
 from napari_ptsam.errors import CheckpointError
 from napari_ptsam.prompts import backbone as prompts_backbone
 from napari_ptsam.widgets.shared.backbone_service import BackboneService
-from napari_ptsam.widgets.shared.workers import Jobs
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_another_device_can_be_chosen_while_weights_are_loaded(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems give a priority back")
 def test_threads_of_others_keep_their_priority(qtbot) -> None:
-    jobs, seen = Jobs(), []
+    jobs, seen = BackgroundJobs(), []
 
     def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
@@ -101,7 +101,7 @@ def test_saving_waits_for_no_other_work(qtbot) -> None:
     pool, end = QThreadPool.globalInstance(), threading.Event()
     most = pool.maxThreadCount()
     pool.setMaxThreadCount(1)
-    long, saving, saved = Jobs(), Jobs(), []
+    long, saving, saved = BackgroundJobs(), BackgroundJobs(), []
 
     def computes():
         end.wait(10)

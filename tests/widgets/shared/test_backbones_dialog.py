@@ -66,7 +66,7 @@ def test_shows_what_there_is_and_what_suits_this_machine(dialog, qtbot) -> None:
     assert "in use" in row_of(dialog, "vit_t")[0]
     assert row_of(dialog, "vit_b")[1:3] == ["375 MB", "no"]
     for part in ("Apache-2.0", "https://", "sha256:ec2df6", "sam_vit_b_01ec64.pth"):
-        assert part in dialog.facts.text()
+        assert part in dialog.details.text()
     assert dialog.download.isEnabled() and not dialog.remove.isEnabled()
 
 
@@ -77,14 +77,16 @@ def test_download_verify_use_remove(dialog, qtbot, monkeypatch, server: Server) 
     dialog.start()
     assert dialog.bar.isVisible() and dialog.cancel.isEnabled()
     qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
-    assert row_of(dialog, NAME)[2] == "yes" and "is here, as its makers" in dialog.said.text()
+    assert row_of(dialog, NAME)[2] == "yes" and "was downloaded" in dialog.message.text()
     assert dialog.bar.isHidden() and not dialog.download.isEnabled()
     dialog.verify.click()
-    qtbot.waitUntil(lambda: "as its makers published it" in dialog.said.text(), timeout=LONG)
+    qtbot.waitUntil(lambda: "its hash is the published one" in dialog.message.text(), timeout=LONG)
     qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
     dialog.use.click()
     assert dialog.kept["backbone"] == NAME and "in use" in row_of(dialog, NAME)[0]
-    qtbot.waitUntil(lambda: "Ready: vit_t_lm on the CPU" in dialog._engine.state, timeout=LONG)
+    qtbot.waitUntil(
+        lambda: "Ready: vit_t_lm on the CPU" in dialog._backbone_service.state, timeout=LONG
+    )
     yes = QMessageBox.StandardButton.Yes
     monkeypatch.setattr(QMessageBox, "question", lambda *_: yes)
     dialog.select(NAME)
@@ -97,9 +99,9 @@ def test_cancelled_and_gone_on(dialog, qtbot, server: Server, monkeypatch) -> No
     dialog.run.progressed.connect(lambda done, total: done > 10_000 and dialog.run.stop())
     dialog.select(NAME)
     dialog.start()
-    qtbot.waitUntil(lambda: "Cancelled" in dialog.said.text(), timeout=LONG)
+    qtbot.waitUntil(lambda: "was cancelled" in dialog.message.text(), timeout=LONG)
     qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
-    assert dialog.download.text() == "Go on downloading"
+    assert dialog.download.text() == "Resume download"
     dialog.run.progressed.disconnect()
     dialog.start()
     qtbot.waitUntil(lambda: row_of(dialog, NAME)[2] == "yes", timeout=LONG)
@@ -110,17 +112,19 @@ def test_what_goes_wrong_is_said_in_the_dialog(dialog, qtbot, server: Server) ->
     server.faults[""] = "absent"
     dialog.select(NAME)
     dialog.start()
-    qtbot.waitUntil(lambda: "it answers 404" in dialog.said.text(), timeout=LONG)
-    assert "put it here as" in dialog.said.text()
+    qtbot.waitUntil(lambda: "it answers 404" in dialog.message.text(), timeout=LONG)
+    assert "put it here as" in dialog.message.text()
 
 
 def test_an_own_file_is_used(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
     own = tmp_path / "mine.pth"
     own.write_bytes(embedded_checkpoint().read_bytes())
     monkeypatch.setattr(backbones_dialog.QFileDialog, "getOpenFileName", lambda *_: (str(own), ""))
-    dialog.own.click()
+    dialog.use_file.click()
     assert dialog.kept["backbone"] == str(own)
-    qtbot.waitUntil(lambda: "Ready: mine.pth on the CPU" in dialog._engine.state, timeout=LONG)
+    qtbot.waitUntil(
+        lambda: "Ready: mine.pth on the CPU" in dialog._backbone_service.state, timeout=LONG
+    )
 
 
 def test_batch_notices_a_missing_backbone_and_gets_it(

@@ -77,7 +77,7 @@ def idle(qtbot, *all_jobs: Any) -> None:
 
 
 def faults() -> Iterator[Fault]:
-    """The kinds that there are; test_workers.py has more of each."""
+    """The kinds that there are; test_worker.py has more of each."""
     for name in (
         "RuntimeError",
         "KeyError",
@@ -326,13 +326,13 @@ def test_backbone_downloads(qtbot, heard) -> None:
             patch.setattr(backbone_run, "download", fault)
             dialog.download.click()
             qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
-        assert fault.words in dialog.said.text()
+        assert fault.words in dialog.message.text()
         heard.traceback_alone(fault)
         assert dialog.download.isEnabled() and dialog.bar.isHidden()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbone_run, "download", lambda *_: None)
         dialog.download.click()
-        qtbot.waitUntil(lambda: "is here" in dialog.said.text(), timeout=LONG)
+        qtbot.waitUntil(lambda: "was downloaded" in dialog.message.text(), timeout=LONG)
     dialog.close_down(10)
 
 
@@ -344,23 +344,23 @@ def test_library(qtbot, heard, tmp_path: Path, monkeypatch) -> None:
     put(make(), "nuclei")
     dialog = LibraryDialog(lambda *_: None, None, LibraryFolders(tmp_path / "config.json"))
     qtbot.addWidget(dialog)
-    jobs = dialog.shelf.jobs
+    jobs = dialog.library_list.jobs
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Library, "refresh", fault)
-            dialog.shelf.look()
+            dialog.library_list.refresh()
             idle(qtbot, jobs)
-            assert fault.words in dialog.said.text()
-            dialog.said.setText("")
+            assert fault.words in dialog.message.text()
+            dialog.message.setText("")
             patch.setattr(library_dialog, "load_torch", fault)
             dialog.paste_text()
             idle(qtbot, jobs)
-            assert fault.words in dialog.said.text()
+            assert fault.words in dialog.message.text()
         assert len(heard.all()) == len(tracebacks()) <= 2
         heard.clear()
-    with qtbot.waitSignal(dialog.shelf.listed, timeout=LONG):
-        dialog.shelf.look()
-    assert dialog.shelf.list.count() == 1
+    with qtbot.waitSignal(dialog.library_list.refreshed, timeout=LONG):
+        dialog.library_list.refresh()
+    assert dialog.library_list.list.count() == 1
     dialog.close_down(10)
 
 

@@ -24,7 +24,7 @@ def by_qt(monkeypatch, tmp_path) -> Path:
     """Qt's settings, in a file of the test."""
     path = tmp_path / "qt.ini"
     monkeypatch.setattr(
-        module, "_qt_store", lambda: QSettings(str(path), QSettings.Format.IniFormat)
+        module, "_qt_settings", lambda: QSettings(str(path), QSettings.Format.IniFormat)
     )
     return path
 

@@ -7,6 +7,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
+from conftest_widgets import settled
 from loopback import Server, folder_fixture, names, server_fixture  # noqa: F401
 from napari_ptsam.datasets import bbbc039
 from napari_ptsam.datasets.sample import ANNOTATED, make_sample
@@ -146,7 +147,7 @@ def test_nuclei_are_downloaded_in_a_worker(
     assert viewer.layers.selection.active.name == "BBBC039 nuclei"
     assert [message.partition(" (")[0] for message in told()] == [
         "Downloading BBBC039 nuclei",
-        "BBBC039 nuclei is being opened already; the layers appear when they are there.",
+        "BBBC039 nuclei is already being opened; its layers are added when they are ready.",
     ]
     qtbot.waitUntil(lambda: not samples._running, timeout=5000)
     viewer.layers.clear()
@@ -210,6 +211,6 @@ def test_closing_the_viewer_meanwhile_cancels(
     viewer.close()
     server.hold.set()
     qtbot.waitUntil(lambda: not samples._running, timeout=20_000)
-    qtbot.wait(50)
+    settled(qtbot)
     assert names(folder) in ([], ["0.tif"])
     assert len(told()) == (key == "bbbc039")  # only that it was downloading

@@ -18,26 +18,26 @@ from napari_ptsam.widgets.annotate.label_watcher import LabelWatcher, PlaneUpdat
 from napari_ptsam.widgets.annotate.session_model import SessionModel
 from napari_ptsam.widgets.annotate.session_restore import SessionRestore, listed
 from napari_ptsam.widgets.annotate.train_tab import TrainTab
-from napari_ptsam.widgets.shared.backbone_line import BackboneLine
-from napari_ptsam.widgets.shared.backbone_service import shared_engine
-from napari_ptsam.widgets.shared.closable_dock import DockWidget
+from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
+from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
+from napari_ptsam.widgets.shared.background_jobs import ignore
+from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import warm_up
 from napari_ptsam.widgets.shared.preferences import preferences, remember
-from napari_ptsam.widgets.shared.qt_helpers import button, row, text
-from napari_ptsam.widgets.shared.workers import silently
+from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
 
 if TYPE_CHECKING:
     import napari
 
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 PLACES = ("images", "annotate", "train")
 LOAD_AFTER = 300
 """Milliseconds until the backbone is loaded: first the form is to be there."""
 
 
-class AnnotateAndTrain(DockWidget):
+class AnnotateAndTrain(ClosableDock):
     """Choose images, annotate about 16 planes, train, save a prompt file.
 
     Parameters
@@ -50,7 +50,7 @@ class AnnotateAndTrain(DockWidget):
         super().__init__()
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
-        backbone_service = shared_engine(
+        backbone_service = shared_backbone_service(
             napari_viewer, str(liked["device"]), str(liked["backbone"])
         )
         self.session_model = SessionModel(napari_viewer, settings, backbone_service, self)
@@ -75,17 +75,19 @@ class AnnotateAndTrain(DockWidget):
         ):
             self.tabs.addTab(tab, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
-        self.hint = text(tip="What to do next.")
+        self.hint = text_label(tip="What to do next.")
         font = self.hint.font()
         font.setBold(True)
         self.hint.setFont(font)
         self._there = button("Go", "Go to the tab where the next step is done.", self._go)
-        self.backbone = BackboneLine(self.session_model.backbone_service)
-        self.saved = text("Nothing to save yet.", "Where your annotations are saved as you work.")
+        self.backbone = BackboneStatus(self.session_model.backbone_service)
+        self.saved = text_label(
+            "Nothing to save yet.", "Where your annotations are saved as you work."
+        )
         self.offer = QFrame()
         self.offer.setFrameShape(QFrame.Shape.StyledPanel)
         self._offered: Path | None = None
-        self._offer_text = text()
+        self._offer_text = text_label()
         offer = QVBoxLayout(self.offer)
         offer.setContentsMargins(4, 4, 4, 4)
         offer.addWidget(self._offer_text)
@@ -128,7 +130,7 @@ class AnnotateAndTrain(DockWidget):
 
     def _load(self) -> None:
         if not self._closed:
-            self.session_model.disk.submit("warm up", _warm_up, failed=silently)
+            self.session_model.disk.submit("warm up", _warm_up, on_failure=ignore)
             self.session_model.backbone_service.load()
             self.recovery.look()
 

@@ -14,7 +14,7 @@ from napari_ptsam.widgets.annotate.classes import ClassList
 from napari_ptsam.widgets.annotate.click_tool import ClickTool
 from napari_ptsam.widgets.annotate.planes_table import PlanesTable
 from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
-from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, row, text
+from napari_ptsam.widgets.shared.qt_helpers import ScrollingColumn, button, row, text_label
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -29,7 +29,7 @@ SPARSE = (
 )
 
 
-class AnnotateTab(Scrolling):
+class AnnotateTab(ScrollingColumn):
     """Scheme, classes, tools, and the table of annotated planes."""
 
     def __init__(self, session_model: SessionModel) -> None:
@@ -64,7 +64,7 @@ class AnnotateTab(Scrolling):
         self.dense.setToolTip(DENSE)
         self.sparse.setToolTip(SPARSE.format(background=1))
         self.dense.setChecked(True)
-        self._explained = text()
+        self._explained = text_label()
         self.dense.toggled.connect(self._choose_scheme)
         self.column.addLayout(row(self.dense, self.sparse, stretch=1))
         self.column.addWidget(self._explained)
@@ -98,7 +98,7 @@ class AnnotateTab(Scrolling):
         )
         self.column.addLayout(row(self.add, self.click, stretch=0))
         self.column.addLayout(row(self.suggest, self.done, stretch=1))
-        self._state = text()
+        self._state = text_label()
         self.column.addWidget(self._state)
 
     # Scheme

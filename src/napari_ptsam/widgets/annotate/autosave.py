@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.label_watcher import PlaneUpdate
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 DELAY = 1000
 """Milliseconds from a change of settings or marks until the session is written."""
@@ -334,10 +334,9 @@ class Autosave(QObject):
 
     def _plane_of(self, source: AnnotatedImage, entry: PlaneRecord) -> SessionPlane:
         used = source in self._studio.sources
-        return SessionPlane(
-            self._number(source), source.index(entry.number), entry.done and used, entry.held_out,
-            entry.dice,
-        )  # fmt: skip
+        # A training on the folder leaves out images that are not in use.
+        status = entry.status | {"done": entry.done and used}
+        return SessionPlane(self._number(source), source.index(entry.number), **status)
 
     def _number(self, source: AnnotatedImage) -> int:
         """The image's number in the folder; another one if it is read along other axes now."""

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import InputError
 from napari_ptsam.prompts.prompt import default_colours
 from napari_ptsam.widgets.shared.layers import BACKGROUND
-from napari_ptsam.widgets.shared.qt_helpers import button, swatch
+from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -67,11 +67,11 @@ class ClassList(QWidget):
         self._filling = True
         self.list.clear()
         if scheme.sparse:
-            item = QListWidgetItem(swatch(BACKGROUND), "background")
+            item = QListWidgetItem(colour_icon(BACKGROUND), "background")
             item.setToolTip(f"Everything else: paint it with label {scheme.background}.")
             self.list.addItem(item)
         for name, colour, value in zip(scheme.classes, scheme.colours, scheme.values, strict=True):
-            item = QListWidgetItem(swatch(colour), name)
+            item = QListWidgetItem(colour_icon(colour), name)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
             label = "each object has a label of its own" if scheme.instances else f"label {value}"
             item.setToolTip(f"{name}: {label}.")

@@ -15,15 +15,15 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
+from napari_ptsam.widgets.shared.background_jobs import IDLE, URGENT
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
-from napari_ptsam.widgets.shared.workers import IDLE, URGENT
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.annotation.outlines import Outline
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 DRAG = 4
 """Pixels of the screen; the mouse moves so far in a click."""

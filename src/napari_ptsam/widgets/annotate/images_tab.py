@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
-from napari_ptsam.widgets.shared.channels import ChannelsRow
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     fits,
@@ -34,12 +34,12 @@ from napari_ptsam.widgets.shared.layers import (
 )
 from napari_ptsam.widgets.shared.qt_helpers import (
     NameBox,
-    Scrolling,
+    ScrollingColumn,
     button,
-    present,
+    not_none,
     row,
     single_shot,
-    text,
+    text_label,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ IMAGE, READ_AS, ANNOTATION = range(3)
 NONE = "none yet"
 
 
-class ImagesTab(Scrolling):
+class ImagesTab(ScrollingColumn):
     """A table of the viewer's Image layers; those that are ticked are used."""
 
     open_session = Signal()
@@ -66,11 +66,11 @@ class ImagesTab(Scrolling):
             "annotation, if it has the image's size."
         )
         self.table.setStyleSheet(BOXES)
-        present(self.table.verticalHeader()).hide()
+        not_none(self.table.verticalHeader()).hide()
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTabKeyNavigation(False)
-        header = present(self.table.horizontalHeader())
+        header = not_none(self.table.horizontalHeader())
         for column in range(3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(READ_AS, QHeaderView.ResizeMode.ResizeToContents)
@@ -79,7 +79,9 @@ class ImagesTab(Scrolling):
         self.table.itemChanged.connect(self._ticked)
         self.table.itemSelectionChanged.connect(self._show_channels)
         self.column.addWidget(
-            text("Tick the images that the prompt is to learn from: planes, stacks or time series.")
+            text_label(
+                "Tick the images that the prompt is to learn from: planes, stacks or time series."
+            )
         )
         self.column.addWidget(self.table, 1)
         self.column.addLayout(
@@ -207,7 +209,7 @@ class ImagesTab(Scrolling):
         ticked = [
             layers[position]
             for position in range(min(len(layers), self.table.rowCount()))
-            if present(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
+            if not_none(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
         ]
         self._use(ticked)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 QUIET, LONGEST = 400, 1500
 """Milliseconds: painting is looked at when it pauses for the first, or after the second."""

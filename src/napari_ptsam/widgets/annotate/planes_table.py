@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_ptsam.widgets.shared.qt_helpers import present
+from napari_ptsam.widgets.shared.qt_helpers import not_none
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -40,15 +40,15 @@ class PlanesTable(QTableWidget):
         self._entries: list[PlaneRecord] = []
         self.setHorizontalHeaderLabels(list(COLUMNS))
         for column, tip in enumerate(TIPS):
-            present(self.horizontalHeaderItem(column)).setToolTip(tip)
+            not_none(self.horizontalHeaderItem(column)).setToolTip(tip)
         self.setToolTip("The planes that you have annotated; click on one to go there.")
         self.setStyleSheet(BOXES)
-        present(self.verticalHeader()).hide()
+        not_none(self.verticalHeader()).hide()
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)
-        header = present(self.horizontalHeader())
+        header = not_none(self.horizontalHeader())
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
@@ -69,7 +69,7 @@ class PlanesTable(QTableWidget):
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """The header and three rows."""
         return QSize(
-            200, present(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
+            200, not_none(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
         )
 
     def refresh(self) -> None:

@@ -11,17 +11,17 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import for_image
 from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
+from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
 from napari_ptsam.widgets.shared.layers import class_colours, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
-from napari_ptsam.widgets.shared.workers import NORMAL
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.session_model import SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 NAME = "preview (not saved)"
 SETTLE = 150

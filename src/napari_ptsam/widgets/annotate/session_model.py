@@ -15,6 +15,7 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.shared.backbone_service import BackboneService
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
     dress,
@@ -24,7 +25,6 @@ from napari_ptsam.widgets.shared.layers import (
     plane_in_view,
 )
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
-from napari_ptsam.widgets.shared.workers import Jobs
 
 if TYPE_CHECKING:
     import napari
@@ -112,7 +112,7 @@ class SessionModel(QObject):
     ) -> None:
         super().__init__(parent)
         self.viewer, self.settings = viewer, settings
-        self.jobs, self.disk = Jobs(self), Jobs(self)
+        self.jobs, self.disk = BackgroundJobs(self), BackgroundJobs(self)
         """Work with the backbone, and work with files and counting, which must not wait for it."""
         self.backbone_service = backbone_service
         self.records, self.scheme = PlaneRecords(), Scheme()

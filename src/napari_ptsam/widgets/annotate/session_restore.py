@@ -20,10 +20,10 @@ from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_ses
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
+from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import silently
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -57,7 +57,7 @@ class SessionRestore(QObject):
     def look(self) -> None:
         """Look in the background for a session that was not closed."""
         self._studio.disk.submit(
-            "unfinished", self._look, lambda one: self.found.emit(*one), silently
+            "unfinished", self._look, lambda one: self.found.emit(*one), ignore
         )
 
     def _look(self) -> Generator[object, None, None]:
@@ -196,9 +196,7 @@ class SessionRestore(QObject):
             except InputError as error:  # changed by another program; it is shown, but not used
                 wrong.append(f"{source.planes.name}, plane {number}: {error}")
                 continue
-            session_model.records.put(
-                PlaneRecord(source.id, number, counts, plane.done, plane.held_out, plane.dice)
-            )
+            session_model.records.put(PlaneRecord(source.id, number, counts, **plane.status))
         for number, source in sources.items():
             source.channels = session.images[number].channels or source.channels
             if source.labels is not None:

@@ -14,7 +14,7 @@ from napari_ptsam.annotation.suggestions import candidates, pool, suggest
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import Tile, cut
-from napari_ptsam.widgets.shared.workers import NORMAL
+from napari_ptsam.widgets.shared.background_jobs import NORMAL
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +11,9 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
+from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
+from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
@@ -22,12 +23,17 @@ from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
 from napari_ptsam.widgets.annotate.training_run import (
     FinishedTraining,
     PlaneDice,
-    PlaneToTrainOn,
     TrainingRequest,
     TrainingRun,
 )
-from napari_ptsam.widgets.library.library_button import LibraryButton
-from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, row, text
+from napari_ptsam.widgets.library.library_dialog import LibraryButton
+from napari_ptsam.widgets.shared.qt_helpers import (
+    ScrollingColumn,
+    button,
+    format_duration,
+    row,
+    text_label,
+)
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -42,7 +48,7 @@ PHASES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
 COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
 
 
-class TrainTab(Scrolling):
+class TrainTab(ScrollingColumn):
     """Options, the run itself, and what comes of it."""
 
     new_prompt = Signal(object)
@@ -60,7 +66,7 @@ class TrainTab(Scrolling):
         for signal, slot in (
             (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
             (self.run.trained, self._trained), (self.run.rated, self._rated),
-            (self.run.failed, self._failed), (self.run.ended, self._ended),
+            (self.run.failed, self._failed), (self.run.finished, self._ended),
             (self.preview.told, show_warning),
         ):  # fmt: skip
             signal.connect(slot)
@@ -93,10 +99,12 @@ class TrainTab(Scrolling):
         self.bar = QProgressBar()
         self.bar.setToolTip("How far the training is, and how long it still takes.")
         self.bar.hide()
-        self.status = text()
+        self.status = text_label()
         self.plot = TrainingPlot()
         self.plot.hide()
-        self.judgement = text(tip="How well the prompt finds what you painted on held-out planes.")
+        self.judgement = text_label(
+            tip="How well the prompt finds what you painted on held-out planes."
+        )
         self.shown = QCheckBox("Preview on the plane in view")
         self.shown.setToolTip(
             "A layer of its own with the prediction, refreshed while the training runs."
@@ -158,7 +166,7 @@ class TrainTab(Scrolling):
             source = session_model.source_of(entry.image)
             assert source is not None
             planes.append(
-                PlaneToTrainOn(source.planes, source.label_planes, entry.number, entry.held_out)
+                PaintedPlane(source.planes, entry.number, source.label_planes, entry.held_out)
             )
         settings = self.options.settings()
         if going_on:  # channels that nobody chose are those of the prompt
@@ -186,7 +194,11 @@ class TrainTab(Scrolling):
         self._drawn = now
         self.bar.setRange(0, progress.steps)
         self.bar.setValue(progress.step)
-        left = "" if progress.seconds_left is None else f", {in_time(progress.seconds_left)} left"
+        left = (
+            ""
+            if progress.seconds_left is None
+            else f", {format_duration(progress.seconds_left)} left"
+        )
         self.bar.setFormat(f"{PHASES[progress.phase]}: %v of %m{left}")
         words = []
         if progress.loss is not None:
@@ -257,7 +269,7 @@ class TrainTab(Scrolling):
         """From the image and the classes."""
         layer = self._studio.sources[0].layer.name if self._studio.sources else "prompt"
         name = "-".join([layer, *self._studio.scheme.classes[:3]])
-        return re.sub(r"[^\w-]+", "-", name).strip("-").lower() + ".pt"
+        return f"{safe_file_name(name, 'prompt', separator='-').lower()}.pt"
 
     def save_to(self, path: Path, overwrite: bool = False) -> None:
         """Save the prompt."""

@@ -39,7 +39,7 @@ def fitting(
     """Prompts that an image has the channels and values for; why the others do not fit."""
     from napari_ptsam.inference.segment import Segmenter
 
-    planes = task.whole
+    planes = task.image
     # Of a single plane as it is in the whole, as it is for trying; a range is a stack of its own.
     seen = planes if all(stop - start == 1 for _, start, stop in task.parts) else task.planes
     applied, unfit = [], {}

@@ -27,25 +27,32 @@ from napari_ptsam.widgets.batch.segmentation_run import (
     PlaneSegmented,
 )
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask
-from napari_ptsam.widgets.shared.backbone_line import BackboneLine
-from napari_ptsam.widgets.shared.backbone_service import shared_engine
+from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
+from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
-from napari_ptsam.widgets.shared.closable_dock import DockWidget
-from napari_ptsam.widgets.shared.layers import add_result, plane_in_view
+from napari_ptsam.widgets.shared.closable_dock import ClosableDock
+from napari_ptsam.widgets.shared.layers import plane_in_view
 from napari_ptsam.widgets.shared.preferences import preferences
-from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, line, row, text
+from napari_ptsam.widgets.shared.qt_helpers import (
+    ScrollingColumn,
+    button,
+    format_duration,
+    row,
+    separator,
+    text_label,
+)
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import Jobs
 
 if TYPE_CHECKING:
     import napari
 
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 
-class BatchSegment(DockWidget):
+class BatchSegment(ClosableDock):
     """Open prompt files, tick images, run.
 
     Parameters
@@ -57,9 +64,9 @@ class BatchSegment(DockWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.jobs = Jobs(self)
+        self.jobs = BackgroundJobs(self)
         liked = preferences()
-        self.backbone_service = shared_engine(
+        self.backbone_service = shared_backbone_service(
             napari_viewer, str(liked["device"]), str(liked["backbone"])
         )
         self.run = BatchRun(self.backbone_service.backbone_of, self)
@@ -71,7 +78,7 @@ class BatchSegment(DockWidget):
             (self.run.begun, self._begun), (self.run.stepped, self._stepped),
             (self.run.left, self._left), (self.run.warned, show_warning),
             (self.run.failed, self._failed),
-            (self.run.tiled, self._tiled), (self.run.ended, self._ended),
+            (self.run.tiled, self._tiled), (self.run.finished, self._ended),
             (self.backbone.changed, self.refresh),
             (self.prompts.changed, self.refresh), (self.images.changed, self.refresh),
             (self.results.changed, self.refresh), (self.channels.changed, self.refresh),
@@ -82,16 +89,16 @@ class BatchSegment(DockWidget):
         self.refresh()
 
     def _build(self) -> None:
-        scrolling = Scrolling()
+        scrolling = ScrollingColumn()
         column = scrolling.column
         self.prompts = PromptList(self.open_prompt, self.use_prompt)
         self.images = ImagePicker(self.viewer)
         self.layers = self.images.list
         self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileForm()
         self.channels = ChannelsChoice()
-        self.cautions = text(tip="What speaks against the prompts for the ticked images.")
+        self.cautions = text_label(tip="What speaks against the prompts for the ticked images.")
         self.cautions.setStyleSheet("color: #D55E00;")
-        self.lacks = text(tip="Why a prompt cannot be applied yet.")
+        self.lacks = text_label(tip="Why a prompt cannot be applied yet.")
         self.lacks.setStyleSheet("color: #D55E00;")
         self.rescale = QCheckBox("Rescale to the prompt's pixel size")
         self.rescale.setToolTip(
@@ -103,8 +110,8 @@ class BatchSegment(DockWidget):
         self.bar = QProgressBar()
         self.bar.setToolTip("How far the run is, and how long it still takes.")
         self.bar.hide()
-        self.status = text(tip="How far a large plane is, and what came of the last run.")
-        self.backbone = BackboneLine(self.backbone_service)
+        self.status = text_label(tip="How far a large plane is, and what came of the last run.")
+        self.backbone = BackboneStatus(self.backbone_service)
         self.get_backbone = button(
             "Get the backbone…", "Download what the prompt works with.", self._get_backbone
         )
@@ -112,14 +119,14 @@ class BatchSegment(DockWidget):
         column.addWidget(self.prompts)
         column.addWidget(self.lacks)
         column.addLayout(row(self.get_backbone))
-        column.addWidget(line())
-        column.addWidget(text("Tick the images to segment: planes, stacks or time series."))
+        column.addWidget(separator())
+        column.addWidget(text_label("Tick the images to segment: planes, stacks or time series."))
         column.addWidget(self.images, 1)
         column.addWidget(self.planes)
         column.addWidget(self.channels)
         column.addWidget(self.cautions)
         column.addWidget(self.rescale)
-        column.addWidget(line())
+        column.addWidget(separator())
         column.addWidget(self.results)
         column.addWidget(self.files)
         layout = QVBoxLayout(self)
@@ -211,7 +218,7 @@ class BatchSegment(DockWidget):
         rescale = self.rescale.isVisibleTo(self) and self.rescale.isChecked()
         return BatchRequest(
             prompts, self.results.settings(), tasks, self.results.link(), rescale,
-            self.results.to_layers, files, self.channels.chosen(),
+            self.results.to_layers, files, self.channels.channels(),
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -225,21 +232,26 @@ class BatchSegment(DockWidget):
 
     def _begun(self, begun: LayerStarted) -> None:
         result = begun.result
-        if not (result.dropped or result.task.dropped):
-            add_result(self.viewer, result)
+        if not (result.removed or result.task.cancelled):
+            result.show(self.viewer)
 
     def _stepped(self, step: PlaneSegmented) -> None:
         task = step.task
-        if task.results and not task.dropped:
+        if task.results and not task.cancelled:
             whole = len(task.planes) > 1
-            shown = plane_in_view(self.viewer, task.layer, task.whole) if whole else step.number
+            shown = plane_in_view(self.viewer, task.layer, task.image) if whole else step.number
             if shown == step.number:
-                _redraw(task)
+                self._redraw(task)
         if self.run.stopping:
             return
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
-        self.bar.setFormat(f"Plane %v of %m, {in_time(step.seconds_left)} left")
+        self.bar.setFormat(f"Plane %v of %m, {format_duration(step.seconds_left)} left")
+
+    @staticmethod
+    def _redraw(task: ImageTask) -> None:
+        for result in task.results:
+            result.redraw()
 
     def _tiled(self, done: int, total: int) -> None:
         if self.run.running and not self.run.stopping and not self._closed:
@@ -248,8 +260,10 @@ class BatchSegment(DockWidget):
     def _left(self, left: ImageFinished) -> None:
         if left.problem:
             show_warning(left.problem)
-        if not left.task.dropped:
-            _redraw(left.task)  # a volume or a cut along z, which does not follow plane by plane
+        if not left.task.cancelled:
+            self._redraw(
+                left.task
+            )  # a volume or a cut along z, which does not follow plane by plane
 
     def _failed(self, sentence: str) -> None:
         self._failure = sentence
@@ -260,13 +274,15 @@ class BatchSegment(DockWidget):
         request, self._request = self._request, None
         if request is None:
             return
-        count = sum(bool(task.done) for task in request.tasks)
+        count = sum(bool(task.segmented) for task in request.tasks)
         images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
         how = "Done"
         if self._failure or self.run.stopping:
             how = f"{'Failed' if self._failure else 'Stopped'}, what was done is kept"
         where = f" The files are in {request.files.folder}." if request.files and count else ""
-        self.status.setText(f"{how}: {images} in {in_time(perf_counter() - self._begin)}.{where}")
+        self.status.setText(
+            f"{how}: {images} in {format_duration(perf_counter() - self._begin)}.{where}"
+        )
 
     def _removed(self, event: Any) -> None:
         request = self._request
@@ -274,10 +290,10 @@ class BatchSegment(DockWidget):
             return
         for task in request.tasks:
             for result in task.results:
-                result.dropped |= event.value is result.layer
-            unseen = bool(task.results) and all(result.dropped for result in task.results)
+                result.removed |= event.value is result.layer
+            unseen = bool(task.results) and all(result.removed for result in task.results)
             if event.value is task.layer or (unseen and request.files is None):
-                task.dropped = True
+                task.cancelled = True
 
     def refresh(self) -> None:
         """Show what can be done, and what speaks against it."""
@@ -311,7 +327,7 @@ class BatchSegment(DockWidget):
             or any(prompt.images.channels is not None for prompt in prompts)
         )
         try:
-            return cautions(self.prompts.opened, images, self.channels.chosen())
+            return cautions(self.prompts.opened, images, self.channels.channels())
         except InputError as error:
             return [str(error)], self.rescale.isVisibleTo(self)
 
@@ -333,9 +349,3 @@ def _load(path: Path) -> Steps:
     from napari_ptsam.prompts.files import load
 
     yield load(path)
-
-
-def _redraw(task: ImageTask) -> None:
-    for result in task.results:
-        if result.layer is not None and not result.dropped:
-            result.layer.refresh()

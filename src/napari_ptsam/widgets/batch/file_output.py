@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.io.writing import probe_folder, safe_file_name
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_files import PlaneDone
@@ -64,7 +63,7 @@ class ResultFiles:
                 segmenter,
                 target_for(
                     options.folder, planes, _file_name(task), segmenter, options.format,
-                    safe(opened.name),
+                    safe_file_name(opened.name, "prompt"),
                 ),
             )
             for opened, segmenter in segmenters
@@ -134,22 +133,23 @@ def check(options: FileOptions) -> None:
         If there is none.
     """
     folder = options.folder
-    if not folder.is_dir():
-        raise OutputError(f"There is no folder {folder}; choose another one for the files.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {folder} cannot be written to; choose another one.")
-
-
-def safe(name: str) -> str:
-    """A name without what some file systems do not take."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .") or "image"
+    try:
+        probe_folder(folder)
+    except NotADirectoryError as error:
+        raise OutputError(
+            f"There is no folder {folder}; choose another one for the files."
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be written to; choose another one."
+        ) from error
 
 
 def _file_name(task: ImageTask) -> str:
     """After the layer, and the part of it."""
     parts = [f"{axis.lower()}{start}" + f"-{stop - 1}" * (stop - start > 1)
              for axis, start, stop in task.parts]  # fmt: skip
-    return "_".join([safe(task.layer.name), *parts])
+    return "_".join([safe_file_name(task.layer.name, "image"), *parts])
 
 
 def _plain(done: PlaneDone, planes: Planes) -> str:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.shared.layers import MOST_AXES, guess_channel_axis, image_planes
-from napari_ptsam.widgets.shared.qt_helpers import button, present, row, single_shot
+from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, single_shot
 
 if TYPE_CHECKING:
     import napari
@@ -132,7 +132,7 @@ class LayerList(QListWidget):
         return [
             layer
             for position, layer in enumerate(self._shown)
-            if present(self.item(position)).checkState() == Qt.CheckState.Checked
+            if not_none(self.item(position)).checkState() == Qt.CheckState.Checked
             and layer in self._viewer.layers
         ]
 
@@ -149,9 +149,9 @@ class LayerList(QListWidget):
         for position, layer in enumerate(self._shown):
             wanted = any(layer is other for other in layers)
             state = Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked
-            present(self.item(position)).setCheckState(state)
+            not_none(self.item(position)).setCheckState(state)
         self.blockSignals(False)
-        present(self.viewport()).update()
+        not_none(self.viewport()).update()
         self.changed.emit()
 
     def fill(self) -> None:

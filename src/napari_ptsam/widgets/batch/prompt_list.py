@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.widgets.batch.task import OpenedPrompt
-from napari_ptsam.widgets.library.library_button import LibraryButton
+from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.library.prompt_card import PromptCard
-from napari_ptsam.widgets.shared.qt_helpers import button, row, swatch
+from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, row
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -83,7 +83,7 @@ class PromptList(QWidget):
             position = len(self.opened)
             stem = "prompt" if path is None else path.stem
             self.opened.append(OpenedPrompt(prompt, self._free(stem), path))
-            item = QListWidgetItem(swatch(prompt.colours[0]), self.opened[-1].name)
+            item = QListWidgetItem(colour_icon(prompt.colours[0]), self.opened[-1].name)
             item.setToolTip("" if path is None else str(path).replace("<", "&lt;"))
             self.list.addItem(item)
         self._fit()
@@ -113,7 +113,7 @@ class PromptList(QWidget):
             opened = self.opened[position]
             self.card.show_prompt(opened.prompt, opened.path)
         else:
-            self.card.show_none()
+            self.card.show_message()
 
     def _fit(self) -> None:
         """As high as what is listed."""

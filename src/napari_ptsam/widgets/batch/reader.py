@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.batch.batch_segment import BatchSegment
-    from napari_ptsam.widgets.shared.workers import Happened
+    from napari_ptsam.widgets.shared.worker import WorkerEvent
 
 Nothing = list[tuple[None]]
 NO_LAYERS: Nothing = [(None,)]
@@ -58,7 +58,7 @@ def read(path: str | list[str]) -> Nothing:
     if viewer is None or not isinstance(path, str):
         show_warning("A prompt is opened in a viewer, one at a time; open an image first.")
         return NO_LAYERS
-    from napari_ptsam.widgets.shared.workers import Worker
+    from napari_ptsam.widgets.shared.worker import Worker
 
     file = Path(path)
     worker = Worker(partial(_load, file), partial(_take, viewer, file), f"Reading {file.name}")
@@ -73,14 +73,14 @@ def _load(path: Path) -> Generator[Prompt, None, None]:
     yield load(path)
 
 
-def _take(viewer: napari.Viewer, path: Path, event: Happened) -> None:
+def _take(viewer: napari.Viewer, path: Path, event: WorkerEvent) -> None:
     """Tell what a worker found, in the main thread; nothing comes once the viewer is closed."""
-    from napari_ptsam.widgets.shared.failures import Failed, tell
-    from napari_ptsam.widgets.shared.workers import Progress
+    from napari_ptsam.widgets.shared.failures import Failed, notify
+    from napari_ptsam.widgets.shared.worker import Yielded
 
     if isinstance(event, Failed):
-        tell(event)
-    elif isinstance(event, Progress):
+        notify(event)
+    elif isinstance(event, Yielded):
         open_dock(viewer).use_prompt(event.value, path)
 
 

@@ -28,7 +28,7 @@ from napari_ptsam.widgets.batch.task import (
     OpenedPrompt,
     Problems,
 )
-from napari_ptsam.widgets.shared.workers import BackgroundTask
+from napari_ptsam.widgets.shared.background_task import BackgroundTask
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +156,7 @@ class BatchRun(BackgroundTask):
     # In the thread
 
     def _check(self) -> None:
-        if self._stop.is_set() or (self._task is not None and self._task.dropped):
+        if self._stop.is_set() or (self._task is not None and self._task.cancelled):
             raise _Ended
 
     def _next_tile(self) -> None:
@@ -208,7 +208,7 @@ class BatchRun(BackgroundTask):
                 unwritten.append(str(error))
                 yield ImageFinished(task)
             except PtsamError as error:
-                yield ImageFinished(task, f"{task.whole.name}: {error}")
+                yield ImageFinished(task, f"{task.image.name}: {error}")
             if self._stop.is_set():
                 break
             self._total -= len(task.planes) - (self._done - before)  # of an image that was left
@@ -229,7 +229,7 @@ class BatchRun(BackgroundTask):
         if not applied:
             raise InputError(next(iter(unfit.values())))
         for name, words in unfit.items():
-            yield RunWarning(f"{task.whole.name}: {words} The prompt {name} was not applied to it.")
+            yield RunWarning(f"{task.image.name}: {words} The prompt {name} was not applied to it.")
         tilings = {a.segmenter.prompt.images for a in applied}
         self._tiles = sum(len(images.tiling.tiles(task.planes.shape)) for images in tilings)
         problems = Problems(task)
@@ -239,14 +239,14 @@ class BatchRun(BackgroundTask):
         linkers = Linkers(task, request, len(applied))
         for number, results, problem in written or in_memory(task, applied):
             results = linkers.link(number, results)
-            task.done += not problem
+            task.segmented += not problem
             if problem:
                 problems.add(number, problem)
             elif results is not None and request.layers:
                 yield from self._fill(task, request, applied, number, results)
             self._done, self._tile = self._done + 1, 0
             yield PlaneSegmented(
-                task, task.number_in_whole(number), self._done, self._total, self._seconds_left()
+                task, task.number_in_image(number), self._done, self._total, self._seconds_left()
             )
             self._check()
         if written is not None and written.skipped and request.layers:
@@ -268,8 +268,8 @@ class BatchRun(BackgroundTask):
             ]
         channels = [part for plane in planes for part in (plane if plane.ndim == 3 else [plane])]
         for result, plane in zip(task.results, channels, strict=True):
-            if not result.dropped:
-                task.put(result.array, number, plane)
+            if not result.removed:
+                task.write_plane(result.array, number, plane)
         for result in task.results if new else ():
             begun = LayerStarted(result)
             yield begun

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotation.scheme import Scheme
-    from napari_ptsam.widgets.batch.task import LayerResult
 
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
@@ -230,31 +229,6 @@ def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
     count = max(colours)
     listed = ["transparent", *(colours.get(label, "#FFFFFF") for label in range(1, count + 2))]
     return CyclicLabelColormap(colors=listed, name="classes")
-
-
-def add_result(viewer: napari.Viewer, result: LayerResult) -> None:
-    """Show a result as a layer that lies where its image does."""
-    from napari.utils.colormaps import Colormap
-
-    active = viewer.layers.selection.active
-    where, prompt = result.task.where(), result.opened.prompt
-    if result.number is not None:
-        colour = prompt.colours[result.number]
-        result.layer = viewer.add_image(
-            result.array, name=result.name, contrast_limits=(0, 1), blending="additive",
-            colormap=Colormap(["#000000", colour], name=f"to {colour}"), **where,
-        )  # fmt: skip
-    else:
-        dressed: dict[str, Any] = {}
-        if result.array.dtype == np.uint8:  # given at once, so that napari draws only once
-            names = ["background", *prompt.classes]
-            dressed["colormap"] = class_colours(dict(enumerate(prompt.colours, 1)))
-            dressed["features"] = {"index": list(range(len(names))), "name": names}
-        result.layer = viewer.add_labels(
-            result.array, name=result.name, opacity=0.6, **dressed, **where
-        )
-    # Whoever paints meanwhile goes on where they were.
-    viewer.layers.selection.active = active
 
 
 def warm_up() -> None:

@@ -14,16 +14,11 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, QThreadPool
 
 from conftest_failures import FAULTS, Fault, tracebacks
-from napari_ptsam.widgets.shared import workers
+from napari_ptsam.widgets.shared import worker as worker_module
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
+from napari_ptsam.widgets.shared.background_task import BackgroundTask
 from napari_ptsam.widgets.shared.failures import Failed
-from napari_ptsam.widgets.shared.workers import (
-    THREAD,
-    BackgroundTask,
-    Finished,
-    Jobs,
-    Progress,
-    Worker,
-)
+from napari_ptsam.widgets.shared.worker import THREAD_NAME, Finished, Worker, Yielded
 
 
 @pytest.fixture(params=FAULTS)
@@ -43,7 +38,7 @@ def go(qtbot, steps) -> list:
     events = []
     worker = Worker(steps, events.append, "Counting")
     worker.start()
-    qtbot.waitUntil(lambda: worker not in workers._running, timeout=10_000)
+    qtbot.waitUntil(lambda: worker not in worker_module._running, timeout=10_000)
     return events
 
 
@@ -82,7 +77,7 @@ def test_what_it_yields_and_returns_comes_in_order(qtbot) -> None:
 
     *values, finished = go(qtbot, steps)
     assert [event.value for event in values] == list(range(100))
-    assert all(isinstance(event, Progress) for event in values)
+    assert all(isinstance(event, Yielded) for event in values)
     assert isinstance(finished, Finished) and finished.value == "done"
 
 
@@ -136,7 +131,7 @@ def test_threads_that_cannot_be_had(qtbot, monkeypatch) -> None:
 
 
 def test_a_job_that_fails_ends_alone(qtbot, fault: Fault) -> None:
-    jobs, shown, failures = Jobs(), [], []
+    jobs, shown, failures = BackgroundJobs(), [], []
 
     def steps():
         yield "begun"
@@ -183,12 +178,12 @@ def test_a_run_that_fails_can_be_started_again(qtbot, fault: Fault, notifies: bo
     run, failures = Counting(parent), []
     run.notifies = notifies
     run.failed.connect(failures.append)
-    with qtbot.waitSignal(run.ended, timeout=10_000):
+    with qtbot.waitSignal(run.finished, timeout=10_000):
         run.start(fault)
     assert run.counted == [0, 1, 2] and not run.running
     assert len(failures) == 1 and fault.words in failures[0]
     assert heard() == failures * (notifies or fault.bug) and len(tracebacks()) == fault.bug
-    with qtbot.waitSignal(run.ended, timeout=10_000):
+    with qtbot.waitSignal(run.finished, timeout=10_000):
         run.start(None)
     assert run.counted == [0, 1, 2] * 2 and len(failures) == 1
 
@@ -201,7 +196,7 @@ def test_a_run_is_not_closed_upon_unasked(qtbot, make_napari_viewer) -> None:
     run = Counting(parent)
     run.start(lambda: go_on.wait(10))
     assert window._task_status_manager.get_status() == ["napari-ptsam: Counting is under way"]
-    with qtbot.waitSignal(run.ended, timeout=10_000):
+    with qtbot.waitSignal(run.finished, timeout=10_000):
         go_on.set()
     assert window._task_status_manager.get_status() == []
 
@@ -217,18 +212,18 @@ def test_no_other_thread_is_less_urgent_afterwards(qtbot) -> None:
 
     go(qtbot, steps)
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert nice == [own + workers.NICE]
+    assert nice == [own + worker_module.NICENESS]
     pool = QThreadPool.globalInstance()
     pool.start(lambda: nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
     assert pool.waitForDone(10_000) and nice[1] == own
-    assert THREAD not in [thread.name for thread in threading.enumerate()]
+    assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
 
 
 def test_an_application_that_ends_waits_for_its_threads() -> None:
     code = """
 from time import sleep
 from qtpy.QtCore import QCoreApplication, QTimer
-from napari_ptsam.widgets.shared.workers import Worker
+from napari_ptsam.widgets.shared.worker import Worker
 
 def steps():
     while True:
@@ -253,7 +248,7 @@ def test_a_process_that_ends_waits_for_torch() -> None:
 from time import sleep
 import torch
 from qtpy.QtCore import QCoreApplication
-from napari_ptsam.widgets.shared.workers import Worker
+from napari_ptsam.widgets.shared.worker import Worker
 
 def steps():
     while True:
@@ -281,7 +276,7 @@ def test_napari_that_closes_stops_a_run_in_good_order(qtbot, make_napari_viewer)
     parent = QObject()
     run = Stopped(parent)
     run.start(None)
-    with qtbot.waitSignal(run.ended, timeout=10_000):
+    with qtbot.waitSignal(run.finished, timeout=10_000):
         viewer.window._task_status_manager.cancel_all()
     assert run.counted == ["the best so far"]
 
@@ -296,6 +291,6 @@ def test_only_workers_of_ours_are_started() -> None:
         "QRunnable",
         "import Thread",
     )
-    for path in Path(workers.__file__).parents[1].rglob("*.py"):
+    for path in Path(worker_module.__file__).parents[1].rglob("*.py"):
         words = path.read_text(encoding="utf-8")
         assert [name for name in foreign if name in words] == [], path.name
