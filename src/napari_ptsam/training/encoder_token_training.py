@@ -17,6 +17,7 @@ from napari_ptsam.training.joint_training import (
     optimise_both,
     start_encoder_tokens,
 )
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import Batches
 from napari_ptsam.training.settings import ENCODER_STEPS, Progress
 from napari_ptsam.training.validation import ValidationPlane, measure
@@ -183,7 +184,13 @@ class EncoderTokenTraining:
         batches = Batches(tiles, BATCH, generator, run.embedded.blanks)
         features = Features(encoder, run.embedded)
         for step in optimise_both(
-            run.backbone, tokens, start, batches, features, run.encoder_steps
+            run.backbone,
+            tokens,
+            start,
+            batches,
+            features,
+            run.encoder_steps,
+            LOSSES[run.settings.loss],
         ):
             self.steps_done = step.number
             left = clock() / step.number * (run.encoder_steps - step.number)

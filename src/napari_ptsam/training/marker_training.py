@@ -13,6 +13,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.evaluation.metrics import average_precision
 from napari_ptsam.inference.objects import connected_components, split_by_cores
 from napari_ptsam.inference.predict import labels_of
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.markers import of_cores
 from napari_ptsam.training.optimization import Batches, optimise
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -113,7 +114,8 @@ class MarkerTraining:
         )
         first = classes if self._start is None else self._start
         rate, decoder = RATE * run.settings.learning_rate, run.backbone.decoder
-        for step in optimise(decoder, first, batches, run.core_steps, rate):
+        loss = LOSSES[run.settings.loss]
+        for step in optimise(decoder, first, batches, run.core_steps, rate, loss):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
             left = clock() / step.number * (run.core_steps - step.number)

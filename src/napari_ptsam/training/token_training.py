@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.errors import CollapsedError
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import (
     STARTS,
     Batches,
@@ -161,7 +162,11 @@ class TokenTraining:
         if tried or self._first is not None:
             clock = self._run.clock()
             self.suitable = suitable_tiles(
-                self._run.backbone.decoder, attempts[0], self.suitable, lambda: self._run.stopping
+                self._run.backbone.decoder,
+                attempts[0],
+                self.suitable,
+                lambda: self._run.stopping,
+                LOSSES[self._run.settings.loss],
             )
             clock()
         for number, tokens in enumerate(attempts):
@@ -187,7 +192,8 @@ class TokenTraining:
         tokens = self._start("label", generator)
         batches = Batches(run.embedded.tiles, run.settings.batch_size, generator)
         begin = perf_counter()
-        next(optimise(run.backbone.decoder, tokens, batches, 1, run.settings.learning_rate))
+        rate, loss = run.settings.learning_rate, LOSSES[run.settings.loss]
+        next(optimise(run.backbone.decoder, tokens, batches, 1, rate, loss))
         return perf_counter() - begin
 
     def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
@@ -244,7 +250,8 @@ class TokenTraining:
         batches = Batches(tiles, run.settings.batch_size, self._generator, run.embedded.blanks)
         clock = run.clock()
         loss, every = 0.0, 1 if run.backbone.device.type == "cpu" else LOOK_EVERY
-        for step in optimise(run.backbone.decoder, tokens, batches, steps, rate):
+        loss_function = LOSSES[run.settings.loss]
+        for step in optimise(run.backbone.decoder, tokens, batches, steps, rate, loss_function):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
             left = clock() / step.number * (run.steps - self.steps_done)
