@@ -20,8 +20,14 @@ from torch.nn import functional as F
 
 from napari_ptsam.backbones.gpu_memory import copied
 from napari_ptsam.backbones.kernels.fused import linear_gelu
-from napari_ptsam.backbones.kernels.image_positions import Norm, answer, look, weigh
-from napari_ptsam.backbones.kernels.subgrid import Offset, position_subgrid
+from napari_ptsam.backbones.kernels.image_positions import (
+    Norm,
+    Offset,
+    answer,
+    look,
+    position_subgrid,
+    weigh,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,7 +190,7 @@ class PromptDecoder:
         offset
             Of the embedding's positions that are looked at, (0, 0) to (1, 1): a
             quarter of them, which are much like their neighbours. None stands
-            for all of them. See `thinned`.
+            for all of them. See `mask_subgrid`.
 
         Returns
         -------

@@ -17,6 +17,7 @@ from napari_ptsam.training.joint_training import (
     optimise_both,
     start_encoder_tokens,
 )
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import Batches
 from napari_ptsam.training.settings import ENCODER_STEPS, Progress
 from napari_ptsam.training.validation import ValidationPlane, measure
@@ -183,7 +184,13 @@ class EncoderTokenTraining:
         batches = Batches(tiles, BATCH, generator, context.embedded.blanks)
         features = Features(encoder, context.embedded)
         for step in optimise_both(
-            context.backbone, tokens, start, batches, features, context.encoder_steps
+            context.backbone,
+            tokens,
+            start,
+            batches,
+            features,
+            context.encoder_steps,
+            LOSSES[context.settings.loss],
         ):
             self.steps_done = step.number
             left = clock() / step.number * (context.encoder_steps - step.number)

@@ -11,6 +11,7 @@ import torch
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.evaluation.metrics import average_precision
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.markers import with_markers
 from napari_ptsam.training.optimization import Batches, optimise
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -111,7 +112,8 @@ class MarkerTraining:
         )
         first = classes if self._start is None else self._start
         rate, decoder = RATE * context.settings.learning_rate, context.backbone.decoder
-        for step in optimise(decoder, first, batches, context.marker_steps, rate):
+        loss = LOSSES[context.settings.loss]
+        for step in optimise(decoder, first, batches, context.marker_steps, rate, loss):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
             left = clock() / step.number * (context.marker_steps - step.number)

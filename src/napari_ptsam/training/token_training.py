@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.errors import CollapsedError
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import (
     STARTS,
     Batches,
@@ -165,6 +166,7 @@ class TokenTraining:
                 attempts[0],
                 self.suitable,
                 lambda: self._context.stopping,
+                LOSSES[self._context.settings.loss],
             )
             clock()
         for number, tokens in enumerate(attempts):
@@ -190,7 +192,8 @@ class TokenTraining:
         tokens = self._start("label", generator)
         batches = Batches(context.embedded.tiles, context.settings.batch_size, generator)
         begin = perf_counter()
-        next(optimise(context.backbone.decoder, tokens, batches, 1, context.settings.learning_rate))
+        rate, loss = context.settings.learning_rate, LOSSES[context.settings.loss]
+        next(optimise(context.backbone.decoder, tokens, batches, 1, rate, loss))
         return perf_counter() - begin
 
     def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
@@ -249,7 +252,8 @@ class TokenTraining:
         )
         clock = context.clock()
         loss, every = 0.0, 1 if context.backbone.device.type == "cpu" else LOOK_EVERY
-        for step in optimise(context.backbone.decoder, tokens, batches, steps, rate):
+        loss_function = LOSSES[context.settings.loss]
+        for step in optimise(context.backbone.decoder, tokens, batches, steps, rate, loss_function):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
             left = clock() / step.number * (context.steps - self.steps_done)

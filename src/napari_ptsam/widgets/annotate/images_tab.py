@@ -28,6 +28,7 @@ from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     fits,
     guess_channel_axis,
+    image_layers,
     image_planes,
     in_words,
     lies_elsewhere,
@@ -132,7 +133,7 @@ class ImagesTab(ScrollingColumn):
         self._soon.start()
 
     def _layers(self) -> list[Image]:
-        return [layer for layer in self._session_model.viewer.layers if isinstance(layer, Image)]
+        return image_layers(self._session_model.viewer)
 
     def _take_what_is_there(self) -> None:
         """At first: the active image, or the only one."""

@@ -22,7 +22,7 @@ from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
-from napari_ptsam.widgets.shared.layers import image_planes
+from napari_ptsam.widgets.shared.layers import image_planes, is_image_layer
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class SessionRestore(QObject):
     def _find(self, image: SessionImage) -> Image | None:
         """An open layer that is this image, or one opened again from napari's samples."""
         for layer in self._session_model.viewer.layers:
-            if isinstance(layer, Image) and layer.name == image.name and _is(layer, image):
+            if is_image_layer(layer) and layer.name == image.name and _is(layer, image):
                 return layer
         return None
 

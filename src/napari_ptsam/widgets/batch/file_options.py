@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QLineEdit, QWidget
 
+from napari_ptsam.batch.formats import FORMATS, choices
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.batch.task import FileOptions
 from napari_ptsam.widgets.shared.qt_helpers import button, row
@@ -21,13 +22,11 @@ class FileForm(QWidget):
         self.folder.setToolTip("The folder that results are written into, a file for each image.")
         self.choose_button = button("Choose…", "Choose the folder for results.", self._choose)
         self.format = QComboBox()
-        for words, value in (
-            ("Automatic", "auto"), ("OME-TIFF", "ome-tiff"), ("OME-Zarr", "ome-zarr"),
-        ):  # fmt: skip
-            self.format.addItem(words, value)
+        for name, title in choices().items():
+            self.format.addItem(title, name)
+        hints = [format.hint for format in FORMATS.values() if format.hint]
         self.format.setToolTip(
-            "OME-TIFF opens in Fiji and napari. OME-Zarr suits results that are larger than memory. "
-            "Automatic: a TIFF, and OME-Zarr for large results."
+            " ".join((*hints, "Automatic: a TIFF, and OME-Zarr for large results."))
         )
         self.resume = QCheckBox("Go on with an unfinished run")
         self.resume.setChecked(True)

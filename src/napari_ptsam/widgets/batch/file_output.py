@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +94,7 @@ class ResultFiles:
 
     def read_back(self) -> Iterator[tuple[int, list[np.ndarray]]]:
         """All planes as they are in the files; nothing if these are too large."""
-        from napari_ptsam.batch.formats import format_of, layout_for
+        from napari_ptsam.batch.formats import FORMATS, format_of
         from napari_ptsam.batch.result_files import where
 
         planes, arrays, layouts = self._task.planes, [], []
@@ -103,10 +102,11 @@ class ResultFiles:
             probabilities = part.segmenter.output == "probabilities"
             classes = len(part.segmenter.prompt.classes) if probabilities else 0
             place = where(part.target)
-            layout = layout_for(planes, classes, format_of(place))
+            format = FORMATS[format_of(place)]
+            layout = format.layout(planes, classes)
             if np.prod(layout.shape, dtype=np.int64) * part.segmenter.dtype.itemsize > READ_BACK:
                 return
-            arrays.append(_read(place).reshape(layout.shape))
+            arrays.append(format.read(place).reshape(layout.shape))
             layouts.append(layout)
         for number in range(len(planes)):
             index = list(planes.position(number).values())
@@ -122,16 +122,6 @@ class ResultFiles:
 def _at(layout: Any, index: list[int]) -> tuple[int | slice, ...]:
     where = dict(zip(layout.source, index, strict=False))
     return tuple(where.get(axis, slice(None)) for axis in layout.axes)
-
-
-def _read(place: Path) -> np.ndarray:
-    if place.is_dir():
-        import zarr
-
-        return np.asarray(zarr.open_group(place, mode="r")["0"])
-    import tifffile
-
-    return tifffile.imread(place)
 
 
 def check(options: FileOptions) -> None:

@@ -18,7 +18,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.widgets.shared.layers import MOST_AXES, guess_channel_axis, image_planes
+from napari_ptsam.widgets.shared.layers import (
+    MOST_AXES,
+    guess_channel_axis,
+    image_layers,
+    image_planes,
+)
 from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, single_shot
 
 if TYPE_CHECKING:
@@ -159,7 +164,7 @@ class LayerList(QListWidget):
         ticked, selected, first = self.ticked(), self.selected(), not self._shown
         self.blockSignals(True)
         self._listen(False)
-        self._shown = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        self._shown = image_layers(self._viewer)
         self._listen(True)
         self.clear()
         for layer in self._shown:
