@@ -35,7 +35,7 @@ def test_axes_are_typed_and_remembered(batch, stack) -> None:
     assert len(told()) == 4 and "The axes 'ZZYX' do not fit two" in told()[0]
     again = ImagePicker(viewer)  # as when the widget is opened again
     assert again.list.item(0).text() == "two – ZCYX 3 x 2 x 128 x 128"
-    again.list.close_list()
+    again.list.disconnect_viewer()
     task = ImageTask(viewer.layers[0], planes_of(viewer.layers[0]))
     assert task.shape == (3, 1, 128, 128) and task.planes.channels == 2
 
@@ -110,12 +110,12 @@ def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, promp
 
 
 def test_tiles_of_a_large_plane_are_counted(qtbot, batch, stack, prompt, monkeypatch) -> None:
-    monkeypatch.setattr(segmentation_run, "TILE_EVERY", 0.0)
+    monkeypatch.setattr(segmentation_run, "TILE_REPORT_INTERVAL", 0.0)
     small = replace(prompt, images=replace(prompt.images, tiling=Tiling(64)))
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     widget.use_prompt(small, Path("small.pt"))
     counted: list[tuple[int, int]] = []
-    widget.run.tiled.connect(lambda done, total: counted.append((done, total)))
+    widget.run.tile_started.connect(lambda done, total: counted.append((done, total)))
     run(qtbot, widget)
     qtbot.wait(50)
     assert counted == [(number, 9) for number in range(9)]

@@ -72,7 +72,7 @@ def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) ->
     appearance.theme, appearance.font_size = theme, size
     window = widget.window()
     problems = cut_on_a_laptop(window, widget, states(widget))
-    assert problems == [] and widget.cautions.text()
+    assert problems == [] and widget.warnings.text()
     canvas = window.centralWidget()
     assert canvas.width() > LAPTOP[0] / 4
 

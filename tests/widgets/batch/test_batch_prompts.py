@@ -168,7 +168,7 @@ def test_a_prompt_for_another_backbone_is_left_out(qtbot, batch, stack, prompt) 
     widget.use_prompt(replace(prompt, backbone="vit_b", weights="vit_b"), Path("large.pt"))
     run(qtbot, widget)
     (message,) = told()
-    assert "large was left out: it belongs to the backbone vit_b, and nuclei to vit_t" in message
+    assert "large was left out: it needs the backbone vit_b, but nuclei needs vit_t." in message
     assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei – nuclei"]
 
 
@@ -195,15 +195,15 @@ def test_another_pixel_size_is_told_of_and_can_be_made_up_for(
     layer.scale, layer.units = (0.5, 0.5), ("um", "um")
     sized = replace(prompt, pixel_size=PixelSize(0.55, 0.55))
     widget.use_prompt(sized, Path("a.pt"))
-    assert widget.cautions.text() == "" and widget.rescale.isHidden()
+    assert widget.warnings.text() == "" and widget.rescale.isHidden()
     layer.scale = (2.0, 2.0)  # while it is listed
-    qtbot.waitUntil(lambda: "its pixels are 2 micrometer" in widget.cautions.text())
+    qtbot.waitUntil(lambda: "its pixels are 2 micrometer" in widget.warnings.text())
     layer.scale = (0.5, 0.5)
-    qtbot.waitUntil(lambda: widget.cautions.text() == "" and widget.rescale.isHidden())
+    qtbot.waitUntil(lambda: widget.warnings.text() == "" and widget.rescale.isHidden())
     sized = replace(prompt, pixel_size=PixelSize(1.0, 1.0))
     widget.use_prompt(sized, Path("a.pt"))
-    assert "its pixels are 0.5 micrometer, the prompt was made at 1 micrometer" in (
-        widget.cautions.text()
+    assert "its pixels are 0.5 micrometer, but the prompt was trained at 1 micrometer" in (
+        widget.warnings.text()
     )
     assert not widget.rescale.isHidden()
     widget.rescale.setChecked(True)
@@ -218,5 +218,5 @@ def test_missing_channels_are_told_of_before_the_run(batch, stack, prompt) -> No
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     wanting = replace(prompt, images=replace(prompt.images, channels=(1,)))
     widget.use_prompt(wanting, Path("a.pt"))
-    assert "a: nuclei is a grey image; the prompt takes channel 1" in widget.cautions.text()
+    assert "a: nuclei is a grey image; the prompt takes channel 1" in widget.warnings.text()
     assert widget.rescale.isHidden()

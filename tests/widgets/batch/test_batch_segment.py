@@ -93,7 +93,7 @@ def test_stop_keeps_what_is_done_and_reads_a_plane_at_a_time(qtbot, batch, stack
     qtbot.wait(100)
     slow.read.clear()
     done: list[int] = []
-    widget.run.stepped.connect(lambda step: done.append(step.number))
+    widget.run.plane_segmented.connect(lambda step: done.append(step.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
     assert " left" in widget.bar.format() and not widget.stop_button.isHidden()
@@ -178,7 +178,7 @@ def test_a_layer_that_cannot_be_used(batch) -> None:
     assert "cannot be used" in widget.layers.item(0).text()
     assert "type a letter for each into the field Axes" in widget.layers.item(0).toolTip()
     widget.viewer.layers[0].axis_labels = ("t", "channel", "z", "y", "x")
-    widget.layers.fill()
+    widget.layers.refresh()
     assert widget.layers.item(0).text() == "five – TCZYX 2 x 2 x 2 x 32 x 32"
     assert "4 planes, 2 channels" in widget.layers.item(0).toolTip()
 

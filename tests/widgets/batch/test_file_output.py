@@ -76,7 +76,7 @@ def test_an_unfinished_run_is_gone_on_with(
     choose(widget.results.output, "instances")
     widget.results.objects.linked.setChecked(True)
     done: list[int] = []
-    widget.run.stepped.connect(lambda step: done.append(step.number))
+    widget.run.plane_segmented.connect(lambda step: done.append(step.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
     widget.stop_button.click()
@@ -103,7 +103,7 @@ def test_other_pixels_under_the_same_name_are_another_run(
     run(qtbot, widget)
     (message,) = told()
     assert "is the result of another run" in message and "--" not in message
-    assert "tick “Replace results that are there”" in message
+    assert "tick “Replace existing results”" in message
     first = ptsam.segment(stack.images[:2], prompt, device=device)
     assert np.array_equal(read(tmp_path), first)
     widget.files.overwrite.setChecked(True)
@@ -172,7 +172,7 @@ def test_an_image_that_is_closed_meanwhile(qtbot, batch, stack, tmp_path: Path) 
     qtbot.wait(100)
     to_files(widget, tmp_path)
     done: list[int] = []
-    widget.run.stepped.connect(lambda step: done.append(step.number))
+    widget.run.plane_segmented.connect(lambda step: done.append(step.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 2, timeout=LONG)
     viewer.layers.remove("lazy")

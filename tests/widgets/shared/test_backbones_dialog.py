@@ -131,11 +131,11 @@ def test_batch_notices_a_missing_backbone_and_gets_it(
     batch, qtbot, prompt, server: Server, stack
 ) -> None:
     _, widget = batch(replace(prompt, weights=NAME, signature="0" * 16), nuclei=stack.images[:1])
-    assert "vit_t_lm" in widget.lacks.text() and not widget.get_backbone.isHidden()
+    assert "vit_t_lm" in widget.missing_backbones.text() and not widget.get_backbone.isHidden()
     widget.get_backbone.click()
     dialog = widget.backbone.dialog
     assert dialog.isVisible() and dialog.entry.name == NAME
     dialog.start()
     qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
     qtbot.waitUntil(lambda: widget.get_backbone.isHidden(), timeout=LONG)
-    assert widget.lacks.text() == ""
+    assert widget.missing_backbones.text() == ""

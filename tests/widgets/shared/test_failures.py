@@ -286,7 +286,9 @@ def test_batch(qtbot, loaded, heard, batch, stack, prompt) -> None:
             widget.start_button.click()
             qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
         heard.one(fault)
-        assert widget.status.text().startswith("Failed, what was done is kept: no images segmented")
+        assert widget.status.text().startswith(
+            "Failed, finished planes are kept: no images segmented"
+        )
         assert widget.start_button.isEnabled() and widget.bar.isHidden()
     tick(widget, 0)
     widget.start_button.click()
