@@ -25,7 +25,7 @@ import numpy as np
 
 from accuracy import named_sets, read
 from napari_ptsam.backbones.loading import Backbone, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.evaluation.metrics import average_precision, overlap
 from napari_ptsam.inference.predict import labels_of
 from napari_ptsam.inference.result import ResultSettings
@@ -80,7 +80,7 @@ def rows(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: in
     for example in test.examples:
         first = next(iter(ways.values()))
         logits = first.logits(example.pixels, example.rgb, limits[example.stack])
-        areas.append(overlap(example.labels == 1, labels_of(logits[:1]) == 1, example.counts))
+        areas.append(overlap(example.labels == 1, labels_of(logits[:1]) == 1, example.valid))
         for way, segmenter in ways.items():
             found = segmenter.result(logits if segmenter.splits else logits[:1])
             precisions[way].append(average_precision(example.instances, found))

@@ -29,8 +29,9 @@ from accuracy import DATA, read
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
 from napari_ptsam.backbones.disk_cache import DiskCache
 from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
-from napari_ptsam.backbones.loading import Backbone, _build_tiny, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.backbones.families.registry import family_of
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.loss import bce_dice
@@ -65,7 +66,7 @@ class Plain:
 
     def __init__(self) -> None:
         state = read_checkpoint(embedded_checkpoint())
-        self.sam = Sam(**_build_tiny()).eval().requires_grad_(False)
+        self.sam = Sam(**family_of("vit_t").build("vit_t")).eval().requires_grad_(False)
         self.sam.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
     @torch.no_grad()

@@ -24,8 +24,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["NAPARI_PTSAM_CACHE_GB"] = "2"
 os.environ["NAPARI_PTSAM_BACKBONES"] = os.environ["NAPARI_PTSAM_CACHE"]  # of fixtures for all tests
 
-# Tests that run beside each other share the cores: OpenMP's threads must not wait by spinning.
+# Tests that run beside each other share the cores: each computes with one thread, as do processes
+# of its own, and OpenMP's threads must not wait by spinning.
 if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 

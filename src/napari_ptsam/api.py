@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import Empty, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
 from napari_ptsam.datasets.pairing import Source, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes

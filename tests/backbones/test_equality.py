@@ -10,16 +10,17 @@ from segment_anything.build_sam import _build_sam
 from segment_anything.modeling import Sam
 
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.backbones.families.registry import family_of
 from napari_ptsam.backbones.kernels import fused
 from napari_ptsam.backbones.kernels.phases import in_phase, thinned
-from napari_ptsam.backbones.loading import _build_tiny, backbone_from_state, load_backbone
+from napari_ptsam.backbones.loading import backbone_from_state, load_backbone
 
 TOLERANCE = 1e-4
 
 
 def reference_sam() -> Sam:
     """MobileSAM put together from segment-anything's and kornia's modules as they come."""
-    sam = Sam(**_build_tiny()).eval()
+    sam = Sam(**family_of("vit_t").build("vit_t")).eval()
     state = {key: value.float() for key, value in read_checkpoint(embedded_checkpoint()).items()}
     sam.load_state_dict(state, strict=False)
     return sam

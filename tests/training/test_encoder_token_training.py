@@ -10,7 +10,7 @@ import torch
 
 import napari_ptsam as ptsam
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.describe import describe

@@ -17,7 +17,7 @@ class Plane:
     def __init__(self, logits, guide, labels) -> None:
         self._logits, self.guide = logits[None].astype(np.float32), guide.astype(np.float32)
         self.example = type(
-            "Example", (), {"labels": labels, "counts": None, "shape": labels.shape}
+            "AnnotatedPlane", (), {"labels": labels, "valid": None, "shape": labels.shape}
         )
 
     def logits(self, tokens, backbone):

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 import napari_ptsam as ptsam
-from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.evaluation.evaluate import evaluate, summary
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile
@@ -86,9 +86,9 @@ def test_what_goes_on_has_no_boundary_there() -> None:
     instances[10:30, :20] = 1
     assert cores(instances)[20, 0]  # the plane's edge
     instances[10:30, :] = 1
-    counts = np.ones((40, 40), bool)
-    counts[:, 25:] = False
-    inner = cores(np.where(counts, instances, 0), counts)
+    valid = np.ones((40, 40), bool)
+    valid[:, 25:] = False
+    inner = cores(np.where(valid, instances, 0), valid)
     assert inner[20, 24] and not inner[:, 25:].any()
     assert cores(np.ones((5, 5), int)).all() and not cores(np.zeros((5, 5), int)).any()
 

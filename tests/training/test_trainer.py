@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import napari_ptsam as ptsam
-from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.training import token_training

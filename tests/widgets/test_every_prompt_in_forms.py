@@ -14,7 +14,7 @@ import zarr
 from conftest_batch import choose, run
 from conftest_batch import told as notified
 from conftest_every import CHOSEN, OUTPUTS
-from conftest_widgets import LONG
+from conftest_widgets import LONG, refreshed
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -40,7 +40,7 @@ def test_batch_segment(qtbot, batch, prompts, grey, found, tmp_path: Path) -> No
     viewer, widget = batch(prompt=None, nuclei=grey)
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
     viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
-    qtbot.wait(50)
+    refreshed(qtbot, widget)
     widget.layers.tick_all(True)
     for kind, prompt in prompts.items():
         widget.use_prompt(prompt, Path(f"{kind}.pt"))
@@ -77,7 +77,7 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
     widget.use_prompt(prompts["one class"], Path("cells.pt"))
     composite = np.stack([grey[::-1, ::-1], grey, grey, grey], axis=1)
     viewer.add_image(composite, name="composite", axis_labels=("z", "c", "y", "x"))
-    qtbot.wait(50)
+    refreshed(qtbot, widget)
     widget.layers.tick_all(True)
     assert not widget.channels.isHidden()
     assert (
@@ -95,7 +95,7 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
     result = viewer.layers[-1].data
     assert np.array_equal(result[:, 0], found("one class", "labels")) and notified() == []
     viewer.layers.remove(viewer.layers[0])
-    qtbot.wait(50)
+    refreshed(qtbot, widget)
 
 
 def test_preview_and_clicks(qtbot, dock, prompts, grey, found, told) -> None:

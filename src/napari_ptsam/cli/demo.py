@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import annotate
+from napari_ptsam.datasets.annotated_planes import annotate
 from napari_ptsam.datasets.sample import ANNOTATED, PIXEL_SIZE, SPACING, make_sample
 from napari_ptsam.evaluation.evaluate import score, summary
 from napari_ptsam.images.overlay import overlay, save_grid

@@ -47,7 +47,7 @@ def _matching(pattern: Path) -> list[Path]:
     ]
     if not matches:
         raise InputError(f"No image matches {pattern}; check the pattern.")
-    return sorted(matches, key=natural_order)
+    return natural_order(matches)
 
 
 class Place:

@@ -16,7 +16,7 @@ from napari_ptsam.inference.segment import Segmenter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_ptsam.datasets.examples import AnnotationSet, Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 
 Way = Literal["cores", "components"]
 WAYS: dict[Way, str] = {"cores": "split by cores", "components": "connected components"}
@@ -77,7 +77,7 @@ def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[Plane
 
 
 def score(
-    example: Example, labels: np.ndarray, classes: int, instances: np.ndarray | None = None
+    example: AnnotatedPlane, labels: np.ndarray, classes: int, instances: np.ndarray | None = None
 ) -> PlaneScore:
     """Compare a result with an example.
 
@@ -89,7 +89,7 @@ def score(
         A number for each object; None takes connected components.
     """
     overlaps = [
-        overlap(example.labels == value, labels == value, example.counts)
+        overlap(example.labels == value, labels == value, example.valid)
         for value in range(1, classes + 1)
     ]
     components = _precision(example, connected_components(labels))
@@ -102,11 +102,11 @@ def score(
     )
 
 
-def _precision(example: Example, instances: np.ndarray) -> tuple[float, ...] | None:
+def _precision(example: AnnotatedPlane, instances: np.ndarray) -> tuple[float, ...] | None:
     if example.instances is None:
         return None
-    if example.counts is not None:
-        instances = np.where(example.counts, instances, 0)
+    if example.valid is not None:
+        instances = np.where(example.valid, instances, 0)
     return tuple(map(float, average_precision(example.instances, instances)))
 
 

@@ -29,7 +29,7 @@ from napari_ptsam.training.validation import (
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.datasets.examples import Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import ImageSettings
@@ -76,8 +76,8 @@ class EmbeddedTiles:
 
     def __init__(
         self,
-        training: Sequence[Example],
-        held_out: Sequence[Example],
+        training: Sequence[AnnotatedPlane],
+        held_out: Sequence[AnnotatedPlane],
         stacks: Sequence[Planes],
         images: ImageSettings,
         classes: int,
@@ -86,13 +86,13 @@ class EmbeddedTiles:
         self._stacks, self._images, self._classes = stacks, images, classes
         self.tiles: list[TrainingTile] = []
         self.blanks: list[TrainingTile] = []
-        self.examples: list[Example] = [*training]
+        self.examples: list[AnnotatedPlane] = [*training]
         self.measured: list[ValidationPlane] = []
         self.watched: list[ValidationPlane] = []
         self.measured_on_training = not held_out
         self._limits: list[Limits | None] = []
         self._looks = PreparedPlanes(images, self._limits)
-        self._parts: list[Example] = []
+        self._parts: list[AnnotatedPlane] = []
         self._jobs: list[TileJob] = []
 
     @property
@@ -221,7 +221,7 @@ class EmbeddedTiles:
             for tile in self.blanks
         ]
 
-    def planes_to_score(self) -> Iterator[tuple[Example, list[ValidationPlane]]]:
+    def planes_to_score(self) -> Iterator[tuple[AnnotatedPlane, list[ValidationPlane]]]:
         """Each annotated plane with what is embedded of it."""
         yield from zip(self._training, self.planes_of_training(), strict=True)
         if not self.measured_on_training:

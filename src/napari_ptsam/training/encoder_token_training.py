@@ -162,7 +162,7 @@ class EncoderTokenTraining:
         after = measure(measured, found, prompted, stopped=lambda: self._run.stopping)
         if after is None:
             return
-        # A few planes are no exact measure; docs/method.md has what other rules would gain.
+        # A few planes are no exact measure; docs/notes/experiments.md compares other rules.
         no_worse = after.no_worse_than(dice)
         if no_worse or self._run.settings.encoder_tokens != "auto":
             yield from self._adopt(prompted, measured, now)

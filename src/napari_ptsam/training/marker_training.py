@@ -20,7 +20,7 @@ from napari_ptsam.training.tiles import target_of
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.datasets.examples import Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.training.tiles import TrainingTile
     from napari_ptsam.training.token_training import TrainingContext
@@ -39,7 +39,7 @@ USELESS = (
 )
 
 
-def core_steps(settings: TrainingSettings, training: Sequence[Example]) -> int:
+def core_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane]) -> int:
     """Steps to tune cores for; 0 if there are to be none.
 
     Raises
@@ -162,7 +162,7 @@ class MarkerTraining:
         self._unchecked = None
 
 
-def _has_objects(example: Example) -> bool:
+def _has_objects(example: AnnotatedPlane) -> bool:
     return example.instances is not None and bool(example.instances.any())
 
 
@@ -222,11 +222,11 @@ def _see(
     if refinement is not None:
         logits[:count] = plane.refined(logits[:count], refinement)
     labels = labels_of(logits[:count])
-    counts = np.ones(example.shape, bool) if example.counts is None else example.counts
-    foreground = (labels > 0) & counts
-    found, truth = (logits[count:].max(0) > 0) & counts, of_cores(example).labels > 0
+    valid = np.ones(example.shape, bool) if example.valid is None else example.valid
+    foreground = (labels > 0) & valid
+    found, truth = (logits[count:].max(0) > 0) & valid, of_cores(example).labels > 0
     split, components = (
-        float(average_precision(annotated, np.where(counts, way, 0), (0.5,))[0])
+        float(average_precision(annotated, np.where(valid, way, 0), (0.5,))[0])
         for way in (
             split_by_cores(labels, logits[:count], logits[count:]),
             connected_components(labels),

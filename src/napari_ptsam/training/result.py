@@ -16,7 +16,7 @@ from napari_ptsam.prompts.thumbnail import make_thumbnail
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.datasets.examples import AnnotationSet
+    from napari_ptsam.datasets.annotated_planes import AnnotationSet
     from napari_ptsam.images.channels import Channels
     from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.guided_filter import Refinement

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.backbones.gpu_memory import gpu_is_full, on_cpu, release_memory
-from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.backbones.loading import on_cpu, with_encoder_tokens
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import CollapsedError, InputError
 from napari_ptsam.evaluation.metrics import sum_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.datasets.examples import Example
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.evaluation.metrics import Overlap, overlap
 from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.guided_filter import Refinement, guide_of
@@ -45,19 +45,19 @@ class PreparedPlanes:
 
     def __init__(self, settings: ImageSettings, limits: Sequence[Limits | None]) -> None:
         self._settings, self._limits = settings, limits
-        self._blank: dict[int, tuple[Example, np.ndarray | None]] = {}
+        self._blank: dict[int, tuple[AnnotatedPlane, np.ndarray | None]] = {}
 
-    def prepared(self, example: Example) -> PreparedPlane:
+    def prepared(self, example: AnnotatedPlane) -> PreparedPlane:
         """A plane as the model sees it, made anew each time."""
         found = prepared(example, self._settings, self._limits)
         self._blank[id(example)] = example, found.blank  # the example, so that its id is its own
         return found
 
-    def guide(self, example: Example) -> np.ndarray:
+    def guide(self, example: AnnotatedPlane) -> np.ndarray:
         """Of a guided filter: float32, shape (y, x); made anew each time."""
         return guide_of(self.prepared(example).pixels)
 
-    def blank(self, example: Example) -> np.ndarray | None:
+    def blank(self, example: AnnotatedPlane) -> np.ndarray | None:
         """Pixels that show nothing: bool, shape (y, x), or None; kept."""
         if id(example) not in self._blank:
             self.prepared(example)
@@ -86,7 +86,7 @@ class ValidationPlane:
         bool, shape (y, x): pixels that show nothing.
     """
 
-    example: Example
+    example: AnnotatedPlane
     tiles: tuple[Tile, ...]
     embeddings: tuple[torch.Tensor | None, ...]
     see: Callable[[], np.ndarray]
@@ -138,7 +138,7 @@ class Measurement:
 
 
 def embed_planes(
-    examples: Sequence[Example],
+    examples: Sequence[AnnotatedPlane],
     settings: ImageSettings,
     limits: Sequence[Limits | None],
     backbone: Backbone,
@@ -158,7 +158,7 @@ def embed_planes(
 
 
 def _whole(
-    example: Example,
+    example: AnnotatedPlane,
     tiles: Sequence[Tile],
     embeddings: Sequence[torch.Tensor | None],
     looks: PreparedPlanes,
@@ -173,7 +173,7 @@ def _whole(
 
 
 def planes_of_tiles(
-    examples: Sequence[Example],
+    examples: Sequence[AnnotatedPlane],
     tiling: Tiling,
     tiles: Sequence[TrainingTile],
     looks: PreparedPlanes,
@@ -200,7 +200,7 @@ def planes_of_tiles(
 
 
 def alone(
-    example: Example,
+    example: AnnotatedPlane,
     tile: Tile,
     embedding: torch.Tensor,
     looks: PreparedPlanes,
@@ -217,7 +217,7 @@ def alone(
 
 
 def tiles_to_watch(
-    examples: Sequence[Example],
+    examples: Sequence[AnnotatedPlane],
     tiles: Sequence[TrainingTile],
     classes: int,
     looks: PreparedPlanes,
@@ -289,13 +289,13 @@ def overlaps(
     """Overlap of each class with its annotation."""
     example, found = plane.example, plane.labels(tokens, backbone, refinement)
     return [
-        overlap(example.labels == value, found == value, example.counts)
+        overlap(example.labels == value, found == value, example.valid)
         for value in range(1, len(tokens) + 1)
     ]
 
 
-def _counting(example: Example) -> int:
-    return example.labels.size if example.counts is None else int(np.count_nonzero(example.counts))
+def _counting(example: AnnotatedPlane) -> int:
+    return example.labels.size if example.valid is None else int(np.count_nonzero(example.valid))
 
 
 def _collapsed(overlaps: Sequence[Overlap], pixels: int) -> bool:

@@ -108,8 +108,7 @@ def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     assert widget.train.stop.isEnabled() and not widget.train.train.isEnabled()
     qtbot.waitUntil(lambda: len(shown) > 2, timeout=LONG)
     assert PREVIEW in viewer.layers
-    qtbot.waitUntil(lambda: bool(widget.train.plot._losses[0]), timeout=LONG)
-    qtbot.wait(1500)
+    qtbot.waitUntil(lambda: len(widget.train.plot._losses[0]) > 20, timeout=LONG)
     widget.train.stop.click()
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
     assert widget.train.judgement.text().startswith("Stopped after")

@@ -15,7 +15,7 @@ from napari.utils.interactions import (
 from scipy import ndimage
 from wrapt import ObjectProxy
 
-from conftest_widgets import LONG
+from conftest_widgets import LONG, settled
 from napari_ptsam.errors import InputError
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.widgets.annotate.box_band import BoxBand
@@ -216,8 +216,8 @@ def test_dragging_moves_the_view_and_paints_nothing(qtbot, clicking, stack) -> N
     viewer, widget = clicking
     number = widget.session_model.current()[1]
     press(viewer, (number, 60, 60), to=(number, 20, 20))
-    qtbot.wait(200)
     assert not widget.session_model.jobs.has("click")
+    settled(qtbot, widget)
     assert not widget.session_model.sources[0].labels.data.any()
 
 
@@ -307,7 +307,8 @@ def test_an_answer_in_the_middle_of_a_stroke_is_a_step_of_its_own(qtbot, clickin
     labels.mode, labels.brush_size, labels.selected_label = "paint", 4, 7
     press_down(viewer, places[1])
     qtbot.waitUntil(lambda: not widget.session_model.jobs.has("click"), timeout=LONG)
-    qtbot.wait(150)
+    with qtbot.waitSignal(widget.annotate.click_tool._later.timeout, timeout=LONG):
+        pass  # it has seen that the stroke is not over yet
     assert set(np.unique(labels.data[number])) == {0, 7}
     with answered(qtbot, widget):
         let_go(viewer, places[1])

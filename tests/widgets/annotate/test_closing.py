@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest_widgets import LONG, annotate, paint, training_under_way
+from conftest_widgets import LONG, annotate, paint, settled, training_under_way
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.prompts.files import load
 
@@ -146,7 +146,7 @@ def test_marks_of_a_deleted_annotation_layer_are_kept(qtbot, dock, stack, sessio
     qtbot.waitUntil(lambda: not widget.session_model.disk.has("save session"), timeout=LONG)
     viewer.layers.remove(widget.session_model.sources[0].labels)
     assert len(widget.session_model.records) == 0  # nothing to train on
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     folder = widget.autosave.folder
     assert [plane.done for plane in folder.read().planes] == [True] * 3
     # What is painted on another layer takes the place of what was there.
@@ -156,7 +156,7 @@ def test_marks_of_a_deleted_annotation_layer_are_kept(qtbot, dock, stack, sessio
         lambda: np.array_equal(folder.read_labels(folder.read().planes[1]), stack.masks[4]),
         timeout=LONG,
     )
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     assert [plane.done for plane in folder.read().planes] == [True, False, True]
     viewer.layers.remove(widget.session_model.sources[0].layer)
     widget.close_down(10)

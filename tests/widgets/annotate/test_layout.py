@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QProgressBar, QPushButton, QRadioButton, QWidget
 
+from conftest_widgets import refreshed
 from layout import LAPTOP, advance, controls_of, cut, cut_on_a_laptop, settle, text_of
 from napari_ptsam.annotation.plane_records import PlaneRecord
 from napari_ptsam.annotation.scheme import Scheme
@@ -39,16 +40,21 @@ def on_laptop(make_napari_viewer, dock, qtbot, monkeypatch) -> tuple[Any, Annota
     viewer.add_image(noise, name="a nuclei stack of a rather long name")
     viewer.add_image(noise[:3], name="three channels")
     _, widget = dock(viewer)
-    qtbot.wait(50)  # the table of images follows in a moment
+    refreshed(qtbot, widget)  # the table of images follows in a moment
     widget.images._tick_all(True)
     widget.annotate.add_layers()
     for number in (0, 2, 17):
         entry = PlaneRecord(
-            widget.session_model.sources[0].id, number, {"object": 12345}, True, False, 0.87
+            widget.session_model.sources[0].id,
+            number,
+            {"object": 12345},
+            done=True,
+            held_out=False,
+            dice=0.87,
         )
         widget.session_model.records.put(entry)
     widget.session_model.touch()
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     widget.images.table.setCurrentCell(1, 0)
     return viewer, widget
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from conftest_widgets import LONG, annotate, paint, train
+from conftest_widgets import LONG, annotate, paint, settled, train
 from napari_ptsam.annotation.session_folder import SessionFolder
 
 PAINTER = """
@@ -89,7 +89,7 @@ def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
     dice = {e.number: e.dice for e in widget.session_model.records}
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 5, timeout=LONG)
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/prompts/*.pt"))) == 1, timeout=LONG)
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     labels = widget.session_model.sources[0].labels.data.copy()
     widget.close_down(10)
     (folder,) = sessions.iterdir()
@@ -116,7 +116,7 @@ def test_where_the_images_are_gone_their_planes_come_back(qtbot, dock, stack, se
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [1, 4])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     widget.close_down(10)
     (folder,) = sessions.iterdir()
     viewer.layers.clear()
@@ -137,7 +137,7 @@ def test_leaving_a_session_keeps_its_files_and_offers_it_no_more(
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     # As after a kill: nobody works on it, and it is not closed.
     folder = widget.autosave.folder
     widget.autosave.let_go()
@@ -154,7 +154,7 @@ def test_a_session_in_use_is_not_offered(qtbot, dock, stack, sessions, told) -> 
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
     _, again = dock(viewer)
-    qtbot.wait(1000)
+    settled(qtbot, widget, again)
     qtbot.waitUntil(lambda: not again.session_model.disk.has("unfinished"), timeout=LONG)
     assert again.offer.isHidden()
     again.recovery.open(widget.autosave.folder.path)
@@ -193,7 +193,7 @@ def test_planes_that_are_not_understood_are_told_of_once(
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 3, timeout=LONG)
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     widget.close_down(10)
     (folder,) = sessions.iterdir()
     counts = Scheme.counts

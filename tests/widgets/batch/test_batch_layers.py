@@ -10,6 +10,7 @@ import pytest
 
 import napari_ptsam as ptsam
 from conftest_batch import choose, run, told
+from conftest_widgets import settled
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.inference.linking import Linker, LinkSettings
 from napari_ptsam.inference.result import ResultSettings
@@ -117,7 +118,7 @@ def test_tiles_of_a_large_plane_are_counted(qtbot, batch, stack, prompt, monkeyp
     counted: list[tuple[int, int]] = []
     widget.run.tile_started.connect(lambda done, total: counted.append((done, total)))
     run(qtbot, widget)
-    qtbot.wait(50)
+    settled(qtbot, widget)
     assert counted == [(number, 9) for number in range(9)]
 
 

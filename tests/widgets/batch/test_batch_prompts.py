@@ -16,7 +16,7 @@ from npe2 import PluginManifest
 import napari_ptsam
 import napari_ptsam as ptsam
 from conftest_batch import choose, run, told
-from conftest_widgets import LONG
+from conftest_widgets import LONG, settled
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.inference.rescaling import rescaled
 from napari_ptsam.widgets.batch.batch_segment import BatchSegment
@@ -44,7 +44,7 @@ def test_a_prompt_file_opens_the_widget(qtbot, opener, prompt, tmp_path: Path) -
     for _ in range(2):
         assert opener.open(path, plugin="napari-ptsam") == []
         qtbot.waitUntil(lambda: any(dock.prompts.opened for dock in docks(opener)), timeout=LONG)
-        qtbot.wait(50)
+        settled(qtbot, *docks(opener))
     (dock,) = docks(opener)
     (opened,) = dock.prompts.opened
     assert opened.path == path and dock.prompts.card.title.text() == "cells.pt"

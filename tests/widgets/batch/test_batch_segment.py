@@ -11,7 +11,7 @@ from napari.utils.notifications import notification_manager
 
 import napari_ptsam as ptsam
 from conftest_batch import Slow, choose, run, tick, told
-from conftest_widgets import LONG
+from conftest_widgets import LONG, refreshed, settled
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.batch.task import ImageTask
 from napari_ptsam.widgets.shared import layers
@@ -90,7 +90,7 @@ def test_stop_keeps_what_is_done_and_reads_a_plane_at_a_time(qtbot, batch, stack
     slow = Slow(stack.images, 0.1)
     viewer, widget = batch()
     viewer.add_image(slow.lazy(), name="lazy", contrast_limits=(0, 3000))
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     slow.read.clear()
     done: list[int] = []
     widget.run.plane_segmented.connect(lambda step: done.append(step.number))
@@ -111,7 +111,7 @@ def test_closing_while_it_runs(qtbot, batch, stack, how: str) -> None:
     viewer, widget = batch()
     viewer.add_image(Slow(stack.images, 0.05).lazy(), name="lazy", contrast_limits=(0, 3000))
     viewer.add_image(stack.images[:2], name="other")
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     for position in range(2):
         tick(widget, position)
     widget.start_button.click()
@@ -127,7 +127,7 @@ def test_closing_while_it_runs(qtbot, batch, stack, how: str) -> None:
     else:
         viewer.layers.remove("lazy" if how == "image" else "lazy – nuclei")
     qtbot.waitUntil(lambda: not worker.is_running, timeout=LONG)
-    qtbot.wait(100)
+    settled(qtbot)
     if how in ("image", "result"):  # the other image is not concerned
         assert viewer.layers["other – nuclei"].data.any()
         assert ("lazy – nuclei" in viewer.layers) == (how == "image")

@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 
 import napari_ptsam as ptsam
 from conftest_batch import Slow, choose, run, told
-from conftest_widgets import LONG
+from conftest_widgets import LONG, refreshed
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -71,7 +71,7 @@ def test_an_unfinished_run_is_gone_on_with(
     slow = Slow(stack.images, 0.05)
     viewer, widget = batch()
     viewer.add_image(slow.lazy()[:12], name="lazy", contrast_limits=(0, 3000))
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     to_files(widget, tmp_path, "both")
     choose(widget.results.output, "instances")
     widget.results.objects.linked.setChecked(True)
@@ -113,7 +113,8 @@ def test_other_pixels_under_the_same_name_are_another_run(
 
 
 def test_folders_that_cannot_be_used(qtbot, batch, stack, tmp_path: Path, monkeypatch) -> None:
-    from napari_ptsam.widgets.batch import file_output
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
 
     _, widget = batch(one=stack.images[0], two=stack.images[1])
     to_files(widget, tmp_path / "missing")
@@ -125,7 +126,7 @@ def test_folders_that_cannot_be_used(qtbot, batch, stack, tmp_path: Path, monkey
     assert told()[1:] == [
         f"There is no folder {tmp_path / 'missing'}; choose another one for the files."
     ]
-    monkeypatch.setattr(file_output.os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(Path, "touch", denied)  # root may write anywhere
     widget.files.folder.setText(str(tmp_path))
     run(qtbot, widget)
     assert told()[2:] == [f"The folder {tmp_path} cannot be written to; choose another one."]
@@ -159,7 +160,7 @@ def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) ->
     notification_manager.records.clear()
     widget.viewer.layers[0].data = np.full_like(spoilt[:2], np.nan)
     widget.viewer.layers[0].name = "nothing"
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     run(qtbot, widget)
     (message,) = told()
     assert message.startswith("nothing, plane 0: ") and "1 more were left out too: 1" in message
@@ -169,7 +170,7 @@ def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) ->
 def test_an_image_that_is_closed_meanwhile(qtbot, batch, stack, tmp_path: Path) -> None:
     viewer, widget = batch()
     viewer.add_image(Slow(stack.images, 0.05).lazy(), name="lazy", contrast_limits=(0, 3000))
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     to_files(widget, tmp_path)
     done: list[int] = []
     widget.run.plane_segmented.connect(lambda step: done.append(step.number))

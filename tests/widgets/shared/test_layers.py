@@ -14,7 +14,7 @@ import tifffile
 import zarr
 from napari.layers import Image, Labels
 
-from conftest_widgets import LONG, annotate, train
+from conftest_widgets import LONG, annotate, refreshed, settled, train
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
@@ -236,7 +236,7 @@ def test_channels_are_chosen_in_the_table(qtbot, dock, told, asleep) -> None:
         assert words in told[-1] and source.channels == (0, 2)
         assert images.channels.numbers.text() == "0,2"
     assert len(told) == 3
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     assert images.table.item(0, 1).text() == "4 planes, 3 channels"
     assert "40 x 50" in images.table.item(0, 1).toolTip()
     widget.annotate.add.click()
@@ -302,5 +302,5 @@ def test_only_the_planes_needed_are_read(qtbot, dock, told, stack) -> None:
     assert set(read) <= by_napari | {2}
     train(qtbot, widget)
     assert widget.session_model.prompt is not None and told == []
-    qtbot.wait(300)
+    settled(qtbot, widget)
     assert set(read) == by_napari | {2}

@@ -7,6 +7,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
+from conftest_widgets import settled
 from loopback import Server, folder_fixture, names, server_fixture  # noqa: F401
 from napari_ptsam.datasets import bbbc039
 from napari_ptsam.datasets.sample import ANNOTATED, make_sample
@@ -210,6 +211,6 @@ def test_closing_the_viewer_meanwhile_cancels(
     viewer.close()
     server.hold.set()
     qtbot.waitUntil(lambda: not samples._running, timeout=20_000)
-    qtbot.wait(50)
+    settled(qtbot)
     assert names(folder) in ([], ["0.tif"])
     assert len(told()) == (key == "bbbc039")  # only that it was downloading

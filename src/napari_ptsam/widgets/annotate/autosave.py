@@ -334,10 +334,9 @@ class Autosave(QObject):
 
     def _plane_of(self, source: AnnotatedImage, entry: PlaneRecord) -> SessionPlane:
         used = source in self._studio.sources
-        return SessionPlane(
-            self._number(source), source.index(entry.number), entry.done and used, entry.held_out,
-            entry.dice,
-        )  # fmt: skip
+        # A training on the folder leaves out images that are not in use.
+        status = entry.status | {"done": entry.done and used}
+        return SessionPlane(self._number(source), source.index(entry.number), **status)
 
     def _number(self, source: AnnotatedImage) -> int:
         """The image's number in the folder; another one if it is read along other axes now."""

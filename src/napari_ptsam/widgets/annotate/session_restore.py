@@ -196,9 +196,7 @@ class SessionRestore(QObject):
             except InputError as error:  # changed by another program; it is shown, but not used
                 wrong.append(f"{source.planes.name}, plane {number}: {error}")
                 continue
-            session_model.records.put(
-                PlaneRecord(source.id, number, counts, plane.done, plane.held_out, plane.dice)
-            )
+            session_model.records.put(PlaneRecord(source.id, number, counts, **plane.status))
         for number, source in sources.items():
             source.channels = session.images[number].channels or source.channels
             if source.labels is not None:

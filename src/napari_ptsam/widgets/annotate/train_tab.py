@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +11,9 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
+from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
+from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
@@ -22,7 +23,6 @@ from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
 from napari_ptsam.widgets.annotate.training_run import (
     FinishedTraining,
     PlaneDice,
-    PlaneToTrainOn,
     TrainingRequest,
     TrainingRun,
 )
@@ -166,7 +166,7 @@ class TrainTab(ScrollingColumn):
             source = session_model.source_of(entry.image)
             assert source is not None
             planes.append(
-                PlaneToTrainOn(source.planes, source.label_planes, entry.number, entry.held_out)
+                PaintedPlane(source.planes, entry.number, source.label_planes, entry.held_out)
             )
         settings = self.options.settings()
         if going_on:  # channels that nobody chose are those of the prompt
@@ -269,7 +269,7 @@ class TrainTab(ScrollingColumn):
         """From the image and the classes."""
         layer = self._studio.sources[0].layer.name if self._studio.sources else "prompt"
         name = "-".join([layer, *self._studio.scheme.classes[:3]])
-        return re.sub(r"[^\w-]+", "-", name).strip("-").lower() + ".pt"
+        return f"{safe_file_name(name, 'prompt', separator='-').lower()}.pt"
 
     def save_to(self, path: Path, overwrite: bool = False) -> None:
         """Save the prompt."""

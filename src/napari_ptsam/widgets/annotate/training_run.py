@@ -13,7 +13,7 @@ import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
-from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_set
+from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
 from napari_ptsam.widgets.shared.background_task import BackgroundTask
@@ -47,26 +47,10 @@ class PlaneInView:
 
 
 @dataclass(frozen=True, eq=False)
-class PlaneToTrainOn:
-    """A plane to train on, read only when the training starts in its thread."""
-
-    image: Planes
-    labels: Planes
-    number: int
-    held_out: bool | None
-
-    def copy(self) -> AnnotatedPlane:
-        """As it is now, so that painting can go on."""
-        return AnnotatedPlane(
-            self.image, self.number, np.array(self.labels[self.number]), self.held_out
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class TrainingRequest:
     """What to train on, and how."""
 
-    planes: list[PlaneToTrainOn]
+    planes: list[PaintedPlane]
     scheme: Scheme
     settings: TrainingSettings
     start: Prompt | None
@@ -169,9 +153,10 @@ class TrainingRun(BackgroundTask):
     # In the thread
 
     def _work(self, request: TrainingRequest) -> Generator[object, None, None]:
-        planes = [plane.copy() for plane in request.planes]
         settings = request.settings
-        annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)
+        annotations = annotation_set(
+            request.planes, request.scheme, settings.held_out, settings.seed
+        )
         backbone = self._backbone()
         if self._stop.is_set():
             return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.io.writing import probe_folder, safe_file_name
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.formats import Layout
     from napari_ptsam.batch.result_files import PlaneDone
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.segment import Segmenter
-    from napari_ptsam.widgets.batch.task import BatchRequest, FileOptions, ImageTask, OpenedPrompt
+    from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, OpenedPrompt
 
 FORM_WORDS = (
     ("(--overwrite)", "(tick “Replace existing results”)"),
@@ -58,7 +57,7 @@ class ResultFiles:
 
         options = request.files
         assert options is not None
-        check(options)
+        check_folder(options.folder)
         planes = task.planes
         self._task = task
         self._results = [
@@ -66,7 +65,7 @@ class ResultFiles:
                 segmenter,
                 target_for(
                     options.folder, planes, _file_name(task), segmenter, options.format,
-                    safe(opened.name),
+                    safe_file_name(opened.name, "prompt"),
                 ),
             )
             for opened, segmenter in segmenters
@@ -139,31 +138,29 @@ def _read(path: Path) -> np.ndarray:
     return tifffile.imread(path)
 
 
-def check(options: FileOptions) -> None:
-    """Check that the folder exists and can be written to.
+def check_folder(folder: Path) -> None:
+    """Check that a folder exists and can be written to.
 
     Raises
     ------
     OutputError
         If it does not, or cannot.
     """
-    folder = options.folder
-    if not folder.is_dir():
-        raise OutputError(f"There is no folder {folder}; choose another one for the files.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {folder} cannot be written to; choose another one.")
-
-
-def safe(name: str) -> str:
-    """Return a name without the characters that some file systems do not accept."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .") or "image"
+    try:
+        probe_folder(folder)
+    except NotADirectoryError as error:
+        message = f"There is no folder {folder}; choose another one for the files."
+        raise OutputError(message) from error
+    except OSError as error:
+        message = f"The folder {folder} cannot be written to; choose another one."
+        raise OutputError(message) from error
 
 
 def _file_name(task: ImageTask) -> str:
     """Return a name made of the layer's name and the ranges of planes."""
     parts = [f"{axis.lower()}{start}" + f"-{stop - 1}" * (stop - start > 1)
              for axis, start, stop in task.parts]  # fmt: skip
-    return "_".join([safe(task.layer.name), *parts])
+    return "_".join([safe_file_name(task.layer.name, "image"), *parts])
 
 
 def _plain_problem(done: PlaneDone, planes: Planes) -> str:

@@ -20,7 +20,7 @@ from napari_ptsam.widgets.batch.apply_prompts import (
     fit_prompts,
     segment_in_memory,
 )
-from napari_ptsam.widgets.batch.file_output import ResultFiles, check
+from napari_ptsam.widgets.batch.file_output import ResultFiles, check_folder
 from napari_ptsam.widgets.batch.task import (
     BatchRequest,
     ImageTask,
@@ -211,7 +211,7 @@ class BatchRun(BackgroundTask):
 
     def _segment(self, request: BatchRequest) -> Steps:
         if request.files is not None:
-            check(request.files)
+            check_folder(request.files.folder)
         from napari_ptsam.backbones.embedding_cache import sparing_disk  # loads torch
 
         backbone = sparing_disk(self._backbone_of(request.prompts[0].prompt))

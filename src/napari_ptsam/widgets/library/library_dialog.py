@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.library import LibraryFolders, LibraryItem, duplicate, put, rename
 from napari_ptsam.widgets.library.description_dialog import DescriptionDialog
 from napari_ptsam.widgets.library.library_list import LibraryList
@@ -311,8 +312,8 @@ def _save_text(line: str, folder: Path) -> Steps:
     from napari_ptsam.prompts.text import from_text
 
     prompt = from_text(line)
-    name = "".join(c if c.isalnum() or c in " -_()" else "_" for c in "-".join(prompt.classes))
-    yield put(prompt, name[:60].strip() or "prompt", folder)
+    name = safe_file_name("-".join(prompt.classes), "prompt", longest=60)
+    yield put(prompt, name, folder)
 
 
 def _clipboard() -> QClipboard:
