@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 from conftest_batch import choose, run
-from conftest_batch import told as notified
+from conftest_batch import notifications as notified
 from conftest_every import CHOSEN, OUTPUTS
 from conftest_widgets import LONG, refreshed
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
