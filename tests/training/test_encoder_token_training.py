@@ -94,7 +94,7 @@ def test_they_change_what_is_found(prompted, backbone, nuclei) -> None:
     prompt = prompted[0].prompt
     without = replace(prompt, encoder_tokens=())
     pixels = nuclei[0][0]
-    ours, theirs = (Segmenter(p, backbone).logits(pixels) for p in (prompt, without))
+    ours, theirs = (Segmenter(p, backbone).predict(pixels).logits for p in (prompt, without))
     assert np.abs(ours - theirs).max() > 0.1
 
 

@@ -108,7 +108,7 @@ def test_preview_and_clicks(qtbot, dock, prompts, grey, found, told) -> None:
     outlines = {}
     for kind, prompt in prompts.items():
         session_model.use_images([viewer.layers["composite" if kind == CHOSEN else "nuclei"]])
-        (source,) = session_model.sources
+        (source,) = session_model.images
         session_model.show_plane(source, 1)
         widget.train.take(prompt, Path(f"{kind}.pt"))
         qtbot.waitUntil(partial(shows, viewer, found(kind, "labels")[1]), timeout=LONG)
@@ -131,7 +131,7 @@ def test_a_preview_of_other_channels(qtbot, dock, prompts, grey, found, told) ->
     viewer, widget = dock()
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
     viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
-    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.images) == 1, timeout=LONG)
     viewer.dims.set_point(0, 1)
     widget.train.take(prompts["one class"], Path("cells.pt"))
     qtbot.waitUntil(lambda: bool(told), timeout=LONG)

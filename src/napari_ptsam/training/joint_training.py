@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.training.optimization import (
-    PHASES,
+    OFFSETS,
     ScaledAdamW,
     Step,
     class_losses,
@@ -116,7 +116,7 @@ def optimise_both(
         for tile in drawn:  # one at a time, so that one has to fit into memory
             embedding = encoder.late(features.of(tile.job), own)[0]
             seen = [replace(tile, embedding=embedding)]
-            loss = class_losses(decoder, tuned, seen, PHASES[number % len(PHASES)]) / len(drawn)
+            loss = class_losses(decoder, tuned, seen, OFFSETS[number % len(OFFSETS)]) / len(drawn)
             optimiser.backward(loss.sum())
             losses += loss.detach()
         optimiser.unscale()

@@ -98,7 +98,7 @@ def break_backbone_service(monkeypatch, fault: Fault) -> None:
 
 def test_clicks(qtbot, ready, heard, stack) -> None:
     _, widget = ready
-    source, click_tool = widget.session_model.sources[0], widget.annotate.click_tool
+    source, click_tool = widget.session_model.images[0], widget.annotate.click_tool
     at = tuple(np.argwhere(stack.masks[0])[0].astype(float))
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
@@ -208,7 +208,7 @@ def test_preview(qtbot, ready, heard, prompt) -> None:
 def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
     _, widget = ready
     session_model = widget.session_model
-    (source,) = session_model.sources
+    (source,) = session_model.images
     for value, fault in enumerate(faults(), start=1):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SessionFolder, "write_plane", fault)
@@ -240,7 +240,7 @@ def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
 
 def test_counting_what_is_painted(qtbot, ready, heard, stack) -> None:
     _, widget = ready
-    (source,) = widget.session_model.sources
+    (source,) = widget.session_model.images
     for value, fault in enumerate(faults(), start=1):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(widget.session_model.scheme), "counts", fault)
@@ -263,7 +263,7 @@ def test_opening_sessions_and_folders(qtbot, ready, heard, stack, tmp_path: Path
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SessionFolder, "read", fault)
-            widget.recovery.open(tmp_path)
+            widget.session_restore.open(tmp_path)
             idle(qtbot, widget.session_model.disk)
             heard.one(fault)
             patch.setattr(images_tab, "read_folder", lambda *_, fault=fault: broken_steps(fault))

@@ -41,7 +41,7 @@ Keep = Callable[["Prompt", frozenset[int]], Path]
 class PlaneInView:
     """A plane that somebody looks at: of which image, and where."""
 
-    source: Any
+    image: Any
     planes: Planes
     number: int
 
@@ -93,7 +93,7 @@ class TrainingRun(BackgroundTask):
     title = "The training"
 
     progressed = Signal(object)
-    shown = Signal(object)
+    predicted = Signal(object)
     trained = Signal(object)
     rated = Signal(object)
 
@@ -144,7 +144,7 @@ class TrainingRun(BackgroundTask):
         if isinstance(result, FinishedTraining):
             self._undelivered = None
         signals = {
-            LivePrediction: self.shown,
+            LivePrediction: self.predicted,
             FinishedTraining: self.trained,
             PlaneDice: self.rated,
         }
@@ -242,7 +242,7 @@ class _LivePreview:
         training = self._training
         try:
             images, _ = fit_channels(
-                training.images, training.channels, view.planes, view.source.chosen
+                training.images, training.channels, view.planes, view.image.chosen
             )
             self._preview = PlanePreview(
                 self._backbone, images, view.planes[view.number], view.planes.rgb,
