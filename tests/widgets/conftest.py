@@ -1,4 +1,4 @@
-"""A viewer with real nuclei, and the widget docked in it."""
+"""Fixtures for tests with a viewer: docked widgets, real nuclei, settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_ptsam.widgets.shared.preferences import DEFAULTS
 
 @pytest.fixture(scope="session", autouse=True)
 def plugins() -> Iterator[None]:
-    """Napari looks through all installed packages for plugins; once is enough for all viewers."""
+    """Discover plugins once for all viewers; napari searches all installed packages each time."""
     found = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
@@ -32,14 +32,14 @@ def plugins() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def thawed() -> Iterator[None]:
-    """At the end, everything is looked through as ever."""
+    """Let the garbage collector examine all objects again at the end."""
     yield
     gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
 def settled(thawed) -> Iterator[None]:
-    """What the first viewer has loaded stays, and is not looked through when others are closed."""
+    """Exclude what the first viewer has loaded from later garbage collections."""
     yield
     if not gc.get_freeze_count():
         gc.collect()
@@ -48,7 +48,7 @@ def settled(thawed) -> Iterator[None]:
 
 @pytest.fixture
 def sessions(tmp_path: Path, monkeypatch) -> Path:
-    """Where session folders go, instead of the user's data directory."""
+    """Return the folder of the session folders, in place of the user's data directory."""
     folder = tmp_path / "sessions"
     monkeypatch.setenv("NAPARI_PTSAM_SESSIONS", str(folder))
     return folder
@@ -56,7 +56,7 @@ def sessions(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def liked(monkeypatch) -> dict[str, Any]:
-    """Preferences that are kept nowhere."""
+    """Return preferences that are not stored."""
     from napari_ptsam.widgets.annotate import annotate_and_train
 
     kept: dict[str, Any] = dict(DEFAULTS)
@@ -67,7 +67,7 @@ def liked(monkeypatch) -> dict[str, Any]:
 
 @pytest.fixture
 def told(monkeypatch) -> list[str]:
-    """What the user is notified of."""
+    """Return the messages that the user is notified of."""
     import importlib
 
     messages: list[str] = []
@@ -85,7 +85,7 @@ def told(monkeypatch) -> list[str]:
 
 @pytest.fixture
 def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, or in one that is given."""
+    """Return a function that docks "Annotate and train" in a viewer, by default a new one."""
     docked: list[AnnotateAndTrain] = []
 
     def make(viewer: Any = None, **images: np.ndarray) -> tuple[Any, AnnotateAndTrain]:
@@ -106,7 +106,7 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def stack(nuclei) -> Nuclei:
-    """The crops of real nuclei as one stack: (6, 128, 128); read-only, since all tests share it."""
+    """Return crops of real nuclei as a read-only stack of shape (6, 128, 128)."""
     stacked = Nuclei(np.stack(nuclei[0]), np.stack(nuclei[1]))
     for array in (stacked.images, stacked.masks):
         array.setflags(write=False)
@@ -115,7 +115,7 @@ def stack(nuclei) -> Nuclei:
 
 @pytest.fixture
 def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, with images and a prompt."""
+    """Return a function that docks "Batch segment" in a new viewer with images and a prompt."""
     notification_manager.records.clear()
     docked: list[BatchSegment] = []
 
@@ -139,7 +139,7 @@ def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def appearance() -> Iterator[Any]:
-    """Settings of theme and font, put back at the end."""
+    """Return the settings of theme and font, which are restored at the end."""
     chosen = get_settings().appearance
     before = chosen.theme, chosen.font_size
     yield chosen
