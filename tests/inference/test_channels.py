@@ -256,7 +256,10 @@ def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.tif"]
 
 
-QUICK = {"steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
+QUICK = {
+    "steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "minutes": 0,
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("loaded")

@@ -94,7 +94,9 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
             viewer.add_image(image, name=name)
         widget = AnnotateAndTrain(viewer)
         viewer.window.add_dock_widget(widget, name="Annotate and train")
-        quick = {"steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0}
+        quick = {
+            "steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0,
+        }  # fmt: skip
         widget.session_model.settings |= quick
         docked.append(widget)
         return viewer, widget
