@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 
 import napari_ptsam as ptsam
-from conftest_data import real_pair
+from conftest_data import real_pair, whole_plane
 from napari_ptsam.datasets.examples import Example, annotate
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
@@ -18,11 +17,9 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 
-def real_examples(name: str = "bbbc039_nuclei", count: int = 3) -> tuple[Example, ...]:
-    pairs = [real_pair(name, number) for number in range(count)]
-    images, masks = zip(
-        *[[Planes(tifffile.imread(p)) for p in pair] for pair in pairs], strict=True
-    )
+def real_examples(count: int = 3) -> tuple[Example, ...]:
+    pairs = [[Planes(part) for part in whole_plane(number)] for number in range(count)]
+    images, masks = zip(*pairs, strict=True)
     return annotate(images, masks).examples
 
 
