@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from conftest_data import real_pair
+from conftest_data import real_pair, whole_plane
 from napari_ptsam.images.blank import is_constant, is_noise, noise_deviation, padding_of
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.settings import ImageSettings
@@ -16,7 +16,10 @@ WHOLE = ImageSettings(Tiling(512, whole=True))
 
 
 def real(name: str = "bbbc039_nuclei", number: int = 0) -> np.ndarray:
-    image = tifffile.imread(real_pair(name, number)[0])
+    if name == "bbbc039_nuclei":
+        image = whole_plane(number)[0]
+    else:
+        image = tifffile.imread(real_pair(name, number)[0])
     return image if image.ndim == 3 else image[..., None]
 
 
@@ -104,7 +107,7 @@ def test_a_round_field_of_view_has_padding_around_it() -> None:
 
 def test_clipped_background_and_flat_objects_are_no_padding() -> None:
     image = real()
-    mask = tifffile.imread(real_pair("bbbc039_nuclei")[1])
+    mask = whole_plane()[1]
     level = np.median(image)
     clipped = np.clip(image, level + 20, level + 400)
     drawn = (mask > 0).astype(np.uint8)[..., None] * 200

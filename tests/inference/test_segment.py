@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 import napari_ptsam as ptsam
-from conftest_data import DATA, real_pair
+from conftest_data import whole_plane
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
@@ -46,8 +46,7 @@ def test_every_dtype(dtype, nuclei, prompt, device) -> None:
     )
     labels = ptsam.segment(image, prompt, device=device)
     assert labels.shape == image.shape
-    if dtype is not bool or DATA.is_dir():  # bundled cells and debris look alike in black and white
-        assert overlap(nuclei[1][0] > 0, labels > 0).dice > 0.5
+    assert overlap(nuclei[1][0] > 0, labels > 0).dice > 0.5
 
 
 def test_stack_equals_its_planes(nuclei, prompt, device) -> None:
@@ -76,7 +75,7 @@ def test_constant_plane_is_no_error(prompt, device) -> None:
 
 def test_tiles_of_a_large_plane_leave_no_seam(prompt, backbone) -> None:
     """Along the tiles' borders the logits change no more than elsewhere."""
-    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:300, :400]
+    image = whole_plane()[0][:300, :400]
     tiling = prompt.images.tiling
     assert len(tiling.tiles(image.shape)) > 9
     logits = Segmenter(prompt, backbone).predict(image).logits[0]
@@ -119,7 +118,16 @@ class Lazy:
     def __init__(self, planes): self.shape = (planes, 128, 128)
     def __getitem__(self, index): return np.add.outer(*[np.arange(128)] * 2).astype(np.uint8)
 
-segmenter = Segmenter(ptsam.load(sys.argv[1]), load_backbone(device="cpu"))
+backbone = load_backbone(device="cpu")
+Encoder, kept = type(backbone.encoder), []
+encode = Encoder.__call__
+
+def once(self, tiles, *rest):  # the planes are alike: a copy of the first one's takes as much memory
+    kept or kept.append(encode(self, tiles, *rest))
+    return kept[0].clone()
+
+Encoder.__call__ = once
+segmenter = Segmenter(ptsam.load(sys.argv[1]), backbone)
 def peak(planes, name):
     parts = [FileResult(segmenter, Path(sys.argv[2]) / name)]
     for _ in segment_to_files(Planes(Lazy(planes)), parts): pass

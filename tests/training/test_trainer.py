@@ -18,7 +18,9 @@ from napari_ptsam.training.tiles import PreparedPlanes
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import Measurement
 
-QUICK = {"steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2, "cores": "no"}
+QUICK = {
+    "steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2, "cores": "no", "minutes": 0,
+}  # fmt: skip
 
 
 def annotations(nuclei, count: int = 2, **reading):
