@@ -22,7 +22,7 @@ from napari_ptsam.backbones.encoder import SIDE, Encoder, ImageEncoder
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.backbones.kernels.tiny_vit import QuickTinyViT
 from napari_ptsam.backbones.kernels.vit import PromptableViT
-from napari_ptsam.errors import CheckpointError
+from napari_ptsam.errors import CheckpointError, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,10 +116,10 @@ def _load(
     found = architecture_of(state)
     if found is None or found != (architecture or found):
         what = f"the weights of a {found}" if found else "SAM weights of an unknown architecture"
-        raise CheckpointError(
-            f"{path} holds {what}, but the backbone {architecture or 'of a SAM'} was asked for; "
-            + (f"choose --backbone {found} or another file." if found else EXPECTED)
-        )
+        cause = f"{path} holds {what}, but the backbone {architecture or 'of a SAM'} was asked for"
+        if found is None:
+            raise CheckpointError(f"{cause}; {EXPECTED}")
+        raise CheckpointError(f"{cause}.", Remedy.BACKBONE, backbone=found)
     try:
         return backbone_from_state(found, state, device, dtype)
     except RuntimeError as error:

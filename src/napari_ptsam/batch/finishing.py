@@ -17,7 +17,7 @@ from napari_ptsam.batch.formats import (
 )
 from napari_ptsam.batch.run_identity import digest_of_run
 from napari_ptsam.batch.work_folder import OLD, RESULT, discard, largest, new_array, open_array
-from napari_ptsam.errors import OutputError
+from napari_ptsam.errors import OutputError, Remedy
 from napari_ptsam.io.writing import move_where_nothing_is
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ def _place(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> Non
             move_where_nothing_is(source, target)
     except FileExistsError as error:
         raise OutputError(
-            f"{target} came to be there meanwhile and is kept; move it away and go on with "
-            "--resume, or replace it (--resume --overwrite)."
+            f"{target} has been made meanwhile by another program, and is kept.",
+            Remedy.REPLACE_ON_RESUME,
         ) from error
 
 

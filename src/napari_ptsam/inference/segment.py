@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.images.guided_filter import guide_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.instances import clean, connected_components, split_by_cores
@@ -55,8 +55,7 @@ class Segmenter:
         cores = settings.output == "instances" and settings.split != "components"
         if cores and settings.split == "cores" and prompt.cores is None:
             raise InputError(
-                "The prompt knows no cores to split instances by; train it on masks that tell "
-                "objects apart, or take connected components (--split components)."
+                "The prompt has no cores to split instances by.", Remedy.SPLIT_COMPONENTS
             )
         self.splits = cores and prompt.cores is not None
         """Whether instances are split by their cores."""

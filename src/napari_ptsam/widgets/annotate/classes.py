@@ -22,6 +22,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.prompts.prompt import default_colours
 from napari_ptsam.widgets.shared.layers import BACKGROUND
 from napari_ptsam.widgets.shared.qt_helpers import button, swatch
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -105,7 +106,7 @@ class ClassList(QWidget):
         try:
             self._studio.use_scheme(replace(self._studio.scheme, classes=classes, colours=colours))
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             self.refresh()
 
     def _renamed(self, item: QListWidgetItem) -> None:

@@ -16,6 +16,7 @@ from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.workers import IDLE, URGENT
 
 if TYPE_CHECKING:
@@ -371,7 +372,7 @@ class ClickTool(QObject):
         try:
             label = label or unused_label(source.label_planes[clicked.number])
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         if not paint.write(self._pixels(source, clicked.number, rows, columns), label):
             show_info(ALL_ANNOTATED)

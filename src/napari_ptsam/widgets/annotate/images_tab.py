@@ -41,6 +41,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     single_shot,
     text,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
@@ -188,7 +189,7 @@ class ImagesTab(Scrolling):
         try:
             self._studio.attach(source, labels)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             self._soon.start()
             return
         if labels is not None and lies_elsewhere(labels, source.layer):
@@ -225,7 +226,7 @@ class ImagesTab(Scrolling):
                 usable.append(layer)
             except PtsamError as error:
                 if not quietly:
-                    show_warning(str(error))
+                    show_warning(in_form(error))
         self._studio.use_images(usable)
         for source in self._studio.sources:
             self._take_annotation(source)
@@ -282,7 +283,7 @@ def _read_as(layer: Image, source: AnnotatedImage | None) -> tuple[str, str]:
     try:
         planes = source.planes if source else image_planes(layer, guess_channel_axis(layer))
     except PtsamError as error:
-        return "cannot be used", str(error)
+        return "cannot be used", in_form(error)
     return in_words(planes)
 
 

@@ -28,6 +28,7 @@ from napari_ptsam.widgets.annotate.training_run import (
 )
 from napari_ptsam.widgets.library.library_button import LibraryButton
 from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, row, text
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -123,7 +124,7 @@ class TrainTab(Scrolling):
         try:
             request = self._request(going_on)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._studio.training = True
         self.plot.clear_lines(request.settings.steps)
@@ -177,7 +178,7 @@ class TrainTab(Scrolling):
     # While it runs
 
     def _progress(self, progress: Progress) -> None:
-        now, self._note = perf_counter(), progress.note
+        now, self._note = perf_counter(), in_form(progress.note)
         if progress.phase == "training":
             self.plot.add(progress.step, progress.loss, progress.held_out_dice)
         last = progress.step == progress.steps
@@ -193,7 +194,7 @@ class TrainTab(Scrolling):
             words.append(f"Loss {progress.loss:.3f}")
         if progress.held_out_dice is not None:
             words.append(f"Dice {progress.held_out_dice:.2f}")
-        self.status.setText(", ".join(words) + (f" – {progress.note}" if progress.note else ""))
+        self.status.setText(", ".join(words) + (f" – {self._note}" if self._note else ""))
         self.plot.draw()
 
     def _viewed(self) -> None:
@@ -273,11 +274,11 @@ class TrainTab(Scrolling):
                 prompt.save(path, overwrite)
         except KeptElsewhereError as error:
             self._studio.prompt_path = error.path
-            show_warning(str(error))
+            show_warning(in_form(error))
             self._studio.touch()
             return
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._studio.prompt_path = path
         show_info(f"Saved {path}; whoever has the file can segment with it.")
@@ -291,7 +292,7 @@ class TrainTab(Scrolling):
         try:
             path = put(prompt, self.default_name())
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._studio.prompt_path = path
         show_info(f"{path.stem} is in your library ({path.parent}).")
@@ -308,7 +309,7 @@ class TrainTab(Scrolling):
         self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
         session_model.prompt_changed.emit()
         session_model.touch()
-        if words := missing_backbone(prompt):
+        if words := in_form(missing_backbone(prompt)):
             show_warning(words)
         self.refresh()
 

@@ -13,6 +13,7 @@ from napari_ptsam.inference.channels import for_image
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.channels import IN_BATCH
 from napari_ptsam.widgets.shared.layers import blank
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -58,7 +59,7 @@ def fitting(
             segmenter = Segmenter(prompt, backbone, request.settings)
             applied.append(FittedPrompt(opened, segmenter, known[sees]))
         except InputError as error:
-            unfit[opened.name] = str(error)
+            unfit[opened.name] = in_form(error)
     return applied, unfit
 
 

@@ -34,6 +34,7 @@ from napari_ptsam.widgets.shared.closable_dock import DockWidget
 from napari_ptsam.widgets.shared.layers import add_result, plane_in_view
 from napari_ptsam.widgets.shared.preferences import preferences
 from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, line, row, text
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 from napari_ptsam.widgets.shared.workers import Jobs
 
@@ -157,7 +158,9 @@ class BatchSegment(DockWidget):
     def _show_missing(self) -> None:
         """Notice a backbone that is not here before anything runs."""
         prompts = [opened.prompt for opened in self.prompts.opened]
-        missing = {words: prompt for prompt in prompts if (words := missing_backbone(prompt))}
+        missing = {
+            words: prompt for prompt in prompts if (words := in_form(missing_backbone(prompt)))
+        }
         self.lacks.setText("\n".join(missing))
         names = [prompt.weights for prompt in missing.values() if prompt.weights in catalogue()]
         self._missing = names[0] if names else ""
@@ -176,7 +179,7 @@ class BatchSegment(DockWidget):
         try:
             request = self._make_request()
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._request, self._begin, self._failure = request, perf_counter(), ""
         self.status.setText("")
@@ -203,7 +206,7 @@ class BatchSegment(DockWidget):
                     ImageTask(layer, planes, self.planes.parts(self.viewer, layer, planes))
                 )
             except PtsamError as error:
-                problems.append(str(error))
+                problems.append(in_form(error))
         if not tasks:
             raise InputError("\n".join(problems))
         for words in problems:
@@ -313,7 +316,7 @@ class BatchSegment(DockWidget):
         try:
             return cautions(self.prompts.opened, images, self.channels.chosen())
         except InputError as error:
-            return [str(error)], self.rescale.isVisibleTo(self)
+            return [in_form(error)], self.rescale.isVisibleTo(self)
 
     # End
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_files import PlaneDone
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.widgets.batch.task import BatchRequest, FileOptions, ImageTask, OpenedPrompt
 
-FORM_WORDS = (
-    ("(--overwrite)", "(tick “Replace results that are there”)"),
-    ("(--resume)", "(tick “Go on with an unfinished run”)"),
-    ("with --resume", "with “Go on with an unfinished run”"),
-)
-"""Options of the command line, and what they are called in the form."""
 READ_BACK = 2 * 2**30
 """Bytes of a finished file that are read to be shown, at most."""
 
@@ -70,29 +64,27 @@ class ResultFiles:
             )
             for opened, segmenter in segmenters
         ]  # fmt: skip
-        with _in_form_words():
-            self._steps = segment_to_files(
-                planes, self._parts, link=request.link,
-                resume=options.resume, overwrite=options.overwrite,
-            )  # fmt: skip
+        self._steps = segment_to_files(
+            planes, self._parts, link=request.link,
+            resume=options.resume, overwrite=options.overwrite,
+        )  # fmt: skip
         self.skipped = False
         """Whether an earlier run had done some of it: these planes come without results."""
 
     def __iter__(self) -> Iterator[tuple[int, list[np.ndarray] | None, str]]:
         """Number, results and problem of each plane."""
         wrong = False
-        with _in_form_words():
-            try:
-                for done in self._steps:
-                    problem = _plain(done, self._task.planes)
-                    wrong |= bool(problem)
-                    self.skipped |= done.results is None and not problem
-                    yield done.number, done.results, problem
-            except InputError:
-                if not wrong:  # else no plane was good, and each has been told of
-                    raise
-            finally:
-                self._steps.close()
+        try:
+            for done in self._steps:
+                problem = _plain(done, self._task.planes)
+                wrong |= bool(problem)
+                self.skipped |= done.results is None and not problem
+                yield done.number, done.results, problem
+        except InputError:
+            if not wrong:  # otherwise no plane was good, and each has been reported
+                raise
+        finally:
+            self._steps.close()
 
     def read_back(self) -> Iterator[tuple[int, list[np.ndarray]]]:
         """All planes as they are in the files; nothing if these are too large."""
@@ -164,17 +156,5 @@ def _file_name(task: ImageTask) -> str:
 
 def _plain(done: PlaneDone, planes: Planes) -> str:
     """What is wrong with a plane, without its name, which the form's message begins with."""
-    words = done.problem.removeprefix(f"{planes.name}, plane {done.number}: ")
+    words = in_form(done.problem).removeprefix(f"{planes.name}, plane {done.number}: ")
     return words.removeprefix(f"{planes.name}: ")
-
-
-@contextmanager
-def _in_form_words() -> Iterator[None]:
-    """Errors speak of what stands in the form."""
-    try:
-        yield
-    except OutputError as error:
-        words = str(error)
-        for option, name in FORM_WORDS:
-            words = words.replace(option, name)
-        raise OutputError(words) from error

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.shared.layers import MOST_AXES, guess_channel_axis, image_planes
 from napari_ptsam.widgets.shared.qt_helpers import button, present, row, single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     import napari
@@ -82,7 +83,7 @@ class ImagePicker(QWidget):
             image_planes(layer, axes=typed)
         except InputError as error:
             self.axes.setText(_axes_of(layer))
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         layer.metadata[AXES] = typed
         self.list.fill()
@@ -228,7 +229,7 @@ def read_as(layer: Image) -> tuple[str, str]:
     try:
         planes = planes_of(layer)
     except PtsamError as error:
-        return "cannot be used", str(error)
+        return "cannot be used", in_form(error)
     sizes = dict(zip(planes.axes, planes.array_shape, strict=True))
     axes = planes.data_axes
     short = f"{axes} {' x '.join(str(sizes[axis]) for axis in axes)}" + ", RGB" * planes.rgb

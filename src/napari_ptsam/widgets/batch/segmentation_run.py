@@ -28,6 +28,7 @@ from napari_ptsam.widgets.batch.task import (
     OpenedPrompt,
     Problems,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.workers import BackgroundTask
 
 if TYPE_CHECKING:
@@ -205,10 +206,10 @@ class BatchRun(BackgroundTask):
             except _Ended:
                 yield ImageFinished(task)
             except OutputError as error:
-                unwritten.append(str(error))
+                unwritten.append(in_form(error))
                 yield ImageFinished(task)
             except PtsamError as error:
-                yield ImageFinished(task, f"{task.whole.name}: {error}")
+                yield ImageFinished(task, f"{task.whole.name}: {in_form(error)}")
             if self._stop.is_set():
                 break
             self._total -= len(task.planes) - (self._done - before)  # of an image that was left

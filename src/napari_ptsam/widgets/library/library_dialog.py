@@ -25,6 +25,7 @@ from napari_ptsam.widgets.library.library_list import LibraryList
 from napari_ptsam.widgets.library.library_texts import TextsDialog
 from napari_ptsam.widgets.library.prompt_card import PromptCard
 from napari_ptsam.widgets.shared.qt_helpers import button, row, text
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 from napari_ptsam.widgets.shared.workers import Steps
 
@@ -123,7 +124,7 @@ class LibraryDialog(QDialog):
             words = "No prompts yet. Save one here after a training, paste a line of text, or add a folder."
             if self.shelf.list.count():
                 words = "Nothing matches the search."
-            self.card.title.setText(words if entry is None else entry.problem)
+            self.card.title.setText(words if entry is None else in_form(entry.problem))
         else:
             self.card.show_prompt(entry.prompt, entry.path)
         readable = entry is not None and entry.prompt is not None
@@ -140,7 +141,7 @@ class LibraryDialog(QDialog):
         try:
             self.said.setText(work())
         except PtsamError as error:
-            self.said.setText(str(error))
+            self.said.setText(in_form(error))
         self.shelf.look()
 
     def _use(self) -> None:
@@ -244,7 +245,7 @@ class LibraryDialog(QDialog):
         try:
             change()
         except PtsamError as error:
-            self.said.setText(str(error))
+            self.said.setText(in_form(error))
         self.shelf.use_folders()
 
     # Begin and end

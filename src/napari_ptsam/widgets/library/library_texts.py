@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.qt_helpers import text
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -66,6 +67,6 @@ class TextsDialog(QDialog):
             )  # fmt: skip
             changed.save(self._path, overwrite=True)
         except PtsamError as error:
-            self.said.setText(str(error))
+            self.said.setText(in_form(error))
         else:
             self.accept()

@@ -30,6 +30,7 @@ from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRun
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import Fold, button, present, row, text
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
@@ -233,7 +234,7 @@ class BackbonesDialog(QDialog):
         try:
             self._files.remove(entry)
         except PtsamError as error:
-            self.said.setText(str(error))
+            self.said.setText(in_form(error))
         else:
             self.said.setText(f"{entry.name} was removed.")
             self.changed.emit()

@@ -12,6 +12,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import MOST_SHOWN, channels_of
 from napari_ptsam.widgets.shared.layers import MOST_AXES
 from napari_ptsam.widgets.shared.qt_helpers import row
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -90,7 +91,7 @@ class ChannelsRow(QWidget):
                 source, axis, channels if axis == source.channel_axis else None
             )
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
         self.show_layer(layer, source)
 
     def _name_channels(self, layer: Image) -> None:

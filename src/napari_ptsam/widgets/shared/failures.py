@@ -9,6 +9,7 @@ from traceback import clear_frames, walk_tb
 from napari.utils.notifications import ErrorNotification, notification_manager, show_warning
 
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.shared.remedies import in_form
 
 INTERRUPTED = "{title} was interrupted. Start it again if you still want it."
 MEMORY = (
@@ -98,7 +99,7 @@ def tell(failed: Failed) -> None:
 def _text_of(error: BaseException) -> str:
     """What an exception says; its type where it says nothing."""
     try:
-        return str(error).strip() or type(error).__name__
+        return in_form(error).strip() or type(error).__name__
     except Exception:  # a library's exception may fail at this, too
         return type(error).__name__
 
