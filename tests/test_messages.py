@@ -3,6 +3,8 @@
 import ast
 import pickle
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
@@ -121,3 +123,9 @@ def test_a_declaration_is_checked_and_described() -> None:
         Example(0.5, "many")
     with pytest.raises(TypeError, match="no parameter 'size'"):
         Example(size=3)
+
+
+def test_the_page_of_the_settings_is_up_to_date() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "settings_tables.py"
+    run = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

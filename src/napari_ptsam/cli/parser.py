@@ -12,7 +12,7 @@ from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
-from napari_ptsam.cli.setting_options import add_settings
+from napari_ptsam.cli.setting_options import add_settings, plain
 from napari_ptsam.datasets.examples import Empty
 from napari_ptsam.io.declaration import settings_of
 from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
@@ -96,7 +96,7 @@ def _add_training(add: _Parser) -> None:
         "--normalize",
         type=_normalization,
         metavar="plane|stack|LOW,HIGH",
-        help=f"{settings_of(TrainingSettings)['normalization'].description} Default: plane.",
+        help=f"{plain(settings_of(TrainingSettings)['normalization'].description)} Default: plane.",
     )
     add.add_argument(
         "--percentiles",

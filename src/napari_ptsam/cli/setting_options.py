@@ -50,11 +50,16 @@ def _argument(setting: Setting) -> dict[str, Any]:
 
 def help_text(setting: Setting) -> str:
     """Return the help of an option: the description of the setting, and its default."""
-    text = setting.description.replace("%", "%%")
+    text = plain(setting.description).replace("%", "%%")
     if setting.kind is bool or setting.default is None:
         return text
     default = f"{setting.default:g}" if setting.kind is float else setting.default
     return f"{text} Default: {default}{', or that of the preset' * setting.shown.preset}."
+
+
+def plain(description: str) -> str:
+    """Return a description without the marks of values."""
+    return description.replace("`", "")
 
 
 def _reader(setting: Setting) -> Callable[[str], Any]:

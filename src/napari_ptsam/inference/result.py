@@ -25,8 +25,8 @@ class ResultSettings:
         Output,
         Field(
             title="Result",
-            description="labels gives each pixel the number of its class; instances gives each "
-            "object a number of its own; probabilities gives an image from 0 to 1 for each class.",
+            description="`labels` gives each pixel the number of its class; `instances` gives each "
+            "object a number of its own; `probabilities` gives an image from 0 to 1 for each class.",
         ),
         Shown(
             option="",
@@ -41,7 +41,7 @@ class ResultSettings:
             title="Touching objects",
             description="How objects that touch are separated: by the cores that the prompt "
             "finds, for prompts trained on masks that number objects, or not at all (connected "
-            "components). auto uses cores if the prompt has them.",
+            "components). `auto` uses cores if the prompt has them.",
         ),
         Shown(
             choices={

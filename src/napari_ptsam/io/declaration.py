@@ -52,9 +52,13 @@ class Shown:
         Whether the form has a row for it.
     choices
         Values that a form offers, with the words for each; by default the words of the type.
+        An empty value stands for a number that the user enters in a row of its own.
+    number_title, begin
+        The label of that row, and the number that it shows at first.
     step, most, decimals, factor, suffix
-        How a form shows a number: the step of its arrows, the largest value it offers
-        (in place of the type's), decimals, the factor by which it is multiplied, and its unit.
+        How a form shows a number: the step of its arrows, the largest value that it offers
+        (if it is not that of the type), decimals, the factor by which it is multiplied, and
+        its unit.
     preset
         Whether the default depends on the preset.
     """
@@ -63,6 +67,8 @@ class Shown:
     metavar: str | None = None
     row: bool = False
     choices: Mapping[str, str] = field(default_factory=dict)
+    number_title: str = ""
+    begin: int = 0
     step: float = 1
     most: float | None = None
     decimals: int = 2
@@ -78,7 +84,8 @@ class Setting:
     Attributes
     ----------
     name, title, description
-        Its name in Python, its label, and its help in one or a few sentences.
+        Its name in Python, its label, and its help in one or a few sentences. Backquotes mark
+        values, which a form shows in its own words.
     default
         Its default value.
     kind
@@ -190,7 +197,8 @@ def declared(settings_class: Declared) -> Declared:
     checked: Any = pydantic_dataclass(settings_class, frozen=True, config=config)
     checked.__init__ = _with_own_errors(checked, checked.__init__)
     attributes = "\n".join(
-        f"{each.name}\n    {each.description}" for each in settings_of(checked).values()
+        f"{each.name}\n    {each.description.replace('`', '``')}"
+        for each in settings_of(checked).values()
     )
     checked.__doc__ = f"{getdoc(settings_class)}\n\nAttributes\n----------\n{attributes}\n"
     return checked

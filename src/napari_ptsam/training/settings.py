@@ -87,7 +87,7 @@ class TrainingSettings:
             title="Encoder tokens",
             description="Number of tokens for each layer of the image encoder; the published "
             "method has 8. They often make labels better, but training takes several times as "
-            "long. auto tries 8 if the time allows it. Tokens that auto has tried are kept unless "
+            "long. `auto` tries 8, unless the training would take too long. Tokens that were tried are kept unless "
             "the Dice on the validation planes becomes clearly worse.",
         ),
         Shown(
@@ -101,7 +101,7 @@ class TrainingSettings:
         Field(
             title="Encoder steps",
             description="Number of optimizer steps that tune encoder and decoder tokens together, "
-            f"after the steps for the decoder tokens alone. auto takes {ENCODER_STEPS[0]}, or "
+            f"after the steps for the decoder tokens alone. `auto` takes {ENCODER_STEPS[0]}, or "
             f"{ENCODER_STEPS[1]} if so many are expected to take too long.",
         ),
         Shown(metavar="auto|N"),
@@ -112,9 +112,9 @@ class TrainingSettings:
             ge=0,
             lt=10_000,
             title="Time",
-            description="Minutes that a training with encoder tokens may take, where these or "
-            "their steps are auto. If a number of encoder tokens is given, at least 4 minutes "
-            "are allowed.",
+            description="Minutes that a training with encoder tokens may take. The time decides "
+            "whether they are tuned, and in how many steps, unless both are given. If their number "
+            "is given, at least 4 minutes are allowed.",
         ),
         Shown(row=True, preset=True, most=1000, decimals=1, suffix=" min"),
     ] = 1.0
@@ -122,13 +122,19 @@ class TrainingSettings:
         Annotated[int, Field(ge=MINIMUM_SIDE, le=MAXIMUM_SIDE)] | Literal["auto", "whole"],
         Field(
             title="Scale",
-            description="Side of a tile in pixels. whole takes whole planes; auto chooses the "
+            description="Side of a tile in pixels. `whole` takes whole planes; `auto` chooses the "
             "side from the size of the annotated objects. Small objects need small tiles.",
         ),
         Shown(
             metavar="N|auto|whole",
             row=True,
-            choices={"auto": "from the size of the objects", "whole": "whole planes"},
+            choices={
+                "auto": "from the size of the objects",
+                "whole": "whole planes",
+                "": "tiles of",
+            },
+            number_title="Tile side",
+            begin=512,
             suffix=" px",
         ),
     ] = "auto"
@@ -168,7 +174,7 @@ class TrainingSettings:
         Field(
             title="Cores",
             description="Whether to tune a second set of tokens that finds the inner parts of "
-            "objects, which separates objects that touch. auto does so if the masks tell objects "
+            "objects, which separates objects that touch. `auto` does so if the masks tell objects "
             "apart. The tokens are kept if they help.",
         ),
     ] = "auto"
@@ -177,7 +183,7 @@ class TrainingSettings:
         Field(
             title="Flips",
             description="Whether segmenting may average over flipped copies of each tile, which "
-            "takes two or four times as long. auto allows it if labels become better on a few "
+            "takes two or four times as long. `auto` allows it if labels become better on a few "
             "annotated tiles.",
         ),
     ] = "no"
@@ -188,7 +194,7 @@ class TrainingSettings:
             le=2**63 - 1,
             title="Seed",
             description="Seed of the random numbers. The same seed gives the same prompt on the "
-            "same computer, if auto takes the same decisions, some of which depend on the time.",
+            "same computer, unless decisions are taken that depend on the time.",
         ),
         Shown(row=True, most=2**31 - 1),
     ] = 0
