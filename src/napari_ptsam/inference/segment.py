@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.instances import clean
 from napari_ptsam.inference.result import Output, ResultSettings
@@ -54,8 +54,7 @@ class Segmenter:
         wants_markers = settings.output == "instances" and settings.split != "components"
         if wants_markers and settings.split == "cores" and prompt.cores is None:
             raise InputError(
-                "The prompt knows no cores to split instances by; train it on masks that tell "
-                "objects apart, or take connected components (--split components)."
+                "The prompt has no cores to split instances by.", Remedy.SPLIT_COMPONENTS
             )
         self.splits = wants_markers and prompt.cores is not None
         """Whether instances are split by their markers."""
