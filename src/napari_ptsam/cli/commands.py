@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.training_sources import open_source
-from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.channels import COMMAND_LINE, for_image
 from napari_ptsam.prompts.files import load

@@ -12,7 +12,7 @@ from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
-from napari_ptsam.datasets.examples import Empty
+from napari_ptsam.datasets.annotated_planes import Empty
 from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import ENCODER_STEPS, Cores, TrainingSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_ptsam.batch.formats import SUFFIXES
+from napari_ptsam.batch.formats import FORMATS, result_endings
 from napari_ptsam.inference.linking import LinkSettings
 
 TO_SEGMENT = "that the prompt is shown, from 0 (default: those that it was trained on)"
@@ -25,7 +25,7 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add.add_argument(
         "-o", "--out", type=Path, required=True,
-        help="a .tif, .ome.tif or .ome.zarr for a single image or stack, else a folder",
+        help=f"a {result_endings()} for a single image or stack, else a folder",
     )  # fmt: skip
     add.add_argument(
         "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",
@@ -34,7 +34,7 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
     _add_result(add)
     _add_linking(add)
     add.add_argument(
-        "--format", choices=SUFFIXES, help="of the results (default: tiff, ome-zarr if too large)"
+        "--format", choices=FORMATS, help="of the results (default: tiff, ome-zarr if too large)"
     )
     add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
     add_channels(add, TO_SEGMENT)

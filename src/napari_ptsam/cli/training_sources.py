@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.annotation.folder_layout import next_prompt_path
 from napari_ptsam.annotation.session_file import FILE
 from napari_ptsam.annotation.session_folder import SessionFolder
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.writing import check_output

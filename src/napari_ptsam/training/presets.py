@@ -27,7 +27,7 @@ DEFAULT_PRESET = "normal"
 
 _AS_THEY_ARE = (
     "steps", "batch_size", "embeddings", "seed", "tile", "channels", "cores", "encoder_tokens",
-    "encoder_steps", "flips",
+    "encoder_steps", "flips", "loss",
 )  # fmt: skip
 _NUMBERS = ("learning_rate", "held_out", "minutes")
 

@@ -11,6 +11,7 @@ from napari_ptsam.images.channels import as_numbers
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
+from napari_ptsam.training.loss import DEFAULT_LOSS, LOSSES
 
 Cores = Literal["auto", "yes", "no"]
 EncoderTokens = int | Literal["auto"]
@@ -61,6 +62,8 @@ class TrainingSettings:
     minutes
         That ``auto`` may expect a training to take; where encoder tokens are
         asked for by number, 4 at least.
+    loss
+        The loss to minimize, a name in `napari_ptsam.training.loss.LOSSES`.
     flips
         Whether segmenting may look at flipped tiles too, which takes two or four
         times as long: ``auto``, where a few annotated tiles show that labels
@@ -81,6 +84,7 @@ class TrainingSettings:
     encoder_steps: EncoderSteps = "auto"
     minutes: float = 1.0
     flips: Literal["auto", "no"] = "no"
+    loss: str = DEFAULT_LOSS
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "embeddings", "seed"):
@@ -103,6 +107,8 @@ class TrainingSettings:
             raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
         if self.cores not in get_args(Cores):
             raise InputError(f"The setting cores is auto, yes or no, not {self.cores!r}.")
+        if self.loss not in LOSSES:
+            raise InputError(f"Unknown loss {self.loss!r}; choose one of {', '.join(LOSSES)}.")
         if self.flips not in ("auto", "no"):
             raise InputError(f"The setting flips is auto or no, not {self.flips!r}.")
         if self.encoder_tokens != "auto":

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
-from napari_ptsam.widgets.shared.qt_helpers import present, row
+from napari_ptsam.widgets.shared.qt_helpers import not_none, row
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.batch.task import OpenedPrompt
@@ -156,7 +156,7 @@ class ObjectOptions(QWidget):
         without = [opened.name for opened in prompts if opened.prompt.cores is None]
         model = self.split.model()
         assert isinstance(model, QStandardItemModel)
-        item = present(model.item(CORES))
+        item = not_none(model.item(CORES))
         item.setEnabled(not without)
         item.setToolTip(f"{', '.join(without)} knows no cores." if without else "")
         if without and self.split.currentIndex() == CORES:
