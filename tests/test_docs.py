@@ -9,7 +9,12 @@ import pytest
 from napari_ptsam.cli.parser import build_parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# test_extending.py tries the steps of the pages that say how to extend the code.
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *(p for p in sorted((ROOT / "docs").rglob("*.md")) if not p.name.startswith("extending")),
+]
 WIDTH = 100
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
@@ -51,6 +56,8 @@ def test_links_lead_to_pages_and_headings_that_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_lines_are_wrapped_alike(page: Path) -> None:
+    if "This page is written by" in read(page):
+        pytest.skip("no person wraps it")
     for line in read(page).splitlines():
         is_text = not line.lstrip().startswith(("|", "!["))
         assert not is_text or len(line) <= WIDTH, line
