@@ -137,11 +137,11 @@ def predict_plane(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> I
         The prediction of each segmenter, one after the other.
     """
     backbone, flips = segmenters[0].backbone, segmenters[0].flips
-    plane = EmbeddedPlane.of(prepared, backbone.encoder, flips)
+    plane = EmbeddedPlane.from_prepared(prepared, backbone.encoder, flips)
     logits = plane.logits(backbone.decoder, torch.cat([each.tokens for each in segmenters]))
     ends = np.cumsum([len(each.tokens) for each in segmenters])
     for each, part in zip(segmenters, np.split(logits, ends[:-1]), strict=True):
-        yield plane.filtered(part, each.prompt.refinement, len(each.prompt.classes))
+        yield plane.prediction(part, each.prompt.refinement, len(each.prompt.classes))
 
 
 def _classes_of(instances: np.ndarray, prediction: Prediction) -> np.ndarray:
