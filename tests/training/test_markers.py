@@ -156,7 +156,7 @@ def test_same_seed_same_cores(two, backbone) -> None:
     for _ in range(2):
         training = Training(two, backbone, TrainingSettings(**FEW))
         list(training)
-        found.append(training._markers)
+        found.append(training._marker_training)
     assert found[0].steps_done == 1
     assert (found[0].kept is None) == (found[1].kept is None)
     if found[0].kept is not None:
@@ -173,8 +173,8 @@ def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None
 @pytest.mark.parametrize("value", [-9.0, 9.0])
 def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> None:
     training, _ = trained
-    planes, tokens = training._markers._planes(), training._attempts.best[1]
-    assert marker_training.useful(planes, tokens, training._markers.kept, backbone)
+    planes, tokens = training._marker_training._planes(), training._token_training.best[1]
+    assert marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
     whole = ValidationPlane.logits
 
     def collapsed(*arguments):
@@ -183,7 +183,7 @@ def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> N
         return logits
 
     monkeypatch.setattr(ValidationPlane, "logits", collapsed)
-    assert not marker_training.useful(planes, tokens, training._markers.kept, backbone)
+    assert not marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
 
 
 def test_stopping_in_the_phase_keeps_the_class_tokens(two, backbone, monkeypatch) -> None:
