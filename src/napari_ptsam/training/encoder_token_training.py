@@ -188,10 +188,10 @@ class EncoderTokenTraining:
             context.backbone, tokens, start, batches, features, context.encoder_steps
         ):
             self.steps_done = step.number
-            left = clock() / step.number * (context.encoder_steps - step.number)
+            seconds_left = clock() / step.number * (context.encoder_steps - step.number)
             yield replace(
                 before, step=before.step + step.number, loss=float(step.losses.mean()),
-                seconds_left=left,
+                seconds_left=seconds_left,
             )  # fmt: skip
             if context.stopping:
                 return None

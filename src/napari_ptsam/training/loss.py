@@ -1,4 +1,4 @@
-"""What training minimises: cross entropy and Dice, equally weighted."""
+"""Loss of the training: cross entropy and Dice with equal weights."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ def bce_dice(
     weight: torch.Tensor,
     blank: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Binary cross entropy plus soft Dice loss, over the positions that count.
+    """Compute binary cross entropy plus soft Dice loss over the valid positions.
 
-    Equal weights, as CAT-SAM trains (Xiao et al., ECCV 2024).
+    Both have the same weight, as in CAT-SAM (Xiao et al., ECCV 2024).
 
     Parameters
     ----------
     logits
-        Shape (B, 256, 256).
+        Logits of one class, of shape (B, y, x).
     target
-        Same shape, range 0 to 1.
+        Foreground fraction of each position, from 0 to 1; same shape.
     weight
-        Same shape; 0 leaves a position out.
+        Valid fraction of each position; same shape. 0 leaves a position out.
     blank
-        bool, shape (B,): tiles that have no Dice loss if they have no
-        foreground. It would push every last position down, and with it what
-        looks alike on other tiles.
+        Blank tiles: bool, shape (B,). They have no Dice loss if they have no
+        foreground, since it would push down every position, and with them those
+        on other tiles that look alike.
 
     Returns
     -------
     torch.Tensor
-        Mean over the batch; a scalar.
+        Mean over the batch, a scalar.
     """
     entropy = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
     entropy = entropy / weight.sum().clamp(min=1)
-    found = logits.sigmoid() * weight
-    shared, truth = (found * target).sum((1, 2)), (target * weight).sum((1, 2))
-    dice = (2 * shared + 1) / (found.sum((1, 2)) + truth + 1)
+    predicted = logits.sigmoid() * weight
+    shared, truth = (predicted * target).sum((1, 2)), (target * weight).sum((1, 2))
+    dice = (2 * shared + 1) / (predicted.sum((1, 2)) + truth + 1)
     if blank is not None:
         dice = torch.where(blank & (truth == 0), 1.0, dice)
     return entropy + (1 - dice).mean()

@@ -120,10 +120,12 @@ class MarkerTraining:
         for step in optimise(decoder, first, batches, context.marker_steps, rate):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
-            left = clock() / step.number * (context.marker_steps - step.number)
+            seconds_left = clock() / step.number * (context.marker_steps - step.number)
             if step.number == context.marker_steps:
                 self.settle()
-            yield replace(before, step=before.step + step.number, loss=None, seconds_left=left)
+            yield replace(
+                before, step=before.step + step.number, loss=None, seconds_left=seconds_left
+            )
             clock()
             if context.stopping:
                 return

@@ -272,11 +272,11 @@ class TokenTraining:
         for step in optimise(context.backbone.decoder, tokens, batches, steps, rate):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
-            left = clock() / step.number * (context.steps - self.steps_done)
+            seconds_left = clock() / step.number * (context.steps - self.steps_done)
             if (step.number - 1) % every == 0:
                 loss = float(step.losses.mean())
             yield Progress(
-                "training", self.steps_done, context.steps, loss, self.dice, left, self.note
+                "training", self.steps_done, context.steps, loss, self.dice, seconds_left, self.note
             )
             # Include what the caller did meanwhile, such as a check.
             clock()

@@ -102,12 +102,12 @@ class Training:
             annotations, self.settings.held_out, self.settings.seed
         )
         images = start.images if start else image_settings(annotations.examples, self.settings)
-        self.images, self.channels, caution = channels_seen(
+        self.images, self.channels, warning = channels_seen(
             annotations.stacks, images, self.settings.channels, start, option
         )
         self._wants_draft = draft and start is None
         self._stop = Event()
-        self._begin(caution)
+        self._begin(warning)
         self._progress = self._steps()
 
     def _begin(self, note: str = "") -> None:
@@ -333,11 +333,11 @@ class Training:
             if self._draft is not None:
                 self._draft.tune_a_little()
             self.seconds["embedding"] = spent = perf_counter() - begin
-            left = None
+            seconds_left = None
             if step_seconds is not None:
-                left = spent / done * (total - done) + step_seconds * self._context.steps
+                seconds_left = spent / done * (total - done) + step_seconds * self._context.steps
             yield Progress(
-                "embedding", done, total, seconds_left=left, note=self._token_training.note
+                "embedding", done, total, seconds_left=seconds_left, note=self._token_training.note
             )
             if self._context.stopping:
                 return
