@@ -40,7 +40,7 @@ def test_a_plane_is_predicted_alike_however_it_is_embedded(whole, nuclei, backbo
     expected = segmenter.predict(plane)
     prepared = whole.images.prepare(plane)
     given = (segmenter.tokens, whole.refinement, 1)
-    at_once = EmbeddedPlane.of(prepared, backbone.encoder, whole.flips)
+    at_once = EmbeddedPlane.from_prepared(prepared, backbone.encoder, whole.flips)
     steps = list(embed_in_steps(prepared, backbone.encoder, whole.flips, lambda: prepared.guide))
     assert len(steps) == len(prepared.tiles) > 4 and not any(steps[:-1])
     assert any(embedding is None for embedding in steps[-1].embeddings)

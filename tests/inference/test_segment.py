@@ -196,7 +196,9 @@ def test_nan_names_the_plane(prompt, device) -> None:
 
 
 def test_wrong_requests(prompt, device) -> None:
-    with pytest.raises(ptsam.InputError, match="Unknown output 'outlines'"):
+    with pytest.raises(
+        ptsam.InputError, match="output is labels, instances or probabilities, not 'outlines'"
+    ):
         ptsam.segment(np.zeros((32, 32)), prompt, output="outlines", device=device)
     with pytest.raises(ptsam.InputError, match="One image or stack"):
         ptsam.segment([np.zeros((32, 32))] * 2, prompt, device=device)

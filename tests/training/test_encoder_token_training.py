@@ -137,7 +137,7 @@ def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkey
 def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None:
     training, told = trained(annotations, backbone, encoder_tokens="auto", minutes=0)
     assert training.prompt.encoder_tokens == () and training.steps == 4
-    assert "takes about" in told[-1].note and "--minutes" in told[-1].note
+    assert "takes about" in told[-1].note and "minutes=" in told[-1].note
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_cores_are_tuned_on_what_the_prompted_encoder_sees(annotations, backbone
         ({"encoder_tokens": -1}, "0 to 64"),
         ({"encoder_tokens": 65}, "0 to 64"),
         ({"encoder_tokens": "many"}, "whole number"),
-        ({"encoder_steps": 0}, "at least one step"),
+        ({"encoder_steps": 0}, "from 1 up, or auto, not 0"),
         ({"encoder_steps": "few"}, "whole number"),
-        ({"minutes": -1.0}, "10,000 minutes"),
+        ({"minutes": -1.0}, "from 0 and below 10,000, not -1.0"),
     ],
 )
 def test_settings_that_make_no_sense(settings, words) -> None:

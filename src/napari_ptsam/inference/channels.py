@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.prompts.prompt import Prompt
 
-API, COMMAND_LINE = "channels=[{}]", "--channels {}"
-"""How messages name the choice of channels in Python and on the command line."""
+API = "channels=[{}]"
+"""How channels are chosen in Python; other front ends have words of their own."""
 
 
 def for_image(

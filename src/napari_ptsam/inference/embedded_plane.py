@@ -64,10 +64,10 @@ class EmbeddedPlane:
     guide: Callable[[], np.ndarray] | None = None
 
     @classmethod
-    def of(
+    def from_prepared(
         cls, prepared: PreparedPlane, encoder: Encoder, flips: Sequence[Flip] = ()
     ) -> EmbeddedPlane:
-        """Return a plane whose tiles are embedded while they are decoded, which can be done once."""
+        """Return a plane that embeds its tiles while they are decoded, which is possible only once."""
         embeddings = embed_tiles(prepared, encoder, flips)
         return cls(
             prepared.shape, prepared.tiles, embeddings, flips, prepared.blank,
@@ -134,12 +134,12 @@ class EmbeddedPlane:
         classes
             Number of classes; None if no tokens of markers follow.
         """
-        return self.filtered(self.logits(decoder, tokens), refinement, classes)
+        return self.prediction(self.logits(decoder, tokens), refinement, classes)
 
-    def filtered(
+    def prediction(
         self, logits: np.ndarray, refinement: Refinement | None, classes: int | None = None
     ) -> Prediction:
-        """Filter the logits of the classes, and leave those of markers as they are.
+        """Return the prediction that logits amount to: those of the classes are filtered.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.instances import clean
 from napari_ptsam.inference.result import Output, ResultSettings
@@ -54,8 +54,7 @@ class Segmenter:
         wants_markers = settings.output == "instances" and settings.split != "components"
         if wants_markers and settings.split == "cores" and prompt.cores is None:
             raise InputError(
-                "The prompt knows no cores to split instances by; train it on masks that tell "
-                "objects apart, or take connected components (--split components)."
+                "The prompt has no cores to split instances by.", Remedy.SPLIT_COMPONENTS
             )
         self.splits = wants_markers and prompt.cores is not None
         """Whether instances are split by their markers."""
@@ -138,11 +137,11 @@ def predict_plane(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> I
         The prediction of each segmenter, one after the other.
     """
     backbone, flips = segmenters[0].backbone, segmenters[0].flips
-    plane = EmbeddedPlane.of(prepared, backbone.encoder, flips)
+    plane = EmbeddedPlane.from_prepared(prepared, backbone.encoder, flips)
     logits = plane.logits(backbone.decoder, torch.cat([each.tokens for each in segmenters]))
     ends = np.cumsum([len(each.tokens) for each in segmenters])
     for each, part in zip(segmenters, np.split(logits, ends[:-1]), strict=True):
-        yield plane.filtered(part, each.prompt.refinement, len(each.prompt.classes))
+        yield plane.prediction(part, each.prompt.refinement, len(each.prompt.classes))
 
 
 def _classes_of(instances: np.ndarray, prediction: Prediction) -> np.ndarray:

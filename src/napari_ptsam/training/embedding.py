@@ -17,7 +17,7 @@ from napari_ptsam.training.tiles import (
     embed,
     measurable_part,
     plan,
-    turn,
+    turned_tile,
 )
 from napari_ptsam.training.validation import (
     ValidationPlane,
@@ -164,7 +164,7 @@ class EmbeddedTiles:
     def pixels_of(self, job: TileJob) -> np.ndarray:
         """A training tile as the encoder is to see it: float32, shape (side, side, 3)."""
         pixels = self._prepared_planes.prepare(self.examples[job.example]).pixels
-        return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
+        return turned_tile(pixels, job)
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[ValidationPlane]) -> None:
         """Go on with tiles and planes that were embedded anew."""

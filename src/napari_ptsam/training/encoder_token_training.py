@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.errors import Advice, Message, Remedy
 from napari_ptsam.training.joint_training import (
     BATCH,
     Features,
@@ -35,11 +36,11 @@ PATIENCE = 4.0
 """Minutes that whoever asks for encoder tokens by number allows at least."""
 TOO_FEW = (
     "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
-    "Annotate at least 4 planes, or ask for them (encoder tokens: 8)."
+    "Annotate at least 4 planes, or ask for 8 encoder tokens."
 )
 TOO_LONG = (
     "Encoder tokens were left out: with them, training takes about {minutes} minutes here. They "
-    "often make labels better; allow the time (preset “thorough”, or --minutes {minutes})."
+    "often make labels better."
 )
 NO_GAIN = (
     "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
@@ -109,7 +110,13 @@ class EncoderTokenTraining:
         minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
         in_time = [steps for steps, own in zip(choices, minutes, strict=True) if own <= allowed]
         if not in_time and not asked:
-            self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes[-1])))
+            least = ceil(minutes[-1])
+            note = Message(
+                TOO_LONG.format(minutes=least),
+                " ",
+                Advice(Remedy.ALLOW_MINUTES, {"minutes": least}),
+            )
+            self.note = self._left_out(note)
             return
         context.encoder_steps = in_time[0] if in_time else choices[-1]
 

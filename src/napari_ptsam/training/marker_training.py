@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.evaluation.metrics import average_precision
 from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.markers import with_markers
@@ -51,8 +51,8 @@ def marker_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane])
     if not any(e.instances is not None and e.instances.any() for e in training):
         if settings.cores == "yes":
             raise InputError(
-                "Cores are learned from masks that tell objects apart; give each object a number "
-                "of its own in the masks, or leave the cores out (--cores no)."
+                "Cores are learned from masks that tell objects apart, and these do not.",
+                Remedy.NO_CORES,
             )
         return 0
     return max(1, round(settings.steps * PART))

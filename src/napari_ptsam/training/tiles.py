@@ -124,9 +124,8 @@ def embed(
         example = examples[job.example]
         if last is None or last[0] != job.example:
             last = (job.example, prepared_planes.prepare(example).pixels)
-        pixels = turn(cut(last[1], job.tile), job.symmetry)
         target, weight = target_of(example, job, classes)
-        embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
+        embedding = backbone.encoder([turned_tile(last[1], job)])[0]
         yield TrainingTile(
             embedding,
             target.to(backbone.device),
@@ -174,6 +173,11 @@ class PreparedPlanes:
         if example not in self._blank:
             self.prepare(example)
         return self._blank[example]
+
+
+def turned_tile(pixels: np.ndarray, job: TileJob) -> np.ndarray:
+    """Cut a tile out of prepared pixels and turn it: float32, shape (side, side, 3), contiguous."""
+    return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
 
 
 def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.errors import CollapsedError
+from napari_ptsam.errors import CollapsedError, joined
 from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import (
     STARTS,
@@ -184,7 +184,7 @@ class TokenTraining:
     @property
     def note(self) -> str:
         """What happened, in one text."""
-        return " ".join(self.notes)
+        return joined(self.notes)
 
     def time_one_step(self) -> float:
         """Seconds that a step takes, on the tiles that are embedded."""

@@ -17,6 +17,7 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.library import kept_elsewhere, put
 from napari_ptsam.widgets.shared.folders import FOLDER
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -191,7 +192,7 @@ class Autosave(QObject):
                 try:
                     write()
                 except PtsamError as error:
-                    problems.append(str(error))
+                    problems.append(in_form(error))
                 except Exception as error:
                     bugs.callback(_raise, error)
         return list(dict.fromkeys(problems))

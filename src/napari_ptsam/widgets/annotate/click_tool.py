@@ -17,6 +17,7 @@ from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
 from napari_ptsam.widgets.shared.background_jobs import IDLE, URGENT
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -371,7 +372,7 @@ class ClickTool(QObject):
         try:
             label = label or unused_label(image.label_planes[clicked.number])
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         if not paint.write(self._pixels(image, clicked.number, rows, columns), label):
             show_info(ALL_ANNOTATED)

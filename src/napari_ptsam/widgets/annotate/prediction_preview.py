@@ -15,6 +15,7 @@ from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
 from napari_ptsam.widgets.shared.layers import class_colours, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -79,7 +80,7 @@ class Preview(QObject):
         except InputError as error:
             session_model.jobs.cancel("preview")
             self.remove()
-            self._say(str(error))
+            self._say(in_form(error))
             return
         self._say(words)
         steps = partial(self._steps, view, prompt)

@@ -23,6 +23,7 @@ from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes, is_image_layer
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class SessionRestore(QObject):
             try:
                 labels[plane] = folder.read_labels(plane)
             except PtsamError as error:
-                problems.append(str(error))
+                problems.append(in_form(error))
             yield None
         prompt = None
         if session.prompts:
@@ -106,7 +107,7 @@ class SessionRestore(QObject):
                 prompt = load(path)
                 break
             except PtsamError as error:  # the one before it is better than none
-                problems.append(str(error))
+                problems.append(in_form(error))
         yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
     # In the GUI's thread
@@ -182,7 +183,7 @@ class SessionRestore(QObject):
                     session_model.attach(image, None)
             session_model.add_annotation_layers()
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         there = [number for number, layer in enumerate(layers) if layer is not None]
         images = dict(zip(there, session_model.images, strict=True))
@@ -194,7 +195,7 @@ class SessionRestore(QObject):
             try:
                 counts = session_model.scheme.counts(labels)
             except InputError as error:  # changed by another program; it is shown, but not used
-                wrong.append(f"{image.planes.name}, plane {number}: {error}")
+                wrong.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
                 continue
             session_model.records.put(PlaneRecord(image.id, number, counts, **plane.status))
         for number, image in images.items():

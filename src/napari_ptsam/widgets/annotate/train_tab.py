@@ -34,6 +34,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     row,
     text_label,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -131,7 +132,7 @@ class TrainTab(ScrollingColumn):
         try:
             request = self._request(going_on)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._session_model.training = True
         self.plot.clear_lines(request.settings.steps)
@@ -185,7 +186,7 @@ class TrainTab(ScrollingColumn):
     # While it runs
 
     def _progress(self, progress: Progress) -> None:
-        now, self._note = perf_counter(), progress.note
+        now, self._note = perf_counter(), in_form(progress.note)
         if progress.phase == "training":
             self.plot.add(progress.step, progress.loss, progress.held_out_dice)
         last = progress.step == progress.steps
@@ -205,7 +206,7 @@ class TrainTab(ScrollingColumn):
             words.append(f"Loss {progress.loss:.3f}")
         if progress.held_out_dice is not None:
             words.append(f"Dice {progress.held_out_dice:.2f}")
-        self.status.setText(", ".join(words) + (f" – {progress.note}" if progress.note else ""))
+        self.status.setText(", ".join(words) + (f" – {self._note}" if self._note else ""))
         self.plot.draw()
 
     def _viewed(self) -> None:
@@ -285,11 +286,11 @@ class TrainTab(ScrollingColumn):
                 prompt.save(path, overwrite)
         except KeptElsewhereError as error:
             self._session_model.prompt_path = error.path
-            show_warning(str(error))
+            show_warning(in_form(error))
             self._session_model.touch()
             return
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._session_model.prompt_path = path
         show_info(f"Saved {path}; whoever has the file can segment with it.")
@@ -303,7 +304,7 @@ class TrainTab(ScrollingColumn):
         try:
             path = put(prompt, self.default_name())
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._session_model.prompt_path = path
         show_info(f"{path.stem} is in your library ({path.parent}).")
@@ -320,7 +321,7 @@ class TrainTab(ScrollingColumn):
         self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
         session_model.prompt_changed.emit()
         session_model.touch()
-        if words := missing_backbone(prompt):
+        if words := in_form(missing_backbone(prompt)):
             show_warning(words)
         self.refresh()
 

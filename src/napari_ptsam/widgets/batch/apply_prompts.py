@@ -13,6 +13,7 @@ from napari_ptsam.inference.channels import for_image
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.channels import IN_BATCH
 from napari_ptsam.widgets.shared.layers import blank
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -77,7 +78,7 @@ def fit_prompts(
             segmenter = Segmenter(prompt, backbone, request.settings)
             fitted.append(FittedPrompt(opened, segmenter, known_limits[key]))
         except InputError as error:
-            reasons[opened.name] = str(error)
+            reasons[opened.name] = in_form(error)
     return fitted, reasons
 
 

@@ -43,6 +43,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     text_label,
     warning_label,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     import napari
@@ -164,7 +165,9 @@ class BatchSegment(ClosableDock):
     def _show_missing_backbones(self) -> None:
         """Report backbones that are not on this computer before a run is started."""
         prompts = [opened.prompt for opened in self.prompts.opened]
-        missing = {message: prompt for prompt in prompts if (message := missing_backbone(prompt))}
+        missing = {
+            message: prompt for prompt in prompts if (message := in_form(missing_backbone(prompt)))
+        }
         self.missing_backbones.setText("\n".join(missing))
         names = [prompt.weights for prompt in missing.values() if prompt.weights in catalogue()]
         self._missing_name = names[0] if names else ""
@@ -183,7 +186,7 @@ class BatchSegment(ClosableDock):
         try:
             request = self._make_request()
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._request, self._start_time, self._has_failed = request, perf_counter(), False
         self.status.setText("")
@@ -209,7 +212,7 @@ class BatchSegment(ClosableDock):
                 parts = self.planes.parts(self.viewer, layer, planes)
                 tasks.append(ImageTask(layer, planes, parts))
             except PtsamError as error:
-                problems.append(str(error))
+                problems.append(in_form(error))
         if not tasks:
             raise InputError("\n".join(problems))
         for problem in problems:
@@ -330,7 +333,7 @@ class BatchSegment(ClosableDock):
             )
             self.rescale.setVisible(other_scale)
         except InputError as error:
-            warnings = [str(error)]
+            warnings = [in_form(error)]
         self.warnings.setText("\n".join(warnings))
 
     # End

@@ -11,6 +11,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import for_image
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio
 from napari_ptsam.widgets.shared.channels import IN_BATCH
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import PixelSize, Planes
@@ -37,7 +38,7 @@ def channel_warning(prompt: Prompt, planes: Planes, channels: Sequence[int] | No
     try:
         return for_image(prompt, planes, channels, IN_BATCH)[1]
     except InputError as error:
-        return str(error)
+        return in_form(error)
 
 
 def _format_size(size: PixelSize) -> str:

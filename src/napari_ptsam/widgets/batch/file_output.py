@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.io.writing import probe_folder, safe_file_name
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_files import PlaneDone
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, OpenedPrompt
 
-FORM_WORDS = (
-    ("(--overwrite)", "(tick “Replace existing results”)"),
-    ("(--resume)", "(tick “Resume an unfinished run”)"),
-    ("with --resume", "with “Resume an unfinished run”"),
-)
-"""Options of the command line, and their names in the form."""
 MAX_BYTES_SHOWN = 2 * 2**30
 """Size up to which results that an earlier run has written are read to be shown."""
 
@@ -70,29 +64,27 @@ class ResultFiles:
             )
             for opened, segmenter in segmenters
         ]  # fmt: skip
-        with _in_form_words():
-            self._steps = segment_to_files(
-                planes, self._results, link=request.link,
-                resume=options.resume, overwrite=options.overwrite,
-            )  # fmt: skip
+        self._steps = segment_to_files(
+            planes, self._results, link=request.link,
+            resume=options.resume, overwrite=options.overwrite,
+        )  # fmt: skip
         self.has_skipped = False
         """Whether an earlier run had written some planes, which come without results."""
 
     def __iter__(self) -> Iterator[tuple[int, list[np.ndarray] | None, str]]:
         """Yield number, results and problem of each plane."""
         has_problems = False
-        with _in_form_words():
-            try:
-                for done in self._steps:
-                    problem = _plain_problem(done, self._task.planes)
-                    has_problems |= bool(problem)
-                    self.has_skipped |= done.results is None and not problem
-                    yield done.number, done.results, problem
-            except InputError:
-                if not has_problems:  # otherwise each plane had one, which was reported
-                    raise
-            finally:
-                self._steps.close()
+        try:
+            for done in self._steps:
+                problem = _plain_problem(done, self._task.planes)
+                has_problems |= bool(problem)
+                self.has_skipped |= done.results is None and not problem
+                yield done.number, done.results, problem
+        except InputError:
+            if not has_problems:  # otherwise each plane had one, which was reported
+                raise
+        finally:
+            self._steps.close()
 
     def read_planes(self) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Yield number and results of all planes from the files, unless these are too large."""
@@ -156,17 +148,5 @@ def _file_name(task: ImageTask) -> str:
 
 def _plain_problem(done: PlaneDone, planes: Planes) -> str:
     """Return the problem of a plane without the plane's name, which the form adds itself."""
-    problem = done.problem.removeprefix(f"{planes.name}, plane {done.number}: ")
+    problem = in_form(done.problem).removeprefix(f"{planes.name}, plane {done.number}: ")
     return problem.removeprefix(f"{planes.name}: ")
-
-
-@contextmanager
-def _in_form_words() -> Iterator[None]:
-    """Name the options in errors as the form does."""
-    try:
-        yield
-    except OutputError as error:
-        message = str(error)
-        for option, name in FORM_WORDS:
-            message = message.replace(option, name)
-        raise OutputError(message) from error

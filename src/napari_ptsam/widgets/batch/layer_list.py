@@ -26,6 +26,7 @@ from napari_ptsam.widgets.shared.layers import (
     image_planes,
 )
 from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     import napari
@@ -95,7 +96,7 @@ class ImagePicker(QWidget):
             image_planes(layer, axes=axes)
         except InputError as error:
             self.axes.setText(_axes_of(layer))
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         layer.metadata[AXES] = axes
         self.list.refresh()
@@ -254,7 +255,7 @@ def describe_layer(layer: Image) -> tuple[str, str]:
     try:
         planes = planes_of(layer)
     except PtsamError as error:
-        return "cannot be used", str(error)
+        return "cannot be used", in_form(error)
     sizes = dict(zip(planes.axes, planes.array_shape, strict=True))
     axes = planes.data_axes
     summary = f"{axes} {' x '.join(str(sizes[axis]) for axis in axes)}" + ", RGB" * planes.rgb

@@ -29,6 +29,7 @@ from napari_ptsam.widgets.batch.task import (
     Problems,
 )
 from napari_ptsam.widgets.shared.background_task import BackgroundTask
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
@@ -239,10 +240,10 @@ class BatchRun(BackgroundTask):
             except _Cancelled:
                 yield ImageFinished(task)
             except OutputError as error:
-                write_errors.append(str(error))
+                write_errors.append(in_form(error))
                 yield ImageFinished(task)
             except PtsamError as error:
-                yield ImageFinished(task, f"{task.image.name}: {error}")
+                yield ImageFinished(task, f"{task.image.name}: {in_form(error)}")
             if self._stop.is_set():
                 break
             skipped_planes = len(task.planes) - (self._done - done_before)
