@@ -10,15 +10,8 @@ import numpy as np
 
 from napari_ptsam.datasets.examples import MaskReading
 from napari_ptsam.errors import InputError
-from napari_ptsam.io.validation import (
-    as_colour,
-    as_flag,
-    as_integer,
-    as_list,
-    as_text,
-    python_values,
-)
-from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names, default_colours
+from napari_ptsam.io.validation import python_values, read_values
+from napari_ptsam.prompts.prompt import MAX_CLASSES, check_colours, check_names, default_colours
 
 BACKGROUND = "background"
 UNLABELLED = -1
@@ -65,8 +58,7 @@ class Scheme:
             raise InputError(
                 f"There are {count} classes but {len(self.colours)} colours; give one for each."
             )
-        for colour in self.colours:
-            _check_colour(colour)
+        check_colours(self.colours)
         if type(self.background) is not int or not 1 <= self.background <= MAX_CLASSES + 1:
             raise InputError(
                 f"The background's label is a number from 1 to {MAX_CLASSES + 1}, not {self.background!r}."
@@ -150,19 +142,14 @@ class Scheme:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scheme:
-        """The scheme that `to_plain` took apart; checks every value's type.
+        """Return the scheme that `to_plain` turned into plain values.
 
         Raises
         ------
-        InputError, KeyError, TypeError
-            If something is missing or makes no sense.
+        InputError
+            If a value is missing, has another type, or cannot be used.
         """
-        return cls(
-            classes=tuple(as_text(name) for name in as_list(plain["classes"])),
-            colours=tuple(as_colour(colour) for colour in as_list(plain["colours"])),
-            sparse=as_flag(plain["sparse"]),
-            background=as_integer(plain["background"]),
-        )
+        return read_values(cls, plain)
 
     @property
     def _names(self) -> dict[int, str]:
@@ -194,15 +181,6 @@ class Scheme:
             f"Label {label} stands for no class; paint over it with one of {listed}, "
             "or add a class for it."
         )
-
-
-def _check_colour(colour: object) -> None:
-    try:
-        as_colour(colour)
-    except InputError as error:
-        raise InputError(
-            f"The colour {colour!r} is not of the form #RRGGBB; choose another."
-        ) from error
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:

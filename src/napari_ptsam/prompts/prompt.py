@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -275,6 +276,19 @@ def check_names(names: Sequence[str]) -> None:
             )
     if len(set(names)) != len(names):
         raise InputError("Two classes have the same name; give each a name of its own.")
+
+
+def check_colours(colours: Sequence[str]) -> None:
+    """Make sure that colours are of the form ``#RRGGBB``.
+
+    Raises
+    ------
+    InputError
+        If a colour is not.
+    """
+    for colour in colours:
+        if not isinstance(colour, str) or not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+            raise InputError(f"The colour {colour!r} is not of the form #RRGGBB; choose another.")
 
 
 def check_text(*texts: str) -> None:
