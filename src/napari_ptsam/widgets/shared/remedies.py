@@ -28,7 +28,7 @@ FORM = Words(
         Remedy.INSTANCES: "Choose “Instances” as the result.",
         Remedy.DEVICE: "Choose another device.",
         Remedy.BACKBONE: "Choose another file, or the backbone {backbone}.",
-        Remedy.CHECKPOINT: "Ask the maker of the prompt for that checkpoint, and add it in the "
+        Remedy.CHECKPOINT: "Ask the prompt's maker for that checkpoint, and add it in the "
         "dialog “Backbones…”.",
         Remedy.DOWNLOAD: "Get the backbone {backbone} in the dialog “Backbones…”.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used, and check the result.",
