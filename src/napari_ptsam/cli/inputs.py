@@ -103,7 +103,7 @@ class Place:
             )
         if options.format not in (None, kind):
             raise InputError(
-                f"{options.out} does not fit the format {options.format}; use a name that ends in "
+                f"{options.out} is no name for the format {options.format}; use one that ends in "
                 f"{SUFFIXES[options.format]}, or leave --format out."
             )
 

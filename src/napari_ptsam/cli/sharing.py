@@ -20,7 +20,7 @@ def write_text(options: Namespace) -> None:
     prompt = load(options.prompt)
     line = to_text(prompt)
     if prompt.cores is not None:
-        print("The line has no cores, the prompt file does.", file=sys.stderr)
+        print("The cores are left out of the line; the prompt file has them.", file=sys.stderr)
     print(line)
 
 
@@ -91,7 +91,7 @@ def add_export_options(add: argparse.ArgumentParser) -> None:
 def export(options: Namespace) -> None:
     """Run ``napari-ptsam export PROMPT.pt --onnx OUT.onnx --bioimageio OUT.zip``."""
     if options.onnx is None and options.bioimageio is None:
-        raise InputError("Name the file to write: --onnx OUT.onnx, --bioimageio OUT.zip, or both.")
+        raise InputError("Say what to write: --onnx OUT.onnx, --bioimageio OUT.zip, or both.")
     prompt = load(options.prompt)
     given = (options.checkpoint, options.rgb, options.overwrite)
     if options.onnx is not None:
@@ -109,7 +109,7 @@ def export(options: Namespace) -> None:
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB; passed the test of bioimageio.core")
         if not (options.licence or prompt.licence):
             print(
-                "The package has no licence. Without one nobody may use it, and the zoo does not accept "
+                "The package names no licence. Without one nobody may use it, and the zoo does not accept "
                 "it; choose one, for instance with --licence CC-BY-4.0.",
                 file=sys.stderr,
             )
@@ -127,7 +127,7 @@ def split_file(options: Namespace) -> None:
     """Run ``napari-ptsam split PROMPT.pt -o FOLDER``."""
     prompt = load(options.prompt)
     if len(prompt.classes) == 1:
-        raise InputError(f"{options.prompt} has only one class; there is nothing to split.")
+        raise InputError(f"{options.prompt} has one class only; there is nothing to split.")
     targets = [options.out / f"{file_name(name)}.pt" for name in prompt.classes]
     if len(set(targets)) < len(targets):
         targets = [path.with_stem(f"{i}-{path.stem}") for i, path in enumerate(targets, start=1)]

@@ -174,11 +174,11 @@ def _encoder_tokens(value: Any) -> tuple[np.ndarray, ...]:
         return ()
     if not isinstance(value, list) or len(value) > MOST_LAYERS:
         raise InputError(f"the encoder tokens are no list of up to {MOST_LAYERS} layers")
-    for own in value:
-        _check_tensor(own, "encoder tokens")
-        if own.ndim != 2 or own.shape[0] > MOST_ENCODER_TOKENS or own.shape[1] > WIDEST_LAYER:
-            raise InputError(f"the encoder tokens are of shape {tuple(own.shape)}")
-    return tuple(_as_array(own) for own in value)
+    for layer in value:
+        _check_tensor(layer, "encoder tokens")
+        if layer.ndim != 2 or layer.shape[0] > MOST_ENCODER_TOKENS or layer.shape[1] > WIDEST_LAYER:
+            raise InputError(f"the encoder tokens are of shape {tuple(layer.shape)}")
+    return tuple(_as_array(layer) for layer in value)
 
 
 def _thumbnail(value: Any) -> bytes:
