@@ -1,4 +1,4 @@
-"""What the labels that a person paints mean."""
+"""The meaning of painted labels."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from napari_ptsam.prompts.prompt import MAX_CLASSES, check_colours, check_names,
 
 BACKGROUND = "background"
 UNLABELLED = -1
-"""Value in masks of pixels that do not count."""
+"""Value of pixels that are not annotated in masks."""
 SHOWN = 6
-"""Labels that a message lists at most."""
+"""Number of labels that a message lists at most."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a person annotates: classes, and what 0 means.
+    """A way to annotate: the classes, and the meaning of 0.
 
     Attributes
     ----------
     classes
         A name for each class.
     colours
-        ``#RRGGBB`` for each class; chosen where none are given.
+        ``#RRGGBB`` for each class; by default from a palette.
     sparse
-        Dense: 0 is background on a plane that is marked as done. Sparse: 0 is
-        not labelled, and one label is the background.
+        Whether 0 means "not annotated" and the background has a label of its own. In dense
+        annotation, 0 is the background of planes that are marked as done.
     background
-        Label of the background; of sparse annotation only.
+        Label of the background in sparse annotation.
 
     Raises
     ------
     InputError
-        If names, colours or the background's label cannot be used.
+        If names, colours or the label of the background cannot be used.
     """
 
     classes: tuple[str, ...] = ("object",)
@@ -71,7 +71,7 @@ class Scheme:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Label of each class: 1, 2, ...; sparse annotation leaves the background's out."""
+        """Label of each class: 1, 2, ... without the label of the background in sparse annotation."""
         numbers = range(1, len(self.classes) + 2)
         free = [n for n in numbers if not (self.sparse and n == self.background)]
         return tuple(free[: len(self.classes)])
@@ -83,11 +83,11 @@ class Scheme:
 
     @property
     def reading(self) -> MaskReading:
-        """How what `mask` makes is to be understood."""
+        """The meaning of the masks that `mask` makes."""
         return MaskReading(self.classes, UNLABELLED if self.sparse else None, "background")
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
-        """Labels as painted to a mask that `reading` understands.
+        """Convert painted labels to a mask.
 
         Parameters
         ----------
@@ -97,13 +97,13 @@ class Scheme:
         Returns
         -------
         numpy.ndarray
-            int64, shape (y, x): 0 is background, i + 1 class number i (or, with
-            `instances`, any number an object), -1 not labelled.
+            int64, shape (y, x): 0 is background, i + 1 is class i, -1 is not annotated; with
+            `instances`, every number above 0 is an object.
 
         Raises
         ------
         InputError
-            If there are labels of no class.
+            If a label has no class.
         """
         if self.instances:
             return check_labels(labels).astype(np.int64)
@@ -114,7 +114,7 @@ class Scheme:
         return meaning[labels.astype(np.intp)]
 
     def counts(self, labels: np.ndarray) -> dict[str, int]:
-        """Pixels of each class, and of ``background`` where it is labelled.
+        """Return the number of pixels of each class, and of ``background`` if it has a label.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class Scheme:
         Raises
         ------
         InputError
-            If there are labels of no class.
+            If a label has no class.
         """
         if self.instances:
             return {self.classes[0]: int(np.count_nonzero(check_labels(labels)))}
@@ -132,11 +132,11 @@ class Scheme:
         return {name: int(found[label]) for label, name in self._names.items()}
 
     def is_annotated(self, labels: np.ndarray) -> bool:
-        """Whether any pixel is labelled."""
+        """Return whether any pixel is annotated."""
         return bool(np.any(labels))
 
     def to_plain(self) -> dict[str, Any]:
-        """The scheme as a dict of numbers, strings and lists."""
+        """Return the scheme as a dict of numbers, strings and lists."""
         plain: dict[str, Any] = python_values(asdict(self))
         return plain
 
@@ -153,18 +153,18 @@ class Scheme:
 
     @property
     def _names(self) -> dict[int, str]:
-        """Name of each label, the background's first."""
-        own = dict(zip(self.values, self.classes, strict=True))
-        return {self.background: BACKGROUND, **own} if self.sparse else own
+        """Name of each label, that of the background first."""
+        names = dict(zip(self.values, self.classes, strict=True))
+        return {self.background: BACKGROUND, **names} if self.sparse else names
 
     @property
     def _meanings(self) -> dict[int, int]:
-        """Value in the mask of each label."""
-        own = {label: number for number, label in enumerate(self.values, start=1)}
-        return own | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
+        """Value of each label in the mask."""
+        meanings = {label: number for number, label in enumerate(self.values, start=1)}
+        return meanings | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
 
     def _numbers_of(self, labels: np.ndarray) -> np.ndarray:
-        """Pixels of each label up to the highest one; all labels are known."""
+        """Return the number of pixels of each label, after a check that all labels have a class."""
         top, highest = max(self._names), int(check_labels(labels).max(initial=0))
         if highest > top:
             raise self._unknown(highest)
@@ -175,7 +175,7 @@ class Scheme:
         return found
 
     def _unknown(self, label: int) -> InputError:
-        known = [f"{own} ({name})" for own, name in self._names.items()]
+        known = [f"{number} ({name})" for number, name in self._names.items()]
         listed = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
         return InputError(
             f"Label {label} stands for no class; paint over it with one of {listed}, "
@@ -184,7 +184,7 @@ class Scheme:
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as they are, if they are whole numbers from 0 up.
+    """Return labels unchanged, after a check that they are whole numbers from 0 up.
 
     Raises
     ------
@@ -201,6 +201,6 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
             )
         if highest >= 2**63:
             raise InputError(
-                f"The labels hold the number {highest}, beyond all numbers of objects; paint over it."
+                f"The labels hold the number {highest}, which is too large; paint over it."
             )
     return labels

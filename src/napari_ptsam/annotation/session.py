@@ -1,4 +1,4 @@
-"""What a session folder holds: images, planes, and how they are annotated."""
+"""The contents of a session folder: images, planes, and how they are annotated."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SessionImage:
-    """An image or stack that planes were annotated in.
+    """An image or stack with annotated planes.
 
     Attributes
     ----------
     name
-        What messages and layers call it.
+        Its name in messages and layers.
     shape, axes
-        Of the whole array; a letter an axis, Y and X among them, C or S for
-        channels.
+        Shape of the whole array, and a letter for each axis: Y and X, C or S for
+        channels, and others.
     pixel_size
-        If known.
+        Size of a pixel; None if unknown.
     path
-        File that it was opened from, if any.
+        The file that it was opened from; None if there is none.
     sample
-        Name of a sample and of the image in it, if it came from one.
+        Name of a sample and of the image in it; None if it is not from a sample.
     channels
-        Numbers of the channels in use; None: all.
+        Numbers of the channels in use; None for all.
     """
 
     name: str
@@ -57,13 +57,13 @@ class SessionImage:
 
     @property
     def leading(self) -> tuple[int, ...]:
-        """Sizes of all axes but y, x and channels."""
+        """Sizes of all axes other than y, x and channels."""
         sizes = zip(self.axes, self.shape, strict=True)
         return tuple(size for axis, size in sizes if axis not in "YX" + CHANNEL_AXES)
 
     @property
     def plane_shape(self) -> tuple[int, int]:
-        """Size of a plane: (y, x)."""
+        """Shape of a plane: (y, x)."""
         return self.shape[self.axes.index("Y")], self.shape[self.axes.index("X")]
 
     @property
@@ -74,20 +74,20 @@ class SessionImage:
 
 @dataclass(frozen=True)
 class SessionPlane:
-    """A plane that was annotated.
+    """An annotated plane.
 
     Attributes
     ----------
     image
-        Number of its image in the session.
+        Index of its image in the session.
     index
-        Where it lies along the image's leading axes; () in an image that is one plane.
+        Its position along the leading axes of the image; () in an image of one plane.
     done
-        Whether everything on it is annotated.
+        Whether it is annotated completely.
     held_out
-        Whether it measures instead of training; None: not decided yet.
+        Whether it validates instead of training; None if not decided yet.
     dice
-        Of the last prompt on it; None if not measured.
+        Dice of the last prompt on it; None if not measured.
     """
 
     image: int
@@ -98,34 +98,35 @@ class SessionPlane:
 
     @property
     def stem(self) -> str:
-        """Name of its files, without ending."""
+        """Name of its files without extension."""
         return "-".join([f"{self.image:03}", *map(str, self.index)])
 
     def number(self, image: SessionImage) -> int:
-        """Number of the plane in its image, the last leading axis fastest."""
+        """Return the number of the plane in its image, with the last leading axis fastest."""
         return int(np.ravel_multi_index(self.index, image.leading)) if self.index else 0
 
 
 @dataclass(frozen=True)
 class Session:
-    """All of a session but pixels and labels.
+    """A session without its pixels and labels.
 
     Attributes
     ----------
     scheme
         How it is annotated.
     images, planes
-        Images, and those of their planes that were annotated and can be read.
+        Images, and those of their planes that are annotated and can be read.
     settings
-        Of training, plain JSON values; see `training_settings`.
+        Settings of the training as JSON values; see
+        `napari_ptsam.training.presets.training_settings`.
     prompts
         Names of the files in the folder ``prompts``, the newest last.
     closed
-        Whether it was ended on purpose.
+        Whether the user has closed the session.
     created, saved
-        ISO 8601, UTC.
+        Times in ISO 8601, UTC.
     problems
-        What could not be read of the folder, a sentence each; never written.
+        Messages about parts of the folder that cannot be read; not stored.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -139,7 +140,7 @@ class Session:
     problems: tuple[str, ...] = ()
 
     def has_place_for(self, plane: SessionPlane) -> bool:
-        """Whether there is such a plane in the images."""
+        """Return whether the images have such a plane."""
         if not 0 <= plane.image < len(self.images):
             return False
         leading = self.images[plane.image].leading
@@ -148,13 +149,13 @@ class Session:
         )
 
     def name_of(self, plane: SessionPlane) -> str:
-        """What messages call a plane: its image, and its number if that has several."""
+        """Return the name of a plane for messages: its image, and its number if there are several."""
         image = self.images[plane.image]
         part = f", plane {plane.number(image)}" if prod(image.leading) > 1 else ""
         return image.name + part
 
     def to_plain(self) -> dict[str, Any]:
-        """The session as a dict of numbers, strings, lists and dicts."""
+        """Return the session as a dict of numbers, strings, lists and dicts."""
         plain = {"kind": KIND, "version": VERSION, **asdict(self)}
         del plain["problems"]
         values: dict[str, Any] = python_values(plain)
@@ -182,7 +183,7 @@ class Session:
 
 
 def now() -> str:
-    """The time: ISO 8601, UTC."""
+    """Return the time in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

@@ -81,7 +81,7 @@ class Library:
         self._known: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
 
     @property
-    def shelved(self) -> list[LibraryItem]:
+    def items(self) -> list[LibraryItem]:
         """The items found by the last `refresh`, sorted by folder and name."""
         order = {folder: number for number, folder in enumerate(self.folders)}
         entries = [entry for _, entry in self._known.values()]

@@ -85,22 +85,22 @@ class LibraryList(QWidget):
         load_torch()
         library = self._library
         library.refresh()
-        yield library, library.shelved
+        yield library, library.items
 
     def _looked(self, found: tuple[Library, list[LibraryItem]]) -> None:
-        library, shelved = found
+        library, items = found
         # Compared with what is shown: a look that was cancelled has seen the change, too.
-        if library is self._library and shelved != self._shown:
-            self._show(shelved)
+        if library is self._library and items != self._shown:
+            self._show(items)
         folders = [str(folder) for folder in self._folders.folders if folder.is_dir()]
         if missing := set(folders) - set(self._watcher.directories()):
             self._watcher.addPaths(sorted(missing))
         self.listed.emit()
 
-    def _show(self, shelved: list[LibraryItem]) -> None:
-        chosen, self._shown = self.entry, shelved
+    def _show(self, items: list[LibraryItem]) -> None:
+        chosen, self._shown = self.entry, items
         self.list.clear()
-        for entry in shelved:
+        for entry in items:
             item = QListWidgetItem(_icon(entry), _lines(entry))
             item.setData(ENTRY, entry)
             item.setToolTip(str(entry.path).replace("<", "&lt;"))
