@@ -128,8 +128,8 @@ class Scheme:
         """
         if self.instances:
             return {self.classes[0]: int(np.count_nonzero(check_labels(labels)))}
-        found = self._numbers_of(labels)
-        return {name: int(found[label]) for label, name in self._names.items()}
+        pixels = self._numbers_of(labels)
+        return {name: int(pixels[label]) for label, name in self._names.items()}
 
     def is_annotated(self, labels: np.ndarray) -> bool:
         """Return whether any pixel is annotated."""
@@ -168,11 +168,11 @@ class Scheme:
         top, highest = max(self._names), int(check_labels(labels).max(initial=0))
         if highest > top:
             raise self._unknown(highest)
-        found = np.bincount(labels.ravel().astype(np.intp), minlength=top + 1)
-        for label in np.flatnonzero(found[1:]) + 1:
+        pixels = np.bincount(labels.ravel().astype(np.intp), minlength=top + 1)
+        for label in np.flatnonzero(pixels[1:]) + 1:
             if int(label) not in self._names:
                 raise self._unknown(int(label))
-        return found
+        return pixels
 
     def _unknown(self, label: int) -> InputError:
         known = [f"{number} ({name})" for number, name in self._names.items()]

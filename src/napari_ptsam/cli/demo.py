@@ -140,7 +140,10 @@ def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, fl
         [Planes(images, "ZYX", "sample")], [Planes(instances, "ZYX", "truth")]
     ).examples
     scores = summary(
-        [score(e, own, 1) for e, own in zip(unseen, labels[ANNOTATED:], strict=True)],
+        [
+            score(plane, predicted, 1)
+            for plane, predicted in zip(unseen, labels[ANNOTATED:], strict=True)
+        ],
         prompt.classes,
     )
     dice = prompt.origin.held_out_dice

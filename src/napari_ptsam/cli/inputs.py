@@ -30,16 +30,16 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
     InputError
         If a pattern or a folder names no image.
     """
-    found: dict[Path, None] = {}
+    images: dict[Path, None] = {}
     for source in inputs:
         if is_zarr(source) or not source.is_dir():
             if has_magic(str(source)) and not source.exists():
-                found |= dict.fromkeys(_matching(source))
+                images |= dict.fromkeys(_matching(source))
             else:
-                found[source] = None
+                images[source] = None
         else:
-            found |= dict.fromkeys(list_images(source))
-    return list(found)
+            images |= dict.fromkeys(list_images(source))
+    return list(images)
 
 
 def _matching(pattern: Path) -> list[Path]:

@@ -30,11 +30,11 @@ class _Parser(argparse.ArgumentParser):
         self._negative_number_matcher = re.compile(r"-[\d.][\d.,:e-]*$")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, rest = super().parse_known_args(args, namespace)
+        options, rest = super().parse_known_args(args, namespace)
         # argparse regards the optional masks as left out as soon as it meets an option.
-        if "masks" in found and found.masks is None and rest and not rest[0].startswith("-"):
-            found.masks = Path(rest.pop(0))
-        return found, rest
+        if "masks" in options and options.masks is None and rest and not rest[0].startswith("-"):
+            options.masks = Path(rest.pop(0))
+        return options, rest
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(2, f"napari-ptsam: {message}; see {self.prog} --help\n")

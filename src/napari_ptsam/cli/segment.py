@@ -48,12 +48,12 @@ def segment(options: Namespace) -> None:
     written, problems = [], []
     for source in run.sources:
         try:
-            found, left_out = run.segment(source)
+            files, left_out = run.segment(source)
         except InputError as error:
             problems.append(on_command_line(error))
             continue
         problems += left_out
-        written += found
+        written += files
     if options.json:
         classes = list(prompts[0].classes)
         print(json.dumps({"output": run.settings.output, "classes": classes, "files": written}))
@@ -66,8 +66,8 @@ def _summary(problems: Sequence[str], any_written: bool) -> str:
         return problems[0]
     more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
     rest = "; the rest is written." if any_written else "; nothing was written."
-    told = "; ".join(problem.rstrip(".") for problem in problems[:3])
-    return f"Left out: {told}{more}{rest}"
+    listed = "; ".join(problem.rstrip(".") for problem in problems[:3])
+    return f"Left out: {listed}{more}{rest}"
 
 
 class _SegmentCommand:
@@ -99,17 +99,17 @@ class _SegmentCommand:
         InputError
             If there are none.
         """
-        found, problem = [], None
+        fitting, problem = [], None
         for source in self.sources:
             planes = self._open(source)
             try:
                 self._fitted(planes)
-                found.append(source)
+                fitting.append(source)
             except InputError as error:
                 problem = problem or error
-        if problem is not None and not found:
+        if problem is not None and not fitting:
             raise problem
-        return found
+        return fitting
 
     def check(self) -> None:
         """Load the backbone, and make sure that all results can be written."""

@@ -97,10 +97,10 @@ def export(options: Namespace) -> None:
     if options.onnx is not None:
         from napari_ptsam.export.onnx_file import export_onnx
 
-        found = export_onnx(prompt, options.onnx, *given)
+        exported = export_onnx(prompt, options.onnx, *given)
         print(
-            f"{found.path}: tiles of {found.side} px, {found.channels} channel(s), "
-            f"{found.path.stat().st_size / 1e6:.0f} MB; within {found.difference:.1g} of PyTorch"
+            f"{exported.path}: tiles of {exported.side} px, {exported.channels} channel(s), "
+            f"{exported.path.stat().st_size / 1e6:.0f} MB; within {exported.difference:.1g} of PyTorch"
         )
     if options.bioimageio is not None:
         from napari_ptsam.export.bioimageio_package import export_bioimageio

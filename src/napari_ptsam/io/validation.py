@@ -62,11 +62,11 @@ def read_values(
     except TypeError as error:
         raise InputError("a value is neither text, a number, a list nor a table") from error
     try:
-        found: Kind = _adapter(kind).validate_json(text, strict=True)
+        instance: Kind = _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         raise _own_error(error) from error
-    _check_complete(values, asdict(found), optional)  # type: ignore[call-overload]
-    return found
+    _check_complete(values, asdict(instance), optional)  # type: ignore[call-overload]
+    return instance
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}

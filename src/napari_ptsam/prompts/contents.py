@@ -137,26 +137,26 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         If something is missing, has another type, or cannot be used.
     """
     values = {key: value for key, value in plain.items() if key not in ARRAYS}
-    found = read_values(_Description, values, optional=NEWER, limit=LARGEST)
+    description = read_values(_Description, values, optional=NEWER, limit=LARGEST)
     return Prompt(
         tokens=_tokens(plain["tokens"]),
         cores=None if plain.get("cores") is None else _tokens(plain["cores"]),
         encoder_tokens=_encoder_tokens(plain.get("encoder_tokens")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
-        images=ImageSettings(found.tile, found.normalization, found.channels),
-        classes=found.classes,
-        colours=found.colours,
-        backbone=found.backbone,
-        signature=found.signature,
-        pixel_size=found.pixel_size,
-        origin=found.origin,
-        notes=found.notes,
-        licence=found.licence,
-        weights=found.weights,
-        author=found.author,
-        refinement=found.refinement,
-        flips=found.flips,
-        trained_channels=found.trained_channels,
+        images=ImageSettings(description.tile, description.normalization, description.channels),
+        classes=description.classes,
+        colours=description.colours,
+        backbone=description.backbone,
+        signature=description.signature,
+        pixel_size=description.pixel_size,
+        origin=description.origin,
+        notes=description.notes,
+        licence=description.licence,
+        weights=description.weights,
+        author=description.author,
+        refinement=description.refinement,
+        flips=description.flips,
+        trained_channels=description.trained_channels,
     )
 
 

@@ -89,30 +89,30 @@ class Library:
 
     def refresh(self) -> bool:
         """Read new and changed files; return whether there are any, or files are gone."""
-        found: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
+        current: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
         for folder in self.folders:
             for path, mark in _prompt_files(folder):
                 known = self._known.get(path)
                 if known is not None and known[0] == mark:
-                    found[path] = known
+                    current[path] = known
                 else:
-                    found[path] = mark, _read(path)
-        marks = {path: mark for path, (mark, _) in found.items()}
+                    current[path] = mark, _read(path)
+        marks = {path: mark for path, (mark, _) in current.items()}
         changed = marks != {path: mark for path, (mark, _) in self._known.items()}
-        self._known = found
+        self._known = current
         return changed
 
 
 def _prompt_files(folder: Path) -> list[tuple[Path, tuple[int, int]]]:
     """Return the prompt files of a folder, each with the time of its last change and its size."""
-    found = []
+    files = []
     with suppress(OSError):
         for path in sorted(folder.glob("*.pt"))[:MOST_FILES]:
             with suppress(OSError):
                 status = path.stat()
                 if not path.name.startswith(".") and path.is_file():
-                    found.append((path, (status.st_mtime_ns, status.st_size)))
-    return found
+                    files.append((path, (status.st_mtime_ns, status.st_size)))
+    return files
 
 
 def _read(path: Path) -> LibraryItem:
@@ -220,9 +220,9 @@ def free_path(path: Path) -> Path:
     """Return the path ``NAME (2).pt``, or that with the next number that is not taken."""
     stem = re.sub(r" \(\d+\)$", "", path.stem)
     number = 2
-    while (found := path.with_name(f"{stem} ({number}).pt")).exists():
+    while (candidate := path.with_name(f"{stem} ({number}).pt")).exists():
         number += 1
-    return found
+    return candidate
 
 
 def checked_name(name: str) -> str:
@@ -267,8 +267,8 @@ class LibraryFolders:
         return read_or([], self._read)
 
     def _read(self) -> list[Path]:
-        found = json.loads(self._file.read_text(encoding="utf-8"))
-        return [Path(folder) for folder in found["folders"] if isinstance(folder, str)]
+        stored = json.loads(self._file.read_text(encoding="utf-8"))
+        return [Path(folder) for folder in stored["folders"] if isinstance(folder, str)]
 
     def add(self, folder: Path) -> None:
         """Add a folder.

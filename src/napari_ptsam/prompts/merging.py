@@ -63,8 +63,8 @@ def merge(
         if p.trained_channels is not None and p.trained_channels.has(p.images.channels)
     }
     if images_of is None and max(len(images), len(shown)) > 1:
-        told = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
-        raise InputError(f"The prompts see images in different ways ({told}).", Remedy.IMAGES_OF)
+        listed = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
+        raise InputError(f"The prompts see images in different ways ({listed}).", Remedy.IMAGES_OF)
     if images_of is not None and not 0 <= images_of < len(prompts):
         raise InputError(f"There are prompts 1 to {len(prompts)}, not {images_of + 1}.")
     classes = tuple(names or (name for prompt in prompts for name in prompt.classes))
