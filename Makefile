@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/.installed
 
+# Containers set it, and then every process of the tests translates torch and napari anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test smoke format bench-accuracy bench-speed bench-window screenshots clean
 
 help:  ## this list
@@ -31,7 +34,7 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist loadfile
+	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist worksteal
 
 smoke: $(INSTALLED)  ## both widgets and the command line with the oldest and newest napari, Qt and torch
 	$(BIN)/nox

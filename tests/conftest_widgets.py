@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_ptsam.widgets.shared import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qtpy.QtWidgets import QWidget
 
     from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 
@@ -31,11 +36,35 @@ def paint(labels: Any, number: int, mask: np.ndarray) -> None:
         labels.data_setitem((np.full(len(rows), number), rows, columns), int(value))
 
 
+def refreshed(qtbot, dock: QWidget) -> None:
+    """Wait until the form shows what has happened: it does so once for many changes."""
+    qtbot.waitUntil(lambda: not _due(dock, within=100), timeout=LONG)
+
+
+def settled(qtbot, *docks: QWidget) -> None:
+    """Wait until nothing more is to come: no timer runs out, no thread works, no event waits."""
+    times = 0
+
+    def at_rest() -> bool:
+        nonlocal times
+        busy = bool(worker._running) or any(_due(dock, within=2000) for dock in docks)
+        times = 0 if busy else times + 1
+        return times == 3  # events are processed in between
+
+    qtbot.waitUntil(at_rest, timeout=LONG)
+
+
+def _due(dock: QWidget, within: int) -> bool:
+    """Whether a timer that fires once, of at most so many milliseconds, runs in a dock."""
+    timers = [timer for timer in dock.findChildren(QTimer) if timer.isSingleShot()]
+    return any(timer.isActive() and timer.interval() <= within for timer in timers)
+
+
 def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int]) -> None:
     """Paint planes and mark them as done."""
     if not widget.session_model.situation().annotation_layers:
         widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in numbers:
         paint(source.labels, number, stack.masks[number])
     qtbot.waitUntil(
@@ -45,7 +74,7 @@ def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int])
     for number in numbers:
         widget.session_model.records.mark(source.id, number, True)
     widget.session_model.touch()
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
 
 
 def train(qtbot, widget: AnnotateAndTrain) -> None:
@@ -53,7 +82,7 @@ def train(qtbot, widget: AnnotateAndTrain) -> None:
     widget.train.train.click()
     assert widget.train.run.running
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
-    qtbot.wait(200)  # the table follows in a moment
+    refreshed(qtbot, widget)
 
 
 def training_under_way(

@@ -9,7 +9,10 @@ import napari_ptsam as ptsam
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-QUICK = {"steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
+QUICK = {
+    "steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "minutes": 0,
+}  # fmt: skip
 
 
 def test_folders_and_arrays_give_the_same_prompt(folders, nuclei, device) -> None:

@@ -11,7 +11,7 @@ import tifffile
 
 import napari_ptsam as ptsam
 from conftest_cli import complains, fails, run
-from conftest_data import real_pair
+from conftest_data import whole_plane
 from conftest_prompts import make
 from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.errors import InputError, PtsamWarning
@@ -240,7 +240,7 @@ def test_a_channel_is_segmented_as_the_grey_image(grey, nuclei, device, tmp_path
 
 @pytest.mark.usefixtures("loaded")
 def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys) -> None:
-    own = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:128, :128]
+    own = whole_plane()[0][:128, :128]
     colour = np.repeat((own // 16).astype(np.uint8)[..., None], 3, axis=-1)
     with pytest.warns(PtsamWarning, match="is an RGB image; the prompt was trained on grey"):
         found = ptsam.segment(colour, grey, device=device)
@@ -257,7 +257,10 @@ def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.tif"]
 
 
-QUICK = {"steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
+QUICK = {
+    "steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "minutes": 0,
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("loaded")

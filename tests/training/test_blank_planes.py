@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 
 import napari_ptsam as ptsam
-from conftest_data import real_pair
-from napari_ptsam.datasets.examples import Example, annotate
+from conftest_data import real_pair, whole_plane
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, annotate
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.blank_planes import FEWEST, MOST, blank_count, blank_examples
@@ -18,15 +17,15 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 
-def real_examples(name: str = "bbbc039_nuclei", count: int = 3) -> tuple[Example, ...]:
-    pairs = [real_pair(name, number) for number in range(count)]
-    images, masks = zip(
-        *[[Planes(tifffile.imread(p)) for p in pair] for pair in pairs], strict=True
-    )
+def real_examples(count: int = 3) -> tuple[AnnotatedPlane, ...]:
+    pairs = [[Planes(part) for part in whole_plane(number)] for number in range(count)]
+    images, masks = zip(*pairs, strict=True)
     return annotate(images, masks).examples
 
 
-def made(examples: tuple[Example, ...], seed: int = 0, side: int = 200) -> list[Example]:
+def made(
+    examples: tuple[AnnotatedPlane, ...], seed: int = 0, side: int = 200
+) -> list[AnnotatedPlane]:
     return blank_examples(examples, side, MOST, np.random.default_rng(seed))
 
 
@@ -63,14 +62,14 @@ def test_planes_full_of_objects_have_no_empty_corner() -> None:
 
 def test_what_was_not_annotated_is_no_empty_corner() -> None:
     example = real_examples(count=1)[0]
-    unknown = replace(example, counts=np.zeros(example.shape, bool))
+    unknown = replace(example, valid=np.zeros(example.shape, bool))
     assert not any(
         blank.name.startswith(example.name)
         for blank in made((unknown,))
         if "padded" not in blank.name
     )
     padded = next(blank for blank in made((unknown,)) if "padded" in blank.name)
-    assert np.array_equal(padded.counts, padded.pixels == 0)
+    assert np.array_equal(padded.valid, padded.pixels == 0)
 
 
 def test_the_same_seed_makes_the_same() -> None:
@@ -86,7 +85,7 @@ def test_they_are_few() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 16])
 def test_one_tile_in_sixteen_is_blank(size: int) -> None:
-    from test_tuning import tiles_of
+    from test_optimization import tiles_of
 
     tiles, blanks = tiles_of([0, 1]), tiles_of([0])[:2]
     plain = Batches(tiles, size, torch.Generator().manual_seed(0))
@@ -99,7 +98,9 @@ def test_one_tile_in_sixteen_is_blank(size: int) -> None:
 
 def test_a_training_sees_them_always(nuclei, backbone) -> None:
     images, masks = ([Planes(plane) for plane in planes] for planes in nuclei)
-    settings = TrainingSettings(steps=6, embeddings=4, batch_size=2, tile="whole", cores="yes")
+    settings = TrainingSettings(
+        steps=6, embeddings=4, batch_size=2, tile="whole", cores="yes", minutes=0
+    )
     training = Training(annotate(images, masks), backbone, settings)
     seen: set[int] = set()
     for _ in training:

@@ -10,7 +10,7 @@ import torch
 
 import napari_ptsam as ptsam
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.describe import describe
@@ -94,7 +94,7 @@ def test_they_change_what_is_found(prompted, backbone, nuclei) -> None:
     prompt = prompted[0].prompt
     without = replace(prompt, encoder_tokens=())
     pixels = nuclei[0][0]
-    ours, theirs = (Segmenter(p, backbone).logits(pixels) for p in (prompt, without))
+    ours, theirs = (Segmenter(p, backbone).predict(pixels).logits for p in (prompt, without))
     assert np.abs(ours - theirs).max() > 0.1
 
 
@@ -135,7 +135,7 @@ def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkey
 
 
 def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None:
-    training, told = trained(annotations, backbone, encoder_tokens="auto")
+    training, told = trained(annotations, backbone, encoder_tokens="auto", minutes=0)
     assert training.prompt.encoder_tokens == () and training.steps == 4
     assert "takes about" in told[-1].note and "minutes=" in told[-1].note
 
@@ -157,7 +157,6 @@ def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None
     ],
 )
 def test_as_many_steps_as_the_time_allows(tile_seconds, settings, steps, monkeypatch) -> None:
-    monkeypatch.setattr(encoder_token_training, "COST", 2.0)
     embedded = SimpleNamespace(count=80, upright_count=14, measured_on_training=False)
     plain = SimpleNamespace(encoder=SimpleNamespace(tokens=()))
     run = TrainingContext(plain, TrainingSettings(steps=100, **settings), 1, embedded)
@@ -171,7 +170,6 @@ def test_as_many_steps_as_the_time_allows(tile_seconds, settings, steps, monkeyp
 
 def test_tiles_from_a_cache_do_not_tell_the_time(prompted, backbone, monkeypatch) -> None:
     """A second training, whose tiles are all embedded already, is not taken to be quick."""
-    monkeypatch.setattr(encoder_token_training, "COST", 2.0)
     settings = TrainingSettings(**FEW | {"encoder_tokens": "auto", "minutes": 4.0})
     run = TrainingContext(backbone, settings, 1, prompted[0]._embedded)  # embedded in no time
     phase = encoder_token_training.EncoderTokenTraining(run)

@@ -13,9 +13,9 @@ import pytest
 import tifffile
 
 import napari_ptsam
-from conftest_widgets import LONG, annotate, train, training_under_way
+from conftest_widgets import LONG, annotate, settled, train, training_under_way
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
-from napari_ptsam.widgets.shared.workers import THREAD
+from napari_ptsam.widgets.shared.worker import THREAD_NAME
 
 
 def long_training(qtbot, dock, stack):
@@ -35,9 +35,9 @@ def test_closing_the_widget_ends_the_training(qtbot, dock, stack) -> None:
     viewer.window.remove_dock_widget(widget)
     assert PREVIEW not in viewer.layers and len(viewer.layers) == 2
     wait_for_end(qtbot, widget)
-    viewer.layers.remove(widget.session_model.sources[0].labels)
+    viewer.layers.remove(widget.session_model.images[0].labels)
     viewer.dims.set_point(0, 3)  # nobody listens any more
-    qtbot.wait(300)
+    settled(qtbot, widget)
     assert len(viewer.layers) == 1
 
 
@@ -54,11 +54,12 @@ def test_closing_the_viewer_ends_the_training(qtbot, dock, stack, sessions) -> N
 def test_layers_deleted_while_training(qtbot, dock, stack) -> None:
     viewer, widget = long_training(qtbot, dock, stack)
     viewer.layers.clear()
-    qtbot.wait(1500)
+    steps, shown = widget.train.plot._losses[0], len(widget.train.plot._losses[0])
+    qtbot.waitUntil(lambda: len(steps) > shown + 20, timeout=LONG)
     assert list(viewer.layers) == [] and "Choose an image" in widget.hint.text()
     widget.train.stop.click()
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
-    qtbot.wait(300)
+    settled(qtbot, widget)
     assert list(viewer.layers) == [] and widget.session_model.prompt is not None
 
 
@@ -79,7 +80,7 @@ def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> 
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     train(qtbot, widget)
     qtbot.waitUntil(lambda: not widget.session_model.jobs.has("preview"), timeout=LONG)
-    qtbot.wait(300)
+    settled(qtbot, widget)
     cache = widget.session_model.backbone_service._cache
     assert 0 < cache.size <= cache.limit
     kept = {id(embedding) for embedding in (*cache._kept.values(), *before)}
@@ -151,7 +152,7 @@ def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
         ),
         timeout=LONG,
     )
-    qtbot.waitUntil(lambda: THREAD not in [thread.name for thread in threading.enumerate()])
+    qtbot.waitUntil(lambda: THREAD_NAME not in [thread.name for thread in threading.enumerate()])
 
 
 def test_the_manifest_names_what_is_there() -> None:
@@ -183,7 +184,7 @@ def test_the_annotation_fits_in_memory_that_is_not_there(dock) -> None:
     layer = viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
     widget.session_model.use_images([layer])
     widget.annotate.add.click()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     assert labels.data.shape == huge.shape
     labels.data_setitem((np.full(9, 7), np.arange(9), np.arange(9)), 2)
     assert np.asarray(labels.data[7])[3, 3] == 2

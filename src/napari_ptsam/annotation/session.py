@@ -1,4 +1,4 @@
-"""The contents of a session folder: images, planes, and how they are annotated."""
+"""The contents of a session: images, annotated planes, and how they are annotated."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_ptsam.annotation.plane_records import PlaneStatus
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
@@ -26,18 +27,24 @@ class SessionImage:
     Attributes
     ----------
     name
-        Its name in messages and layers.
-    shape, axes
-        Shape of the whole array, and a letter for each axis: Y and X, C or S for
-        channels, and others.
+        Name of the image in messages and of its layer.
+    shape
+        Shape of the whole array.
+    axes
+        One letter for each axis, among them Y and X; C or S for channels.
     pixel_size
-        Size of a pixel; None if unknown.
+        Pixel size; None if it is unknown.
     path
-        The file that it was opened from; None if there is none.
+        File or folder that the image was opened from; None if there is none.
     sample
-        Name of a sample and of the image in it; None if it is not from a sample.
+        Name of the sample data and of the image in it, if the image is one.
     channels
         Numbers of the channels in use; None for all.
+
+    Raises
+    ------
+    InputError
+        If the axes do not fit the shape, or the image is empty.
     """
 
     name: str
@@ -57,13 +64,13 @@ class SessionImage:
 
     @property
     def leading(self) -> tuple[int, ...]:
-        """Sizes of all axes other than y, x and channels."""
+        """Sizes of all axes except y, x and channels."""
         sizes = zip(self.axes, self.shape, strict=True)
         return tuple(size for axis, size in sizes if axis not in "YX" + CHANNEL_AXES)
 
     @property
     def plane_shape(self) -> tuple[int, int]:
-        """Shape of a plane: (y, x)."""
+        """Size of a plane: (y, x)."""
         return self.shape[self.axes.index("Y")], self.shape[self.axes.index("X")]
 
     @property
@@ -73,60 +80,56 @@ class SessionImage:
 
 
 @dataclass(frozen=True)
-class SessionPlane:
-    """An annotated plane.
+class SessionPlane(PlaneStatus):
+    """An annotated plane in a session folder.
+
+    Its pixels and labels are files, so that this class holds only their place
+    and the plane's status.
 
     Attributes
     ----------
     image
-        Index of its image in the session.
+        Number of the image in the session.
     index
-        Its position along the leading axes of the image; () in an image of one plane.
-    done
-        Whether it is annotated completely.
-    held_out
-        Whether it validates instead of training; None if not decided yet.
-    dice
-        Dice of the last prompt on it; None if not measured.
+        Position of the plane along the image's leading axes; () in an image
+        that is a single plane.
     """
 
     image: int
     index: tuple[int, ...]
-    done: bool = False
-    held_out: bool | None = None
-    dice: float | None = None
 
     @property
     def stem(self) -> str:
-        """Name of its files without extension."""
+        """Name of the plane's files without their suffix."""
         return "-".join([f"{self.image:03}", *map(str, self.index)])
 
     def number(self, image: SessionImage) -> int:
-        """Return the number of the plane in its image, with the last leading axis fastest."""
+        """Return the number of the plane in its image, the last leading axis varying fastest."""
         return int(np.ravel_multi_index(self.index, image.leading)) if self.index else 0
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session without its pixels and labels.
+    """A session without pixels and labels, as session.json holds it.
 
     Attributes
     ----------
     scheme
-        How it is annotated.
-    images, planes
-        Images, and those of their planes that are annotated and can be read.
+        Classes and the meaning of the labels.
+    images
+        Images with annotated planes.
+    planes
+        Annotated planes whose files can be read.
     settings
-        Settings of the training as JSON values; see
-        `napari_ptsam.training.presets.training_settings`.
+        Settings of the training as JSON values; see `training_settings`.
     prompts
         Names of the files in the folder ``prompts``, the newest last.
     closed
-        Whether the user has closed the session.
+        Whether the user ended the session.
     created, saved
         Times in ISO 8601, UTC.
     problems
-        Messages about parts of the folder that cannot be read; not stored.
+        One sentence for each file that could not be read; not part of session.json.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -140,7 +143,7 @@ class Session:
     problems: tuple[str, ...] = ()
 
     def has_place_for(self, plane: SessionPlane) -> bool:
-        """Return whether the images have such a plane."""
+        """Return whether the plane lies in one of the images."""
         if not 0 <= plane.image < len(self.images):
             return False
         leading = self.images[plane.image].leading
@@ -149,13 +152,13 @@ class Session:
         )
 
     def name_of(self, plane: SessionPlane) -> str:
-        """Return the name of a plane for messages: its image, and its number if there are several."""
+        """Return the name of a plane in messages: its image, and its number if there are several."""
         image = self.images[plane.image]
         part = f", plane {plane.number(image)}" if prod(image.leading) > 1 else ""
         return image.name + part
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the session as a dict of numbers, strings, lists and dicts."""
+        """Return the session as a dict of JSON values."""
         plain = {"kind": KIND, "version": VERSION, **asdict(self)}
         del plain["problems"]
         values: dict[str, Any] = python_values(plain)
@@ -163,7 +166,7 @@ class Session:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Session:
-        """Return the session that `to_plain` turned into plain values.
+        """Return the session that `to_plain` turned into JSON values.
 
         Raises
         ------
@@ -183,7 +186,7 @@ class Session:
 
 
 def now() -> str:
-    """Return the time in ISO 8601, UTC."""
+    """Return the current time in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

@@ -21,7 +21,7 @@ from napari_ptsam.batch.run_identity import (
 from napari_ptsam.batch.work_folder import WorkFolder, no_space
 from napari_ptsam.errors import InputError, OutputError, Remedy, framed
 from napari_ptsam.io.locking import claim
-from napari_ptsam.io.writing import check_folder
+from napari_ptsam.io.writing import check_parent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ class Job:
     def _check(self, position: int) -> bool:
         """Whether a part is finished; raises where it must not be begun."""
         target, work = self.parts[position].target, self.works[position]
-        check_folder(target)
+        check_parent(target)
         there = is_there(target)
         if (
             self._resume

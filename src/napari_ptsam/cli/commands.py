@@ -14,7 +14,7 @@ from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.cli.setting_options import given
 from napari_ptsam.cli.training_sources import open_source
-from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.channels import for_image
 from napari_ptsam.prompts.files import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_ptsam.batch.formats import SUFFIXES
+from napari_ptsam.batch.formats import FORMATS, result_endings
 from napari_ptsam.cli.setting_options import add_settings
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
@@ -28,7 +28,7 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add.add_argument(
         "-o", "--out", type=Path, required=True,
-        help="For a single image or stack, a .tif, .ome.tif or .ome.zarr; otherwise a folder.",
+        help=f"For a single image or stack, a {result_endings()}; otherwise a folder.",
     )  # fmt: skip
     add.add_argument(
         "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",
@@ -38,7 +38,7 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
     _add_linking(add)
     add.add_argument(
         "--format",
-        choices=SUFFIXES,
+        choices=FORMATS,
         help="Format of the results. Default: tiff, or ome-zarr if they are too large for it.",
     )
     add.add_argument("--axes", help="Axes of the images, a letter each, for instance ZCYX.")

@@ -14,6 +14,7 @@ from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE
 from napari_ptsam.io.declaration import Shown, declared
 from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
+from napari_ptsam.training.loss import DEFAULT_LOSS, LOSSES
 
 Phase = Literal["embedding", "training", "done"]
 
@@ -38,6 +39,12 @@ def _as_normalization(value: Any) -> Normalization:
         if isinstance(limit, bool) or not isinstance(limit, (int, float)):
             raise InputError(f"The value {name} of the normalization is a number, not {limit!r}.")
     return Normalization(value["mode"], **{name: float(limit) for name, limit in limits.items()})
+
+
+def _as_loss(value: Any) -> str:
+    if value not in LOSSES:
+        raise InputError(f"Unknown loss {value!r}; choose one of {', '.join(LOSSES)}.")
+    return str(value)
 
 
 @declared
@@ -198,6 +205,16 @@ class TrainingSettings:
         ),
         Shown(row=True, most=2**31 - 1),
     ] = 0
+    loss: Annotated[
+        str,
+        BeforeValidator(_as_loss),
+        Field(
+            title="Loss",
+            description="Name of the loss that the training minimizes, a key of "
+            "`napari_ptsam.training.loss.LOSSES`.",
+        ),
+        Shown(option=""),
+    ] = DEFAULT_LOSS
 
 
 @dataclass(frozen=True)

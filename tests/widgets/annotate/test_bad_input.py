@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from qtpy.QtWidgets import QColorDialog, QFileDialog, QPushButton
 
-from conftest_widgets import LONG, annotate, paint, train
+from conftest_widgets import LONG, annotate, paint, refreshed, settled, train
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
@@ -49,10 +49,10 @@ def asleep(monkeypatch) -> None:
 def works(qtbot, viewer: Any, widget: AnnotateAndTrain, stack) -> None:
     """It can be annotated with still."""
     layer = viewer.add_image(stack.images, name="fresh")
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     widget.images._use([layer])
     widget.annotate.add_layers()
-    source = next(s for s in widget.session_model.sources if s.layer is layer)
+    source = next(s for s in widget.session_model.images if s.layer is layer)
     paint(source.labels, 1, stack.masks[1])
     qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 1).painted, timeout=LONG)
 
@@ -67,7 +67,7 @@ def test_every_button_without_any_layer(qtbot, dock, told, stack, no_dialogs, as
             continue
         before = len(told)
         button.click()
-        qtbot.wait(10)
+        settled(qtbot, widget)
         assert len(told) <= before + 1, (button.text(), told[before:])
         if button.isChecked():
             button.click()
@@ -114,11 +114,11 @@ def test_training_without_annotation(dock, told, stack, asleep) -> None:
 def test_labels_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in range(4):
         paint(source.labels, number, stack.masks[number])
     viewer.layers.remove(source.labels)  # before anything was looked at
-    qtbot.wait(700)
+    settled(qtbot, widget)
     assert told == [] and source.labels is None
     assert len(widget.session_model.records) == 0 and "NOT SAVED" not in widget.saved.text()
     assert "annotation layer" in widget.hint.text()
@@ -132,13 +132,13 @@ def test_labels_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> No
 def test_labels_deleted_while_they_are_saved(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in range(4):
         paint(source.labels, number, stack.masks[number])
-    with qtbot.waitSignal(widget.label_watcher.seen, timeout=LONG):
+    with qtbot.waitSignal(widget.label_watcher.updated, timeout=LONG):
         pass
     viewer.layers.remove(source.labels)
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     assert told == [] and "NOT SAVED" not in widget.saved.text()
 
 
@@ -148,9 +148,9 @@ def test_what_was_saved_stays_when_its_layer_is_deleted(
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     viewer.layers.remove(source.labels)
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     assert len(list(sessions.glob("*/masks/*.tif"))) == 2
     # What is erased by hand goes away there too.
     widget.annotate.add.click()
@@ -164,15 +164,15 @@ def test_what_was_saved_stays_when_its_layer_is_deleted(
 def test_image_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     paint(labels, 1, stack.masks[1])
     viewer.layers.remove("nuclei")
     paint(labels, 2, stack.masks[2])
-    qtbot.wait(700)
-    assert told == [] and widget.session_model.sources == []
+    settled(qtbot, widget)
+    assert told == [] and widget.session_model.images == []
     assert widget.images.table.rowCount() == 0
     viewer.layers.clear()
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     works(qtbot, viewer, widget, stack)
     assert told == []
 
@@ -181,11 +181,11 @@ def test_all_layers_deleted_while_planes_are_looked_at(qtbot, dock, told, stack)
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
     widget.annotate.suggest.click()
-    with qtbot.waitSignal(widget.annotate.suggester.looked, timeout=LONG):
+    with qtbot.waitSignal(widget.annotate.suggester.progressed, timeout=LONG):
         pass
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not widget.annotate.suggester.running, timeout=LONG)
-    qtbot.wait(100)
+    settled(qtbot, widget)
     assert len(told) <= 1
     assert widget.annotate.suggest.text() == "Suggest a plane"
     assert widget.annotate._state.text() == ""
@@ -197,20 +197,20 @@ def test_layers_deleted_while_training(qtbot, dock, told, stack, what: str) -> N
     viewer, widget = dock(nuclei=stack.images)
     widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     with qtbot.waitSignal(widget.train.run.progressed, timeout=LONG):
         widget.train.train.click()
     gone = [source.labels] if what == "labels" else list(viewer.layers)
     for layer in gone:
         viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
-    qtbot.wait(200)
+    settled(qtbot, widget)
     assert (
         widget.session_model.prompt is not None and widget.session_model.prompt.origin.images == 4
     )
     assert told == []
     viewer.layers.clear()
-    qtbot.wait(100)
+    refreshed(qtbot, widget)
     works(qtbot, viewer, widget, stack)
 
 
@@ -230,26 +230,26 @@ def test_the_preview_is_made_again_after_it_was_deleted(qtbot, dock, told, stack
 def test_too_many_axes_are_told_and_can_be_named(qtbot, dock, told, asleep) -> None:
     viewer, widget = dock(flat=np.zeros((40, 50), np.uint8))
     layer = viewer.add_image(np.zeros((2, 3, 4, 40, 50), np.uint8), name="five")
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     widget.images._tick_all(True)
     assert len(told) == 1 and "five has 5 axes" in told[0] and "channels" in told[0]
-    assert [source.layer.name for source in widget.session_model.sources] == ["flat"]
-    qtbot.wait(80)
+    assert [source.layer.name for source in widget.session_model.images] == ["flat"]
+    refreshed(qtbot, widget)
     assert widget.images.table.item(1, 1).text() == "cannot be used"
     # The way that the message names.
     widget.images.table.setCurrentCell(1, 0)
     assert not widget.images.channels.isHidden()
     widget.images.channels.axis.setCurrentIndex(2)
     widget.images.channels.axis.activated.emit(2)
-    assert [source.layer for source in widget.session_model.sources][1] is layer
-    assert widget.session_model.sources[1].planes.channels == 3
+    assert [source.layer for source in widget.session_model.images][1] is layer
+    assert widget.session_model.images[1].planes.channels == 3
     assert len(told) == 1
 
 
 def test_labels_of_fewer_axes(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     labels = viewer.add_labels(stack.masks[0], name="plane")
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     choose(widget, labels)
     assert len(told) == 1 and "have the shape 128 x 128, but nuclei needs 6 x 128 x 128" in told[0]
     works(qtbot, viewer, widget, stack)
@@ -258,14 +258,14 @@ def test_labels_of_fewer_axes(qtbot, dock, told, stack, asleep) -> None:
 def test_labels_that_become_another_array(qtbot, dock, told, stack, asleep, sessions) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     labels = source.labels
     labels.data = np.zeros((2, 128, 128), np.uint16)
     assert len(told) == 1 and "have the shape 2 x 128 x 128" in told[0]
     assert source.labels is None
     widget.train.train.click()
     widget.annotate.done_and_next()
-    qtbot.wait(1500)
+    settled(qtbot, widget)
     assert len(told) == 3 and not widget.train.run.running
     # What was saved may be what is wanted.
     assert len(list(sessions.glob("*/masks/*.tif"))) == 2
@@ -281,21 +281,21 @@ def choose(widget: AnnotateAndTrain, labels: Any, position: int = 0) -> None:
 def test_labels_of_another_shape(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     labels = viewer.add_labels(stack.masks[:, :100], name="other")
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     choose(widget, labels)
     assert len(told) == 1 and "6 x 100 x 128" in told[0] and "Add annotation layer" in told[0]
-    assert widget.session_model.sources[0].labels is None
-    qtbot.wait(80)
+    assert widget.session_model.images[0].labels is None
+    refreshed(qtbot, widget)
     assert widget.images.table.cellWidget(0, 2).currentText() == "none yet"
 
 
 def test_labels_of_another_scale_are_taken_and_told(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     labels = viewer.add_labels(stack.masks, name="other", scale=(1, 2, 2))
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     choose(widget, labels)
     assert len(told) == 1 and "lie elsewhere" in told[0] and "1 x 2 x 2" in told[0]
-    assert widget.session_model.sources[0].labels is labels
+    assert widget.session_model.images[0].labels is labels
     qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 6, timeout=LONG)
     assert len(told) == 1
 
@@ -304,10 +304,10 @@ def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> N
     viewer, widget = dock(nuclei=stack.images)
     widget.session_model.use_scheme(Scheme(("nucleus", "other")))
     labels = viewer.add_labels(stack.masks.copy(), name="instances")
-    qtbot.wait(80)
+    refreshed(qtbot, widget)
     choose(widget, labels)
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
-    qtbot.wait(500)
+    settled(qtbot, widget)
     assert len(told) == 1 and "stands for no class" in told[0] and "nuclei, plane 0" in told[0]
     # Once it is mended, the next mistake is told again.
     for number in range(6):
@@ -325,7 +325,7 @@ def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
     widget.session_model.settings |= QUICK
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     widget.session_model.records.mark(source.id, 0, True)
     train(qtbot, widget)
     assert len(told) == 1 and "No annotated plane has any pixel of object" in told[0]
@@ -354,13 +354,13 @@ def test_a_plane_with_nan(qtbot, dock, told, stack) -> None:
     assert len(told) == 1 and "nuclei, plane 2" in told[0] and "NaN" in told[0]
     assert widget.session_model.prompt is None
     # Elsewhere it does no harm, also where one looks at it.
-    widget.session_model.records.mark(widget.session_model.sources[0].id, 2, False)
+    widget.session_model.records.mark(widget.session_model.images[0].id, 2, False)
     viewer.dims.set_point(0, 2)
     train(qtbot, widget)
     assert widget.session_model.prompt is not None
     widget.annotate.suggest.click()
     qtbot.waitUntil(lambda: not widget.annotate.suggester.running, timeout=LONG)
-    qtbot.wait(100)
+    settled(qtbot, widget)
     assert widget.session_model.current()[1] != 2
     # There is no preview of that plane, and a message says why.
     qtbot.waitUntil(lambda: len(told) == 2, timeout=LONG)
@@ -391,7 +391,9 @@ def test_what_cannot_be_saved_is_told_once_and_saved_later(
     full[0] = True
     annotate(qtbot, widget, stack, [1, 2, 3, 4])
     qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
-    qtbot.wait(1500)  # it is tried again, in vain
+    tries: list[bool] = []
+    widget.autosave._retry.timeout.connect(lambda: tries.append(True))
+    qtbot.waitUntil(lambda: len(tries) > 2, timeout=LONG)  # in vain
     assert len(told) == 1 and os.strerror(code).lower() in told[0].lower()
     assert "NOT SAVED" in widget.saved.text()
     full[0] = False
@@ -407,7 +409,7 @@ def test_no_folder_can_be_made(qtbot, dock, told, stack, asleep, sessions, tmp_p
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
     qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
-    qtbot.wait(300)
+    settled(qtbot, widget)
     assert len(told) == 1 and "choose another place" in told[0]
     widget.autosave.use_root(tmp_path / "elsewhere")
     masks = tmp_path / "elsewhere"
@@ -431,16 +433,16 @@ def test_a_broken_session(qtbot, dock, told, stack, asleep, tmp_path, content, w
     folder.mkdir()
     if content is not None:
         (folder / "session.json").write_text(content, encoding="utf-8")
-    widget.recovery.open(folder)
+    widget.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
-    qtbot.wait(100)
+    settled(qtbot, widget)
     assert len(told) == 1 and str(folder) in told[0] and words in told[0]
     works(qtbot, viewer, widget, stack)
 
 
 def test_a_session_folder_that_is_not_there(qtbot, dock, told, asleep, tmp_path) -> None:
     _, widget = dock()
-    widget.recovery.open(tmp_path / "nothing")
+    widget.session_restore.open(tmp_path / "nothing")
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
     assert told == [f"There is no folder {tmp_path / 'nothing'}; check the path."]
 
@@ -458,7 +460,7 @@ def test_a_session_with_broken_masks_is_told_once(qtbot, dock, told, stack, asle
     for number in (0, 2):
         (folder / "masks" / f"000-{number}.tif").write_bytes(b"broken")
     _, again = dock(viewer)
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 1, timeout=LONG)
     assert len(told) == 1
     assert "000-0" in told[0] and "000-2" in told[0]
@@ -475,7 +477,7 @@ def test_a_folder_without_images(qtbot, dock, told, stack, asleep, tmp_path, kin
         (folder / "image.tif").write_bytes(b"no image either")
     widget.images.open_folder(folder)
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
-    qtbot.wait(100)
+    settled(qtbot, widget)
     assert len(told) == 1 and str(folder) in told[0] and len(viewer.layers) == 0
     works(qtbot, viewer, widget, stack)
 
@@ -493,7 +495,7 @@ def test_a_plane_that_cannot_be_read(qtbot, dock, told, stack) -> None:
     gone[0] = True
     annotate(qtbot, widget, stack, [0, 1])
     qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
-    qtbot.wait(1500)  # that the rest was saved does not hide it
+    settled(qtbot, widget)  # that the rest was saved does not hide it
     assert "NOT SAVED" in widget.saved.text()
     assert len(told) == 1 and "Plane 1 of nuclei cannot be read (1.tif)" in told[0]
     widget.session_model.settings |= QUICK

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QVBoxLayou
 
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
-from napari_ptsam.widgets.shared.qt_helpers import present, row
+from napari_ptsam.widgets.shared.qt_helpers import not_none, row
 from napari_ptsam.widgets.shared.setting_rows import add_rows, editors_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ResultOptions(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.output = present(editors_of(ResultSettings, self, ["output"])["output"].choice)
+        self.output = not_none(editors_of(ResultSettings, self, ["output"])["output"].choice)
         self.where = QComboBox()
         self.where.setToolTip("Layers are kept in memory only; files are written plane by plane.")
         for words, value in (("Layers", "layers"), ("Files", "files"), ("Both", "both")):
@@ -85,12 +85,12 @@ class ObjectOptions(QWidget):
             ResultSettings, self, ["split", "min_size", "fill_holes", "remove_border"]
         )
         self._linking = editors_of(LinkSettings, self, ["threshold", "gap"])
-        self.split = present(self._cleaning["split"].choice)
-        self.min_size = present(self._cleaning["min_size"].number)
-        self.fill_holes = present(self._cleaning["fill_holes"].flag)
-        self.remove_border = present(self._cleaning["remove_border"].flag)
-        self.threshold = present(self._linking["threshold"].number)
-        self.gap = present(self._linking["gap"].number)
+        self.split = not_none(self._cleaning["split"].choice)
+        self.min_size = not_none(self._cleaning["min_size"].number)
+        self.fill_holes = not_none(self._cleaning["fill_holes"].flag)
+        self.remove_border = not_none(self._cleaning["remove_border"].flag)
+        self.threshold = not_none(self._linking["threshold"].number)
+        self.gap = not_none(self._linking["gap"].number)
         self.linked = QCheckBox("Link planes")
         self.linked.setToolTip(
             "Let an object keep its number from plane to plane: 3D objects along z, tracks along "
@@ -116,7 +116,7 @@ class ObjectOptions(QWidget):
         without = [opened.name for opened in prompts if opened.prompt.cores is None]
         model, cores = self.split.model(), self.split.findData("cores")
         assert isinstance(model, QStandardItemModel)
-        item = present(model.item(cores))
+        item = not_none(model.item(cores))
         item.setEnabled(not without)
         item.setToolTip(f"{', '.join(without)} knows no cores." if without else "")
         if without and self.split.currentIndex() == cores:

@@ -6,17 +6,17 @@ from napari_ptsam.errors import Remedy, Words, worded
 
 FORM = Words(
     {
-        Remedy.REPLACE: "Choose another name, or tick “Replace results that are there”.",
-        Remedy.RESUME_OR_REPLACE: "Tick “Go on with an unfinished run” to continue it, or “Replace "
-        "results that are there” to start anew.",
-        Remedy.START_ANEW: "Tick “Replace results that are there” to start anew, or choose another "
+        Remedy.REPLACE: "Choose another name, or tick “Replace existing results”.",
+        Remedy.RESUME_OR_REPLACE: "Tick “Resume an unfinished run” to continue it, or “Replace "
+        "existing results” to start anew.",
+        Remedy.START_ANEW: "Tick “Replace existing results” to start anew, or choose another "
         "folder.",
         Remedy.RESUME_AFTER_REPAIR: "Free some space or repair the disk, then run it again with "
-        "“Go on with an unfinished run” ticked.",
-        Remedy.RESUME: "The other planes are kept; run it again with “Go on with an unfinished run” "
+        "“Resume an unfinished run” ticked.",
+        Remedy.RESUME: "The other planes are kept; run it again with “Resume an unfinished run” "
         "ticked to continue with the missing ones.",
-        Remedy.REPLACE_ON_RESUME: "Move it away and run it again with “Go on with an unfinished "
-        "run” ticked, or tick “Replace results that are there” as well.",
+        Remedy.REPLACE_ON_RESUME: "Move it away and run it again with “Resume an unfinished "
+        "run” ticked, or tick “Replace existing results” as well.",
         Remedy.ALLOW_MINUTES: "Allow the time to use them: choose the preset “thorough”, or set "
         "“Time” under “Advanced” to {minutes} minutes.",
         Remedy.NAME_AXES: "Choose a Labels layer that fits the image.",
