@@ -27,7 +27,8 @@ HEADER = struct.Struct("<4sIII")
 """Header of a file: magic number, positions, channels, and checksum of the data."""
 MARK = b"PTE1"
 SLACK = 0.9
-"""Fraction of the limit that is filled after old files were removed. The free space saves removing\nfiles for every new one."""
+"""Fraction of the limit that is filled after old files were removed. The free space saves removing
+files for every new one."""
 LOOK_AGAIN = 256 * 2**20
 """Bytes to write before the folder is measured again, as other processes write to it, too."""
 ABANDONED = 3600.0
