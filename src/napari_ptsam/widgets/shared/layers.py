@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize, Planes
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Labels, Layer
+    from napari.layers import Layer
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotation.scheme import Scheme
