@@ -34,11 +34,12 @@ from napari_ptsam.backbones.loading import Backbone, load_backbone
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.inference.shared_embedding import segment_planes
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.optimization import PHASES, class_losses
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.tiles import TileJob, TrainingTile, embed
+from napari_ptsam.training.tiles import PreparedPlanes, TileJob, TrainingTile, embed
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import overlaps
 from stacks import first_tiles, nuclei, quick_prompt
@@ -96,7 +97,7 @@ def batch_of(train: AnnotationSet, backbone: Backbone, count: int = 4) -> list[T
     jobs = [
         TileJob(n, images.tiling.tiles(e.shape)[0], 0) for n, e in enumerate(train.examples[:count])
     ]
-    return list(embed(jobs, train.examples, images, limits, backbone, 1))
+    return list(embed(jobs, train.examples, PreparedPlanes(images, limits), backbone, 1))
 
 
 def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
@@ -184,7 +185,7 @@ def stack(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[st
     del train, plain
     planes = Planes(nuclei(40), "ZYX", "nuclei")
     segmenter = Segmenter(quick_prompt(backbone, 512), backbone)
-    results, encoded = segmenter.planes(planes), iter(first_tiles(segmenter, planes))
+    results, encoded = segment_planes(segmenter, planes), iter(first_tiles(segmenter, planes))
 
     def five(work: Callable[[], object]) -> Callable[[], None]:
         def five_times() -> None:

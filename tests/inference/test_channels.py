@@ -11,15 +11,16 @@ import tifffile
 
 import napari_ptsam as ptsam
 from conftest_cli import complains, fails, run
-from conftest_data import real_pair
+from conftest_data import whole_plane
 from conftest_prompts import make
+from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.channels import Channels, channels_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.inference.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.channels import for_image
 from napari_ptsam.prompts.describe import facts
 from napari_ptsam.prompts.merging import merge
 from napari_ptsam.prompts.text import from_text, to_text
@@ -94,7 +95,7 @@ def test_what_fits_is_taken_without_a_word(trained, shown, planes, choice) -> No
 )  # fmt: skip
 def test_what_does_not_fit_is_declined(trained, shown, planes, choice, words) -> None:
     with pytest.raises(InputError) as error:
-        for_image(prompt_of(trained, shown), planes, choice, COMMAND_LINE)
+        for_image(prompt_of(trained, shown), planes, choice, CHANNELS)
     assert words in str(error.value)
 
 
@@ -239,7 +240,7 @@ def test_a_channel_is_segmented_as_the_grey_image(grey, nuclei, device, tmp_path
 
 @pytest.mark.usefixtures("loaded")
 def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys) -> None:
-    own = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:128, :128]
+    own = whole_plane()[0][:128, :128]
     colour = np.repeat((own // 16).astype(np.uint8)[..., None], 3, axis=-1)
     with pytest.warns(PtsamWarning, match="is an RGB image; the prompt was trained on grey"):
         found = ptsam.segment(colour, grey, device=device)
@@ -256,7 +257,10 @@ def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.tif"]
 
 
-QUICK = {"steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
+QUICK = {
+    "steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "minutes": 0,
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("loaded")

@@ -21,10 +21,10 @@ from napari_ptsam.backbones.gpu_memory import copied
 from napari_ptsam.backbones.kernels.fused import linear_gelu
 from napari_ptsam.backbones.kernels.image_positions import (
     Norm,
-    Phase,
+    Offset,
     image_to_token,
-    in_phase,
     mask_logits,
+    position_subgrid,
     token_to_image,
 )
 
@@ -178,7 +178,7 @@ class PromptDecoder:
         mask_decoder, prompt_encoder = (copied(module, device) for module in self._modules)
         return PromptDecoder(mask_decoder, prompt_encoder, device, dtype)
 
-    def __call__(self, embeddings: Tensor, tokens: Tensor, phase: Phase | None = None) -> Tensor:
+    def __call__(self, embeddings: Tensor, tokens: Tensor, offset: Offset | None = None) -> Tensor:
         """Compute the mask logits of tiles for one class.
 
         Parameters
@@ -187,18 +187,18 @@ class PromptDecoder:
             Shape (B, 4096, 256).
         tokens
             Learned decoder tokens of one class, float32, shape (8, 256).
-        phase
-            Subgrid of positions to compute, (0, 0) to (1, 1): every second row and
-            column. None computes all positions. See
-            `napari_ptsam.backbones.kernels.image_positions.thinned`.
+        offset
+            First position, (0, 0) to (1, 1), of the subgrid of positions to compute:
+            every second row and column. None computes all positions. See
+            `napari_ptsam.backbones.kernels.image_positions.mask_subgrid`.
 
         Returns
         -------
         torch.Tensor
-            Logits, float32, shape (B, 256, 256), or (B, 128, 128) for a phase.
+            Logits, float32, shape (B, 256, 256), or (B, 128, 128) for a subgrid.
             Positive is foreground.
         """
-        queries, image = self._attend(embeddings, tokens, None, phase)
+        queries, image = self._attend(embeddings, tokens, None, offset)
         return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
 
     def masks(
@@ -231,7 +231,7 @@ class PromptDecoder:
         return self._upscaled(image, hyper), self._iou_head(queries[:, 0])
 
     def _attend(
-        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, phase: Phase | None = None
+        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, offset: Offset | None = None
     ) -> tuple[Tensor, Tensor]:
         """Apply the two-way transformer.
 
@@ -240,9 +240,9 @@ class PromptDecoder:
         batch = len(embeddings)
         prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
         positions, with_no_mask = self._positions, self._positions_no_mask
-        if phase is not None:
+        if offset is not None:
             embeddings, positions, with_no_mask = (
-                in_phase(part, phase) for part in (embeddings, positions, with_no_mask)
+                position_subgrid(part, offset) for part in (embeddings, positions, with_no_mask)
             )
         image = embeddings.to(self.device, self.dtype)
         # The embedding of "no mask" is the same everywhere, and is added on the prompt side.

@@ -17,7 +17,7 @@ from napari_ptsam.backbones.encoder import Encoder, ImageEncoder
 from napari_ptsam.backbones.families.registry import architecture_of, family_of
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.backbones.gpu_memory import CPU
-from napari_ptsam.errors import CheckpointError
+from napari_ptsam.errors import CheckpointError, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,10 +116,12 @@ def _load(
         weights = (
             f"the weights of a {detected}" if detected else "SAM weights of an unknown architecture"
         )
-        raise CheckpointError(
-            f"{path} holds {weights}, but the backbone {architecture or 'of a SAM'} was asked for; "
-            + (f"choose --backbone {detected} or another file." if detected else expected_tensors())
+        cause = (
+            f"{path} holds {weights}, but the backbone {architecture or 'of a SAM'} was asked for"
         )
+        if detected is None:
+            raise CheckpointError(f"{cause}; {expected_tensors()}")
+        raise CheckpointError(f"{cause}.", Remedy.BACKBONE, backbone=detected)
     try:
         return backbone_from_state(detected, state, device, dtype)
     except RuntimeError as error:

@@ -11,7 +11,7 @@ from napari_ptsam.batch.formats import FORMATS, alternative_target, format_of
 from napari_ptsam.batch.result_format import StackResult
 from napari_ptsam.batch.run_identity import digest_of_run
 from napari_ptsam.batch.work_folder import OLD, RESULT, discard, largest, new_array, open_array
-from napari_ptsam.errors import OutputError
+from napari_ptsam.errors import OutputError, Remedy
 from napari_ptsam.io.writing import move_where_nothing_is
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ def _place(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> Non
             move_where_nothing_is(source, target)
     except FileExistsError as error:
         raise OutputError(
-            f"{target} was created during the run and is kept; move it away and continue with "
-            "--resume, or replace it (--resume --overwrite)."
+            f"{target} was created by another program during the run, and is kept.",
+            Remedy.REPLACE_ON_RESUME,
         ) from error
 
 

@@ -104,7 +104,7 @@ def run_demo(
 def _save_overlay(
     stack: Planes, labels: np.ndarray, prompt: Prompt, path: Path, overwrite: bool
 ) -> None:
-    planes = [prompt.images.prepare(stack[z], rgb=False) for z in SHOWN]
+    planes = [prompt.images.prepare(stack[z]).pixels for z in SHOWN]
     bright = [np.sqrt(plane) for plane in planes]  # for the eye; the model sees them as they are
     save_grid(
         [

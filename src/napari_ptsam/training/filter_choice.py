@@ -79,7 +79,7 @@ def _false_foreground(
         empty = example.labels == 0
         if example.valid is not None:
             empty &= example.valid
-        highest = plane.logits(tokens, backbone).max(0)[empty]
+        highest = plane.predict(tokens, backbone).logits.max(0)[empty]
         above += [np.count_nonzero(highest > threshold) for threshold in THRESHOLDS]
         pixels += highest.size
     found: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
@@ -103,7 +103,7 @@ def _gains(
     candidates: Sequence[tuple[int, float]],
 ) -> np.ndarray:
     """IoU of each candidate and threshold less that without any: (candidates, thresholds)."""
-    logits = plane.logits(tokens, backbone)
+    logits = plane.predict(tokens, backbone).logits
     example = plane.example
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
     window = _richest(example.labels)

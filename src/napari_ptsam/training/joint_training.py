@@ -11,7 +11,7 @@ import torch
 
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.optimization import (
-    PHASES,
+    OFFSETS,
     ScaledAdamW,
     Step,
     class_losses,
@@ -121,8 +121,8 @@ def optimise_both(
         for tile in drawn:  # one at a time, so that one has to fit into memory
             embedding = encoder.late(features.of(tile.job), own)[0]
             seen = [replace(tile, embedding=embedding)]
-            phase = PHASES[number % len(PHASES)]
-            each = class_losses(decoder, tuned, seen, phase, loss) / len(drawn)
+            offset = OFFSETS[number % len(OFFSETS)]
+            each = class_losses(decoder, tuned, seen, offset, loss) / len(drawn)
             optimiser.backward(each.sum())
             losses += each.detach()
         optimiser.unscale()

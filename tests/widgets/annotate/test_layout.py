@@ -45,7 +45,7 @@ def on_laptop(make_napari_viewer, dock, qtbot, monkeypatch) -> tuple[Any, Annota
     widget.annotate.add_layers()
     for number in (0, 2, 17):
         entry = PlaneRecord(
-            widget.session_model.sources[0].id,
+            widget.session_model.images[0].id,
             number,
             {"object": 12345},
             done=True,
@@ -195,12 +195,12 @@ def test_keys_do_what_the_mouse_does(on_laptop) -> None:
         widget.images._tick_all(True)
         none = next(b for b in widget.images.findChildren(QPushButton) if b.text() == "None")
         QTest.keyClick(none, key)
-        assert widget.session_model.sources == []
+        assert widget.session_model.images == []
     widget.images._tick_all(True)
     table = widget.images.table
     table.setCurrentCell(0, 0)
     QTest.keyClick(table, Qt.Key.Key_Space)
-    assert [s.layer.name for s in widget.session_model.sources] == ["three channels"]
+    assert [s.layer.name for s in widget.session_model.images] == ["three channels"]
     QTest.keyClick(widget.annotate.sparse, Qt.Key.Key_Space)
     assert widget.session_model.scheme.sparse
 

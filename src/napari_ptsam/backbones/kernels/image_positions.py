@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 Norm = tuple["Tensor", "Tensor", float]
 """Weight, bias and epsilon of a layer norm."""
-Phase = tuple[int, int]
-"""Row and column, below `STRIDE`, of the first position of a regular subgrid."""
+Offset = tuple[int, int]
+"""Row and column of the first position of a subgrid, both less than `STRIDE`."""
 STRIDE = 2
-"""Step from one position of a phase to the next, in rows and in columns."""
+"""Rows and columns from one position of a subgrid to the next."""
 BLOCK = 4
-"""Side of the block of mask pixels that belongs to a position."""
+"""Rows and columns of mask pixels at one position."""
 
 
 def _against(rows: Tensor, image: Tensor) -> Tensor:
@@ -226,20 +226,20 @@ def mask_logits_reference(pixels: Tensor, weights: Tensor) -> Tensor:
     return pixels @ weights.transpose(1, 2)
 
 
-def in_phase(positions: Tensor, phase: Phase) -> Tensor:
-    """Return every second row and column of positions: (..., 4096, C) to (..., 1024, C)."""
+def position_subgrid(positions: Tensor, offset: Offset) -> Tensor:
+    """Return the values at the positions of a subgrid: (..., 4096, C) to (..., 1024, C)."""
     side = isqrt(positions.shape[-2]) // STRIDE
     grid = positions.unflatten(-2, (side, STRIDE, side, STRIDE))
-    return grid[..., phase[0], :, phase[1], :].flatten(-3, -2)
+    return grid[..., offset[0], :, offset[1], :].flatten(-3, -2)
 
 
-def thinned(masks: Tensor, phase: Phase) -> Tensor:
-    """Return the mask pixels of the positions in a phase: (..., 256, 256) to (..., 128, 128).
+def mask_subgrid(masks: Tensor, offset: Offset) -> Tensor:
+    """Return the part of masks that belongs to a subgrid: (..., 256, 256) to (..., 128, 128).
 
-    Each position keeps its block of 4 x 4 pixels, as in the masks that
-    `PromptDecoder` computes for a phase.
+    For each position of the subgrid, this is its block of 4 x 4 mask pixels, in
+    the order in which `PromptDecoder` returns them.
     """
-    row, column = phase
+    row, column = offset
     split = (masks.shape[-1] // (STRIDE * BLOCK), STRIDE, BLOCK)
     blocks = masks.unflatten(-1, split).unflatten(-4, split)
     return blocks[..., row, :, :, column, :].flatten(-4, -3).flatten(-2)

@@ -57,7 +57,7 @@ class AnnotateAndTrain(ClosableDock):
         self.label_watcher = LabelWatcher(self.session_model)
         root = str(liked["session_folder"])
         self.autosave = Autosave(self.session_model, Path(root) if root else None)
-        self.recovery = SessionRestore(self.session_model, self.autosave)
+        self.session_restore = SessionRestore(self.session_model, self.autosave)
         self.annotate = AnnotateTab(self.session_model)
         self.train = TrainTab(self.session_model)
         self.images = ImagesTab(self.session_model)
@@ -117,40 +117,40 @@ class AnnotateAndTrain(ClosableDock):
         self.backbone.changed.connect(self.train.refresh)
         session_model.scheme_changed.connect(self.label_watcher.recount)
         session_model.settings_changed.connect(self._remember)
-        self.label_watcher.seen.connect(self._seen)
+        self.label_watcher.updated.connect(self._updated)
         self.train.new_prompt.connect(self.autosave.keep_prompt)
         self.autosave.state_changed.connect(self._show_saved)
-        self.recovery.found.connect(self._offer)
-        self.recovery.opened.connect(self._opened)
+        self.session_restore.unfinished_found.connect(self._offer)
+        self.session_restore.opened.connect(self._opened)
         self.images.open_session.connect(self._choose_session)
         self.images.choose_root.connect(self._choose_root)
         self._wrong: dict[int, set[int]] = {}
         """Planes whose labels make no sense, by image."""
-        session_model.labels_attached.connect(lambda source: self._wrong.pop(source.id, None))
+        session_model.labels_attached.connect(lambda image: self._wrong.pop(image.id, None))
 
     def _load(self) -> None:
         if not self._closed:
             self.session_model.disk.submit("warm up", _warm_up, on_failure=ignore)
             self.session_model.backbone_service.load()
-            self.recovery.look()
+            self.session_restore.look()
 
     # What was seen, saved, and is next
 
-    def _seen(self, seen: PlaneUpdate) -> None:
+    def _updated(self, update: PlaneUpdate) -> None:
         session_model = self.session_model
-        wrong = self._wrong.setdefault(seen.source.id, set())
-        if seen.counts is None:
+        wrong = self._wrong.setdefault(update.image.id, set())
+        if update.counts is None:
             if not wrong:  # else the user is at it: one message for a whole stack
-                show_warning(seen.problem)
-            wrong.add(seen.number)
+                show_warning(update.problem)
+            wrong.add(update.number)
             return
-        wrong.discard(seen.number)
-        session_model.records.count(seen.source.id, seen.number, seen.counts)
-        taken_over = seen.first and not seen.source.own and any(seen.counts.values())
+        wrong.discard(update.number)
+        session_model.records.count(update.image.id, update.number, update.counts)
+        taken_over = update.first and not update.image.made_here and any(update.counts.values())
         if taken_over and not session_model.scheme.sparse:
             # Labels that were there before are taken for finished.
-            session_model.records.mark(seen.source.id, seen.number, True)
-        self.autosave.record(seen)
+            session_model.records.mark(update.image.id, update.number, True)
+        self.autosave.save_update(update)
         session_model.touch()
 
     def _show_saved(self, message: str, wrong: bool) -> None:
@@ -186,12 +186,12 @@ class AnnotateAndTrain(ClosableDock):
     def _accept(self) -> None:
         self.offer.hide()
         if self._offered is not None:
-            self.recovery.open(self._offered)
+            self.session_restore.open(self._offered)
 
     def _decline(self) -> None:
         self.offer.hide()
         if self._offered is not None:
-            self.recovery.dismiss(self._offered)
+            self.session_restore.dismiss(self._offered)
 
     def _opened(self, path: Path) -> None:
         self.offer.hide()
@@ -205,7 +205,7 @@ class AnnotateAndTrain(ClosableDock):
             self, "Open a session folder", str(self.autosave.root)
         )
         if chosen:
-            self.recovery.open(Path(chosen))
+            self.session_restore.open(Path(chosen))
 
     def _choose_root(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
@@ -236,7 +236,7 @@ class AnnotateAndTrain(ClosableDock):
             show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
 
     def _end_training(self, wait: float) -> None:
-        self.train.close_tab(self.autosave.keeper(self.train.entries), wait)
+        self.train.close_tab(self.autosave.keeper(self.train.records), wait)
 
 
 def _warm_up() -> Steps:
