@@ -84,6 +84,9 @@ def test_a_new_family_is_detected_loaded_and_tuned(extended) -> None:
     import sys
     import numpy as np
     from napari_ptsam.backbones.families.registry import FAMILIES, architectures
+    from napari_ptsam.cli.parser import build_parser
+    command = ["train", "images", "masks", "--backbone", "vit_s", "--checkpoint", "small.pt"]
+    assert build_parser().parse_args(command).backbone == "vit_s"
     assert "torch" not in sys.modules
     import torch
     import napari_ptsam
