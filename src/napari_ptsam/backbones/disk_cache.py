@@ -105,14 +105,14 @@ class DiskCache:
 
     def _files(self) -> list[tuple[Path, int, float]]:
         """List the path, size in bytes and time of the last use of each file."""
-        found = []
+        files = []
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(OSError):
                     about = entry.stat()
                     if entry.name.endswith(SUFFIX):
-                        found.append((Path(entry.path), about.st_size, about.st_mtime))
-        return found
+                        files.append((Path(entry.path), about.st_size, about.st_mtime))
+        return files
 
     def _make_room(self, wanted: int) -> None:
         """Remove the least recently used files until ``wanted`` bytes and some more are free."""

@@ -48,10 +48,10 @@ class EmbeddingCache:
     def get(self, key: bytes) -> torch.Tensor | None:
         """Return the embedding of a key; None if it is missing."""
         with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
+            embedding = self._kept.get(key)
+            if embedding is not None:
                 self._kept.move_to_end(key)
-            return found
+            return embedding
 
     def put(self, key: bytes, embedding: torch.Tensor) -> None:
         """Store an embedding."""
@@ -168,8 +168,8 @@ class _CachedEncoder:
         return embedding
 
     def _from_disk(self, key: bytes) -> torch.Tensor | None:
-        found = None if self._disk is None else self._disk.get(key)
-        return None if found is None else found.to(self.device)
+        embedding = None if self._disk is None else self._disk.get(key)
+        return None if embedding is None else embedding.to(self.device)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> _CachedEncoder:
         """Return a copy on another device, with the same cache."""

@@ -196,11 +196,11 @@ def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: b
     seen = settings.prepare(plane, colours).pixels[..., : checked.channels]
     session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
     tile = np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])
-    (found,) = session.run(None, {"image": tile})
+    (probabilities,) = session.run(None, {"image": tile})
     np.save(folder / "input.npy", raw)
-    np.save(folder / "output.npy", found)
+    np.save(folder / "output.npy", probabilities)
     grey = seen.mean(-1)
-    picture = (255 * np.concatenate([grey, found[0].max(0)], axis=1)).astype(np.uint8)
+    picture = (255 * np.concatenate([grey, probabilities[0].max(0)], axis=1)).astype(np.uint8)
     Image.fromarray(picture).resize((512, 256)).save(folder / "cover.png")
 
 

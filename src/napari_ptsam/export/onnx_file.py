@@ -112,8 +112,8 @@ def export_onnx(
     with replacing(path, overwrite) as beside:
         onnx.save(model, str(beside))
         session = onnxruntime.InferenceSession(str(beside), providers=["CPUExecutionProvider"])
-        (found,) = session.run(None, {"image": tile})
-        difference = float(np.abs(found - expected).max())
+        (computed,) = session.run(None, {"image": tile})
+        difference = float(np.abs(computed - expected).max())
         if not difference <= AGREES:
             raise OutputError(
                 f"The export differs from PyTorch by {difference:.2g} and was deleted. Update onnxruntime, "
