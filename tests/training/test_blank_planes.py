@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import napari_ptsam as ptsam
 from conftest_data import real_pair, whole_plane
 from napari_ptsam.datasets.examples import Example, annotate
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.blank_planes import FEWEST, MOST, blank_count, blank_examples
@@ -83,7 +83,7 @@ def test_they_are_few() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 16])
 def test_one_tile_in_sixteen_is_blank(size: int) -> None:
-    from test_tuning import tiles_of
+    from test_optimization import tiles_of
 
     tiles, blanks = tiles_of([0, 1]), tiles_of([0])[:2]
     plain = Batches(tiles, size, torch.Generator().manual_seed(0))
@@ -123,9 +123,7 @@ def test_padding_stays_empty_and_the_rest_as_it_was(prompt, nuclei, backbone) ->
     image = nuclei[0][0]
     for segmenter in (
         Segmenter(prompt, backbone),
-        Segmenter(
-            replace(prompt, refinement=ptsam.prompts.refinement.Refinement(4, 1e-2)), backbone
-        ),
+        Segmenter(replace(prompt, refinement=Refinement(4, 1e-2)), backbone),
     ):
         plain = segmenter.plane(image) > 0
         found = segmenter.plane(np.pad(image, ((0, 128), (60, 68)))) > 0
