@@ -27,7 +27,7 @@ from time import perf_counter
 import numpy as np
 
 from napari_ptsam.backbones.loading import Backbone, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.evaluation.evaluate import evaluate
 from napari_ptsam.inference.segment import Segmenter

@@ -21,7 +21,7 @@ import napari_ptsam as ptsam
 from accuracy import named_sets, read
 from napari_ptsam.backbones.embedding_cache import with_users_cache
 from napari_ptsam.backbones.loading import Backbone, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet, Example
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 from napari_ptsam.evaluation.evaluate import evaluate
 from napari_ptsam.images.blank import noise_deviation
 from napari_ptsam.inference.segment import Segmenter
@@ -116,7 +116,7 @@ def blank_planes(test: AnnotationSet) -> Iterator[tuple[str, np.ndarray, np.ndar
 
 
 def one_object(
-    example: Example, level: np.ndarray, noise: np.ndarray, grain: np.ndarray
+    example: AnnotatedPlane, level: np.ndarray, noise: np.ndarray, grain: np.ndarray
 ) -> tuple[str, np.ndarray, np.ndarray]:
     """The plane's object of median size, on its background and noise alone."""
     regions, count = ndimage.label(example.labels > 0)
@@ -129,7 +129,7 @@ def one_object(
     return "one object", cast(pixels, example.pixels.dtype), away > FAR
 
 
-def background(example: Example) -> tuple[np.ndarray, np.ndarray]:
+def background(example: AnnotatedPlane) -> tuple[np.ndarray, np.ndarray]:
     """Brightness and noise of the background; of each channel, or the one."""
     pixels = example.pixels if example.pixels.ndim == 3 else example.pixels[..., None]
     level = np.median(pixels[example.labels == 0], axis=0)

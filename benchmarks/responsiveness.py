@@ -158,7 +158,7 @@ def measure(options: argparse.Namespace) -> None:
     print(ticker.row("the backbone is loaded (torch imported)", f"{spent:.1f} s"), flush=True)
     wait(seconds=1)
     annotate.add.click()
-    source = session_model.sources[0]
+    source = session_model.images[0]
     wait(seconds=1)
 
     annotate.click.setChecked(True)
@@ -211,7 +211,7 @@ def measure(options: argparse.Namespace) -> None:
     for run in ("first", "second"):
         shown: list[float] = []
         phases: set[str] = set()
-        train.run.shown.connect(lambda _, s=shown: s.append(perf_counter()))
+        train.run.predicted.connect(lambda _, s=shown: s.append(perf_counter()))
         train.run.progressed.connect(lambda p, s=phases: s.add(p.phase))
         train.train.click()
         ticker.start()

@@ -16,17 +16,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
-from napari_ptsam.backbones.loading import Backbone, _build_tiny
-from napari_ptsam.datasets.examples import AnnotationSet, Example
+from napari_ptsam.backbones.families.registry import family_of
+from napari_ptsam.backbones.loading import Backbone
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.inference.predict import plane_logits
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.tiles import embed, plan
+from napari_ptsam.training.tiles import PreparedPlanes, embed, plan
 
-Finder = Callable[[Example], np.ndarray]
+Finder = Callable[[AnnotatedPlane], np.ndarray]
 """An example to its foreground: bool, shape (y, x)."""
 FOREST_PIXELS = 4000
 """Pixels of each plane that the forest is trained on."""
@@ -38,11 +39,11 @@ def otsu(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, i
     """Brighter or darker than Otsu's threshold, whichever fits the training planes better."""
     from skimage.filters import threshold_otsu
 
-    def bright(example: Example) -> np.ndarray:
+    def bright(example: AnnotatedPlane) -> np.ndarray:
         grey = _prepared(example).mean(-1)
         return grey > threshold_otsu(grey)
 
-    def dark(example: Example) -> np.ndarray:
+    def dark(example: AnnotatedPlane) -> np.ndarray:
         return ~bright(example)
 
     return max((bright, dark), key=lambda find: np.mean([iou for iou, _ in scores(find, train)])), 0
@@ -64,7 +65,7 @@ def forest(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder,
     return lambda e: trees.predict(_features(e)).reshape(e.shape), nodes
 
 
-def _features(example: Example) -> np.ndarray:
+def _features(example: AnnotatedPlane) -> np.ndarray:
     from skimage.feature import multiscale_basic_features
 
     features = multiscale_basic_features(
@@ -73,7 +74,7 @@ def _features(example: Example) -> np.ndarray:
     return features.reshape(-1, features.shape[-1])
 
 
-def _prepared(example: Example) -> np.ndarray:
+def _prepared(example: AnnotatedPlane) -> np.ndarray:
     return normalize(example.pixels, Normalization(), None, example.rgb, None)
 
 
@@ -133,7 +134,7 @@ def unet(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, i
     model.eval()
 
     @torch.no_grad()
-    def find(example: Example) -> np.ndarray:
+    def find(example: AnnotatedPlane) -> np.ndarray:
         pixels = torch.from_numpy(_prepared(example)).permute(2, 0, 1)[None]
         height, width = pixels.shape[2:]
         pixels = F.pad(pixels, (0, -width % 8, 0, -height % 8), mode="replicate")
@@ -164,7 +165,7 @@ def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Fin
     jobs = plan(
         train.examples, images.tiling, TrainingSettings().embeddings, np.random.default_rng(seed)
     )
-    tiles = list(embed(jobs, train.examples, images, limits, backbone, 1))
+    tiles = list(embed(jobs, train.examples, PreparedPlanes(images, limits), backbone, 1))
     decoder = _Decoder(backbone.device)
     parameters = list(decoder.module.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=TUNING_RATE)
@@ -181,11 +182,11 @@ def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Fin
         optimiser.step()
         schedule.step()
 
-    def find(example: Example) -> np.ndarray:
-        pixels = images.prepare(example.pixels, example.rgb, None)
-        own = images.tiling.tiles(example.shape)
-        embeddings = (backbone.encoder([cut(pixels, tile)])[0] for tile in own)
-        return plane_logits(decoder, embeddings, own, example.shape, torch.zeros(1))[0] > 0
+    def find(example: AnnotatedPlane) -> np.ndarray:
+        plane = images.prepare(example.pixels, example.rgb)
+        embeddings = (backbone.encoder([cut(plane.pixels, tile)]) for tile in plane.tiles)
+        embedded = EmbeddedPlane(plane.shape, plane.tiles, embeddings)
+        return embedded.logits(decoder, torch.zeros(1))[0] > 0
 
     return find, _count(decoder.module)
 
@@ -195,7 +196,7 @@ class _Decoder:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        parts: dict[str, Any] = _build_tiny()
+        parts: dict[str, Any] = family_of("vit_t").build("vit_t")
         state = {k: v.float() for k, v in read_checkpoint(embedded_checkpoint()).items()}
         for name in ("mask_decoder", "prompt_encoder"):
             own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}

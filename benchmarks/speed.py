@@ -29,15 +29,17 @@ from accuracy import DATA, read
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
 from napari_ptsam.backbones.disk_cache import DiskCache
 from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
-from napari_ptsam.backbones.loading import Backbone, _build_tiny, load_backbone
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.backbones.families.registry import family_of
+from napari_ptsam.backbones.loading import Backbone, load_backbone
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.inference.shared_embedding import segment_planes
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.optimization import PHASES, class_losses
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.tiles import TileJob, TrainingTile, embed
+from napari_ptsam.training.tiles import PreparedPlanes, TileJob, TrainingTile, embed
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import overlaps
 from stacks import first_tiles, nuclei, quick_prompt
@@ -65,7 +67,7 @@ class Plain:
 
     def __init__(self) -> None:
         state = read_checkpoint(embedded_checkpoint())
-        self.sam = Sam(**_build_tiny()).eval().requires_grad_(False)
+        self.sam = Sam(**family_of("vit_t").build("vit_t")).eval().requires_grad_(False)
         self.sam.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
     @torch.no_grad()
@@ -95,7 +97,7 @@ def batch_of(train: AnnotationSet, backbone: Backbone, count: int = 4) -> list[T
     jobs = [
         TileJob(n, images.tiling.tiles(e.shape)[0], 0) for n, e in enumerate(train.examples[:count])
     ]
-    return list(embed(jobs, train.examples, images, limits, backbone, 1))
+    return list(embed(jobs, train.examples, PreparedPlanes(images, limits), backbone, 1))
 
 
 def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
@@ -183,7 +185,7 @@ def stack(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[st
     del train, plain
     planes = Planes(nuclei(40), "ZYX", "nuclei")
     segmenter = Segmenter(quick_prompt(backbone, 512), backbone)
-    results, encoded = segmenter.planes(planes), iter(first_tiles(segmenter, planes))
+    results, encoded = segment_planes(segmenter, planes), iter(first_tiles(segmenter, planes))
 
     def five(work: Callable[[], object]) -> Callable[[], None]:
         def five_times() -> None:
@@ -229,7 +231,7 @@ imported = perf_counter() - begin
 import napari, napari_ptsam.widgets.shared.qt_helpers
 viewer = napari.Viewer(show=False)
 spent = []
-for module, name in (("annotate_train", "AnnotateAndTrain"), ("batch_segment", "BatchSegment")):
+for module, name in (("annotate.annotate_and_train", "AnnotateAndTrain"), ("batch.batch_segment", "BatchSegment")):
     begin = perf_counter()
     widget = getattr(__import__(f"napari_ptsam.widgets.{module}", fromlist=[name]), name)(viewer)
     viewer.window.add_dock_widget(widget, name=name)

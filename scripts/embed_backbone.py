@@ -14,12 +14,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from napari_ptsam.backbones.checkpoints import (
-    EMBEDDED,
-    architecture_of,
-    read_checkpoint,
-    signature_of,
-)
+from napari_ptsam.backbones.checkpoints import EMBEDDED, read_checkpoint, signature_of
+from napari_ptsam.backbones.families.registry import architecture_of
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "napari_ptsam" / "weights"
 

@@ -75,8 +75,8 @@ def _whole_objects(out: Path, data: str | None) -> None:
     driver.viewer.add_image(images, name=name, contrast_limits=_limits(images), **where)
     widget = driver.dock()
     session_model = widget.session_model
-    driver.wait(lambda: len(session_model.sources) == 1, "an image in use")
-    source = session_model.sources[0]
+    driver.wait(lambda: len(session_model.images) == 1, "an image in use")
+    source = session_model.images[0]
     driver.go(source, CLICKED)
     driver.shoot("annotate-1-images")
 
@@ -142,7 +142,7 @@ def _scribbles(out: Path) -> None:
     classes._add()
     classes.list.item(2).setText("debris")
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in SCRIBBLED:
         driver.scribble(source.labels, number, images[number], labels[number] > 0)
     driver.go(source, SCRIBBLED[-1])

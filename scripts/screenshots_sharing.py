@@ -35,13 +35,13 @@ def main() -> None:
         driver.wait(lambda: widget.backbone_service.state.startswith("Ready"), "the backbone")
         widget.backbone.open("vit_b_lm")
         dialog = widget.backbone.dialog
-        driver.wait(lambda: bool(widget.backbone_service.advice), "the advice")
+        driver.wait(lambda: bool(widget.backbone_service.recommended), "the recommendation")
         driver.rest(1)
         write(_picture(dialog), out / "backbones.png")
         dialog.close()
         widget.prompts.library.click()
         library = widget.prompts.library.dialog
-        driver.wait(lambda: library.shelf.list.count() == 4, "the prompts")
+        driver.wait(lambda: library.library_list.list.count() == 4, "the prompts")
         driver.rest(1)
         write(_picture(library), out / "library.png")
         driver.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_ptsam.widgets.shared import workers
+from napari_ptsam.widgets.shared import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def settled(qtbot, *docks: QWidget) -> None:
 
     def at_rest() -> bool:
         nonlocal times
-        busy = bool(workers._running) or any(_due(dock, within=2000) for dock in docks)
+        busy = bool(worker._running) or any(_due(dock, within=2000) for dock in docks)
         times = 0 if busy else times + 1
         return times == 3  # events are processed in between
 
@@ -64,7 +64,7 @@ def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int])
     """Paint planes and mark them as done."""
     if not widget.session_model.situation().annotation_layers:
         widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in numbers:
         paint(source.labels, number, stack.masks[number])
     qtbot.waitUntil(

@@ -76,10 +76,10 @@ def test_objects_are_cleaned_and_linked(nuclei, prompt, device) -> None:
     ("message", "options"),
     [
         ("Only instances can be linked", {"link": True}),
-        ("knows no cores", {"output": "instances", "split": "cores"}),
-        ("Unknown split 'corse'", {"split": "corse"}),
-        ("minimum size is a whole number", {"min_size": -1}),
-        ("Unknown output 'masks'", {"output": "masks"}),
+        ("has no cores", {"output": "instances", "split": "cores"}),
+        ("split is auto, cores or components, not 'corse'", {"split": "corse"}),
+        ("min_size is a whole number", {"min_size": -1}),
+        ("output is labels, instances or probabilities, not 'masks'", {"output": "masks"}),
     ],
 )
 def test_results_that_cannot_be(message, options, nuclei, prompt, device) -> None:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ ROOMS = {
     "export": "io images backbones prompts inference",
 }  # fmt: skip
 """Each room, and those that it may import."""
+WIDGET_ROOMS = {
+    "shared": "",
+    "library": "shared",
+    "batch": "library shared",
+    "annotate": "library shared",
+}
+"""Each room of the widgets, and those of the widgets that it may import."""
 
 
 def loaded_after(code: str) -> set[str]:
@@ -32,7 +40,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_importing_loads_neither_torch_nor_qt() -> None:
     loaded = loaded_after("import napari_ptsam")
-    assert not loaded & {"torch", "kornia", "segment_anything", "scipy", *QT}
+    assert not loaded & {"torch", "kornia", "segment_anything", "scipy", "pydantic", *QT}
 
 
 def test_the_command_lines_help_does_not_wait_for_torch() -> None:
@@ -71,6 +79,33 @@ def test_rooms_import_only_those_below_them(room: str) -> None:
                 other = module.split(".")[1]
                 allowed = {room, "errors", *ROOMS[room].split()}
                 assert other in allowed, (path, module)
+
+
+@pytest.mark.parametrize("room", WIDGET_ROOMS)
+def test_rooms_of_the_widgets_import_only_those_below_them(room: str) -> None:
+    paths = list((SOURCE / "widgets" / room).rglob("*.py"))
+    assert paths
+    for path in paths:
+        for module in imported_modules(path):
+            if module.startswith("napari_ptsam.widgets."):
+                allowed = {room, *WIDGET_ROOMS[room].split()}
+                assert module.split(".")[2] in allowed, (path, module)
+
+
+def test_no_import_circles_in_the_widgets() -> None:
+    """Imports for type hints, and those inside of functions, count too."""
+    names = {
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path
+        for path in (SOURCE / "widgets").rglob("*.py")
+    }
+    graph = {name: imported_modules(path) & set(names) for name, path in names.items()}
+    TopologicalSorter(graph).prepare()  # raises a CycleError that names the circle
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules that a file imports names from, wherever in the file."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def test_nothing_outside_the_widgets_imports_qt_or_napari() -> None:

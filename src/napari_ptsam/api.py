@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import Empty, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
 from napari_ptsam.datasets.pairing import Source, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes
@@ -178,13 +178,14 @@ def segment(
             raise InputError("Only instances can be linked from plane to plane.")
         linker = StackLinker(planes, link if isinstance(link, LinkSettings) else None)
     from napari_ptsam.inference.segment import Segmenter
+    from napari_ptsam.inference.shared_embedding import segment_planes
     from napari_ptsam.prompts.backbone import backbone_of
 
     frozen = backbone_of(prompt, checkpoint, device)
     segmenter = Segmenter(prompt, frozen, settings)
     shape = segmenter.result_shape(planes.shape)
     result = np.empty((len(planes), *shape), dtype=segmenter.dtype)
-    for number, plane in enumerate(segmenter.planes(planes)):
+    for number, plane in enumerate(segment_planes(segmenter, planes)):
         if linker is not None:
             plane = linker.link(number, plane)
         result[number] = plane

@@ -63,7 +63,9 @@ def test_a_change_leaves_the_rest_as_it_is() -> None:
     book.rate("a", 3, 0.75)
     counts = {"object": 11}
     book.count("a", 3, counts)
-    assert book.get("a", 3) == PlaneRecord("a", 3, {"object": 11}, True, True, 0.75)
+    assert book.get("a", 3) == PlaneRecord(
+        "a", 3, {"object": 11}, done=True, held_out=True, dice=0.75
+    )
     counts["object"] = 0
     assert book.get("a", 3).counts == {"object": 11}
     book.hold_out("a", 3, None)

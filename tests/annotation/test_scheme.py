@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_ptsam.annotation.scheme import Scheme
-from napari_ptsam.datasets.examples import annotate
+from napari_ptsam.datasets.annotated_planes import annotate
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 
@@ -48,8 +48,8 @@ def test_sparse_labels_become_what_the_reading_understands(background: int, valu
     assert mask.dtype == np.int64
     assert mask.ravel()[:7].tolist() == [0, 0, 0, 1, 2, 2, -1] and (mask.ravel()[6:] == -1).all()
     example = annotate([Planes(labels)], [Planes(mask)], scheme.reading).examples[0]
-    assert example.counts.sum() == 6
-    assert np.bincount(example.labels[example.counts]).tolist() == [3, 1, 2]
+    assert example.valid.sum() == 6
+    assert np.bincount(example.labels[example.valid]).tolist() == [3, 1, 2]
 
 
 def test_one_sparse_class_is_no_instances() -> None:

@@ -36,7 +36,7 @@ PLANE = SessionImage("alone", (128, 128, 3), "YXS")
 FULL = Session(
     scheme=Scheme(("Zellkern µ", "debris"), sparse=True, background=3),
     images=(STACK, PLANE),
-    planes=(SessionPlane(0, (1, 3), True, False, 0.75), SessionPlane(1, ())),
+    planes=(SessionPlane(0, (1, 3), done=True, held_out=False, dice=0.75), SessionPlane(1, ())),
     settings={"preset": "quick", "device": "cuda", "tile": None, "channels": [0, 1]},
 )
 
@@ -58,7 +58,9 @@ def folder(tmp_path: Path) -> SessionFolder:
 def filled(folder: SessionFolder, nuclei) -> SessionFolder:
     """Real nuclei: four planes of a stack, three of them done, and a plane."""
     alone = SessionImage("alone", (128, 128), "YX")
-    planes = [SessionPlane(0, (0, z), z != 2) for z in range(4)] + [SessionPlane(1, (), True)]
+    planes = [SessionPlane(0, (0, z), done=z != 2) for z in range(4)] + [
+        SessionPlane(1, (), done=True)
+    ]
     folder.write(Session(images=(STACK, alone), planes=tuple(planes)))
     for plane, image, mask in zip(planes, *nuclei, strict=False):
         folder.write_plane(plane, image, mask)
@@ -407,7 +409,7 @@ named = {}
 folder.write(Session(images=images))
 for i in count():
     z = i % 9
-    plane = SessionPlane(0, (z,), True)
+    plane = SessionPlane(0, (z,), done=True)
     if i % 4 == 3:
         named.pop(z, None)
         folder.write(Session(images=images, planes=tuple(named.values())))
@@ -498,7 +500,7 @@ def test_dense_sessions_count_what_is_done(filled: SessionFolder, nuclei) -> Non
 
 
 def test_planes_keep_their_index_in_the_stack(filled: SessionFolder, nuclei) -> None:
-    plane = SessionPlane(0, (1, 2), True)
+    plane = SessionPlane(0, (1, 2), done=True)
     filled.write_plane(plane, nuclei[0][5], nuclei[1][5])
     session = filled.read()
     filled.write(replace(session, planes=(plane,)))
@@ -518,7 +520,7 @@ def test_sparse_sessions_count_what_has_labels(filled: SessionFolder) -> None:
     filled.remove_plane(planes[1])
     filled.write(Session(scheme, (STACK,), (planes[0], planes[2])))
     (example,) = filled.annotation_set().examples
-    assert example.name == "cells, plane 0" and example.counts.sum() == 20 * 128
+    assert example.name == "cells, plane 0" and example.valid.sum() == 20 * 128
     filled.write_plane(planes[0], None, labels * 0)
     with pytest.raises(InputError, match="no plane has labels"):
         filled.annotation_set()
@@ -545,7 +547,7 @@ def test_channels_and_colours_come_back_as_such(folder: SessionFolder, nuclei) -
     grey = (nuclei[0][0] / nuclei[0][0].max() * 255).astype(np.uint8)
     for axes, rgb in (("ZYXS", True), ("ZYXC", False)):
         image = SessionImage("i", (5, 128, 128, 3), axes)
-        plane = SessionPlane(0, (4,), True)
+        plane = SessionPlane(0, (4,), done=True)
         folder.write(Session(images=(image,), planes=(plane,)))
         pixels = np.stack([grey, grey // 2, grey // 3], -1)
         folder.write_plane(plane, pixels, nuclei[1][0])
@@ -625,19 +627,19 @@ def test_settings_from_plain_values() -> None:
         ("no preset", {"preset": []}),
         ("steps is a whole number", {"steps": "many"}),
         ("steps is a whole number", {"steps": True}),
-        ("at least one step", {"steps": 0}),
-        ("at least one embedding", {"embeddings": -1}),
+        ("steps is a whole number from 1 up, not 0", {"steps": 0}),
+        ("embeddings is a whole number from 1 up, not -1", {"embeddings": -1}),
         ("tile is a whole number", {"tile": "big"}),
-        ("at least 16 pixels", {"tile": 3}),
+        ("from 16 to 16,384, auto or whole, not 3", {"tile": 3}),
         ("held_out is a number", {"held_out": [1]}),
-        ("between 0 and 0.5", {"held_out": 0.9}),
+        ("a number from 0 to 0.5, not 0.9", {"held_out": 0.9}),
         ("seed is a whole number", {"seed": 0.5}),
         ("Channels are a list", {"channels": "ab"}),
         ("Channels are a list", {"channels": 1}),
         ("has a mode", {"normalization": "plane"}),
         ("has a mode", {"normalization": {"low": 1}}),
         ("Unknown normalisation", {"normalization": {"mode": "log"}}),
-        ("low of the normalisation is a number", {"normalization": {"mode": "plane", "low": "1"}}),
+        ("low of the normalization is a number", {"normalization": {"mode": "plane", "low": "1"}}),
         ("lower one first", {"normalization": {"mode": "range", "low": 5, "high": 1}}),
     ):
         with pytest.raises(InputError, match=message):

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 
 import napari_ptsam as ptsam
 from napari_ptsam.backbones.checkpoints import (
-    architecture_of,
     embedded_checkpoint,
     read_checkpoint,
     signature_of,
 )
+from napari_ptsam.backbones.families.registry import architecture_of
 from napari_ptsam.backbones.loading import load_backbone
 
 

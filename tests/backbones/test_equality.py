@@ -10,16 +10,17 @@ from segment_anything.build_sam import _build_sam
 from segment_anything.modeling import Sam
 
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
+from napari_ptsam.backbones.families.registry import family_of
 from napari_ptsam.backbones.kernels import fused
-from napari_ptsam.backbones.kernels.phases import in_phase, thinned
-from napari_ptsam.backbones.loading import _build_tiny, backbone_from_state, load_backbone
+from napari_ptsam.backbones.kernels.image_positions import mask_subgrid, position_subgrid
+from napari_ptsam.backbones.loading import backbone_from_state, load_backbone
 
 TOLERANCE = 1e-4
 
 
 def reference_sam() -> Sam:
     """MobileSAM put together from segment-anything's and kornia's modules as they come."""
-    sam = Sam(**_build_tiny()).eval()
+    sam = Sam(**family_of("vit_t").build("vit_t")).eval()
     state = {key: value.float() for key, value in read_checkpoint(embedded_checkpoint()).items()}
     sam.load_state_dict(state, strict=False)
     return sam
@@ -108,14 +109,14 @@ def test_gradients_equal_segment_anythings(exact_backbone) -> None:
     torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4 * scale, rtol=1e-3)
 
 
-@pytest.mark.parametrize("phase", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_a_quarter_of_the_positions_equals_segment_anythings(exact_backbone, phase) -> None:
+@pytest.mark.parametrize("offset", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_quarter_of_the_positions_equals_segment_anythings(exact_backbone, offset) -> None:
     """As if the embedding had only those positions, each with its own place."""
-    sam, (row, column) = reference_sam(), phase
+    sam, (row, column) = reference_sam(), offset
     embedding = 0.1 * torch.randn(2, 256, 64, 64)
     tokens = exact_backbone.decoder.foreground_label + 0.1 * torch.randn(8, 256)
     with torch.no_grad():
-        found = exact_backbone.decoder(embedding.flatten(2).transpose(1, 2), tokens, phase)
+        found = exact_backbone.decoder(embedding.flatten(2).transpose(1, 2), tokens, offset)
         dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 32, 32)
         positions = sam.prompt_encoder.get_dense_pe()[..., row::2, column::2]
         for one, ours in zip(embedding, found, strict=True):
@@ -125,15 +126,15 @@ def test_a_quarter_of_the_positions_equals_segment_anythings(exact_backbone, pha
     assert found.shape == (2, 128, 128) and found.std() > 0.1
 
 
-@pytest.mark.parametrize("phase", [(0, 1), (1, 0)])
-def test_masks_are_thinned_as_the_positions_are(phase) -> None:
+@pytest.mark.parametrize("offset", [(0, 1), (1, 0)])
+def test_masks_are_thinned_as_the_positions_are(offset) -> None:
     """Each position is 4 x 4 pixels of the mask."""
-    row, column = phase
+    row, column = offset
     grid = torch.arange(64 * 64).view(64, 64)
     mask = grid.repeat_interleave(4, 0).repeat_interleave(4, 1)
-    expected = in_phase(grid.view(-1, 1), phase).view(32, 32)
+    expected = position_subgrid(grid.view(-1, 1), offset).view(32, 32)
     assert torch.equal(expected, grid[row::2, column::2])
-    thin = thinned(mask[None], phase)[0]
+    thin = mask_subgrid(mask[None], offset)[0]
     assert torch.equal(thin, expected.repeat_interleave(4, 0).repeat_interleave(4, 1))
 
 

@@ -33,7 +33,7 @@ def session(tmp_path: Path, nuclei) -> SessionFolder:
     """Six planes of real nuclei, all done; plane 5 is held out already."""
     folder = SessionFolder.create(tmp_path, "cells")
     image = SessionImage("cells", (6, 128, 128), "ZYX")
-    planes = [SessionPlane(0, (z,), True, True if z == 5 else None) for z in range(6)]
+    planes = [SessionPlane(0, (z,), done=True, held_out=True if z == 5 else None) for z in range(6)]
     scheme = Scheme(("nucleus",), ("#112233",))
     folder.write(Session(scheme, (image,), tuple(planes), dict(SETTINGS)))
     for plane, pixels, mask in zip(planes, *nuclei, strict=True):
@@ -96,7 +96,7 @@ def test_a_sparse_session_is_learned_from(session: SessionFolder, nuclei) -> Non
         session.write_plane(plane, None, np.zeros((128, 128), np.uint8))
     found = source_of(session.path).annotations(None)
     assert found.classes == ("a", "b") and len(found.examples) == 3
-    assert {e.counts.sum() for e in found.examples} == {64 * 128}
+    assert {e.valid.sum() for e in found.examples} == {64 * 128}
 
 
 def test_what_cannot_be_read_is_told_and_left_out(session: SessionFolder, capsys) -> None:

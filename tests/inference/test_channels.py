@@ -13,13 +13,14 @@ import napari_ptsam as ptsam
 from conftest_cli import complains, fails, run
 from conftest_data import whole_plane
 from conftest_prompts import make
+from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.channels import Channels, channels_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.inference.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.channels import for_image
 from napari_ptsam.prompts.describe import facts
 from napari_ptsam.prompts.merging import merge
 from napari_ptsam.prompts.text import from_text, to_text
@@ -94,7 +95,7 @@ def test_what_fits_is_taken_without_a_word(trained, shown, planes, choice) -> No
 )  # fmt: skip
 def test_what_does_not_fit_is_declined(trained, shown, planes, choice, words) -> None:
     with pytest.raises(InputError) as error:
-        for_image(prompt_of(trained, shown), planes, choice, COMMAND_LINE)
+        for_image(prompt_of(trained, shown), planes, choice, CHANNELS)
     assert words in str(error.value)
 
 

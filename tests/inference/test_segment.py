@@ -12,8 +12,10 @@ from conftest_data import whole_plane
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.instances import connected_components
 from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.inference.shared_embedding import segment_planes
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_tiles_of_a_large_plane_leave_no_seam(prompt, backbone) -> None:
     image = whole_plane()[0][:300, :400]
     tiling = prompt.images.tiling
     assert len(tiling.tiles(image.shape)) > 9
-    logits = Segmenter(prompt, backbone).logits(image)[0]
+    logits = Segmenter(prompt, backbone).predict(image).logits[0]
     change = np.abs(np.diff(logits, axis=1))
     starts = sorted({tile.x for tile in tiling.tiles(image.shape)} - {0})
     at_borders = change[:, [start - 1 for start in starts]].mean()
@@ -93,7 +95,7 @@ def test_planes_are_read_one_ahead_and_not_kept(segmenter) -> None:
             alive.append(index[0])
             return np.zeros((32, 32), np.uint8)
 
-    results = segmenter.planes(Planes(Lazy()))
+    results = segment_planes(segmenter, Planes(Lazy()))
     assert alive == []
     next(results)
     next(results)
@@ -160,7 +162,7 @@ def test_embeddings_of_a_large_plane_are_not_all_kept(
     monkeypatch.setattr(
         type(backbone.decoder), "__call__", lambda *a: order.append("decode") or decode(*a)
     )
-    Segmenter(prompt, backbone).logits(np.tile(nuclei[0][0], (3, 3))[:300, :300])
+    Segmenter(prompt, backbone).predict(np.tile(nuclei[0][0], (3, 3))[:300, :300])
     assert order.count("encode") == 9
     assert order == (["encode"] * 4 + ["decode"]) * 2 + ["encode", "decode"]
 
@@ -180,8 +182,8 @@ def test_normalisation_over_the_stack_is_used_again(nuclei, prompt, backbone) ->
     images = replace(prompt.images, normalization=Normalization("stack"))
     over_stack = Segmenter(replace(prompt, images=images), backbone, "probabilities")
     dim = np.stack([nuclei[0][0], nuclei[0][0] // 8])
-    bright, dark = over_stack.planes(Planes(dim))
-    alone = next(over_stack.planes(Planes(dim[1])))
+    bright, dark = segment_planes(over_stack, Planes(dim))
+    alone = next(segment_planes(over_stack, Planes(dim[1])))
     assert np.abs(alone - dark).max() > 0.1
     assert bright.shape == dark.shape
 
@@ -194,7 +196,9 @@ def test_nan_names_the_plane(prompt, device) -> None:
 
 
 def test_wrong_requests(prompt, device) -> None:
-    with pytest.raises(ptsam.InputError, match="Unknown output 'outlines'"):
+    with pytest.raises(
+        ptsam.InputError, match="output is labels, instances or probabilities, not 'outlines'"
+    ):
         ptsam.segment(np.zeros((32, 32)), prompt, output="outlines", device=device)
     with pytest.raises(ptsam.InputError, match="One image or stack"):
         ptsam.segment([np.zeros((32, 32))] * 2, prompt, device=device)
@@ -211,7 +215,6 @@ def test_connected_components_of_classes_that_touch() -> None:
 def test_blending_happens_before_the_threshold(backbone) -> None:
     """Two tiles that disagree meet at the mean of their logits."""
     from napari_ptsam.images.tiling import Tile
-    from napari_ptsam.inference.predict import plane_logits
 
     values = iter([torch.full((2, 256, 256), 3.0)])
 
@@ -222,7 +225,7 @@ def test_blending_happens_before_the_threshold(backbone) -> None:
             return logits
 
     tiles = [Tile(0, 0, 64), Tile(0, 32, 64)]
-    embeddings = [torch.zeros(4096, 256)] * 2
-    found = plane_logits(Decoder(), embeddings, tiles, (64, 96), torch.zeros(1, 8, 256))
+    plane = EmbeddedPlane((64, 96), tiles, [torch.zeros(1, 4096, 256)] * 2)
+    found = plane.logits(Decoder(), torch.zeros(1, 8, 256))
     assert found[0, 32, [0, 95]].tolist() == pytest.approx([3, -1])
     assert found[0, 32, 47:49].mean() == pytest.approx(1, abs=0.01)

@@ -103,7 +103,7 @@ def test_cores_are_left_out() -> None:
 
 
 def test_a_pasted_prompt_segments_as_the_original(prompt: Prompt, backbone, nuclei) -> None:
-    from napari_ptsam.datasets.examples import annotate
+    from napari_ptsam.datasets.annotated_planes import annotate
     from napari_ptsam.datasets.pairing import pair
     from napari_ptsam.evaluation.evaluate import evaluate, summary
     from napari_ptsam.inference.segment import Segmenter

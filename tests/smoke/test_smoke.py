@@ -45,7 +45,7 @@ def test_annotate_train_and_preview(qtbot, viewer, stack) -> None:
     qtbot.waitUntil(lambda: widget.images.table.rowCount() == 1, timeout=LONG)
     widget.images._tick_all(True)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for plane, mask in enumerate(masks[:4]):
         rows, columns = np.nonzero(mask)
         source.labels.data_setitem((np.full(len(rows), plane), rows, columns), 1)

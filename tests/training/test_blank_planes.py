@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from conftest_data import real_pair, whole_plane
-from napari_ptsam.datasets.examples import Example, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, annotate
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
@@ -17,13 +17,15 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 
-def real_examples(count: int = 3) -> tuple[Example, ...]:
+def real_examples(count: int = 3) -> tuple[AnnotatedPlane, ...]:
     pairs = [[Planes(part) for part in whole_plane(number)] for number in range(count)]
     images, masks = zip(*pairs, strict=True)
     return annotate(images, masks).examples
 
 
-def made(examples: tuple[Example, ...], seed: int = 0, side: int = 200) -> list[Example]:
+def made(
+    examples: tuple[AnnotatedPlane, ...], seed: int = 0, side: int = 200
+) -> list[AnnotatedPlane]:
     return blank_examples(examples, side, MOST, np.random.default_rng(seed))
 
 
@@ -60,14 +62,14 @@ def test_planes_full_of_objects_have_no_empty_corner() -> None:
 
 def test_what_was_not_annotated_is_no_empty_corner() -> None:
     example = real_examples(count=1)[0]
-    unknown = replace(example, counts=np.zeros(example.shape, bool))
+    unknown = replace(example, valid=np.zeros(example.shape, bool))
     assert not any(
         blank.name.startswith(example.name)
         for blank in made((unknown,))
         if "padded" not in blank.name
     )
     padded = next(blank for blank in made((unknown,)) if "padded" in blank.name)
-    assert np.array_equal(padded.counts, padded.pixels == 0)
+    assert np.array_equal(padded.valid, padded.pixels == 0)
 
 
 def test_the_same_seed_makes_the_same() -> None:

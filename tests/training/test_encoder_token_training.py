@@ -10,7 +10,7 @@ import torch
 
 import napari_ptsam as ptsam
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.describe import describe
@@ -94,7 +94,7 @@ def test_they_change_what_is_found(prompted, backbone, nuclei) -> None:
     prompt = prompted[0].prompt
     without = replace(prompt, encoder_tokens=())
     pixels = nuclei[0][0]
-    ours, theirs = (Segmenter(p, backbone).logits(pixels) for p in (prompt, without))
+    ours, theirs = (Segmenter(p, backbone).predict(pixels).logits for p in (prompt, without))
     assert np.abs(ours - theirs).max() > 0.1
 
 
@@ -137,7 +137,7 @@ def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkey
 def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None:
     training, told = trained(annotations, backbone, encoder_tokens="auto", minutes=0)
     assert training.prompt.encoder_tokens == () and training.steps == 4
-    assert "takes about" in told[-1].note and "--minutes" in told[-1].note
+    assert "takes about" in told[-1].note and "minutes=" in told[-1].note
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_cores_are_tuned_on_what_the_prompted_encoder_sees(annotations, backbone
         ({"encoder_tokens": -1}, "0 to 64"),
         ({"encoder_tokens": 65}, "0 to 64"),
         ({"encoder_tokens": "many"}, "whole number"),
-        ({"encoder_steps": 0}, "at least one step"),
+        ({"encoder_steps": 0}, "from 1 up, or auto, not 0"),
         ({"encoder_steps": "few"}, "whole number"),
-        ({"minutes": -1.0}, "10,000 minutes"),
+        ({"minutes": -1.0}, "from 0 and below 10,000, not -1.0"),
     ],
 )
 def test_settings_that_make_no_sense(settings, words) -> None:

@@ -8,18 +8,18 @@ import torch
 from scipy import ndimage
 
 import napari_ptsam as ptsam
-from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.evaluation.evaluate import evaluate, summary
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training import marker_training
-from napari_ptsam.training.markers import cores, of_cores
+from napari_ptsam.training.markers import find_markers, with_markers
 from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
-from napari_ptsam.training.validation import ValidationPlane
 
 QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0}
 FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1, "minutes": 0}
@@ -57,7 +57,7 @@ def parts(inner: np.ndarray) -> int:
 
 
 def test_touching_squares_have_two_cores_with_a_gap() -> None:
-    inner = cores(squares())
+    inner = find_markers(squares())
     assert parts(inner) == 2
     assert not inner[:, 26:34].any() and inner[20, 20] and inner[20, 40]
 
@@ -67,7 +67,7 @@ def test_tiny_objects_keep_a_core() -> None:
     instances[2, 2] = 1
     instances[5:7, 5:7] = 2
     instances[10, 3:9] = 3
-    inner = cores(instances)
+    inner = find_markers(instances)
     for number in (1, 2, 3):
         assert parts(inner & (instances == number)) == 1
 
@@ -77,20 +77,22 @@ def test_a_waist_leaves_one_core_and_each_part_has_its_own() -> None:
     instances[5:25, 5:25] = instances[8:20, 40:52] = 1
     instances[14:16, 25:40] = 1  # the waist
     instances[5:25, 60:75] = 1  # a part by itself with the same number
-    inner = cores(instances)
+    inner = find_markers(instances)
     assert parts(inner[:, :56]) == 1 and inner[15, 15] and parts(inner[:, 56:]) == 1
 
 
 def test_what_goes_on_has_no_boundary_there() -> None:
     instances = np.zeros((40, 40), np.int64)
     instances[10:30, :20] = 1
-    assert cores(instances)[20, 0]  # the plane's edge
+    assert find_markers(instances)[20, 0]  # the plane's edge
     instances[10:30, :] = 1
-    counts = np.ones((40, 40), bool)
-    counts[:, 25:] = False
-    inner = cores(np.where(counts, instances, 0), counts)
+    valid = np.ones((40, 40), bool)
+    valid[:, 25:] = False
+    inner = find_markers(np.where(valid, instances, 0), valid)
     assert inner[20, 24] and not inner[:, 25:].any()
-    assert cores(np.ones((5, 5), int)).all() and not cores(np.zeros((5, 5), int)).any()
+    assert (
+        find_markers(np.ones((5, 5), int)).all() and not find_markers(np.zeros((5, 5), int)).any()
+    )
 
 
 def test_cores_are_cropped_turned_and_weighted_as_objects_are(nuclei) -> None:
@@ -99,7 +101,7 @@ def test_cores_are_cropped_turned_and_weighted_as_objects_are(nuclei) -> None:
     mask = instances.copy()
     mask[:, 55:] = 9
     found = annotate([Planes(np.eye(40, 60))], [Planes(mask)], MaskReading(unlabelled=9))
-    inner = of_cores(found.examples[0])
+    inner = with_markers(found.examples[0])
     cropped = crop(found.examples[0], Tile(5, 5, 30))
     assert np.array_equal(cropped.instances, found.examples[0].instances[5:35, 5:35])
     targets = []
@@ -154,7 +156,7 @@ def test_same_seed_same_cores(two, backbone) -> None:
     for _ in range(2):
         training = Training(two, backbone, TrainingSettings(**FEW))
         list(training)
-        found.append(training._cores)
+        found.append(training._markers)
     assert found[0].steps_done == 1
     assert (found[0].kept is None) == (found[1].kept is None)
     if found[0].kept is not None:
@@ -171,17 +173,17 @@ def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None
 @pytest.mark.parametrize("value", [-9.0, 9.0])
 def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> None:
     training, _ = trained
-    planes, tokens = training._cores._planes(), training._attempts.best[1]
-    assert marker_training.useful(planes, tokens, training._cores.kept, backbone)
-    whole = ValidationPlane.logits
+    planes, tokens = training._markers._planes(), training._attempts.best[1]
+    assert marker_training.useful(planes, tokens, training._markers.kept, backbone)
+    whole = EmbeddedPlane.logits
 
     def collapsed(*arguments):
         logits = whole(*arguments)
         logits[1:] = value
         return logits
 
-    monkeypatch.setattr(ValidationPlane, "logits", collapsed)
-    assert not marker_training.useful(planes, tokens, training._cores.kept, backbone)
+    monkeypatch.setattr(EmbeddedPlane, "logits", collapsed)
+    assert not marker_training.useful(planes, tokens, training._markers.kept, backbone)
 
 
 def test_stopping_in_the_phase_keeps_the_class_tokens(two, backbone, monkeypatch) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ptsam.backbones.gpu_memory import copied, is_out_of_memory, on_cpu
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.backbones.gpu_memory import copied, is_out_of_memory
+from napari_ptsam.backbones.loading import on_cpu
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import CollapsedError
 from napari_ptsam.training import optimization, trainer

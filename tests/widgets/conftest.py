@@ -1,4 +1,4 @@
-"""A viewer with real nuclei, and the widget docked in it."""
+"""Fixtures for tests with a viewer: docked widgets, real nuclei, settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from napari_ptsam.widgets.shared.preferences import DEFAULTS
 
 @pytest.fixture(scope="session", autouse=True)
 def plugins() -> Iterator[None]:
-    """Napari looks through all installed packages for plugins; once is enough for all viewers."""
+    """Discover plugins once for all viewers; napari searches all installed packages each time."""
     found = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
@@ -51,7 +51,7 @@ def frozen(modules_frozen: list[int]) -> Iterator[None]:
 
 @pytest.fixture
 def sessions(tmp_path: Path, monkeypatch) -> Path:
-    """Where session folders go, instead of the user's data directory."""
+    """Return the folder of the session folders, in place of the user's data directory."""
     folder = tmp_path / "sessions"
     monkeypatch.setenv("NAPARI_PTSAM_SESSIONS", str(folder))
     return folder
@@ -59,7 +59,7 @@ def sessions(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def liked(monkeypatch) -> dict[str, Any]:
-    """Preferences that are kept nowhere."""
+    """Return preferences that are not stored."""
     from napari_ptsam.widgets.annotate import annotate_and_train
 
     kept: dict[str, Any] = dict(DEFAULTS)
@@ -70,14 +70,14 @@ def liked(monkeypatch) -> dict[str, Any]:
 
 @pytest.fixture
 def told(monkeypatch) -> list[str]:
-    """What the user is notified of."""
+    """Return the messages that the user is notified of."""
     import importlib
 
     messages: list[str] = []
     for name in (
         "annotate.annotate_tab", "annotate.annotate_and_train", "annotate.classes", "annotate.click_tool",
         "annotate.images_tab", "annotate.session_restore", "annotate.train_tab", "annotate.training_run",
-        "shared.channels", "shared.failures",
+        "annotate.channels_row", "shared.failures",
     ):  # fmt: skip
         module = importlib.import_module(f"napari_ptsam.widgets.{name}")
         for function in ("show_info", "show_warning"):
@@ -88,7 +88,7 @@ def told(monkeypatch) -> list[str]:
 
 @pytest.fixture
 def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, or in one that is given."""
+    """Return a function that docks "Annotate and train" in a viewer, by default a new one."""
     docked: list[AnnotateAndTrain] = []
 
     def make(viewer: Any = None, **images: np.ndarray) -> tuple[Any, AnnotateAndTrain]:
@@ -111,7 +111,7 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def stack(nuclei) -> Nuclei:
-    """The crops of real nuclei as one stack: (6, 128, 128); read-only, since all tests share it."""
+    """Return crops of real nuclei as a read-only stack of shape (6, 128, 128)."""
     stacked = Nuclei(np.stack(nuclei[0]), np.stack(nuclei[1]))
     for array in (stacked.images, stacked.masks):
         array.setflags(write=False)
@@ -120,7 +120,7 @@ def stack(nuclei) -> Nuclei:
 
 @pytest.fixture
 def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, with images and a prompt."""
+    """Return a function that docks "Batch segment" in a new viewer with images and a prompt."""
     notification_manager.records.clear()
     docked: list[BatchSegment] = []
 
@@ -144,7 +144,7 @@ def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def appearance() -> Iterator[Any]:
-    """Settings of theme and font, put back at the end."""
+    """Return the settings of theme and font, which are restored at the end."""
     chosen = get_settings().appearance
     before = chosen.theme, chosen.font_size
     yield chosen

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 from conftest_batch import choose, run
-from conftest_batch import told as notified
+from conftest_batch import notifications as notified
 from conftest_every import CHOSEN, OUTPUTS
 from conftest_widgets import LONG, refreshed
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
@@ -81,12 +81,16 @@ def test_channels_are_chosen_in_the_form(qtbot, batch, prompts, grey, found) -> 
     widget.layers.tick_all(True)
     assert not widget.channels.isHidden()
     assert (
-        "composite has 4 channels; the prompt was trained on grey images" in widget.cautions.text()
+        "composite has 4 channels; the prompt was trained on grey images" in widget.warnings.text()
     )
-    for words, problem in (("a", "are no channels"), ("0,1", "channels 0, 1 shown"), ("1", "")):
+    for words, problem in (
+        ("a", "is not a list of channels"),
+        ("0,1", "channels 0, 1 shown"),
+        ("1", ""),
+    ):
         widget.channels.numbers.setText(words)
         widget.channels.changed.emit()
-        assert problem in widget.cautions.text() and bool(problem) == bool(widget.cautions.text())
+        assert problem in widget.warnings.text() and bool(problem) == bool(widget.warnings.text())
     run(qtbot, widget)
     result = viewer.layers[-1].data
     assert np.array_equal(result[:, 0], found("one class", "labels")) and notified() == []
@@ -104,7 +108,7 @@ def test_preview_and_clicks(qtbot, dock, prompts, grey, found, told) -> None:
     outlines = {}
     for kind, prompt in prompts.items():
         session_model.use_images([viewer.layers["composite" if kind == CHOSEN else "nuclei"]])
-        (source,) = session_model.sources
+        (source,) = session_model.images
         session_model.show_plane(source, 1)
         widget.train.take(prompt, Path(f"{kind}.pt"))
         qtbot.waitUntil(partial(shows, viewer, found(kind, "labels")[1]), timeout=LONG)
@@ -127,7 +131,7 @@ def test_a_preview_of_other_channels(qtbot, dock, prompts, grey, found, told) ->
     viewer, widget = dock()
     composite = np.stack([grey[::-1, ::-1], grey], axis=1)
     viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
-    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.images) == 1, timeout=LONG)
     viewer.dims.set_point(0, 1)
     widget.train.take(prompts["one class"], Path("cells.pt"))
     qtbot.waitUntil(lambda: bool(told), timeout=LONG)

@@ -15,7 +15,7 @@ import tifffile
 import napari_ptsam
 from conftest_widgets import LONG, annotate, settled, train, training_under_way
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
-from napari_ptsam.widgets.shared.workers import THREAD
+from napari_ptsam.widgets.shared.worker import THREAD_NAME
 
 
 def long_training(qtbot, dock, stack):
@@ -35,7 +35,7 @@ def test_closing_the_widget_ends_the_training(qtbot, dock, stack) -> None:
     viewer.window.remove_dock_widget(widget)
     assert PREVIEW not in viewer.layers and len(viewer.layers) == 2
     wait_for_end(qtbot, widget)
-    viewer.layers.remove(widget.session_model.sources[0].labels)
+    viewer.layers.remove(widget.session_model.images[0].labels)
     viewer.dims.set_point(0, 3)  # nobody listens any more
     settled(qtbot, widget)
     assert len(viewer.layers) == 1
@@ -152,7 +152,7 @@ def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
         ),
         timeout=LONG,
     )
-    qtbot.waitUntil(lambda: THREAD not in [thread.name for thread in threading.enumerate()])
+    qtbot.waitUntil(lambda: THREAD_NAME not in [thread.name for thread in threading.enumerate()])
 
 
 def test_the_manifest_names_what_is_there() -> None:
@@ -184,7 +184,7 @@ def test_the_annotation_fits_in_memory_that_is_not_there(dock) -> None:
     layer = viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
     widget.session_model.use_images([layer])
     widget.annotate.add.click()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     assert labels.data.shape == huge.shape
     labels.data_setitem((np.full(9, 7), np.arange(9), np.arange(9)), 2)
     assert np.asarray(labels.data[7])[3, 3] == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_ptsam.annotation.session import SessionPlane
 from napari_ptsam.errors import SessionError
-from napari_ptsam.io.writing import reason
+from napari_ptsam.io.writing import reason, safe_file_name
 
 IMAGES, MASKS, PROMPTS = "images", "masks", "prompts"
 LONGEST_SLUG = 40
@@ -83,6 +83,6 @@ def make_new(root: Path, title: str) -> Path:
 
 
 def slug(name: str) -> str:
-    """A name of lower-case letters, digits and hyphens that all systems allow in paths."""
+    """Return a folder name of lower-case ASCII letters, digits, ``_`` and ``-``."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:LONGEST_SLUG].strip("-") or "session"
+    return safe_file_name(plain, "session", separator="-", longest=LONGEST_SLUG)

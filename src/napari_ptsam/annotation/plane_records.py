@@ -1,47 +1,69 @@
-"""Which planes are annotated, and what is known of each."""
+"""Records of the planes that are annotated: how far each one is, and what it is used for."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 WANTED = 16
-"""Annotated planes at which the method is at home; fewer work, more help a little."""
+"""Number of annotated planes that the method is designed for. Fewer work too; more help a little."""
 
 Key = tuple[Hashable, int]
 """An image, and the number of a plane in it."""
 
 
-@dataclass(frozen=True)
-class PlaneRecord:
-    """One plane that somebody has painted on or marked.
+@dataclass(frozen=True, kw_only=True)
+class PlaneStatus:
+    """What the user and the last training decided about a plane.
+
+    It is the part that a plane's record in the window (`PlaneRecord`) and its
+    entry in a session folder (`~napari_ptsam.annotation.session.SessionPlane`)
+    have in common. They differ in how they identify the plane: by an image that
+    is open now, or by the image's place in the folder.
 
     Attributes
     ----------
-    image
-        Which image; whatever tells images apart.
-    number
-        Of the plane in it.
-    counts
-        Pixels a class.
     done
-        Whether everything on it is painted (dense annotation).
+        Whether everything on the plane is annotated, as dense annotation needs it.
     held_out
-        Whether it measures instead of training; None: not decided yet.
+        Whether the plane is used for validation instead of training; None if
+        that is not decided yet.
     dice
-        Of the last prompt on it.
+        Dice of the last prompt on the plane; None if it was not computed.
     """
 
-    image: Hashable
-    number: int
-    counts: dict[str, int] = field(default_factory=dict)
     done: bool = False
     held_out: bool | None = None
     dice: float | None = None
 
     @property
+    def status(self) -> dict[str, Any]:
+        """The three values as keyword arguments."""
+        return {"done": self.done, "held_out": self.held_out, "dice": self.dice}
+
+
+@dataclass(frozen=True)
+class PlaneRecord(PlaneStatus):
+    """A plane of an open image that has been painted on or marked as done.
+
+    Attributes
+    ----------
+    image
+        Identifier of the image; any hashable value.
+    number
+        Number of the plane in the image.
+    counts
+        Number of labelled pixels of each class.
+    """
+
+    image: Hashable
+    number: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
     def key(self) -> Key:
-        """What the records finds it by."""
+        """Image and number, which identify the plane."""
         return self.image, self.number
 
     @property
@@ -51,22 +73,26 @@ class PlaneRecord:
 
 
 class PlaneRecords:
-    """All entries, in the order of their images and planes."""
+    """The records of all annotated planes.
+
+    Iterating over them gives the planes of the images in use, in the order of
+    the images and, within an image, of the planes.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[Key, PlaneRecord] = {}
+        self._records: dict[Key, PlaneRecord] = {}
         self._images: list[Hashable] = []
 
     def all(self) -> list[PlaneRecord]:
-        """Entries of all images, in use or not."""
-        return list(self._entries.values())
+        """Return the records of all images, whether they are in use or not."""
+        return list(self._records.values())
 
     def __iter__(self) -> Iterator[PlaneRecord]:
         order = {image: position for position, image in enumerate(self._images)}
         return iter(
             sorted(
-                (e for e in self._entries.values() if e.image in order),
-                key=lambda e: (order[e.image], e.number),
+                (record for record in self._records.values() if record.image in order),
+                key=lambda record: (order[record.image], record.number),
             )
         )
 
@@ -74,43 +100,40 @@ class PlaneRecords:
         return sum(1 for _ in self)
 
     def get(self, image: Hashable, number: int) -> PlaneRecord:
-        """The entry of a plane; a blank one if nothing is known of it."""
-        return self._entries.get((image, number), PlaneRecord(image, number))
+        """Return the record of a plane, which is a blank one if there is none yet."""
+        return self._records.get((image, number), PlaneRecord(image, number))
 
     def use(self, images: list[Hashable]) -> None:
-        """The images in use, in order; entries of others are kept, but not shown."""
+        """Set the images in use and their order. Records of other images are kept."""
         self._images = list(images)
 
     def count(self, image: Hashable, number: int, counts: dict[str, int]) -> None:
-        """Note how many pixels of each class a plane has."""
-        self._put(replace(self.get(image, number), counts=dict(counts)))
+        """Set the number of labelled pixels of each class on a plane."""
+        self.put(replace(self.get(image, number), counts=dict(counts)))
 
     def mark(self, image: Hashable, number: int, done: bool) -> None:
         """Mark a plane as done, or as not done."""
-        self._put(replace(self.get(image, number), done=done))
+        self.put(replace(self.get(image, number), done=done))
 
     def hold_out(self, image: Hashable, number: int, held_out: bool | None) -> None:
-        """Let a plane measure (True), train (False), or leave it open (None)."""
-        self._put(replace(self.get(image, number), held_out=held_out))
+        """Use a plane for validation (True) or for training (False), or leave it open (None)."""
+        self.put(replace(self.get(image, number), held_out=held_out))
 
     def rate(self, image: Hashable, number: int, dice: float | None) -> None:
-        """Note the Dice of the last prompt on a plane."""
-        self._put(replace(self.get(image, number), dice=dice))
-
-    def put(self, entry: PlaneRecord) -> None:
-        """Take an entry as it is, for instance from a session folder."""
-        self._put(entry)
+        """Set the Dice of the last prompt on a plane."""
+        self.put(replace(self.get(image, number), dice=dice))
 
     def forget(self, image: Hashable) -> None:
-        """Drop all entries of an image."""
-        self._entries = {key: e for key, e in self._entries.items() if key[0] != image}
+        """Remove all records of an image."""
+        self._records = {key: r for key, r in self._records.items() if key[0] != image}
 
     def counting(self, sparse: bool) -> list[PlaneRecord]:
-        """Entries that a training takes: sparse all painted ones, dense those done."""
-        return [e for e in self if (e.painted if sparse else e.done)]
+        """Return the planes to train on: the painted ones if sparse, else those that are done."""
+        return [record for record in self if (record.painted if sparse else record.done)]
 
-    def _put(self, entry: PlaneRecord) -> None:
-        if entry.painted or entry.done:
-            self._entries[entry.key] = entry
+    def put(self, record: PlaneRecord) -> None:
+        """Add or replace a record. One of a plane that is neither painted nor done is removed."""
+        if record.painted or record.done:
+            self._records[record.key] = record
         else:
-            self._entries.pop(entry.key, None)
+            self._records.pop(record.key, None)

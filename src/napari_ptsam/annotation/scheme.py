@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import MaskReading
+from napari_ptsam.datasets.annotated_planes import MaskReading
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.validation import (
     as_colour,

@@ -1,4 +1,4 @@
-"""What a session folder holds: images, planes, and how they are annotated."""
+"""The contents of a session: images, annotated planes, and how they are annotated."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_ptsam.annotation.plane_records import PlaneStatus
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
@@ -30,23 +31,29 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SessionImage:
-    """An image or stack that planes were annotated in.
+    """An image or stack with annotated planes.
 
     Attributes
     ----------
     name
-        What messages and layers call it.
-    shape, axes
-        Of the whole array; a letter an axis, Y and X among them, C or S for
-        channels.
+        Name of the image in messages and of its layer.
+    shape
+        Shape of the whole array.
+    axes
+        One letter for each axis, among them Y and X; C or S for channels.
     pixel_size
-        If known.
+        Pixel size; None if it is unknown.
     path
-        File that it was opened from, if any.
+        File or folder that the image was opened from; None if there is none.
     sample
-        Name of a sample and of the image in it, if it came from one.
+        Name of the sample data and of the image in it, if the image is one.
     channels
-        Numbers of the channels in use; None: all.
+        Numbers of the channels in use; None for all.
+
+    Raises
+    ------
+    InputError
+        If the axes do not fit the shape, or the image is empty.
     """
 
     name: str
@@ -66,7 +73,7 @@ class SessionImage:
 
     @property
     def leading(self) -> tuple[int, ...]:
-        """Sizes of all axes but y, x and channels."""
+        """Sizes of all axes except y, x and channels."""
         sizes = zip(self.axes, self.shape, strict=True)
         return tuple(size for axis, size in sizes if axis not in "YX" + CHANNEL_AXES)
 
@@ -82,59 +89,56 @@ class SessionImage:
 
 
 @dataclass(frozen=True)
-class SessionPlane:
-    """A plane that was annotated.
+class SessionPlane(PlaneStatus):
+    """An annotated plane in a session folder.
+
+    Its pixels and labels are files, so that this class holds only their place
+    and the plane's status.
 
     Attributes
     ----------
     image
-        Number of its image in the session.
+        Number of the image in the session.
     index
-        Where it lies along the image's leading axes; () in an image that is one plane.
-    done
-        Whether everything on it is annotated.
-    held_out
-        Whether it measures instead of training; None: not decided yet.
-    dice
-        Of the last prompt on it; None if not measured.
+        Position of the plane along the image's leading axes; () in an image
+        that is a single plane.
     """
 
     image: int
     index: tuple[int, ...]
-    done: bool = False
-    held_out: bool | None = None
-    dice: float | None = None
 
     @property
     def stem(self) -> str:
-        """Name of its files, without ending."""
+        """Name of the plane's files without their suffix."""
         return "-".join([f"{self.image:03}", *map(str, self.index)])
 
     def number(self, image: SessionImage) -> int:
-        """Number of the plane in its image, the last leading axis fastest."""
+        """Return the number of the plane in its image, the last leading axis varying fastest."""
         return int(np.ravel_multi_index(self.index, image.leading)) if self.index else 0
 
 
 @dataclass(frozen=True)
 class Session:
-    """All of a session but pixels and labels.
+    """A session without pixels and labels, as session.json holds it.
 
     Attributes
     ----------
     scheme
-        How it is annotated.
-    images, planes
-        Images, and those of their planes that were annotated and can be read.
+        Classes and the meaning of the labels.
+    images
+        Images with annotated planes.
+    planes
+        Annotated planes whose files can be read.
     settings
-        Of training, plain JSON values; see `training_settings`.
+        Settings of the training as JSON values; see `training_settings`.
     prompts
         Names of the files in the folder ``prompts``, the newest last.
     closed
-        Whether it was ended on purpose.
+        Whether the user ended the session.
     created, saved
-        ISO 8601, UTC.
+        Times in ISO 8601, UTC.
     problems
-        What could not be read of the folder, a sentence each; never written.
+        One sentence for each file that could not be read; not part of session.json.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -148,7 +152,7 @@ class Session:
     problems: tuple[str, ...] = ()
 
     def has_place_for(self, plane: SessionPlane) -> bool:
-        """Whether there is such a plane in the images."""
+        """Return whether the plane lies in one of the images."""
         if not 0 <= plane.image < len(self.images):
             return False
         leading = self.images[plane.image].leading
@@ -157,13 +161,13 @@ class Session:
         )
 
     def name_of(self, plane: SessionPlane) -> str:
-        """What messages call a plane: its image, and its number if that has several."""
+        """Return the name of a plane in messages: its image, and its number if there are several."""
         image = self.images[plane.image]
         part = f", plane {plane.number(image)}" if prod(image.leading) > 1 else ""
         return image.name + part
 
     def to_plain(self) -> dict[str, Any]:
-        """The session as a dict of numbers, strings, lists and dicts."""
+        """Return the session as a dict of JSON values."""
         plain = {"kind": KIND, "version": VERSION, **asdict(self)}
         del plain["problems"]
         values: dict[str, Any] = python_values(plain)
@@ -171,15 +175,15 @@ class Session:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Session:
-        """The session that `to_plain` took apart; checks every value's type.
+        """Make a session from the result of `to_plain`, checking every value's type.
 
         Raises
         ------
         InputError, KeyError, TypeError, ValueError
-            If something is missing or makes no sense.
+            If a value is missing, or of the wrong type or range.
         """
         settings = as_mapping(plain["settings"])
-        json.dumps(settings, allow_nan=False)  # plain values are finite
+        json.dumps(settings, allow_nan=False)  # refuses NaN and infinity
         session = cls(
             scheme=Scheme.from_plain(as_mapping(plain["scheme"])),
             images=tuple(_image(as_mapping(image)) for image in as_list(plain["images"])),
@@ -198,7 +202,7 @@ class Session:
 
 
 def now() -> str:
-    """The time: ISO 8601, UTC."""
+    """Return the current time in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -231,7 +235,7 @@ def _plane(plain: Mapping[str, Any]) -> SessionPlane:
 
 
 def _file_name(value: Any) -> str:
-    """The name of a file, which leads to no other folder."""
+    """Return a file name, checked not to lead into another folder."""
     name = as_text(value)
     if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:"):
         raise InputError("a prompt's name is no name of a file")

@@ -27,7 +27,7 @@ from napari_ptsam.prompts.library import kept_elsewhere
 from napari_ptsam.training.presets import training_settings
 
 if TYPE_CHECKING:
-    from napari_ptsam.datasets.examples import AnnotationSet
+    from napari_ptsam.datasets.annotated_planes import AnnotationSet
     from napari_ptsam.prompts.prompt import Prompt
 
 ROOT_VARIABLE = "NAPARI_PTSAM_SESSIONS"

@@ -1,4 +1,4 @@
-"""Backbones that are known by name: what each is good for, and where its weights come from."""
+"""The catalogue of backbones: their names, uses, licences and downloads."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+from napari_ptsam.backbones.families.registry import architectures
 from napari_ptsam.errors import InputError
 
 EMBEDDED_NAME = "vit_t"
-PARAMETERS = {"vit_t": 10_130_092, "vit_b": 93_735_472, "vit_l": 312_342_832, "vit_h": 641_090_608}
-"""Of each architecture; its checkpoint has four bytes for each."""
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A backbone that is known by name.
+    """A backbone in the catalogue.
 
     Attributes
     ----------
     name
-        Such as ``vit_b_lm``.
+        The backbone's name, such as ``vit_b_lm``.
     architecture
-        ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
+        An architecture of one of the families, such as ``vit_b``.
     title, good_for, licence, source
-        For people; the source is the address of a page.
+        Texts for users; the source is the address of a web page.
     file
         Name of the checkpoint in the folder of backbones.
     url
-        Where it is downloaded from; empty for the embedded one.
+        Address that the checkpoint is downloaded from; empty for the embedded one.
     size
-        In bytes; 0 if its makers do not say.
+        Size of the checkpoint in bytes; 0 if it is not published.
     digest
-        Kind of hash, a colon, and the hash in hexadecimal, as pooch has it.
+        Name of a hash function, a colon, and the hash in hexadecimal, as in pooch.
     """
 
     name: str
@@ -49,57 +48,71 @@ class CatalogueEntry:
 
     @property
     def embedded(self) -> bool:
-        """Whether it comes with the package."""
+        """Whether the weights ship inside the package."""
         return not self.url
 
     @property
     def megabytes(self) -> str:
-        """Its size, for people."""
+        """Size of the checkpoint in words, such as ``375 MB``."""
         if self.embedded:
             return "20 MB"
-        size = self.size or 4 * PARAMETERS[self.architecture]
-        return f"{'' if self.size else 'about '}{size / 1e6:,.0f} MB"
+        return f"{'' if self.size else 'about '}{(self.size or self._float32_size) / 1e6:,.0f} MB"
 
     @property
     def limit(self) -> int:
-        """Bytes that a download may have at most, so that it does not fill the disk."""
-        return self.size or int(1.5 * 4 * PARAMETERS[self.architecture])
+        """Largest size in bytes that a download may have, so that it cannot fill the disk."""
+        return self.size or int(1.5 * self._float32_size)
+
+    @property
+    def _float32_size(self) -> int:
+        return 4 * architectures()[self.architecture]
 
 
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, CatalogueEntry]:
-    """All backbones that are known by name, by their names."""
+    """Return the entries of the catalogue by their names."""
     file = resources.files("napari_ptsam").joinpath("data/backbones.json")
-    entries = (CatalogueEntry(**one) for one in json.loads(file.read_text(encoding="utf-8")))
+    entries = (CatalogueEntry(**fields) for fields in json.loads(file.read_text(encoding="utf-8")))
     return {entry.name: entry for entry in entries}
 
 
 def entry_of(name: str) -> CatalogueEntry:
-    """The entry of that name.
+    """Return the catalogue's entry of a name.
 
     Raises
     ------
     InputError
-        If there is none.
+        If the catalogue has no such entry.
     """
-    found = catalogue().get(name)
-    if found is None:
+    entry = catalogue().get(name)
+    if entry is None:
         raise InputError(f"Unknown backbone {name!r}; choose one of {', '.join(catalogue())}.")
-    return found
+    return entry
+
+
+def architecture_named(name: str) -> str:
+    """Return the architecture of a catalogue entry, or of a name that is an architecture itself.
+
+    Raises
+    ------
+    InputError
+        If the name is neither.
+    """
+    return name if name in architectures() else entry_of(name).architecture
 
 
 def name_and_checkpoint(chosen: str) -> tuple[str | None, str | None]:
-    """What `load_backbone` is to be given for a name of the catalogue, or the path of a checkpoint."""
+    """Return the arguments of `load_backbone` for a catalogue name or the path of a checkpoint."""
     return (chosen, None) if chosen in catalogue() else (None, chosen)
 
 
 def recommended(gpu_gigabytes: float | None) -> str:
-    """Name of the backbone to begin with.
+    """Return the name of the backbone to start with.
 
     Parameters
     ----------
     gpu_gigabytes
-        Memory of the GPU; None if there is none.
+        Memory of the GPU; None without a GPU.
     """
     if gpu_gigabytes is None or gpu_gigabytes < 4:
         return "vit_t"

@@ -1,9 +1,8 @@
-"""Where a backbone's weights come from, and how they are told apart."""
+"""Read checkpoints of SAM without running anything in them, and identify the weights."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import zipfile
 from collections.abc import Mapping
 from importlib import resources
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.backbones.families.registry import architecture_of, architectures, family_of
 from napari_ptsam.errors import CheckpointError
 from napari_ptsam.io.safe_loading import (
     check_storages,
@@ -22,27 +22,27 @@ from napari_ptsam.io.safe_loading import (
 from napari_ptsam.io.user_files import unreadable_as
 
 if TYPE_CHECKING:
-    import torch
-
-    StateDict = dict[str, torch.Tensor]
+    from napari_ptsam.backbones.families.family import StateDict
 
 EMBEDDED = "mobile_sam_vit_t.safetensors"
 
-# One tensor tells the architectures apart: the width of the first layer.
-_PATCH_TINY = "image_encoder.patch_embed.seq.0.c.weight"
-_PATCH_VIT = "image_encoder.patch_embed.proj.weight"
-_FOLDED_OR_UNUSED = re.compile(r"\.bn\.|\.c\.|\.(norm_)?head\.")
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-_MARK = "mask_decoder.iou_token.weight"
-EXPECTED = (
-    "Expected are the tensors of SAM's image_encoder, prompt_encoder and mask_decoder for vit_t, "
-    "vit_b, vit_l or vit_h, with or without a prefix: Meta's files, MobileSAM, micro-sam, MedSAM."
-)
-_ARCHITECTURE_BY_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+_MARKER = "mask_decoder.iou_token.weight"
+"""A tensor that every SAM has; what precedes its name is the prefix of all names."""
+
+
+def expected_tensors() -> str:
+    """Describe in a sentence what a checkpoint has to hold."""
+    *names, last = architectures()
+    return (
+        "Expected are the tensors of SAM's image_encoder, prompt_encoder and mask_decoder for "
+        f"{', '.join(names)} or {last}, with or without a prefix: Meta's files, MobileSAM, micro-sam, "
+        "MedSAM."
+    )
 
 
 def embedded_checkpoint() -> Path:
-    """Path of the ``vit_t`` weights that ship inside the package."""
+    """Return the path of the ``vit_t`` weights that ship inside the package."""
     path = Path(str(resources.files("napari_ptsam").joinpath(f"weights/{EMBEDDED}")))
     if not path.is_file():
         raise CheckpointError(
@@ -53,11 +53,10 @@ def embedded_checkpoint() -> Path:
 
 
 def read_checkpoint(path: str | Path) -> StateDict:
-    """Read the tensors of a SAM without running anything that is in the file.
+    """Read the tensors of a SAM without running code from the file.
 
-    The tensors may lie in a dict within the dict, and their names may have a
-    prefix (``module.``, ``sam.`` and the like), as fine-tuning scripts leave
-    them: see `sam_tensors`.
+    Fine-tuning scripts often save the tensors in a nested dict, or with a prefix
+    such as ``module.`` or ``sam.``; both are accepted. See `sam_tensors`.
 
     Parameters
     ----------
@@ -67,40 +66,40 @@ def read_checkpoint(path: str | Path) -> StateDict:
     Returns
     -------
     dict of str to torch.Tensor
-        The tensors under segment-anything's names, in the dtype that they are
-        stored in, on the CPU.
+        The tensors under segment-anything's names, on the CPU, in the dtype of
+        the file.
 
     Raises
     ------
     CheckpointError
-        If there is no such file, it cannot be read, or holds no SAM.
+        If the file does not exist, cannot be read, or does not hold a SAM.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file at {path}; check the path.")
-    found = sam_tensors(_read_safely(path))
-    if found is None:
-        raise CheckpointError(f"{path} holds no SAM weights that are known here. {EXPECTED}")
-    return found
+    tensors = sam_tensors(_read_safely(path))
+    if tensors is None:
+        raise CheckpointError(f"{path} holds no SAM weights. {expected_tensors()}")
+    return tensors
 
 
 def _read_safely(path: Path) -> Any:
-    """What is in a file, if that is nothing but tensors and plain values."""
+    """Return the content of a file that holds only tensors and plain values."""
     from safetensors.torch import load_file
 
-    def told(error: Exception) -> str:
+    def message(error: Exception) -> str:
         if holds_more_than_values(error):
             return (
-                f"{path} cannot be read as a checkpoint: it is damaged, or holds something other than "
-                "tensors and plain values, maybe code, which was not run. Export the weights alone "
+                f"{path} cannot be read as a checkpoint: it is damaged, or it holds something other than "
+                "tensors and plain values, such as code, which was not run. Save only the weights "
                 "(state_dict), or use a file with SAM weights as its makers published it."
             )
         return (
-            f"{path} cannot be read as a checkpoint (it is damaged or another kind of file); "
+            f"{path} cannot be read as a checkpoint (it is damaged, or another kind of file); "
             "use a file with SAM weights as its makers published it."
         )
 
-    with unreadable_as(CheckpointError, told):
+    with unreadable_as(CheckpointError, message):
         if not _is_pytorch(path):
             return load_file(path)
         if not zipfile.is_zipfile(path):
@@ -113,22 +112,22 @@ def _read_safely(path: Path) -> Any:
 
 
 def _is_pytorch(path: Path) -> bool:
-    """Whether it begins like a zip archive or a pickle, not like a safetensors file."""
+    """Return whether a file begins like a zip archive or a pickle, not like safetensors."""
     with path.open("rb") as file:
         head = file.read(9)
-    # The length of the header, 8 bytes, comes before its first brace.
+    # In safetensors, eight bytes with the length of the header precede its first brace.
     return not (path.suffix == ".safetensors" or head[8:] == b"{")
 
 
 def sam_tensors(content: Any, depth: int = 3) -> StateDict | None:
-    """Find the tensors of a SAM, whatever dict they lie in and whatever comes before their names.
+    """Find the tensors of a SAM in nested dicts, whatever prefix their names have.
 
     Parameters
     ----------
     content
-        Of a checkpoint.
+        Content of a checkpoint.
     depth
-        Dicts within dicts to look into.
+        Number of nested dicts to search.
 
     Returns
     -------
@@ -141,55 +140,48 @@ def sam_tensors(content: Any, depth: int = 3) -> StateDict | None:
     if not isinstance(content, Mapping) or depth == 0:
         return None
     for key in content:
-        if isinstance(key, str) and key.endswith(_MARK):
-            prefix = key.removesuffix(_MARK)
-            own = {
+        if isinstance(key, str) and key.endswith(_MARKER):
+            prefix = key.removesuffix(_MARKER)
+            named = {
                 name.removeprefix(prefix): value
                 for name, value in content.items()
                 if isinstance(name, str) and name.startswith(prefix)
             }
             return {
                 name: value
-                for name, value in own.items()
+                for name, value in named.items()
                 if name.startswith(_PARTS) and isinstance(value, torch.Tensor)
             }
-    inner = (sam_tensors(value, depth - 1) for value in content.values())
-    return next((found for found in inner if found is not None), None)
-
-
-def architecture_of(state: StateDict) -> str | None:
-    """Name of the SAM architecture that the tensors belong to, or None."""
-    if _PATCH_TINY in state:
-        return "vit_t"
-    if _PATCH_VIT in state and state[_PATCH_VIT].ndim == 4:
-        return _ARCHITECTURE_BY_WIDTH.get(len(state[_PATCH_VIT]))
-    return None
+    nested = (sam_tensors(value, depth - 1) for value in content.values())
+    return next((tensors for tensors in nested if tensors is not None), None)
 
 
 def signature_of(state: StateDict, samples: int = 1024) -> str:
-    """Fingerprint of a backbone's weights.
+    """Compute a fingerprint of a backbone's weights.
 
-    It is the same for the float32 and float16 copies of one backbone and for
-    folded and unfolded batch norms, and differs between fine-tuned variants.
-    To that end it takes evenly spaced values of each tensor, rounded to
-    float16, and leaves out the batch norms and the convolutions that they are
-    folded into (and the classification head, which SAM does not use).
+    Equivalent checkpoints have the same fingerprint: float32 and float16 copies,
+    with batch norms folded or not. Fine-tuned variants have another one. The
+    fingerprint is a hash of evenly spaced values of each tensor, rounded to
+    float16, without the tensors that the family leaves out
+    (`napari_ptsam.backbones.families.family.BackboneFamily.unsigned`).
 
     Parameters
     ----------
     state
-        The tensors of image encoder, prompt encoder and mask decoder.
+        Tensors of image encoder, prompt encoder and mask decoder.
     samples
-        Values taken from each tensor, at most.
+        Largest number of values that are taken from a tensor.
 
     Returns
     -------
     str
         16 hexadecimal digits.
     """
+    architecture = architecture_of(state)
+    unsigned = None if architecture is None else family_of(architecture).unsigned
     digest = hashlib.sha256()
     for key in sorted(state):
-        if key.startswith("image_encoder.") and _FOLDED_OR_UNUSED.search(key):
+        if unsigned is not None and key.startswith("image_encoder.") and unsigned.search(key):
             continue
         values = state[key].detach().cpu().flatten()
         values = values[:: max(1, len(values) // samples)].float()

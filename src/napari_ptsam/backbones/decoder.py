@@ -20,8 +20,14 @@ from torch.nn import functional as F
 
 from napari_ptsam.backbones.gpu_memory import copied
 from napari_ptsam.backbones.kernels.fused import linear_gelu
-from napari_ptsam.backbones.kernels.image_positions import Norm, answer, look, weigh
-from napari_ptsam.backbones.kernels.phases import Phase, in_phase
+from napari_ptsam.backbones.kernels.image_positions import (
+    Norm,
+    Offset,
+    answer,
+    look,
+    position_subgrid,
+    weigh,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,7 +178,7 @@ class PromptDecoder:
         mask_decoder, prompt_encoder = (copied(module, device) for module in self._modules)
         return PromptDecoder(mask_decoder, prompt_encoder, device, dtype)
 
-    def __call__(self, embeddings: Tensor, tokens: Tensor, phase: Phase | None = None) -> Tensor:
+    def __call__(self, embeddings: Tensor, tokens: Tensor, offset: Offset | None = None) -> Tensor:
         """Mask logits of tiles under one prompt.
 
         Parameters
@@ -181,18 +187,18 @@ class PromptDecoder:
             Shape (B, 4096, 256).
         tokens
             Learned decoder tokens of one class, float32, shape (8, 256).
-        phase
+        offset
             Of the embedding's positions that are looked at, (0, 0) to (1, 1): a
             quarter of them, which are much like their neighbours. None stands
-            for all of them. See `thinned`.
+            for all of them. See `mask_subgrid`.
 
         Returns
         -------
         torch.Tensor
-            Logits, float32, shape (B, 256, 256), or (B, 128, 128) in a phase;
+            Logits, float32, shape (B, 256, 256), or (B, 128, 128) in a offset;
             positive is foreground.
         """
-        queries, image = self._attend(embeddings, tokens, None, phase)
+        queries, image = self._attend(embeddings, tokens, None, offset)
         return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
 
     def masks(
@@ -225,15 +231,15 @@ class PromptDecoder:
         return self._upscaled(image, hyper), self._iou_head(queries[:, 0])
 
     def _attend(
-        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, phase: Phase | None = None
+        self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, offset: Offset | None = None
     ) -> tuple[Tensor, Tensor]:
         """The two-way transformer: prompt side (B, 5 + tokens, 256), image side (B, 4096, 256)."""
         batch = len(embeddings)
         prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
         positions, with_no_mask = self._positions, self._positions_no_mask
-        if phase is not None:
+        if offset is not None:
             embeddings, positions, with_no_mask = (
-                in_phase(part, phase) for part in (embeddings, positions, with_no_mask)
+                position_subgrid(part, offset) for part in (embeddings, positions, with_no_mask)
             )
         image = embeddings.to(self.device, self.dtype)
         # The dense prompt of "no mask" is the same everywhere. It is added where it costs nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -27,9 +27,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = next(device for device in present if present[device])
     if not present[name]:
-        raise InputError(
-            f"This machine has no {name} device that PyTorch can use; choose --device auto or cpu."
-        )
+        raise InputError(f"This machine has no {name} device that PyTorch can use.", Remedy.DEVICE)
     return torch.device(name)
 
 

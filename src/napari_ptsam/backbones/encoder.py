@@ -31,6 +31,32 @@ PIXEL_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
 """SAM's pixel statistics, for channels in the range 0 to 1."""
 
 
+def resize(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """Resize maps of shape (B, channels, y, x) to squares, bilinearly; smooth them to shrink them."""
+    shrinks = side < maps.shape[-1]
+    return F.interpolate(maps, size=(side, side), mode="bilinear", antialias=shrinks)
+
+
+def encoder_input(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Standardise square tiles as SAM does, and resize them to the side that its encoder takes.
+
+    Parameters
+    ----------
+    pixels
+        float32, shape (B, 3, side, side), range 0 to 1.
+    mean, std
+        `PIXEL_MEAN` and `PIXEL_STD`, shape (1, 3, 1, 1).
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape (B, 3, 1024, 1024).
+    """
+    # Before the tile is resized, which comes to the same and is mostly done on fewer pixels.
+    pixels = (pixels - mean) / std
+    return pixels if pixels.shape[-1] == SIDE else resize(pixels, SIDE)
+
+
 class Encoder(Protocol):
     """What turns tiles into embeddings; see `ImageEncoder`."""
 
@@ -185,10 +211,5 @@ class ImageEncoder:
 
     def _pixels(self, tile: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(tile).to(self.device).permute(2, 0, 1)[None]
-        # Before the tile is resized, which comes to the same and is mostly done on fewer pixels.
-        pixels = (pixels - self._mean) / self._std
-        if pixels.shape[-1] != SIDE:
-            pixels = F.interpolate(
-                pixels, size=(SIDE, SIDE), mode="bilinear", antialias=pixels.shape[-1] > SIDE
-            )
+        pixels = encoder_input(pixels, self._mean, self._std)
         return pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)

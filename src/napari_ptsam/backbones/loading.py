@@ -1,4 +1,4 @@
-"""Name to frozen backbone on a device."""
+"""Load frozen backbones."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, entry_of
-from napari_ptsam.backbones.checkpoints import (
-    EXPECTED,
-    architecture_of,
-    read_checkpoint,
-    signature_of,
-)
-from napari_ptsam.backbones.decoder import GRID, WIDTH, PromptDecoder
+from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, architecture_named, entry_of
+from napari_ptsam.backbones.checkpoints import expected_tensors, read_checkpoint, signature_of
+from napari_ptsam.backbones.decoder import PromptDecoder
 from napari_ptsam.backbones.devices import choose_device, choose_dtype
-from napari_ptsam.backbones.encoder import SIDE, Encoder, ImageEncoder
+from napari_ptsam.backbones.encoder import Encoder, ImageEncoder
+from napari_ptsam.backbones.families.registry import architecture_of, family_of
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.backbones.kernels.tiny_vit import QuickTinyViT
-from napari_ptsam.backbones.kernels.vit import PromptableViT
-from napari_ptsam.errors import CheckpointError
+from napari_ptsam.backbones.gpu_memory import CPU
+from napari_ptsam.errors import CheckpointError, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from napari_ptsam.backbones.checkpoints import StateDict
+    from napari_ptsam.backbones.families.family import StateDict
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +34,13 @@ class Backbone:
     Attributes
     ----------
     name
-        Architecture: ``vit_t``, ``vit_b``, ``vit_l`` or ``vit_h``.
+        Architecture, such as ``vit_t`` or ``vit_b``.
     signature
-        Fingerprint of the weights, see `napari_ptsam.backbones.checkpoints.signature_of`.
+        Fingerprint of the weights; see `napari_ptsam.backbones.checkpoints.signature_of`.
     encoder, decoder
-        The two halves, ready to be called.
+        Image encoder and mask decoder.
     weights
-        Where they come from: a name of the catalogue, such as ``vit_b_lm``, or
+        Origin of the weights: a name in the catalogue, such as ``vit_b_lm``, or
         the name of the user's own file.
     """
 
@@ -57,7 +52,7 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the backbone runs."""
+        """Device that the backbone runs on."""
         return self.decoder.device
 
 
@@ -67,30 +62,33 @@ def load_backbone(
     device: str = "auto",
     dtype: torch.dtype | None = None,
 ) -> Backbone:
-    """Load a backbone; the last few are kept, so that a second call costs nothing.
+    """Load a backbone.
+
+    The two backbones that were loaded last are kept, so that loading them again
+    takes no time.
 
     Parameters
     ----------
     name
-        One of the catalogue, such as ``vit_t`` (embedded), ``vit_b`` or
-        ``vit_b_lm``; with a checkpoint, its architecture, or None to find it out.
+        A name in the catalogue, such as ``vit_t`` (embedded), ``vit_b`` or
+        ``vit_b_lm``. With a checkpoint: its architecture, or None to detect it.
     checkpoint
-        The user's own file with weights; left out, that of the catalogue.
+        The user's own file with weights; None for the file of the catalogue.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     dtype
-        Number format of encoder and image side; by default the fastest that
-        the device computes in hardware.
+        Number format of the encoder and of the decoder's image side; by default
+        the fastest one that the device computes in hardware.
 
     Raises
     ------
     InputError
-        If name or device are unknown.
+        If the name or the device is unknown.
     CheckpointError
-        If the weights are not on this machine, damaged or of another architecture.
+        If the weights are missing, damaged or of another architecture.
     """
     files, chosen = BackboneFiles(), choose_device(device)
-    architecture = None if name is None else entry_of(name).architecture
+    architecture = None if name is None else architecture_named(name)
     if checkpoint is None:
         entry = entry_of(name or EMBEDDED_NAME)
         path, weights = files.checked(entry), entry.name
@@ -111,26 +109,30 @@ def load_backbone(
 def _load(
     architecture: str | None, path: Path, modified: int, device: torch.device, dtype: torch.dtype
 ) -> Backbone:
-    """Load; ``modified`` is there for the cache alone, to notice a changed file."""
+    """Load a file; ``modified`` only tells the cache that the file has changed."""
     state = read_checkpoint(path)
-    found = architecture_of(state)
-    if found is None or found != (architecture or found):
-        what = f"the weights of a {found}" if found else "SAM weights of an unknown architecture"
-        raise CheckpointError(
-            f"{path} holds {what}, but the backbone {architecture or 'of a SAM'} was asked for; "
-            + (f"choose --backbone {found} or another file." if found else EXPECTED)
+    detected = architecture_of(state)
+    if detected is None or detected != (architecture or detected):
+        weights = (
+            f"the weights of a {detected}" if detected else "SAM weights of an unknown architecture"
         )
+        cause = (
+            f"{path} holds {weights}, but the backbone {architecture or 'of a SAM'} was asked for"
+        )
+        if detected is None:
+            raise CheckpointError(f"{cause}; {expected_tensors()}")
+        raise CheckpointError(f"{cause}.", Remedy.BACKBONE, backbone=detected)
     try:
-        return backbone_from_state(found, state, device, dtype)
+        return backbone_from_state(detected, state, device, dtype)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not hold the tensors of a {found}, and those alone ({_differences(error)}); "
+            f"{path} does not hold exactly the tensors of a {detected} ({_differences(error)}); "
             "use the file as its makers published it."
         ) from error
 
 
 def _differences(error: RuntimeError) -> str:
-    """The first of what PyTorch lists."""
+    """Return the first difference that PyTorch lists."""
     lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
     return lines[min(1, len(lines) - 1)][:160]
 
@@ -138,70 +140,60 @@ def _differences(error: RuntimeError) -> str:
 def backbone_from_state(
     name: str, state: StateDict, device: torch.device, dtype: torch.dtype
 ) -> Backbone:
-    """Put a backbone together from its tensors.
+    """Assemble a backbone of the architecture ``name`` from its tensors.
 
     Raises
     ------
     RuntimeError
-        If tensors are missing or of the wrong shape.
+        If tensors are missing, unknown or of the wrong shape.
     """
-    parts = _build_tiny() if name == "vit_t" else _build_vit(name)
-    for part, module in parts.items():
+    family = family_of(name)
+    modules = family.build(name)
+    for part, module in modules.items():
         prefix = f"{part}."
-        own = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
-        # TinyViT's classification head is not part of SAM.
-        own = {k: v for k, v in own.items() if not k.startswith(("norm_head.", "head."))}
-        missing, unexpected = module.load_state_dict(own, strict=False, assign=True)
-        missing = [key for key in missing if not key.startswith(("norm_head.", "head."))]
+        tensors = {
+            key.removeprefix(prefix): value.float()
+            for key, value in state.items()
+            if key.startswith(prefix) and not key.removeprefix(prefix).startswith(family.unused)
+        }
+        missing, unexpected = module.load_state_dict(tensors, strict=False, assign=True)
+        missing = [key for key in missing if not key.startswith(family.unused)]
         if missing or unexpected:
-            told = (("missing", missing), ("not known", unexpected))
+            problems = (("missing", missing), ("not known", unexpected))
             raise RuntimeError(
-                "; ".join(f"{what}: {part}.{keys[0]}" for what, keys in told if keys)
+                "; ".join(f"{problem}: {part}.{keys[0]}" for problem, keys in problems if keys)
             )
-    image_encoder = parts["image_encoder"]
-    image_encoder = (QuickTinyViT if name == "vit_t" else PromptableViT)(image_encoder)
+    image_encoder: Any = family.encoder(modules["image_encoder"])
     encoder = ImageEncoder(image_encoder, device, dtype)
-    decoder = PromptDecoder(parts["mask_decoder"], parts["prompt_encoder"], device, dtype)
+    decoder = PromptDecoder(modules["mask_decoder"], modules["prompt_encoder"], device, dtype)
     return Backbone(name, signature_of(state), encoder, decoder)
 
 
 def with_encoder_tokens(backbone: Backbone, tokens: Sequence[np.ndarray]) -> Backbone:
-    """The same backbone, whose encoder sees encoder tokens; without any, the backbone itself.
+    """Return a backbone whose encoder uses encoder tokens; the same backbone if there are none.
 
     Parameters
     ----------
+    backbone
+        The backbone without the tokens.
     tokens
-        float32, one array of shape (any number, width) for each layer that takes some.
+        float32, one array of shape (any number, width) for each layer that
+        accepts tokens.
 
     Raises
     ------
     PromptFileError
-        If they are not those of this backbone.
+        If the tokens do not fit the backbone's layers.
     """
     if not len(tokens):
         return backbone
-    own = [torch.from_numpy(one.copy()) for one in tokens]
-    return replace(backbone, encoder=backbone.encoder.with_tokens(own))
+    tensors = [torch.from_numpy(layer.copy()) for layer in tokens]
+    return replace(backbone, encoder=backbone.encoder.with_tokens(tensors))
 
 
-def _build_vit(name: str) -> dict[str, Any]:
-    from segment_anything import sam_model_registry
-
-    # Without storage: random initial values would cost seconds, and are replaced anyway.
-    with torch.device("meta"):
-        sam = sam_model_registry[name]()
-    return {
-        part: getattr(sam, part) for part in ("image_encoder", "prompt_encoder", "mask_decoder")
-    }
-
-
-def _build_tiny() -> dict[str, Any]:
-    from kornia.models.tiny_vit import TinyViT
-    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
-
-    transformer = TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8)
-    return {
-        "image_encoder": TinyViT.from_config("5m", img_size=SIDE, mobile_sam=True),
-        "prompt_encoder": PromptEncoder(WIDTH, (GRID, GRID), (SIDE, SIDE), mask_in_chans=16),
-        "mask_decoder": MaskDecoder(transformer_dim=WIDTH, transformer=transformer),
-    }
+def on_cpu(backbone: Backbone) -> Backbone:
+    """Return a copy of a backbone on the CPU, in the CPU's fastest number format."""
+    dtype = choose_dtype(CPU)
+    return replace(
+        backbone, encoder=backbone.encoder.on(CPU, dtype), decoder=backbone.decoder.on(CPU, dtype)
+    )

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.batch.formats import Format, suffix_for
+from napari_ptsam.batch.formats import suffix_for
 from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem, where
 from napari_ptsam.errors import InputError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
-__all__ = ["FileResult", "Format", "PlaneDone", "segment_to_files", "target_for", "where"]
+__all__ = ["FileResult", "PlaneDone", "segment_to_files", "target_for", "where"]
 
 
 def target_for(
@@ -24,7 +24,7 @@ def target_for(
     planes: Planes,
     name: str,
     segmenter: Segmenter,
-    format: Format = "auto",
+    format: str = "auto",
     prompt_name: str | None = None,
 ) -> Path:
     """Where in a folder a result goes: ``NAME.tif``, ``NAME.ome.tif`` or ``NAME.ome.zarr``.

@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from napari_ptsam.cli.commands import InterruptedByUserError
     from napari_ptsam.cli.parser import build_parser
+    from napari_ptsam.cli.remedies import on_command_line
     from napari_ptsam.errors import KeptElsewhereError, PtsamError
 
     options = build_parser().parse_args(arguments)
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _warn
             options.run(options)
     except PtsamError as error:
-        return _fail(str(error), 3 if isinstance(error, KeptElsewhereError) else 2)
+        return _fail(on_command_line(error), 3 if isinstance(error, KeptElsewhereError) else 2)
     except InterruptedByUserError as stop:
         return _fail(str(stop), 130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does

@@ -10,6 +10,7 @@ from typing import Any
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue, entry_of, recommended
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.cli.progress_bars import ByteBar
+from napari_ptsam.cli.remedies import on_command_line
 from napari_ptsam.errors import CheckpointError, InputError
 
 
@@ -104,7 +105,7 @@ def verify(options: Namespace) -> None:
         try:
             files.verify(entry)
         except CheckpointError as error:
-            wrong.append(str(error))
+            wrong.append(on_command_line(error))
         else:
             print(f"{entry.name}: as its makers published it")
     if wrong:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
+from napari_ptsam.cli.remedies import CHANNELS
+from napari_ptsam.cli.setting_options import given
 from napari_ptsam.cli.training_sources import open_source
-from napari_ptsam.datasets.examples import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
-from napari_ptsam.inference.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.channels import for_image
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.settings import TrainingSettings
@@ -47,7 +49,7 @@ def train(options: Namespace) -> None:
     else:
         backbone = load_backbone(*_which_backbone(options, source.backbone), options.device)
     backbone = with_users_cache(backbone)
-    training = Training(annotations, backbone, settings, start, option=COMMAND_LINE)
+    training = Training(annotations, backbone, settings, start, option=CHANNELS)
     with TrainingBar(training.steps) as bar:
         try:
             for progress in training:
@@ -123,7 +125,7 @@ def evaluate(options: Namespace) -> None:
     annotations = annotate(*images, reading, complete=False)
     fitted, caution = prompt, ""
     for planes in annotations.stacks:
-        fitted, words = for_image(prompt, planes, options.channels, COMMAND_LINE)
+        fitted, words = for_image(prompt, planes, options.channels, CHANNELS)
         caution = caution or words
     if caution:
         print(f"napari-ptsam: {caution}", file=sys.stderr)
@@ -167,9 +169,8 @@ def demo(options: Namespace) -> None:
     """``napari-ptsam demo``."""
     from napari_ptsam.cli.demo import run_demo
 
-    chosen = {name: getattr(options, name) for name in ("steps", "embeddings")}
     settings = TrainingSettings(
-        **{name: value for name, value in chosen.items() if value is not None},
+        **given(options, TrainingSettings),
         cores="no",  # it makes labels, not instances
         encoder_tokens=0,  # the same on every machine
     )

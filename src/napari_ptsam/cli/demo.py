@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import annotate
+from napari_ptsam.datasets.annotated_planes import annotate
 from napari_ptsam.datasets.sample import ANNOTATED, PIXEL_SIZE, SPACING, make_sample
 from napari_ptsam.evaluation.evaluate import score, summary
 from napari_ptsam.images.overlay import overlay, save_grid
@@ -104,7 +104,7 @@ def run_demo(
 def _save_overlay(
     stack: Planes, labels: np.ndarray, prompt: Prompt, path: Path, overwrite: bool
 ) -> None:
-    planes = [prompt.images.prepare(stack[z], rgb=False) for z in SHOWN]
+    planes = [prompt.images.prepare(stack[z]).pixels for z in SHOWN]
     bright = [np.sqrt(plane) for plane in planes]  # for the eye; the model sees them as they are
     save_grid(
         [

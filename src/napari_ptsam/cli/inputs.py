@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.batch.formats import SUFFIXES, Format, format_if_any
+from napari_ptsam.batch.formats import FORMATS, format_if_any, kinds_of_results
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import is_image, list_images, natural_order
 from napari_ptsam.images.zarrs import is_zarr
@@ -47,7 +47,7 @@ def _matching(pattern: Path) -> list[Path]:
     ]
     if not matches:
         raise InputError(f"No image matches {pattern}; check the pattern.")
-    return sorted(matches, key=natural_order)
+    return natural_order(matches)
 
 
 class Place:
@@ -71,17 +71,17 @@ class Place:
     def __init__(self, options: Namespace, sources: Sequence[Path], prompts: Sequence[str]) -> None:
         out: Path = options.out
         kind = format_if_any(out)
-        a_folder = out.is_dir() and not (kind == "ome-zarr" and is_zarr(out))
+        a_folder = out.is_dir() and not (kind is not None and FORMATS[kind].is_folder)
         self.file = out if kind is not None and not a_folder else None
         self.folder = out if self.file is None else out.absolute().parent
-        self.format: Format = options.format or kind or "auto"
+        self.format: str = options.format or kind or "auto"
         self._prompts: Sequence[str | None] = prompts if len(prompts) > 1 else [None]
         if self.file is not None:
             self._check_file(options, kind, len(sources) * len(prompts))
         elif out.suffix and not a_folder:
             raise InputError(
-                f"{out} is no folder, and results are .tif files, .ome.tif files or .ome.zarr "
-                "folders; make the folder first, or give a name with one of these endings."
+                f"{out} is no folder, and results are {kinds_of_results()}; make the folder first, or "
+                "give a name with one of these endings."
             )
         names = [name_of(source) for source in sources]
         for name in names:
@@ -99,7 +99,7 @@ class Place:
         if options.format not in (None, kind):
             raise InputError(
                 f"{options.out} is no name for the format {options.format}; let it end in "
-                f"{SUFFIXES[options.format]}, or leave --format out."
+                f"{FORMATS[options.format].endings[0]}, or leave --format out."
             )
 
     def target(self, source: Path, planes: Planes, number: int, segmenter: object) -> Path:

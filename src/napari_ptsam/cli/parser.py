@@ -12,11 +12,13 @@ from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
-from napari_ptsam.datasets.examples import Empty
-from napari_ptsam.training.presets import PRESETS
-from napari_ptsam.training.settings import ENCODER_STEPS, Cores, TrainingSettings
+from napari_ptsam.cli.setting_options import add_settings, plain
+from napari_ptsam.datasets.annotated_planes import Empty
+from napari_ptsam.io.declaration import settings_of
+from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
+from napari_ptsam.training.settings import TrainingSettings
 
-# Spelled out, since sam.devices would load torch.
+# Repeated here because backbones.devices would load torch.
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -82,69 +84,26 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_training(add: _Parser) -> None:
-    """Settings; what is not named comes from the preset, or from the session."""
-    defaults = TrainingSettings()
-    add.add_argument("--preset", choices=PRESETS, help="how thoroughly to train (default: normal)")
+    """Add the settings; those that are not given come from the preset, or from the session."""
+    helps = " ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
     add.add_argument(
-        "--steps", type=int, help=f"optimiser steps (default: the preset's, {defaults.steps})"
+        "--preset",
+        choices=PRESETS,
+        help=f"How thoroughly to train. {helps} Default: {DEFAULT_PRESET}.",
     )
+    add_settings(add, TrainingSettings)
     add.add_argument(
-        "--embeddings", type=int, metavar="N",
-        help="tiles to embed, flipped and turned ones included (default: the preset's, "
-        f"{defaults.embeddings})",
-    )  # fmt: skip
-    for name, kind, what in (
-        ("batch_size", int, "tiles a step"),
-        ("learning_rate", float, "highest one"),
-        ("held_out", float, "part of the planes to measure on"),
-        ("seed", int, "for repeatable runs"),
-    ):
-        option = "--" + name.replace("_", "-")
-        add.add_argument(option, type=kind, help=f"{what} (default: {getattr(defaults, name)})")
-    add.add_argument(
-        "--tile", type=_tile, metavar="N|auto|whole",
-        help="side of a tile in pixels, whole planes, or chosen from the objects' size (default: auto)",
-    )  # fmt: skip
-    add.add_argument(
-        "--normalize", type=_normalization, metavar="plane|stack|LOW,HIGH",
-        help="percentiles of each plane, of the whole stack, or a fixed range of values (default: plane)",
-    )  # fmt: skip
+        "--normalize",
+        type=_normalization,
+        metavar="plane|stack|LOW,HIGH",
+        help=f"{plain(settings_of(TrainingSettings)['normalization'].description)} Default: plane.",
+    )
     add.add_argument(
         "--percentiles",
         type=_two_numbers,
         metavar="LOW,HIGH",
-        help="for plane and stack (default: 1,99.8)",
+        help="The percentiles for --normalize plane and stack. Default: 1,99.8.",
     )
-    add_channels(add, "up to three channels, from 0")
-    add.add_argument(
-        "--cores", choices=get_args(Cores),
-        help="learn to split touching objects (default: auto, where masks tell objects apart)",
-    )  # fmt: skip
-    add.add_argument(
-        "--encoder-tokens", type=_auto_or_number, metavar="auto|0|N",
-        help="tokens for each layer of the image encoder; auto tries 8 if the time allows it, and "
-        "keeps them unless they harm (default: auto)",
-    )  # fmt: skip
-    many, few = ENCODER_STEPS
-    add.add_argument(
-        "--encoder-steps", type=_auto_or_number, metavar="auto|N",
-        help=f"optimiser steps for encoder tokens; auto: {many}, or {few} where so many would take too "
-        "long (default: auto)",
-    )  # fmt: skip
-    add.add_argument(
-        "--minutes", type=float,
-        help="that a training with encoder tokens may take (default: the "
-        f"preset's, {defaults.minutes:g})",
-    )  # fmt: skip
-    _add_flips(add)
-
-
-def _add_flips(add: _Parser) -> None:
-    add.add_argument(
-        "--flips", choices=("auto", "no"),
-        help="whether segmenting is to look at flipped tiles too, which takes two or four times as long; "
-        "auto: where a few annotated tiles show that labels become better (default: no)",
-    )  # fmt: skip
 
 
 def _add_segment(parts: argparse._SubParsersAction[_Parser]) -> None:
@@ -198,12 +157,7 @@ def _add_demo(parts: argparse._SubParsersAction[_Parser]) -> None:
     add.add_argument(
         "--out", type=Path, default=Path("demo_output"), help="folder (default: %(default)s)"
     )
-    add.add_argument(
-        "--steps", type=int, help=f"optimiser steps (default: {TrainingSettings().steps})"
-    )
-    add.add_argument(
-        "--embeddings", type=int, help=f"tiles to embed (default: {TrainingSettings().embeddings})"
-    )
+    add_settings(add, TrainingSettings, "steps", "embeddings")
     add.add_argument("--device", default="auto", choices=DEVICES)
     _add_overwrite(add)
     _add_json(add)
@@ -262,26 +216,6 @@ def _add_overwrite(add: _Parser) -> None:
 
 def _add_json(add: _Parser) -> None:
     add.add_argument("--json", action="store_true", help="one line of JSON for machines")
-
-
-def _auto_or_number(value: str) -> int | str:
-    if value == "auto":
-        return value
-    try:
-        return int(value)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} is neither auto nor a number") from error
-
-
-def _tile(text: str) -> int | str:
-    if text in ("auto", "whole"):
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of pixels, auto or whole"
-        ) from None
 
 
 def _normalization(text: str) -> str | tuple[float, float]:

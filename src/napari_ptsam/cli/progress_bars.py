@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tqdm import tqdm
 
+from napari_ptsam.cli.remedies import on_command_line
+
 if TYPE_CHECKING:
     from napari_ptsam.training.settings import Progress
 
@@ -91,7 +93,7 @@ class TrainingBar(_Bar):
         if progress.phase == "done":
             self._close()
             if progress.note and progress.note != self._note:
-                print(progress.note, file=sys.stderr)
+                print(on_command_line(progress.note), file=sys.stderr)
             return
         if (progress.phase, progress.steps) != (
             self._title,
@@ -100,7 +102,7 @@ class TrainingBar(_Bar):
             self._close()
             self._title, self._total, self._note = progress.phase, progress.steps, progress.note
             if progress.note:
-                print(progress.note, file=sys.stderr)
+                print(on_command_line(progress.note), file=sys.stderr)
         values = {}
         if progress.loss is not None:
             values["loss"] = f"{progress.loss:.3f}"

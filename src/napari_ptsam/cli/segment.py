@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
 from napari_ptsam.cli.progress_bars import PlaneBar
+from napari_ptsam.cli.remedies import CHANNELS, on_command_line
+from napari_ptsam.cli.setting_options import given
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.inference.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.channels import for_image
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio, rescaled
 from napari_ptsam.inference.result import ResultSettings
@@ -48,7 +50,7 @@ def segment(options: Namespace) -> None:
         try:
             found, left_out = run.segment(source)
         except InputError as error:
-            problems.append(str(error))
+            problems.append(on_command_line(error))
             continue
         problems += left_out
         written += found
@@ -139,7 +141,7 @@ class _SegmentCommand:
     def _fitted(self, planes: Planes) -> list[tuple[Prompt, str]]:
         """The prompts as they see an image, and what speaks against that."""
         choice = self.options.channels
-        return [for_image(prompt, planes, choice, COMMAND_LINE) for prompt in self.prompts]
+        return [for_image(prompt, planes, choice, CHANNELS) for prompt in self.prompts]
 
     def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
         from napari_ptsam.batch.result_files import FileResult
@@ -168,7 +170,7 @@ class _SegmentCommand:
                     count = plane.done
                     bar.show(plane.done, plane.results is None and not plane.problem)
                     if plane.problem:
-                        problems.append(plane.problem)
+                        problems.append(on_command_line(plane.problem))
             except KeyboardInterrupt:
                 raise InterruptedByUserError(
                     f"Stopped; {count} of {len(planes)} planes of {source.name} are kept in "
@@ -239,14 +241,7 @@ def result_settings(options: Namespace) -> ResultSettings:
         output = "probabilities"
     if options.split is not None and output != "instances":
         raise InputError("--split tells how objects are told apart; it needs --instances.")
-    settings = ResultSettings(
-        output,  # type: ignore[arg-type]
-        options.split or "auto",
-        options.min_size,
-        options.fill_holes,
-        options.remove_border,
-        not options.no_flips,
-    )
+    settings = ResultSettings(**{"output": output, **given(options, ResultSettings)})
     if settings.cleans and output == "probabilities":
         raise InputError(
             "Probabilities have no objects; leave --min-size, --fill-holes and --remove-border out."
@@ -262,12 +257,11 @@ def link_settings(options: Namespace) -> LinkSettings | None:
     InputError
         If options do not fit together.
     """
-    if options.link_planes is None:
-        if options.link_gap is not None:
+    chosen = given(options, LinkSettings)
+    if "threshold" not in chosen:
+        if chosen:
             raise InputError("--link-gap is for linked planes; it needs --link-planes.")
         return None
     if not options.instances:
         raise InputError("Only instances can be linked from plane to plane; add --instances.")
-    if options.link_gap is None:
-        return LinkSettings(options.link_planes)
-    return LinkSettings(options.link_planes, options.link_gap)
+    return LinkSettings(**chosen)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from argparse import Namespace
 from pathlib import Path
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.io.writing import check_output
+from napari_ptsam.io.writing import check_output, safe_file_name
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.merging import merge, split
 from napari_ptsam.prompts.text import from_text, to_text
@@ -123,7 +122,10 @@ def split_file(options: Namespace) -> None:
     prompt = load(options.prompt)
     if len(prompt.classes) == 1:
         raise InputError(f"{options.prompt} has one class only; there is nothing to split.")
-    targets = [options.out / f"{file_name(name)}.pt" for name in prompt.classes]
+    targets = [
+        options.out / f"{safe_file_name(name, 'class', separator='_')}.pt"
+        for name in prompt.classes
+    ]
     if len(set(targets)) < len(targets):
         targets = [path.with_stem(f"{i}-{path.stem}") for i, path in enumerate(targets, start=1)]
     for path in targets:
@@ -131,11 +133,6 @@ def split_file(options: Namespace) -> None:
     for one, path in zip(split(prompt), targets, strict=True):
         one.save(path, options.overwrite)
         print(f"{path}: {one.classes[0]}")
-
-
-def file_name(name: str) -> str:
-    """A class name as the name of a file, on every system."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "class"
 
 
 def _add_out(add: argparse.ArgumentParser) -> None:

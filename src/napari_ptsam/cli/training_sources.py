@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.annotation.folder_layout import next_prompt_path
 from napari_ptsam.annotation.session_file import FILE
 from napari_ptsam.annotation.session_folder import SessionFolder
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.cli.setting_options import given
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.writing import check_output
 from napari_ptsam.prompts.library import save_trained
-from napari_ptsam.training.presets import training_settings
+from napari_ptsam.training.presets import PRESETS, training_settings
+from napari_ptsam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.training.settings import TrainingSettings
-
-_PLAIN = (
-    "preset", "steps", "batch_size", "learning_rate", "held_out", "seed", "embeddings", "tile",
-    "channels", "cores", "encoder_tokens", "encoder_steps", "minutes", "flips",
-)  # fmt: skip
-"""Options that are settings of the same name."""
 
 
 def open_source(options: Namespace) -> FromMasks | FromSession:
@@ -134,10 +129,8 @@ def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that were saved, with those of the command line in their place."""
     settings = dict(saved)
     if options.preset is not None:
-        settings |= {"steps": None, "embeddings": None, "minutes": None}
-    for name in _PLAIN:
-        if getattr(options, name) is not None:
-            settings[name] = getattr(options, name)
+        settings |= dict.fromkeys(PRESETS[options.preset]) | {"preset": options.preset}
+    settings |= given(options, TrainingSettings)
     if options.normalize is not None or options.percentiles is not None:
         settings["normalization"] = _normalization(options, saved.get("normalization"))
     return settings

@@ -1,4 +1,4 @@
-"""Which planes are held out."""
+"""Split annotated planes into those trained on and those held out for validation."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ import numpy as np
 from napari_ptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_ptsam.datasets.examples import AnnotationSet, Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 
 FEWEST_TO_HOLD_OUT = 4
-"""Planes below which none is held out."""
+"""Smallest number of planes of which any is held out."""
 
 
 def split(
     annotations: AnnotationSet, part: float, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Split into training and held-out examples.
+) -> tuple[list[AnnotatedPlane], list[AnnotatedPlane]]:
+    """Split an annotation set into training planes and held-out planes.
 
     Parameters
     ----------
     annotations
-        All annotated planes; the split that they name is kept.
+        All annotated planes. If their split is decided already, it is kept.
     part
-        To hold out where they name none, 0 to 0.5; at least one plane unless it is 0.
+        Fraction of the planes to hold out, 0 to 0.5, if the split is not
+        decided; unless it is 0, at least one plane is held out.
     seed
-        Same seed, same split.
+        Seed of the random choice; the same seed gives the same split.
 
     Returns
     -------
-    training, held_out
-        Without a split of their own, the second is empty if there are fewer
-        than four examples.
+    training, held_out : list of AnnotatedPlane
+        Both parts. If the split was not decided and there are fewer than four
+        planes, the second part is empty.
 
     Raises
     ------
     InputError
-        If the annotation set holds out everything, or all planes of a class.
+        If all planes are held out, or all planes that show some class.
     """
     examples, held_out = annotations.examples, annotations.held_out
-    present = [set(np.unique(example.labels).tolist()) - {0} for example in examples]
+    present = [example.classes_present for example in examples]
     if held_out is None:
         held_out = choose_held_out(present, len(annotations.classes), part, seed)
     training = [i for i in range(len(examples)) if i not in held_out]
@@ -64,32 +65,32 @@ def choose_held_out(
     seed: int,
     known: Sequence[bool | None] | None = None,
 ) -> frozenset[int]:
-    """Choose planes to hold out; every class stays in the training part.
+    """Choose the planes to hold out so that every class remains in the training part.
 
     Parameters
     ----------
     present
-        For each plane the classes on it, numbered from 1.
+        Classes on each plane, numbered from 1.
     classes
-        Count of classes.
+        Number of classes.
     part, seed
         See `split`.
     known
-        For each plane whether it was held out before (None: a new plane). Old
-        planes stay where they are, so that what a prompt was trained on never
-        comes to measure it.
+        Whether each plane was held out before; None for a new plane. Earlier
+        decisions are kept, so that a plane that a prompt was trained on never
+        becomes one of those that validate it.
 
     Returns
     -------
     frozenset of int
-        Numbers of the planes.
+        Indices of the planes to hold out.
     """
     known = known or [None] * len(present)
     held_out = {number for number, before in enumerate(known) if before}
     if len(present) < FEWEST_TO_HOLD_OUT or part == 0:
         return frozenset(held_out)
     wanted = max(1, round(len(present) * part))
-    # Planes with all classes first: on others there is less to measure.
+    # Planes with many classes come first, since they validate more of them.
     order = sorted(
         np.random.default_rng(seed).permutation(len(present)).tolist(),
         key=lambda i: -len(present[i]),
@@ -97,7 +98,7 @@ def choose_held_out(
     for candidate in order:
         if known[candidate] is not None or len(held_out) >= wanted:
             continue
-        rest = [set(p) for i, p in enumerate(present) if i not in held_out | {candidate}]
-        if len(set().union(*rest)) == classes:
+        remaining = [set(p) for i, p in enumerate(present) if i not in held_out | {candidate}]
+        if len(set().union(*remaining)) == classes:
             held_out.add(candidate)
     return frozenset(held_out)

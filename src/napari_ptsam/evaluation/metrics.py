@@ -31,18 +31,18 @@ class Overlap:
         return 2 * self.shared / total if total else 1.0
 
 
-def overlap(truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray | None = None) -> Overlap:
+def overlap(truth: np.ndarray, predicted: np.ndarray, valid: np.ndarray | None = None) -> Overlap:
     """Overlap of two foregrounds.
 
     Parameters
     ----------
     truth, predicted
         bool, same shape.
-    counts
+    valid
         bool, same shape: pixels that count; None counts all.
     """
-    if counts is not None:
-        truth, predicted = truth & counts, predicted & counts
+    if valid is not None:
+        truth, predicted = truth & valid, predicted & valid
     return Overlap(
         int(np.count_nonzero(truth & predicted)),
         int(np.count_nonzero(truth)),

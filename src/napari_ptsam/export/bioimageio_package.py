@@ -188,7 +188,7 @@ def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: b
     plane = np.moveaxis(raw[0], 0, -1)
     if settings.normalization.mode == "stack":
         settings = replace(settings, normalization=replace(settings.normalization, mode="plane"))
-    seen = settings.prepare(plane, colours)[..., : checked.channels]
+    seen = settings.prepare(plane, colours).pixels[..., : checked.channels]
     session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
     tile = np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])
     (found,) = session.run(None, {"image": tile})

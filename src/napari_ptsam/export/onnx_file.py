@@ -119,14 +119,14 @@ def _translated(
     """The network in ONNX's words, and what it gives for a tile in PyTorch."""
     import torch
 
-    from napari_ptsam.backbones.kernels.fused import in_steps
+    from napari_ptsam.backbones.kernels.fused import public_operators
     from napari_ptsam.export.specialist import Specialist
     from napari_ptsam.prompts.backbone import backbone_of
 
     backbone = backbone_of(prompt, checkpoint, "cpu", torch.float32)
     module = Specialist(prompt, backbone, tile.shape[-1]).eval()
     image = torch.from_numpy(tile)
-    with torch.no_grad(), in_steps(), warnings.catch_warnings():
+    with torch.no_grad(), public_operators(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         expected = module(image).numpy()
         program = torch.onnx.export(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def list_images(folder: str | Path) -> list[Path]:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}).") from error
     if not files:
         raise InputError(f"The folder {folder} holds no images ({', '.join(SUFFIXES)}).")
-    return sorted(files, key=natural_order)
+    return natural_order(files)
 
 
 def is_image(path: Path) -> bool:
@@ -47,12 +47,11 @@ def is_image(path: Path) -> bool:
     return path.is_dir() if suffix == ZARR else suffix in SUFFIXES and path.is_file()
 
 
-def natural_order(path: Path) -> list[tuple[int, str]]:
-    """What to sort by, so that numbers in names count as numbers."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"(\d+)", path.name)
-    ]
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths by file name, with digits compared as numbers: ``a2`` before ``a10``."""
+    from natsort import natsorted
+
+    return natsorted(paths, key=lambda path: path.name)
 
 
 def open_image(path: str | Path, axes: str | None = None, labels: bool = False) -> Planes:

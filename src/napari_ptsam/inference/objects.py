@@ -8,7 +8,7 @@ import numpy as np
 
 # Pixels are connected through their sides and corners.
 CONNECTED = np.ones((3, 3), dtype=bool)
-# Chosen on held-out training planes of BBBC039 (docs/method.md).
+# Chosen on left-out training planes of BBBC039 (docs/notes/experiments.md).
 SMOOTHING = 0.2
 """Standard deviation that cores are smoothed with, as a part of the objects' mean depth."""
 RISE = 2.0

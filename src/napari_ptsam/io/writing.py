@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from napari_ptsam.errors import OutputError
+from napari_ptsam.errors import OutputError, Remedy
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
@@ -25,34 +27,82 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file.")
         if path.exists() and not overwrite:
-            raise OutputError(
-                f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
-            )
+            raise OutputError(f"{path} exists and is kept.", Remedy.REPLACE)
     except OSError as error:
         raise _no_place(path, error) from error
-    check_folder(path)
+    check_parent(path)
     return path
 
 
-def check_folder(path: Path) -> None:
-    """Find out whether something can be written where ``path`` is to be.
+def check_parent(path: Path) -> None:
+    """Check that the folder of ``path`` exists and can be written to.
 
     Raises
     ------
     OutputError
-        If its folder does not exist, or cannot be written to.
+        If it does not exist, or cannot be written to.
     """
     folder = path.absolute().parent
     try:
-        if not folder.is_dir():
-            raise OutputError(
-                f"There is no folder {folder} to write {path.name} to; make it first."
-            )
-        probe = _beside(path)  # asking for permissions does not tell of read-only disks
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        probe_folder(folder)
+    except NotADirectoryError as error:
+        raise OutputError(
+            f"There is no folder {folder} to write {path.name} to; make it first."
+        ) from error
     except OSError as error:
         raise _no_place(path, error) from error
+
+
+def probe_folder(folder: Path) -> None:
+    """Check that files can be written in a folder, by creating one and removing it.
+
+    `os.access` answers from the permissions alone: it knows nothing of
+    read-only disks, nor of Windows' access control lists.
+
+    Raises
+    ------
+    NotADirectoryError
+        If there is no such folder.
+    OSError
+        If no file can be created in it.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    probe = folder / f".probe-{uuid4().hex[:12]}"
+    probe.touch(exist_ok=False)
+    probe.unlink()
+
+
+def safe_file_name(
+    name: str, fallback: str, separator: str | None = None, longest: int = 150
+) -> str:
+    """Return a name that every file system takes, and that looks like ``name``.
+
+    Parameters
+    ----------
+    name
+        Any text, such as the name of a layer or of a class.
+    fallback
+        The name to return if nothing of ``name`` can be used.
+    separator
+        Replaces each run of characters that are not letters, digits, ``-`` or
+        ``_``. By default, only characters that some file system refuses are
+        replaced, by ``_``.
+    longest
+        Length of the result in bytes, at most.
+
+    Returns
+    -------
+    str
+        The name, without an ending. It is no name that Windows reserves.
+    """
+    from pathvalidate import sanitize_filename
+
+    if separator is not None:
+        name = re.sub(r"[^\w-]+", separator, name)
+    name = name.strip(" ._-")
+    safe = str(sanitize_filename(name, replacement_text="_", max_len=longest)).strip(" .-")
+    return safe if safe.strip("_") else fallback
 
 
 def _no_place(path: Path, error: OSError) -> OutputError:
@@ -102,9 +152,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         else:
             move_where_nothing_is(beside, path)
     except FileExistsError as error:
-        raise OutputError(
-            f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
-        ) from error
+        raise OutputError(f"{path} exists and is kept.", Remedy.REPLACE) from error
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({reason(error)}); nothing was left there."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.errors import CheckpointError
+from napari_ptsam.errors import CheckpointError, message_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +70,9 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
     # Prompts of earlier versions do not say where the weights come from.
     if own is None and prompt.weights:
         raise CheckpointError(
-            f"The prompt was tuned for the backbone {prompt.backbone_name}, which is not known here. "
-            f"{prompt.how_to_get_backbone()}"
+            f"The prompt was tuned for the backbone {prompt.backbone_name}, which is not known here.",
+            prompt.remedy,
+            backbone=prompt.weights,
         )
     return own
 
@@ -83,6 +84,6 @@ def missing_backbone(prompt: Prompt) -> str:
     except CheckpointError as error:
         entry = catalogue().get(prompt.weights)
         if entry is None:
-            return str(error)
+            return message_of(error)
         return f"The prompt works with the backbone {entry.name} ({entry.megabytes}), which is not on this machine."
     return ""

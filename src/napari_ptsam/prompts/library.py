@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError
+from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError, framed
 from napari_ptsam.io.user_files import read_or
 from napari_ptsam.io.writing import make_folder, move_where_nothing_is, reason, replacing
 from napari_ptsam.prompts.files import load
@@ -119,7 +119,7 @@ def _read(path: Path) -> LibraryItem:
     try:
         return LibraryItem(path, load(path))
     except PtsamError as error:
-        return LibraryItem(path, None, str(error))
+        return LibraryItem(path, None, framed(error))
 
 
 def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:
@@ -172,9 +172,8 @@ def kept_elsewhere(prompt: Prompt, name: str, error: PtsamError) -> PtsamError:
     for folder in dict.fromkeys((library_folder(), _users_folder())):
         with suppress(PtsamError):
             path = put(prompt, name, folder)
-            return KeptElsewhereError(
-                f"{error} The prompt is not lost: it is kept in {path}.", path
-            )
+            kept = f" The prompt is not lost: it is kept in {path}."
+            return KeptElsewhereError(framed(error, after=kept), path)
     return error
 
 

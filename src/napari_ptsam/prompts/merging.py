@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.prompts.describe import image_words
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
 
@@ -60,10 +60,7 @@ def merge(
     }
     if images_of is None and max(len(images), len(shown)) > 1:
         told = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
-        raise InputError(
-            f"The prompts see images in different ways ({told}). Choose whose way is taken "
-            "(--images-of NUMBER), and check the result."
-        )
+        raise InputError(f"The prompts see images in different ways ({told}).", Remedy.IMAGES_OF)
     if images_of is not None and not 0 <= images_of < len(prompts):
         raise InputError(f"There are prompts 1 to {len(prompts)}, not {images_of + 1}.")
     classes = tuple(names or (name for prompt in prompts for name in prompt.classes))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.backbones.catalogue import catalogue
-from napari_ptsam.errors import InputError, PromptFileError
+from napari_ptsam.errors import InputError, PromptFileError, Remedy
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.flips import FLIPS, Flip
 from napari_ptsam.images.guided_filter import Refinement
@@ -203,7 +203,9 @@ class Prompt:
             own = told if self.signature in told else f"{told} (signature {self.signature})"
             raise PromptFileError(
                 f"The prompt was tuned for the backbone {own}, and this is {name} (signature "
-                f"{signature}). {self.how_to_get_backbone()}"
+                f"{signature}).",
+                self.remedy,
+                backbone=self.weights,
             )
 
     @property
@@ -214,12 +216,12 @@ class Prompt:
         file = f" with the weights {self.weights}" if self.weights else ""
         return f"{self.backbone}{file} (signature {self.signature})"
 
-    def how_to_get_backbone(self) -> str:
-        """What to do if the backbone is not there."""
+    @property
+    def remedy(self) -> Remedy:
+        """What to do if the backbone is not on this machine."""
         entry = catalogue().get(self.weights)
-        if entry is not None and not entry.embedded:
-            return f"Get it with “napari-ptsam backbones download {self.weights}”, or in the dialog Backbones."
-        return "Ask the prompt's maker for that checkpoint, and name it (--checkpoint FILE)."
+        known = entry is not None and not entry.embedded
+        return Remedy.DOWNLOAD if known else Remedy.CHECKPOINT
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the prompt file; see `napari_ptsam.prompts.files.save`."""

@@ -13,7 +13,7 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import Example
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.images.blank import noise_deviation
 
 MOST, FEWEST = 8, 2
@@ -34,8 +34,8 @@ def blank_count(tiles: int) -> int:
 
 
 def blank_examples(
-    training: Sequence[Example], side: int, count: int, rng: np.random.Generator
-) -> list[Example]:
+    training: Sequence[AnnotatedPlane], side: int, count: int, rng: np.random.Generator
+) -> list[AnnotatedPlane]:
     """Square examples that show nothing, or next to nothing.
 
     Parameters
@@ -51,11 +51,11 @@ def blank_examples(
     """
     corners = iter(_emptiest_corners(training, side))
 
-    def corner(source: Example) -> Example | None:
+    def corner(source: AnnotatedPlane) -> AnnotatedPlane | None:
         found = next(corners, None)
         return None if found is None else replace(found, name=f"{found.name}, blank")
 
-    makers: list[Callable[[Example], Example | None]] = [
+    makers: list[Callable[[AnnotatedPlane], AnnotatedPlane | None]] = [
         corner,
         lambda source: _uneven(source, side, rng),
         lambda source: _padded(source, side, rng),
@@ -71,7 +71,7 @@ def blank_examples(
     return [example for example in made if example is not None]
 
 
-def _of_values(source: Example, values: np.ndarray) -> Example:
+def _of_values(source: AnnotatedPlane, values: np.ndarray) -> AnnotatedPlane:
     """An empty example of the kind of another one; values (y, x, channels or 1)."""
     shape = values.shape[:2]
     dtype = source.pixels.dtype
@@ -86,30 +86,30 @@ def _of_values(source: Example, values: np.ndarray) -> Example:
         name="a blank plane",
         pixels=wide if source.pixels.ndim == 3 else wide[..., 0],
         labels=np.zeros(shape, dtype=source.labels.dtype),
-        counts=None,
+        valid=None,
         areas=np.zeros(0, dtype=int),
         instances=None if source.instances is None else np.zeros(shape, source.instances.dtype),
     )
 
 
-def _background(source: Example) -> tuple[np.ndarray, np.ndarray]:
+def _background(source: AnnotatedPlane) -> tuple[np.ndarray, np.ndarray]:
     """Brightness and noise of the background, for each channel."""
     pixels = source.pixels if source.pixels.ndim == 3 else source.pixels[..., None]
     empty = source.labels == 0
-    if source.counts is not None and (empty & source.counts).any():
-        empty &= source.counts
+    if source.valid is not None and (empty & source.valid).any():
+        empty &= source.valid
     level = np.median(pixels[empty if empty.any() else ~empty].astype(float), axis=0)
     noise = np.array([noise_deviation(pixels[..., c]) for c in range(pixels.shape[-1])])
     whole = 1.0 if pixels.dtype.kind in "iub" else float(np.ptp(pixels)) / 1000
     return level, np.maximum(noise, whole)
 
 
-def _noise(source: Example, side: int, rng: np.random.Generator) -> Example:
+def _noise(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
     level, noise = _background(source)
     return _of_values(source, level + noise * rng.normal(size=(side, side, len(level))))
 
 
-def _uneven(source: Example, side: int, rng: np.random.Generator) -> Example:
+def _uneven(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
     """Light that falls off to one side, or to all, behind the same noise."""
     level, noise = _background(source)
     across = np.linspace(-1, 1, side)
@@ -120,7 +120,7 @@ def _uneven(source: Example, side: int, rng: np.random.Generator) -> Example:
     return _of_values(source, level + noise * (light + rng.normal(size=(side, side, len(level)))))
 
 
-def _padded(source: Example, side: int, rng: np.random.Generator) -> Example:
+def _padded(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
     """A part of a plane, at one corner of a square that is filled up with zeros."""
     kept = (rng.uniform(0.3, 1, 2) * side).round().astype(int)
     begin = [int(rng.integers(max(1, n - k + 1))) for n, k in zip(source.shape, kept, strict=True)]
@@ -139,22 +139,22 @@ def _padded(source: Example, side: int, rng: np.random.Generator) -> Example:
         name=f"{source.name}, padded",
         pixels=filled(source.pixels),
         labels=filled(source.labels),
-        counts=None if source.counts is None else filled(source.counts, 1),
+        valid=None if source.valid is None else filled(source.valid, 1),
         areas=np.zeros(0, dtype=int),
         instances=None if source.instances is None else filled(source.instances),
     )
 
 
-def _emptiest_corners(training: Sequence[Example], side: int) -> list[Example]:
+def _emptiest_corners(training: Sequence[AnnotatedPlane], side: int) -> list[AnnotatedPlane]:
     """Squares with the fewest objects, one of each plane at most, mirrored to the whole side."""
-    found: list[tuple[float, int, int, Example, tuple[slice, slice]]] = []
+    found: list[tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]]] = []
     for number, example in enumerate(training):
-        best: tuple[float, int, int, Example, tuple[slice, slice]] | None = None
+        best: tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]] | None = None
         for length in (side, side // 2, side // 4):
             if length > min(example.shape) or length < LEAST_CORNER:
                 continue
             for window in _windows(example.shape, length):
-                if example.counts is not None and not example.counts[window].all():
+                if example.valid is not None and not example.valid[window].all():
                     continue
                 share = float(np.count_nonzero(example.labels[_wider(window)])) / length**2
                 # Large enough ones come first, then emptier ones.
@@ -182,7 +182,7 @@ def _wider(window: tuple[slice, slice]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _mirrored(example: Example, window: tuple[slice, slice], side: int) -> Example:
+def _mirrored(example: AnnotatedPlane, window: tuple[slice, slice], side: int) -> AnnotatedPlane:
     def whole(values: np.ndarray) -> np.ndarray:
         part = values[window]
         widths = [(0, side - n) for n in part.shape[:2]] + [(0, 0)] * (values.ndim - 2)
@@ -192,7 +192,7 @@ def _mirrored(example: Example, window: tuple[slice, slice], side: int) -> Examp
         example,
         pixels=whole(example.pixels),
         labels=whole(example.labels),
-        counts=None,
+        valid=None,
         areas=np.zeros(0, dtype=int),
         instances=None if example.instances is None else whole(example.instances),
     )

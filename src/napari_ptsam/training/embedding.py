@@ -11,25 +11,25 @@ import numpy as np
 from napari_ptsam.images.tiling import cut
 from napari_ptsam.training.blank_planes import blank_count, blank_examples
 from napari_ptsam.training.tiles import (
+    PreparedPlanes,
     TileJob,
     TrainingTile,
     embed,
     measurable_part,
     plan,
-    turn,
+    turned_tile,
 )
 from napari_ptsam.training.validation import (
-    PreparedPlanes,
     ValidationPlane,
-    alone,
     embed_planes,
+    plane_of_tile,
     planes_of_tiles,
     tiles_to_watch,
 )
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.datasets.examples import Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import ImageSettings
@@ -76,8 +76,8 @@ class EmbeddedTiles:
 
     def __init__(
         self,
-        training: Sequence[Example],
-        held_out: Sequence[Example],
+        training: Sequence[AnnotatedPlane],
+        held_out: Sequence[AnnotatedPlane],
         stacks: Sequence[Planes],
         images: ImageSettings,
         classes: int,
@@ -86,13 +86,13 @@ class EmbeddedTiles:
         self._stacks, self._images, self._classes = stacks, images, classes
         self.tiles: list[TrainingTile] = []
         self.blanks: list[TrainingTile] = []
-        self.examples: list[Example] = [*training]
+        self.examples: list[AnnotatedPlane] = [*training]
         self.measured: list[ValidationPlane] = []
         self.watched: list[ValidationPlane] = []
         self.measured_on_training = not held_out
         self._limits: list[Limits | None] = []
-        self._looks = PreparedPlanes(images, self._limits)
-        self._parts: list[Example] = []
+        self._prepared_planes = PreparedPlanes(images, self._limits)
+        self._parts: list[AnnotatedPlane] = []
         self._jobs: list[TileJob] = []
 
     @property
@@ -131,7 +131,7 @@ class EmbeddedTiles:
         total = self.count
         upright = self.tiles_under(backbone)
         turned = self._tiles([job for job in self._jobs if not job.upright], backbone)
-        planes = embed_planes(self._parts, self._images, self._limits, backbone)
+        planes = embed_planes(self._parts, self._prepared_planes, backbone)
         for done, one in enumerate(chain(upright, planes, turned), start=1):
             if isinstance(one, ValidationPlane):
                 self.measured.append(one)
@@ -150,7 +150,7 @@ class EmbeddedTiles:
             self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0, blank=True))
 
     def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
-        return embed(jobs, self.examples, self._images, self._limits, backbone, self._classes)
+        return embed(jobs, self.examples, self._prepared_planes, backbone, self._classes)
 
     def tiles_under(self, backbone: Backbone) -> Iterator[TrainingTile]:
         """The upright training tiles, then the blank ones, as a backbone embeds them."""
@@ -159,12 +159,12 @@ class EmbeddedTiles:
     def planes_under(self, backbone: Backbone) -> Iterator[ValidationPlane | None]:
         """The planes to measure on as a backbone embeds them; None for each tile but a last one."""
         parts = self._parts or [measurable_part(e, self._images) for e in self._training]
-        return embed_planes(parts, self._images, self._limits, backbone)
+        return embed_planes(parts, self._prepared_planes, backbone)
 
     def pixels_of(self, job: TileJob) -> np.ndarray:
         """A training tile as the encoder is to see it: float32, shape (side, side, 3)."""
-        pixels = self._looks.prepared(self.examples[job.example]).pixels
-        return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
+        pixels = self._prepared_planes.prepare(self.examples[job.example]).pixels
+        return turned_tile(pixels, job)
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[ValidationPlane]) -> None:
         """Go on with tiles and planes that were embedded anew."""
@@ -179,7 +179,9 @@ class EmbeddedTiles:
             self.measured_on_training = True
             self.measured = [plane for own in self.planes_of_training() for plane in own]
         elif self._held_out:
-            self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._looks)
+            self.watched = tiles_to_watch(
+                self._training, self.tiles, self._classes, self._prepared_planes
+            )
 
     def single_tiles(self, count: int) -> list[tuple[np.ndarray, ValidationPlane]]:
         """Pixels and annotation of some upright tiles, half of them held out if there are as many.
@@ -188,20 +190,20 @@ class EmbeddedTiles:
         """
         held_out = [] if self.measured_on_training else self.measured
         measured = [
-            (plane, tile, embedding)
+            (plane, tile, embedding[0])
             for plane in held_out
-            for tile, embedding in zip(plane.tiles, plane.embeddings, strict=True)
+            for tile, embedding in zip(plane.embedded.tiles, plane.embedded.embeddings, strict=True)
             if embedding is not None
         ]
         upright = [tile for tile in self.tiles if tile.upright]
         found = []
         for plane, tile, embedding in _spread(measured, max(count // 2, count - len(upright))):
-            pixels = self._looks.prepared(plane.example).pixels
-            own = alone(plane.example, tile, embedding, self._looks)
+            pixels = self._prepared_planes.prepare(plane.example).pixels
+            own = plane_of_tile(plane.example, tile, embedding, self._prepared_planes)
             found.append((cut(pixels, tile), own))
         for one in _spread(upright, count - len(found)):
             example = self._training[one.job.example]
-            own = alone(example, one.job.tile, one.embedding, self._looks)
+            own = plane_of_tile(example, one.job.tile, one.embedding, self._prepared_planes)
             found.append((self.pixels_of(one.job), own))
         return found
 
@@ -212,16 +214,23 @@ class EmbeddedTiles:
 
     def planes_of_training(self) -> list[list[ValidationPlane]]:
         """For each training example what is embedded of it, to measure on."""
-        return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._looks)
+        return planes_of_tiles(
+            self._training, self._images.tiling, self.tiles, self._prepared_planes
+        )
 
     def blank_planes(self) -> list[ValidationPlane]:
         """What is embedded of those that show next to nothing, to measure on."""
         return [
-            alone(self.examples[tile.job.example], tile.job.tile, tile.embedding, self._looks)
+            plane_of_tile(
+                self.examples[tile.job.example],
+                tile.job.tile,
+                tile.embedding,
+                self._prepared_planes,
+            )
             for tile in self.blanks
         ]
 
-    def planes_to_score(self) -> Iterator[tuple[Example, list[ValidationPlane]]]:
+    def planes_to_score(self) -> Iterator[tuple[AnnotatedPlane, list[ValidationPlane]]]:
         """Each annotated plane with what is embedded of it."""
         yield from zip(self._training, self.planes_of_training(), strict=True)
         if not self.measured_on_training:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.errors import Advice, Message, Remedy
 from napari_ptsam.training.joint_training import (
     BATCH,
     Features,
     optimise_both,
     start_encoder_tokens,
 )
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import Batches
 from napari_ptsam.training.settings import ENCODER_STEPS, Progress
 from napari_ptsam.training.validation import ValidationPlane, measure
@@ -34,11 +36,11 @@ PATIENCE = 4.0
 """Minutes that whoever asks for encoder tokens by number allows at least."""
 TOO_FEW = (
     "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
-    "Annotate at least 4 planes, or ask for them (encoder tokens: 8)."
+    "Annotate at least 4 planes, or ask for 8 encoder tokens."
 )
 TOO_LONG = (
     "Encoder tokens were left out: with them, training takes about {minutes} minutes here. They "
-    "often make labels better; allow the time (preset “thorough”, or --minutes {minutes})."
+    "often make labels better."
 )
 NO_GAIN = (
     "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
@@ -60,7 +62,7 @@ class EncoderTokenTraining:
 
     Parameters
     ----------
-    run
+    context
         What the parts of the training share; if its backbone has encoder tokens,
         they are gone on from.
 
@@ -74,60 +76,66 @@ class EncoderTokenTraining:
         What was done and why, for the user.
     """
 
-    def __init__(self, run: TrainingContext) -> None:
-        self._run = run
+    def __init__(self, context: TrainingContext) -> None:
+        self._context = context
         self.kept: tuple[float, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
         self.steps_done = 0
         self.note = ""
 
     def decide(self, step_seconds: float) -> None:
-        """Whether there is to be any tuning; sets the steps of the run.
+        """Whether there is to be any tuning; sets the steps of the context.
 
         Parameters
         ----------
         step_seconds
             That a step of the decoder tokens takes.
         """
-        run, settings = self._run, self._run.settings
+        context, settings = self._context, self._context.settings
         if settings.encoder_tokens == 0:
             return
-        if settings.encoder_tokens == "auto" and run.embedded.measured_on_training:
+        if settings.encoder_tokens == "auto" and context.embedded.measured_on_training:
             self.note = self._left_out(TOO_FEW)
             return
         auto = settings.encoder_steps == "auto"
         choices = list(ENCODER_STEPS) if auto else [int(settings.encoder_steps)]
         asked = settings.encoder_tokens != "auto"
         if asked and not auto:
-            run.encoder_steps = choices[0]
+            context.encoder_steps = choices[0]
             return
         allowed = max(settings.minutes, PATIENCE) if asked else settings.minutes
         # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
-        tile_seconds = run.seconds["embedding"] / run.embedded.count
+        tile_seconds = context.seconds["embedding"] / context.embedded.count
         if self._minutes(choices[-1], tile_seconds, step_seconds) <= allowed:
             tile_seconds = self._time_a_tile()
         minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
         in_time = [steps for steps, own in zip(choices, minutes, strict=True) if own <= allowed]
         if not in_time and not asked:
-            self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes[-1])))
+            least = ceil(minutes[-1])
+            note = Message(
+                TOO_LONG.format(minutes=least),
+                " ",
+                Advice(Remedy.ALLOW_MINUTES, {"minutes": least}),
+            )
+            self.note = self._left_out(note)
             return
-        run.encoder_steps = in_time[0] if in_time else choices[-1]
+        context.encoder_steps = in_time[0] if in_time else choices[-1]
 
     def _time_a_tile(self) -> float:
         """Seconds that embedding one takes, cache or not."""
-        embedded, begin = self._run.embedded, perf_counter()
+        embedded, begin = self._context.embedded, perf_counter()
         pixels = embedded.pixels_of(embedded.tiles[0].job)
-        self._run.backbone.encoder.plain([pixels])[0, 0, 0].item()  # waits for a GPU
+        self._context.backbone.encoder.plain([pixels])[0, 0, 0].item()  # waits for a GPU
         return perf_counter() - begin
 
     def _left_out(self, note: str) -> str:
         """Not to be said of a prompt that has encoder tokens already, and keeps them."""
-        return "" if self._run.backbone.encoder.tokens else note
+        return "" if self._context.backbone.encoder.tokens else note
 
     def _minutes(self, steps: int, tile_seconds: float, step_seconds: float) -> float:
         """What a training with so many steps for encoder tokens is expected to take."""
-        run = self._run
-        tiles = run.embedded.count + COST * BATCH * steps + run.embedded.upright_count
-        return (tiles * tile_seconds + (run.steps + steps) * step_seconds) / 60
+        context = self._context
+        tiles = context.embedded.count + COST * BATCH * steps + context.embedded.upright_count
+        return (tiles * tile_seconds + (context.steps + steps) * step_seconds) / 60
 
     def tune(
         self, dice: float, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
@@ -143,7 +151,7 @@ class EncoderTokenTraining:
         before
             The state that this goes on from.
         """
-        backbone, step = self._run.backbone, None
+        backbone, step = self._context.backbone, None
         try:
             step = yield from self._optimise(tokens, tiles, before)
         except RuntimeError as error:
@@ -159,12 +167,12 @@ class EncoderTokenTraining:
         measured = yield from self._measured(prompted, now)
         if measured is None:
             return
-        after = measure(measured, found, prompted, stopped=lambda: self._run.stopping)
+        after = measure(measured, found, prompted, stopped=lambda: self._context.stopping)
         if after is None:
             return
-        # A few planes are no exact measure; docs/method.md has what other rules would gain.
+        # A few planes are no exact measure; docs/notes/experiments.md compares other rules.
         no_worse = after.no_worse_than(dice)
-        if no_worse or self._run.settings.encoder_tokens != "auto":
+        if no_worse or self._context.settings.encoder_tokens != "auto":
             yield from self._adopt(prompted, measured, now)
             self.kept = after.dice, found, tuple(own)
         told = GAIN if self.kept else NO_GAIN
@@ -175,23 +183,29 @@ class EncoderTokenTraining:
         self, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
     ) -> Generator[Progress, None, tuple[torch.Tensor, list[torch.Tensor]] | None]:
         """Decoder and encoder tokens after the last step; None if it was stopped."""
-        run, settings, clock = self._run, self._run.settings, self._run.clock()
+        context, settings, clock = self._context, self._context.settings, self._context.clock()
         generator = torch.Generator().manual_seed(settings.seed)
-        encoder = run.backbone.encoder.plain
+        encoder = context.backbone.encoder.plain
         count = AUTO_COUNT if settings.encoder_tokens == "auto" else settings.encoder_tokens
         start = encoder.tokens or start_encoder_tokens(encoder.token_widths, count, generator)
-        batches = Batches(tiles, BATCH, generator, run.embedded.blanks)
-        features = Features(encoder, run.embedded)
+        batches = Batches(tiles, BATCH, generator, context.embedded.blanks)
+        features = Features(encoder, context.embedded)
         for step in optimise_both(
-            run.backbone, tokens, start, batches, features, run.encoder_steps
+            context.backbone,
+            tokens,
+            start,
+            batches,
+            features,
+            context.encoder_steps,
+            LOSSES[context.settings.loss],
         ):
             self.steps_done = step.number
-            left = clock() / step.number * (run.encoder_steps - step.number)
+            left = clock() / step.number * (context.encoder_steps - step.number)
             yield replace(
                 before, step=before.step + step.number, loss=float(step.losses.mean()),
                 seconds_left=left,
             )  # fmt: skip
-            if run.stopping:
+            if context.stopping:
                 return None
         return step.tokens, step.encoder_tokens
 
@@ -200,11 +214,11 @@ class EncoderTokenTraining:
     ) -> Generator[Progress, None, list[ValidationPlane] | None]:
         """The planes to measure on, under the encoder tokens; None if it was stopped."""
         found = []
-        for plane in self._run.embedded.planes_under(prompted):
+        for plane in self._context.embedded.planes_under(prompted):
             if plane is not None:
                 found.append(plane)
             yield now
-            if self._run.stopping:
+            if self._context.stopping:
                 return None
         return found
 
@@ -213,10 +227,10 @@ class EncoderTokenTraining:
     ) -> Generator[Progress, None, None]:
         """From here on, everything sees the encoder tokens."""
         tiles = []
-        for tile in self._run.embedded.tiles_under(prompted):
+        for tile in self._context.embedded.tiles_under(prompted):
             tiles.append(tile)
             yield now
-            if self._run.stopping:
+            if self._context.stopping:
                 break
-        self._run.embedded.adopt(tiles, measured)
-        self._run.backbone = prompted
+        self._context.embedded.adopt(tiles, measured)
+        self._context.backbone = prompted

@@ -77,9 +77,9 @@ def _false_foreground(
     for plane in blanks:
         example = plane.example
         empty = example.labels == 0
-        if example.counts is not None:
-            empty &= example.counts
-        highest = plane.logits(tokens, backbone).max(0)[empty]
+        if example.valid is not None:
+            empty &= example.valid
+        highest = plane.predict(tokens, backbone).logits.max(0)[empty]
         above += [np.count_nonzero(highest > threshold) for threshold in THRESHOLDS]
         pixels += highest.size
     found: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
@@ -93,7 +93,7 @@ class _Part:
     logits: np.ndarray
     guide: np.ndarray
     labels: np.ndarray
-    counts: np.ndarray
+    valid: np.ndarray
 
 
 def _gains(
@@ -103,12 +103,12 @@ def _gains(
     candidates: Sequence[tuple[int, float]],
 ) -> np.ndarray:
     """IoU of each candidate and threshold less that without any: (candidates, thresholds)."""
-    logits = plane.logits(tokens, backbone)
+    logits = plane.predict(tokens, backbone).logits
     example = plane.example
-    counts = np.ones(example.shape, bool) if example.counts is None else example.counts
+    valid = np.ones(example.shape, bool) if example.valid is None else example.valid
     window = _richest(example.labels)
-    part = _Part(logits[:, *window], plane.guide[window], example.labels[window], counts[window])
-    classes = [c for c in range(len(tokens)) if (part.labels[part.counts] == c + 1).any()]
+    part = _Part(logits[:, *window], plane.guide[window], example.labels[window], valid[window])
+    classes = [c for c in range(len(tokens)) if (part.labels[part.valid] == c + 1).any()]
     if not classes:
         return np.zeros((len(candidates), len(THRESHOLDS)))
     plain = _ious(part.logits, part, classes)[len(THRESHOLDS) // 2]
@@ -120,9 +120,9 @@ def _ious(logits: np.ndarray, part: _Part, classes: Sequence[int]) -> np.ndarray
     """Mean IoU over the classes, for each threshold: (thresholds,)."""
     found = []
     for number in classes:
-        truth = part.labels[part.counts] == number + 1
+        truth = part.labels[part.valid] == number + 1
         # How many thresholds a pixel is above; so each pixel is looked at once.
-        above = np.searchsorted(THRESHOLDS, logits[number][part.counts])
+        above = np.searchsorted(THRESHOLDS, logits[number][part.valid])
         size = len(THRESHOLDS) + 1
         every = np.bincount(above, minlength=size)[::-1].cumsum()[::-1][1:]
         shared = np.bincount(above[truth], minlength=size)[::-1].cumsum()[::-1][1:]

@@ -29,32 +29,32 @@ WORTH = 0.005
 
 
 def choose_flips(
-    run: TrainingContext, tokens: torch.Tensor, now: Progress
+    context: TrainingContext, tokens: torch.Tensor, now: Progress
 ) -> Generator[Progress, None, tuple[Flip, ...]]:
     """The flips that gain most on a few tiles, half of them held out; none if too little.
 
     Parameters
     ----------
-    run
+    context
         What the parts of the training share; if it is stopped, there are none.
     tokens
         float32, shape (classes, 8, 256).
     now
         Where the training stands.
     """
-    backbone, clock, gains = run.backbone, run.clock(), []
-    tiles = run.embedded.single_tiles(TILES)
+    backbone, clock, gains = context.backbone, context.clock(), []
+    tiles = context.embedded.single_tiles(TILES)
     if len(tiles) < FEWEST:
         return ()
     for pixels, tile in tiles:
         flipped = backbone.encoder([flipped_pixels(pixels, flip) for flip in FLIPS])
-        upright = tile.embeddings[0]
+        (upright,) = tile.embedded.embeddings
         assert upright is not None
-        views = torch.cat([upright[None].to(flipped.device), flipped])
+        views = torch.cat([upright.to(flipped.device), flipped])
         gains.append(_gains(tile, views, tokens, backbone))
         clock()
         yield now
-        if run.stopping:
+        if context.stopping:
             return ()
     found = np.array(gains)
     sure = found.mean(0) - SURE * found.std(0, ddof=1) / np.sqrt(len(found))
@@ -69,8 +69,8 @@ def _gains(
 
     def iou(flips: Sequence[Flip]) -> float:
         chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]
-        seen = replace(tile, embeddings=(views[chosen],), flips=tuple(flips))
-        found = overlaps(seen, tokens, backbone)
+        embedded = replace(tile.embedded, embeddings=(views[chosen],), flips=tuple(flips))
+        found = overlaps(replace(tile, embedded=embedded), tokens, backbone)
         present = [one.iou for one in found if one.truth]
         return float(np.mean(present or [one.iou for one in found]))
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.optimization import (
-    PHASES,
+    OFFSETS,
     ScaledAdamW,
     Step,
     class_losses,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.encoder import ImageEncoder
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.training.embedding import EmbeddedTiles
+    from napari_ptsam.training.loss import Loss
     from napari_ptsam.training.optimization import TileSource
     from napari_ptsam.training.tiles import TileJob
 
@@ -88,6 +90,7 @@ def optimise_both(
     batches: TileSource,
     features: Features,
     steps: int,
+    loss: Loss = bce_dice,
 ) -> Iterator[JointStep]:
     """Tune decoder and encoder tokens together with AdamW.
 
@@ -105,6 +108,8 @@ def optimise_both(
         Of the same tiles.
     steps
         How many.
+    loss
+        The loss to minimize.
     """
     encoder, decoder = backbone.encoder.plain, backbone.decoder
     tuned = tokens.clone().requires_grad_()
@@ -116,9 +121,10 @@ def optimise_both(
         for tile in drawn:  # one at a time, so that one has to fit into memory
             embedding = encoder.late(features.of(tile.job), own)[0]
             seen = [replace(tile, embedding=embedding)]
-            loss = class_losses(decoder, tuned, seen, PHASES[number % len(PHASES)]) / len(drawn)
-            optimiser.backward(loss.sum())
-            losses += loss.detach()
+            offset = OFFSETS[number % len(OFFSETS)]
+            each = class_losses(decoder, tuned, seen, offset, loss) / len(drawn)
+            optimiser.backward(each.sum())
+            losses += each.detach()
         optimiser.unscale()
         limit_each_class(tuned)
         torch.nn.utils.clip_grad_norm_(own, 1.0)

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.evaluation.metrics import average_precision
-from napari_ptsam.inference.objects import connected_components, split_by_cores
-from napari_ptsam.inference.predict import labels_of
-from napari_ptsam.training.markers import of_cores
+from napari_ptsam.training.loss import LOSSES
+from napari_ptsam.training.markers import with_markers
 from napari_ptsam.training.optimization import Batches, optimise
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.tiles import target_of
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.datasets.examples import Example
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.training.tiles import TrainingTile
     from napari_ptsam.training.token_training import TrainingContext
@@ -39,7 +38,7 @@ USELESS = (
 )
 
 
-def core_steps(settings: TrainingSettings, training: Sequence[Example]) -> int:
+def marker_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane]) -> int:
     """Steps to tune cores for; 0 if there are to be none.
 
     Raises
@@ -52,8 +51,8 @@ def core_steps(settings: TrainingSettings, training: Sequence[Example]) -> int:
     if not any(e.instances is not None and e.instances.any() for e in training):
         if settings.cores == "yes":
             raise InputError(
-                "Cores are learned from masks that tell objects apart; give each object a number "
-                "of its own in the masks, or leave the cores out (--cores no)."
+                "Cores are learned from masks that tell objects apart, and these do not.",
+                Remedy.NO_CORES,
             )
         return 0
     return max(1, round(settings.steps * PART))
@@ -67,7 +66,7 @@ class MarkerTraining:
 
     Parameters
     ----------
-    run
+    context
         What the parts of the training share.
     start
         Tokens to go on from: float32, shape (classes, 8, 256); None starts at
@@ -83,8 +82,8 @@ class MarkerTraining:
         What the user should know.
     """
 
-    def __init__(self, run: TrainingContext, start: torch.Tensor | None = None) -> None:
-        self._run, self._start = run, start
+    def __init__(self, context: TrainingContext, start: torch.Tensor | None = None) -> None:
+        self._context, self._start = context, start
         self._unchecked: tuple[torch.Tensor, torch.Tensor] | None = None
         self.kept: torch.Tensor | None = None
         self.steps_done = 0
@@ -104,53 +103,56 @@ class MarkerTraining:
         before
             The state that this goes on from.
         """
-        run, clock = self._run, self._run.clock()
+        context, clock = self._context, self._context.clock()
         batches = Batches(
             self._targets(tiles),
-            run.settings.batch_size,
-            torch.Generator().manual_seed(run.settings.seed),
-            self._targets(run.embedded.blanks),
+            context.settings.batch_size,
+            torch.Generator().manual_seed(context.settings.seed),
+            self._targets(context.embedded.blanks),
         )
         first = classes if self._start is None else self._start
-        rate, decoder = RATE * run.settings.learning_rate, run.backbone.decoder
-        for step in optimise(decoder, first, batches, run.core_steps, rate):
+        rate, decoder = RATE * context.settings.learning_rate, context.backbone.decoder
+        loss = LOSSES[context.settings.loss]
+        for step in optimise(decoder, first, batches, context.marker_steps, rate, loss):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
-            left = clock() / step.number * (run.core_steps - step.number)
-            if step.number == run.core_steps:
+            left = clock() / step.number * (context.marker_steps - step.number)
+            if step.number == context.marker_steps:
                 self.settle()
             yield replace(before, step=before.step + step.number, loss=None, seconds_left=left)
             clock()
-            if run.stopping:
+            if context.stopping:
                 return
 
     def _targets(self, tiles: Sequence[TrainingTile]) -> list[TrainingTile]:
         """The tiles of planes that tell objects apart, with cores as what they should become."""
         examples = {
-            number: of_cores(example)
-            for number, example in enumerate(self._run.embedded.examples)
+            number: with_markers(example)
+            for number, example in enumerate(self._context.embedded.examples)
             if example.instances is not None
         }
         found = []
         for tile in tiles:
             if tile.job.example in examples:
-                target, _ = target_of(examples[tile.job.example], tile.job, self._run.classes)
-                found.append(replace(tile, target=target.to(self._run.backbone.device)))
+                target, _ = target_of(examples[tile.job.example], tile.job, self._context.classes)
+                found.append(replace(tile, target=target.to(self._context.backbone.device)))
         return found
 
     def settle(self) -> None:
         """Keep what was tuned last if it is of use; takes a moment once, and then none."""
         if self._unchecked is None:
             return
-        classes, cores = self._unchecked
+        classes, markers = self._unchecked
         self._unchecked = None
-        if useful(self._planes(), classes, cores, self._run.backbone, self._run.refinement):
-            self.kept = cores.clone()
+        if useful(
+            self._planes(), classes, markers, self._context.backbone, self._context.refinement
+        ):
+            self.kept = markers.clone()
         self.note = USELESS if self.kept is None else ""
 
     def _planes(self) -> list[ValidationPlane]:
         """Held-out planes that tell objects apart; without any, those that are trained on."""
-        embedded = self._run.embedded
+        embedded = self._context.embedded
         apart = [plane for plane in embedded.measured if plane.example.instances is not None]
         if any(_has_objects(plane.example) for plane in apart):
             return apart
@@ -162,7 +164,7 @@ class MarkerTraining:
         self._unchecked = None
 
 
-def _has_objects(example: Example) -> bool:
+def _has_objects(example: AnnotatedPlane) -> bool:
     return example.instances is not None and bool(example.instances.any())
 
 
@@ -181,7 +183,7 @@ class _PlaneScore:
 def useful(
     planes: Sequence[ValidationPlane],
     classes: torch.Tensor,
-    cores: torch.Tensor,
+    markers: torch.Tensor,
     backbone: Backbone,
     refinement: Refinement | None = None,
 ) -> bool:
@@ -201,7 +203,7 @@ def useful(
     """
     if not planes:
         return False
-    tokens = torch.cat([classes, cores])
+    tokens = torch.cat([classes, markers])
     seen = [_see(plane, tokens, backbone, refinement) for plane in planes]
     nowhere = sum(s.shared for s in seen) < FOUND * sum(s.truth for s in seen)
     everywhere = sum(s.inside for s in seen) > FILLED * sum(s.foreground for s in seen)
@@ -218,19 +220,14 @@ def _see(
     example, count = plane.example, len(tokens) // 2
     annotated = example.instances
     assert annotated is not None
-    logits = plane.logits(tokens, backbone)
-    if refinement is not None:
-        logits[:count] = plane.refined(logits[:count], refinement)
-    labels = labels_of(logits[:count])
-    counts = np.ones(example.shape, bool) if example.counts is None else example.counts
-    foreground = (labels > 0) & counts
-    found, truth = (logits[count:].max(0) > 0) & counts, of_cores(example).labels > 0
+    prediction = plane.predict(tokens, backbone, refinement, count)
+    assert prediction.markers is not None
+    valid = np.ones(example.shape, bool) if example.valid is None else example.valid
+    foreground = (prediction.labels > 0) & valid
+    found, truth = (prediction.markers.max(0) > 0) & valid, with_markers(example).labels > 0
     split, components = (
-        float(average_precision(annotated, np.where(counts, way, 0), (0.5,))[0])
-        for way in (
-            split_by_cores(labels, logits[:count], logits[count:]),
-            connected_components(labels),
-        )
+        float(average_precision(annotated, np.where(valid, objects, 0), (0.5,))[0])
+        for objects in (prediction.objects(), prediction.components())
     )
     return _PlaneScore(
         split=split,

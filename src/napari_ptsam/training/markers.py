@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import Example
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.inference.objects import CONNECTED
 
 DEPTH = 0.5
 """A core is what lies deeper in its object than this part of the object's deepest point."""
 
 
-def of_cores(example: Example) -> Example:
+def with_markers(example: AnnotatedPlane) -> AnnotatedPlane:
     """The example with cores in place of objects.
 
     Parameters
@@ -23,15 +23,15 @@ def of_cores(example: Example) -> Example:
 
     Returns
     -------
-    Example
+    AnnotatedPlane
         Its ``labels`` are 0 outside of the cores.
     """
     assert example.instances is not None
-    inner = cores(example.instances, example.counts)
+    inner = find_markers(example.instances, example.valid)
     return replace(example, labels=np.where(inner, example.labels, np.uint8(0)))
 
 
-def cores(instances: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+def find_markers(instances: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """Inner parts of objects: each connected part of an object has one connected core.
 
     Where an object goes on beyond the plane's edge, or beyond what was
@@ -41,7 +41,7 @@ def cores(instances: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray
     ----------
     instances
         Integer, shape (y, x): a number for each object; 0 is background.
-    counts
+    valid
         bool, same shape: pixels that were annotated; None means all.
 
     Returns
@@ -61,12 +61,12 @@ def cores(instances: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray
         # One pixel more on each side: the neighbours are boundary, the plane's edge is none.
         rows, columns = (slice(max(part.start - 1, 0), part.stop + 1) for part in window)
         own = numbered[rows, columns] == number
-        unknown = False if counts is None else ~counts[rows, columns]
-        inner[rows, columns] |= _core(own, own | unknown)
+        unknown = False if valid is None else ~valid[rows, columns]
+        inner[rows, columns] |= _marker(own, own | unknown)
     return inner
 
 
-def _core(own: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _marker(own: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Cores of the connected parts of one object; what is not ``inside`` is boundary."""
     from scipy import ndimage
 
@@ -74,10 +74,10 @@ def _core(own: np.ndarray, inside: np.ndarray) -> np.ndarray:
         return own
     depth = ndimage.distance_transform_edt(inside)
     parts, count = ndimage.label(own, CONNECTED)
-    core = np.zeros(own.shape, dtype=bool)
+    marker = np.zeros(own.shape, dtype=bool)
     for number in range(1, count + 1):
         deep = np.where(parts == number, depth, 0)
         pieces, several = ndimage.label(deep > DEPTH * deep.max(), CONNECTED)
         # A waist may cut it in two: of those the deeper one is the core.
-        core |= pieces == pieces.flat[deep.argmax()] if several > 1 else pieces > 0
-    return core
+        marker |= pieces == pieces.flat[deep.argmax()] if several > 1 else pieces > 0
+    return marker

@@ -12,13 +12,14 @@ import torch
 
 from napari_ptsam.backbones.decoder import TOKENS, WIDTH
 from napari_ptsam.backbones.gpu_memory import is_out_of_memory, release_memory
-from napari_ptsam.backbones.kernels.phases import thinned
+from napari_ptsam.backbones.kernels.image_positions import mask_subgrid
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.decoder import PromptDecoder
-    from napari_ptsam.backbones.kernels.phases import Phase
+    from napari_ptsam.backbones.kernels.image_positions import Offset
+    from napari_ptsam.training.loss import Loss
 
 STARTS = ("label", "normal", "normal", "normal")
 """Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
@@ -28,7 +29,7 @@ MOST_LOSS_WHEN_TURNED = 2.0
 """Turned tiles are used if their loss is at most this many times that of the upright ones."""
 COMPARED = 6
 """Tiles of each flip and rotation that are compared with the same tiles upright."""
-PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
+OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Each step looks at a quarter of the mask's positions, which are much like their neighbours; in
 four steps all have had their turn."""
 BLANK_PART = 1 / 16
@@ -112,18 +113,19 @@ def class_losses(
     decoder: PromptDecoder,
     tokens: torch.Tensor,
     tiles: Sequence[TrainingTile],
-    phase: Phase | None = None,
+    offset: Offset | None = None,
+    loss: Loss = bce_dice,
 ) -> torch.Tensor:
-    """Loss of each class on a batch, or on the positions of a phase: shape (classes,)."""
+    """Loss of each class on a batch, or on the positions of a offset: shape (classes,)."""
     embeddings = torch.stack([tile.embedding for tile in tiles])
     targets = torch.stack([tile.target for tile in tiles])
     weights = torch.stack([tile.weight for tile in tiles])
-    if phase is not None:
-        targets, weights = thinned(targets, phase), thinned(weights, phase)
+    if offset is not None:
+        targets, weights = mask_subgrid(targets, offset), mask_subgrid(weights, offset)
     blank = torch.tensor([tile.job.blank for tile in tiles], device=weights.device)
     return torch.stack(
         [
-            bce_dice(decoder(embeddings, own, phase), targets[:, number], weights, blank)
+            loss(decoder(embeddings, own, offset), targets[:, number], weights, blank)
             for number, own in enumerate(tokens)
         ]
     )
@@ -135,6 +137,7 @@ def suitable_tiles(
     tokens: torch.Tensor,
     tiles: Sequence[TrainingTile],
     stopped: Callable[[], bool] = lambda: False,
+    loss: Loss = bce_dice,
 ) -> list[TrainingTile]:
     """Leave out the flips and rotations under which the images no longer look alike.
 
@@ -150,6 +153,8 @@ def suitable_tiles(
         Upright and turned ones.
     stopped
         Asked before each comparison; once it says yes, nothing more is compared.
+    loss
+        The loss that is compared.
     """
     upright = {(tile.job.example, tile.job.tile): tile for tile in tiles if tile.upright}
     alike = {0}
@@ -159,7 +164,7 @@ def suitable_tiles(
             continue
         straight = [upright[tile.job.example, tile.job.tile] for tile in turned]
         before, after = (
-            float(class_losses(decoder, tokens, part, PHASES[0]).mean())
+            float(class_losses(decoder, tokens, part, OFFSETS[0], loss).mean())
             for part in (straight, turned)
         )
         if after <= MOST_LOSS_WHEN_TURNED * before:
@@ -195,7 +200,12 @@ class Step:
 
 
 def optimise(
-    decoder: PromptDecoder, tokens: torch.Tensor, batches: TileSource, steps: int, rate: float
+    decoder: PromptDecoder,
+    tokens: torch.Tensor,
+    batches: TileSource,
+    steps: int,
+    rate: float,
+    loss: Loss = bce_dice,
 ) -> Iterator[Step]:
     """Tune tokens with AdamW: a warm-up, then half a cosine down to almost nothing.
 
@@ -211,13 +221,15 @@ def optimise(
         How many.
     rate
         Highest learning rate.
+    loss
+        The loss to minimize.
     """
     # A copy that the optimiser may change in place, class by class independent of the others.
     tuned = tokens.clone().requires_grad_()
     optimiser = ScaledAdamW([tuned], rate, steps, decoder)
     for number in range(1, steps + 1):
-        phase = PHASES[number % len(PHASES)]
-        losses = _losses_and_gradients(decoder, tuned, batches, phase, optimiser)
+        offset = OFFSETS[number % len(OFFSETS)]
+        losses = _losses_and_gradients(decoder, tuned, batches, offset, optimiser, loss)
         optimiser.unscale()
         limit_each_class(tuned)
         optimiser.step()
@@ -296,14 +308,15 @@ def _losses_and_gradients(
     decoder: PromptDecoder,
     tokens: torch.Tensor,
     batches: TileSource,
-    phase: Phase,
+    offset: Offset,
     optimiser: ScaledAdamW,
+    loss: Loss,
 ) -> torch.Tensor:
     """Loss of each class, and the gradients in the tokens; smaller batches if memory runs out."""
     while True:
         tokens.grad = None
         try:
-            losses = class_losses(decoder, tokens, batches.draw(), phase)
+            losses = class_losses(decoder, tokens, batches.draw(), offset, loss)
             optimiser.backward(losses.sum())
         except RuntimeError as error:
             if not is_out_of_memory(error) or not batches.halve():

@@ -16,7 +16,7 @@ from napari_ptsam.prompts.thumbnail import make_thumbnail
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.datasets.examples import AnnotationSet
+    from napari_ptsam.datasets.annotated_planes import AnnotationSet
     from napari_ptsam.images.channels import Channels
     from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.guided_filter import Refinement
@@ -73,7 +73,7 @@ class TrainedTokens:
         For the tokens of the classes.
     tokens
         float32, shape (classes, 8, 256).
-    cores
+    markers
         The same, of the cores; None if there are none.
     encoder_tokens
         One tensor for each layer, or none.
@@ -85,7 +85,7 @@ class TrainedTokens:
     measured_on_training: bool
     steps: int
     tokens: torch.Tensor
-    cores: torch.Tensor | None
+    markers: torch.Tensor | None
     encoder_tokens: tuple[torch.Tensor, ...]
     refinement: Refinement | None
     flips: tuple[Flip, ...] = ()
@@ -108,7 +108,7 @@ def prompt_of(
         notes=start.notes if start else "",
         licence=start.licence if start else "",
         author=start.author if start else "",
-        cores=None if found.cores is None else _array(found.cores),
+        cores=None if found.markers is None else _array(found.markers),
         encoder_tokens=tuple(_array(own) for own in found.encoder_tokens),
         refinement=found.refinement,
         flips=found.flips,
@@ -129,7 +129,7 @@ def _picture(
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
-    labels = plane.labels(found.tokens, backbone, found.refinement)
+    labels = plane.predict(found.tokens, backbone, found.refinement).labels
     return make_thumbnail(plane.guide, labels, colours, side)
 
 

@@ -7,12 +7,12 @@ from math import ceil
 
 import numpy as np
 
-from napari_ptsam.datasets.examples import Example
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE, Tiling
 from napari_ptsam.training.settings import TrainingSettings
 
-# How large objects look best, measured on held-out planes of four sets (docs/method.md): a tile
+# How large objects look best, measured on left-out planes of four sets (docs/notes): a tile
 # that is about 14 objects wide; whole planes up to 20 objects wide gain nothing from tiles.
 OBJECTS_ACROSS_TILE = 14
 OBJECTS_ACROSS_PLANE = 20
@@ -25,7 +25,7 @@ LONGEST_ASPECT = 2
 """Planes longer than this times their width are cut: whole, they would be mostly padding."""
 
 
-def image_settings(examples: Sequence[Example], settings: TrainingSettings) -> ImageSettings:
+def image_settings(examples: Sequence[AnnotatedPlane], settings: TrainingSettings) -> ImageSettings:
     """How images are prepared in a training: as asked for, with the scale chosen if need be."""
     if settings.tile == "auto":
         tiling = choose_tiling(examples)
@@ -36,7 +36,7 @@ def image_settings(examples: Sequence[Example], settings: TrainingSettings) -> I
     return ImageSettings(tiling, settings.normalization, settings.channels)
 
 
-def choose_tiling(examples: Sequence[Example]) -> Tiling:
+def choose_tiling(examples: Sequence[AnnotatedPlane]) -> Tiling:
     """Whole planes, or tiles of a side that suits the annotated objects.
 
     The object size is the median, weighted by area, of the square root of the
@@ -55,7 +55,7 @@ def choose_tiling(examples: Sequence[Example]) -> Tiling:
     return Tiling(_that_fits(longer, side)) if side < longer else Tiling(longer, whole=True)
 
 
-def object_size(examples: Sequence[Example]) -> float | None:
+def object_size(examples: Sequence[AnnotatedPlane]) -> float | None:
     """Typical width of the annotated objects in pixels; None if there are none."""
     areas = np.sort(np.concatenate([example.areas for example in examples]))
     if not len(areas):
@@ -64,7 +64,7 @@ def object_size(examples: Sequence[Example]) -> float | None:
     return float(np.sqrt(areas[middle]))
 
 
-def structure_width(examples: Sequence[Example]) -> float | None:
+def structure_width(examples: Sequence[AnnotatedPlane]) -> float | None:
     """Width of the annotated structures in pixels: twice their area by the pixels of their edge.
 
     None if no edge is annotated: a few strokes do not tell how wide the structure
@@ -75,11 +75,11 @@ def structure_width(examples: Sequence[Example]) -> float | None:
     return 2 * area / edge if edge else None
 
 
-def _edge_pixels(example: Example) -> int:
+def _edge_pixels(example: AnnotatedPlane) -> int:
     """Count of annotated pixels beside annotated ones of another class, or of the background."""
     from scipy.ndimage import binary_erosion
 
-    unknown = False if example.counts is None else ~example.counts
+    unknown = False if example.valid is None else ~example.valid
     classes = [example.labels == value for value in np.unique(example.labels) if value]
     return sum(
         int(np.count_nonzero(own & ~binary_erosion(own | unknown, border_value=1)))

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from napari_ptsam.backbones.decoder import MASK_SIDE
-from napari_ptsam.datasets.examples import Example
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling, cut
@@ -69,7 +69,7 @@ class TrainingTile:
 
 
 def plan(
-    examples: Sequence[Example], tiling: Tiling, embeddings: int, rng: np.random.Generator
+    examples: Sequence[AnnotatedPlane], tiling: Tiling, embeddings: int, rng: np.random.Generator
 ) -> list[TileJob]:
     """Choose the tiles to train on, and their flips and rotations.
 
@@ -81,7 +81,7 @@ def plan(
         (number, tile)
         for number, example in enumerate(examples)
         for tile in tiling.tiles(example.shape)
-        if example.counts is None or example.counts[tile.window].any()
+        if example.valid is None or example.valid[tile.window].any()
     ]
     shuffled = rng.permutation(len(tiles))
     order = sorted(
@@ -99,27 +99,33 @@ def plan(
 
 def embed(
     jobs: Sequence[TileJob],
-    examples: Sequence[Example],
-    settings: ImageSettings,
-    limits: Sequence[Limits | None],
+    examples: Sequence[AnnotatedPlane],
+    prepared_planes: PreparedPlanes,
     backbone: Backbone,
     classes: int,
 ) -> Iterator[TrainingTile]:
-    """Embed the tiles one by one.
+    """Embed the tiles to train on one by one.
 
     Parameters
     ----------
-    limits
-        Value limits of each stack that the examples come from.
+    jobs
+        Tiles to embed, which name their examples by number.
+    examples
+        Annotated planes.
+    prepared_planes
+        Prepares the examples.
+    backbone
+        Backbone that embeds the tiles.
+    classes
+        Number of classes.
     """
     last: tuple[int, np.ndarray] | None = None
     for job in jobs:
         example = examples[job.example]
         if last is None or last[0] != job.example:
-            last = (job.example, prepared(example, settings, limits).pixels)
-        pixels = turn(cut(last[1], job.tile), job.symmetry)
+            last = (job.example, prepared_planes.prepare(example).pixels)
         target, weight = target_of(example, job, classes)
-        embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
+        embedding = backbone.encoder([turned_tile(last[1], job)])[0]
         yield TrainingTile(
             embedding,
             target.to(backbone.device),
@@ -128,14 +134,50 @@ def embed(
         )
 
 
-def prepared(
-    example: Example, settings: ImageSettings, limits: Sequence[Limits | None]
-) -> PreparedPlane:
-    """An example as the model sees it; errors name it."""
-    try:
-        return settings.prepared(example.pixels, example.rgb, limits[example.stack])
-    except InputError as error:
-        raise InputError(f"{example.name}: {error}") from error
+class PreparedPlanes:
+    """Prepares annotated planes for the model, and remembers which of their pixels are blank.
+
+    Prepared pixels take much memory, so that they are made anew each time.
+
+    Parameters
+    ----------
+    settings
+        How images are prepared.
+    limits
+        Value limits of each stack that the examples come from.
+    """
+
+    def __init__(self, settings: ImageSettings, limits: Sequence[Limits | None]) -> None:
+        self._settings, self._limits = settings, limits
+        self._blank: dict[AnnotatedPlane, np.ndarray | None] = {}
+
+    def prepare(self, example: AnnotatedPlane) -> PreparedPlane:
+        """Prepare an example.
+
+        Raises
+        ------
+        InputError
+            If it does not fit the settings; the message names it.
+        """
+        try:
+            prepared = self._settings.prepare(
+                example.pixels, example.rgb, self._limits[example.stack]
+            )
+        except InputError as error:
+            raise InputError(f"{example.name}: {error}") from error
+        self._blank[example] = prepared.blank
+        return prepared
+
+    def blank(self, example: AnnotatedPlane) -> np.ndarray | None:
+        """Return the mask of the pixels that show nothing: bool, shape (y, x), or None."""
+        if example not in self._blank:
+            self.prepare(example)
+        return self._blank[example]
+
+
+def turned_tile(pixels: np.ndarray, job: TileJob) -> np.ndarray:
+    """Cut a tile out of prepared pixels and turn it: float32, shape (side, side, 3), contiguous."""
+    return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
 
 
 def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
@@ -144,17 +186,19 @@ def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
     return pixels[:, ::-1] if symmetry >= 4 else pixels
 
 
-def target_of(example: Example, job: TileJob, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+def target_of(
+    example: AnnotatedPlane, job: TileJob, classes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What an embedded tile should become, and what of it counts; see `TrainingTile`."""
     side = job.tile.side
     labels = np.zeros((side, side), dtype=np.uint8)
-    counts = np.zeros((side, side), dtype=bool)
+    valid = np.zeros((side, side), dtype=bool)
     part = example.labels[job.tile.window]
     inside = (slice(part.shape[0]), slice(part.shape[1]))
     labels[inside] = part
-    counts[inside] = True if example.counts is None else example.counts[job.tile.window]
-    labels, counts = turn(labels, job.symmetry), turn(counts, job.symmetry)
-    stacked = np.stack([(labels == i + 1) & counts for i in range(classes)] + [counts])
+    valid[inside] = True if example.valid is None else example.valid[job.tile.window]
+    labels, valid = turn(labels, job.symmetry), turn(valid, job.symmetry)
+    stacked = np.stack([(labels == i + 1) & valid for i in range(classes)] + [valid])
     planes = torch.from_numpy(stacked.astype(np.float32))[None]
     small = F.interpolate(planes, size=(MASK_SIDE, MASK_SIDE), mode="area")[0]
     weight = small[-1]
@@ -162,7 +206,7 @@ def target_of(example: Example, job: TileJob, classes: int) -> tuple[torch.Tenso
     return small[:-1] / weight.clamp(min=1e-6), weight
 
 
-def measurable_part(example: Example, settings: ImageSettings) -> Example:
+def measurable_part(example: AnnotatedPlane, settings: ImageSettings) -> AnnotatedPlane:
     """The example, or the part of it with most foreground if it is very large."""
     if len(settings.tiling.tiles(example.shape)) <= HELD_OUT_TILES:
         return example
@@ -178,14 +222,14 @@ def measurable_part(example: Example, settings: ImageSettings) -> Example:
     return crop(example, best)
 
 
-def crop(example: Example, tile: Tile) -> Example:
+def crop(example: AnnotatedPlane, tile: Tile) -> AnnotatedPlane:
     """The part of an example that lies in a tile."""
     window = tile.window
     return replace(
         example,
         pixels=example.pixels[window],
         labels=example.labels[window],
-        counts=None if example.counts is None else example.counts[window],
+        valid=None if example.valid is None else example.valid[window],
         instances=None if example.instances is None else example.instances[window],
     )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.errors import CollapsedError
+from napari_ptsam.errors import CollapsedError, joined
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import (
     STARTS,
     Batches,
@@ -57,7 +58,7 @@ class TrainingContext:
         Count of classes.
     embedded
         The tiles.
-    core_steps, encoder_steps
+    marker_steps, encoder_steps
         Steps that come after those of the class tokens.
     refinement, flips
         Of the logits of the tokens that were found, and of tiles, if any.
@@ -71,7 +72,7 @@ class TrainingContext:
     settings: TrainingSettings
     classes: int
     embedded: EmbeddedTiles
-    core_steps: int = 0
+    marker_steps: int = 0
     encoder_steps: int = 0
     refinement: Refinement | None = None
     flips: tuple[Flip, ...] = ()
@@ -86,7 +87,7 @@ class TrainingContext:
     @property
     def steps(self) -> int:
         """Steps of the optimiser in all."""
-        return self.settings.steps + self.encoder_steps + self.core_steps
+        return self.settings.steps + self.encoder_steps + self.marker_steps
 
     def clock(self) -> Callable[[], float]:
         """Starts counting: each call adds what has passed to the phase, and gives all of it."""
@@ -105,7 +106,7 @@ class TokenTraining:
 
     Parameters
     ----------
-    run
+    context
         What the parts of the training share.
     first
         Tokens of a prompt to go on from: float32, shape (classes, 8, 256).
@@ -129,10 +130,10 @@ class TokenTraining:
     """
 
     def __init__(
-        self, run: TrainingContext, first: torch.Tensor | None = None, note: str = ""
+        self, context: TrainingContext, first: torch.Tensor | None = None, note: str = ""
     ) -> None:
-        self._run, self._first = run, first
-        self._generator = torch.Generator().manual_seed(run.settings.seed)
+        self._context, self._first = context, first
+        self._generator = torch.Generator().manual_seed(context.settings.seed)
         self._top = 0.0
         self.tokens: torch.Tensor | None = None
         self.best: tuple[float, torch.Tensor] | None = None
@@ -142,26 +143,30 @@ class TokenTraining:
         self.notes = [note] if note else []
 
     def tune(self) -> Generator[Progress, None, bool]:
-        """Tune; False if the run was stopped before it had led to anything.
+        """Tune; False if the context was stopped before it had led to anything.
 
         Raises
         ------
         CollapsedError
             If no start led to anything.
         """
-        self.suitable = self._run.embedded.tiles
+        self.suitable = self._context.embedded.tiles
         if self._first is not None:
             attempts, tried = [self._first], 0
             self.check(self._first)
         else:
             attempts, tried = yield from self._try_starts()
-            if self._run.stopping:
+            if self._context.stopping:
                 return False
             self._top = 0.0  # what was tried for a few steps is no measure for the rest
         if tried or self._first is not None:
-            clock = self._run.clock()
+            clock = self._context.clock()
             self.suitable = suitable_tiles(
-                self._run.backbone.decoder, attempts[0], self.suitable, lambda: self._run.stopping
+                self._context.backbone.decoder,
+                attempts[0],
+                self.suitable,
+                lambda: self._context.stopping,
+                LOSSES[self._context.settings.loss],
             )
             clock()
         for number, tokens in enumerate(attempts):
@@ -169,7 +174,7 @@ class TokenTraining:
                 self.notes = [note for note in self.notes if note != COLLAPSED] + [COLLAPSED]
             if (yield from self._follow(tokens, tried)):
                 return True
-            if self._run.stopping:
+            if self._context.stopping:
                 return False
         raise CollapsedError(
             f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
@@ -179,23 +184,24 @@ class TokenTraining:
     @property
     def note(self) -> str:
         """What happened, in one text."""
-        return " ".join(self.notes)
+        return joined(self.notes)
 
     def time_one_step(self) -> float:
         """Seconds that a step takes, on the tiles that are embedded."""
-        run, generator = self._run, torch.Generator().manual_seed(0)
+        context, generator = self._context, torch.Generator().manual_seed(0)
         tokens = self._start("label", generator)
-        batches = Batches(run.embedded.tiles, run.settings.batch_size, generator)
+        batches = Batches(context.embedded.tiles, context.settings.batch_size, generator)
         begin = perf_counter()
-        next(optimise(run.backbone.decoder, tokens, batches, 1, run.settings.learning_rate))
+        rate, loss = context.settings.learning_rate, LOSSES[context.settings.loss]
+        next(optimise(context.backbone.decoder, tokens, batches, 1, rate, loss))
         return perf_counter() - begin
 
     def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
-        return start_tokens(name, self._run.backbone.decoder, self._run.classes, generator)
+        return start_tokens(name, self._context.backbone.decoder, self._context.classes, generator)
 
     def _try_starts(self) -> Generator[Progress, None, tuple[list[torch.Tensor], int]]:
         """Tune each start for a while on upright tiles; for each class, the best one goes on."""
-        steps = int(self._run.settings.steps * TRIAL_PART)
+        steps = int(self._context.settings.steps * TRIAL_PART)
         starts = [self._start(name, self._generator) for name in STARTS]
         if steps < SHORTEST_TRIAL:
             return starts[:ATTEMPTS], 0
@@ -203,9 +209,9 @@ class TokenTraining:
         for number, tokens in enumerate(starts):
             late: list[torch.Tensor] = []
             self.tokens = tokens
-            upright = [tile for tile in self._run.embedded.tiles if tile.upright]
+            upright = [tile for tile in self._context.embedded.tiles if tile.upright]
             yield from self._optimise(tokens, upright, steps, number * steps, late)
-            if self._run.stopping:
+            if self._context.stopping:
                 return [], 0
             tried.append(self.tokens)
             self.check(self.tokens)
@@ -217,7 +223,7 @@ class TokenTraining:
 
     def _follow(self, tokens: torch.Tensor, before: int) -> Generator[Progress, None, bool]:
         """Tune to the end, measuring now and then; False if it collapsed, which ends it early."""
-        steps, fine = self._run.settings.steps - before, False
+        steps, fine = self._context.settings.steps - before, False
         interval = max(1, steps // CHECKS)
         for progress in self._optimise(tokens, self.suitable, steps, before, []):
             number = progress.step - before
@@ -239,21 +245,26 @@ class TokenTraining:
         losses: list[torch.Tensor],
     ) -> Generator[Progress, None, None]:
         """Run the optimiser; the tokens stay in ``tokens``, the losses are appended."""
-        run = self._run
-        rate = run.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
-        batches = Batches(tiles, run.settings.batch_size, self._generator, run.embedded.blanks)
-        clock = run.clock()
-        loss, every = 0.0, 1 if run.backbone.device.type == "cpu" else LOOK_EVERY
-        for step in optimise(run.backbone.decoder, tokens, batches, steps, rate):
+        context = self._context
+        rate = context.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
+        batches = Batches(
+            tiles, context.settings.batch_size, self._generator, context.embedded.blanks
+        )
+        clock = context.clock()
+        loss, every = 0.0, 1 if context.backbone.device.type == "cpu" else LOOK_EVERY
+        loss_function = LOSSES[context.settings.loss]
+        for step in optimise(context.backbone.decoder, tokens, batches, steps, rate, loss_function):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
-            left = clock() / step.number * (run.steps - self.steps_done)
+            left = clock() / step.number * (context.steps - self.steps_done)
             if (step.number - 1) % every == 0:
                 loss = float(step.losses.mean())
-            yield Progress("training", self.steps_done, run.steps, loss, self.dice, left, self.note)
+            yield Progress(
+                "training", self.steps_done, context.steps, loss, self.dice, left, self.note
+            )
             # What the caller did meanwhile, such as measuring, is part of the phase.
             clock()
-            if run.stopping:
+            if context.stopping:
                 return
 
     def check(self, tokens: torch.Tensor, at_last: bool = False) -> Measurement | None:
@@ -261,10 +272,10 @@ class TokenTraining:
 
         None once it is stopping, but for a check at last, which is made all the same.
         """
-        run = self._run
-        planes, watched = run.embedded.measured, run.embedded.watched
+        context = self._context
+        planes, watched = context.embedded.measured, context.embedded.watched
         measurement = measure(
-            planes, tokens, run.backbone, watched, lambda: run.stopping and not at_last
+            planes, tokens, context.backbone, watched, lambda: context.stopping and not at_last
         )
         if measurement is None:
             return None

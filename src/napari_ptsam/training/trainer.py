@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.backbones.gpu_memory import gpu_is_full, on_cpu, release_memory
-from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.datasets.examples import AnnotationSet
+from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.backbones.loading import on_cpu, with_encoder_tokens
+from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.datasets.split import split
-from napari_ptsam.errors import CollapsedError, InputError
+from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.evaluation.metrics import sum_of
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
@@ -24,7 +24,7 @@ from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 from napari_ptsam.training.filter_choice import choose_refinement
 from napari_ptsam.training.first_draft import FirstDraft
 from napari_ptsam.training.flip_choice import choose_flips
-from napari_ptsam.training.marker_training import MarkerTraining, core_steps
+from napari_ptsam.training.marker_training import MarkerTraining, marker_steps
 from napari_ptsam.training.result import TrainedTokens, TrainingTask, prompt_of
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -106,22 +106,22 @@ class Training:
         self._embedded = EmbeddedTiles(
             self.training, self.held_out, self.annotations.stacks, self.images, classes
         )
-        self._run = TrainingContext(
+        self._context = TrainingContext(
             self.backbone,
             self.settings,
             classes,
             self._embedded,
-            core_steps(self.settings, self.training),
+            marker_steps(self.settings, self.training),
             stop=self._stop,
         )
         if start is not None:
-            self._run.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
+            self._context.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
         self._refined_dice: float | None = None
         first = None if start is None else self._given(start.tokens)
-        self._attempts = TokenTraining(self._run, first, note)
+        self._attempts = TokenTraining(self._context, first, note)
         own = None if start is None or start.cores is None else self._given(start.cores)
-        self._encoder = EncoderTokenTraining(self._run)
-        self._cores = MarkerTraining(self._run, own)
+        self._encoder = EncoderTokenTraining(self._context)
+        self._markers = MarkerTraining(self._context, own)
         self._draft = (
             FirstDraft(self.backbone.decoder, classes, self._embedded.tiles)
             if self._wants_draft
@@ -148,17 +148,17 @@ class Training:
             self._check_at_last()
         self._embedded.free()
         self._attempts.suitable, self._draft = [], None
-        self._cores.forget()
+        self._markers.forget()
 
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each phase."""
-        return self._run.seconds
+        return self._context.seconds
 
     @property
     def steps(self) -> int:
         """Steps of the optimiser in all, those for the cores included."""
-        return self._run.steps
+        return self._context.steps
 
     @property
     def steps_done(self) -> int:
@@ -190,7 +190,7 @@ class Training:
                 "The training was stopped before it had learned to tell the classes apart; "
                 "let it run longer."
             )
-        self._cores.settle()
+        self._markers.settle()
         return prompt_of(
             TrainingTask(
                 self.annotations,
@@ -210,20 +210,20 @@ class Training:
         """What is best, once anything is."""
         assert self._attempts.best is not None
         dice, tokens = self._attempts.best
-        encoder_tokens = self._run.backbone.encoder.tokens
+        encoder_tokens = self._context.backbone.encoder.tokens
         if self._encoder.kept is not None:
             dice, tokens, encoder_tokens = self._encoder.kept
         if self._refined_dice is not None:
             dice = self._refined_dice
         return TrainedTokens(
-            dice, self._embedded.measured_on_training, self.steps_done, tokens, self._cores.kept,
-            encoder_tokens, self._run.refinement, self._run.flips,
+            dice, self._embedded.measured_on_training, self.steps_done, tokens, self._markers.kept,
+            encoder_tokens, self._context.refinement, self._context.flips,
         )  # fmt: skip
 
     @property
     def sees(self) -> Backbone:
         """The backbone with the encoder tokens that `tokens` go with, if there are any."""
-        return self._run.backbone
+        return self._context.backbone
 
     def plane_scores(self) -> Iterator[tuple[int, float]]:
         """Dice of the best prompt on each annotated plane, trained on or held out.
@@ -243,7 +243,8 @@ class Training:
         for example, planes in self._embedded.planes_to_score():
             if planes:
                 found = [
-                    overlaps(plane, tokens, self.backbone, self._run.refinement) for plane in planes
+                    overlaps(plane, tokens, self.backbone, self._context.refinement)
+                    for plane in planes
                 ]
                 whole = [sum_of(own) for own in zip(*found, strict=True)]
                 yield numbers[id(example)], mean_dice([whole])
@@ -251,7 +252,7 @@ class Training:
     def _steps(self) -> Generator[Progress, None, None]:
         """All of it; on the CPU, from the start, if the GPU has not enough memory for a tile."""
         try:
-            yield from self._phases()
+            yield from self._run_stages()
         except RuntimeError as error:
             if not gpu_is_full(error, self.backbone.device):
                 raise
@@ -266,25 +267,25 @@ class Training:
         self._begin(TOO_SMALL)
         release_memory(gpu)
         if not self._stop.is_set():
-            yield from self._phases()
+            yield from self._run_stages()
 
-    def _phases(self) -> Generator[Progress, None, None]:
+    def _run_stages(self) -> Generator[Progress, None, None]:
         yield from self._embed()
-        if self._run.stopping or not (yield from self._attempts.tune()):
+        if self._context.stopping or not (yield from self._attempts.tune()):
             return
         suitable = self._attempts.suitable
-        if self._run.encoder_steps and not self._run.stopping:
+        if self._context.encoder_steps and not self._context.stopping:
             best = self._best
             yield from self._encoder.tune(best.dice, best.tokens, suitable, self._now())
             if self._encoder.kept:
                 suitable = self._embedded.tiles
-        if not self._run.stopping:
+        if not self._context.stopping:
             self._refine()
-        if self.settings.flips == "auto" and not self._run.stopping:
-            found = choose_flips(self._run, self._best.tokens, self._now())
-            self._run.flips = yield from found
-        if self._run.core_steps and not self._run.stopping:
-            yield from self._cores.tune(self._best.tokens, suitable, self._now())
+        if self.settings.flips == "auto" and not self._context.stopping:
+            found = choose_flips(self._context, self._best.tokens, self._now())
+            self._context.flips = yield from found
+        if self._context.marker_steps and not self._context.stopping:
+            yield from self._markers.tune(self._best.tokens, suitable, self._now())
         now = self._now()
         yield replace(now, phase="done", steps=now.step, seconds_left=0.0)
 
@@ -294,22 +295,22 @@ class Training:
         planes = [plane for own in embedded.planes_of_training() for plane in own]
         if not embedded.measured_on_training:
             planes += embedded.measured
-        found = choose_refinement(planes, tokens, self._run.backbone, embedded.blank_planes())
+        found = choose_refinement(planes, tokens, self._context.backbone, embedded.blank_planes())
         if found is not None:
             seen = [overlaps(plane, tokens, self.backbone, found) for plane in embedded.measured]
-            self._run.refinement, self._refined_dice = found, mean_dice(seen)
+            self._context.refinement, self._refined_dice = found, mean_dice(seen)
 
     def _now(self) -> Progress:
         """Where it stands between two phases."""
-        parts = self._attempts, self._encoder, self._cores
-        done, note = sum(part.steps_done for part in parts), " ".join(part.note for part in parts)
-        dice, note = self._best.dice, " ".join(note.split())
-        return Progress("training", done, self._run.steps, held_out_dice=dice, note=note)
+        parts = self._attempts, self._encoder, self._markers
+        done, note = sum(part.steps_done for part in parts), joined(part.note for part in parts)
+        dice = self._best.dice
+        return Progress("training", done, self._context.steps, held_out_dice=dice, note=note)
 
     def _embed(self) -> Generator[Progress, None, None]:
         """Embed all tiles once."""
         begin, settings = perf_counter(), self.settings
-        tiles, step_seconds, backbone = self._embedded.tiles, None, self._run.backbone
+        tiles, step_seconds, backbone = self._embedded.tiles, None, self._context.backbone
         for done, total in self._embedded.embed(backbone, settings.embeddings, settings.seed):
             if step_seconds is None and len(tiles) >= min(settings.batch_size, total):
                 step_seconds = self._attempts.time_one_step()
@@ -318,9 +319,9 @@ class Training:
             self.seconds["embedding"] = spent = perf_counter() - begin
             left = None
             if step_seconds is not None:
-                left = spent / done * (total - done) + step_seconds * self._run.steps
+                left = spent / done * (total - done) + step_seconds * self._context.steps
             yield Progress("embedding", done, total, seconds_left=left, note=self._attempts.note)
-            if self._run.stopping:
+            if self._context.stopping:
                 return
         self._encoder.decide(step_seconds or 0.0)
 

@@ -23,11 +23,11 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
         stack.images, name="nuclei", scale=(2, 0.5, 0.5), translate=(0, 10, 20),
         units=("um",) * 3, axis_labels=("z", "y", "x"),
     )  # fmt: skip
-    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1)
+    qtbot.waitUntil(lambda: len(widget.session_model.images) == 1)
     assert "Add an annotation layer" in widget.hint.text()
 
     widget.annotate.add.click()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     assert labels.data.shape == stack.images.shape and not labels.data.any()
     for name in ("scale", "translate", "units", "axis_labels"):
         assert np.array_equal(getattr(labels, name), getattr(viewer.layers["nuclei"], name))
@@ -93,8 +93,8 @@ def test_annotation_goes_on_while_training(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     widget.train.train.click()
-    paint(widget.session_model.sources[0].labels, 4, stack.masks[4])
-    source = widget.session_model.sources[0]
+    paint(widget.session_model.images[0].labels, 4, stack.masks[4])
+    source = widget.session_model.images[0]
     qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 4).painted, timeout=LONG)
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
     assert widget.session_model.prompt.origin.images == 4
@@ -106,7 +106,7 @@ def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     widget.session_model.settings["steps"] = 5000
     shown = []
-    widget.train.run.shown.connect(shown.append)
+    widget.train.run.predicted.connect(shown.append)
     widget.train.train.click()
     assert widget.train.stop.isEnabled() and not widget.train.train.isEnabled()
     qtbot.waitUntil(lambda: len(shown) > 2, timeout=LONG)
@@ -161,7 +161,7 @@ def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:
     widget.annotate.classes._remove()
     assert widget.session_model.scheme.classes == ("nucleus",)
     widget.annotate.add.click()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     assert labels.selected_label == 2
     widget.annotate.classes.list.setCurrentRow(1)
     widget.annotate.classes.list.setCurrentRow(0)
@@ -184,13 +184,13 @@ def test_single_images_have_an_annotation_layer_each(qtbot, dock, stack) -> None
     images = {f"image {n}": stack.images[n][: 128 - n] for n in range(4)}
     _, widget = dock(**images)
     widget.images._tick_all(True)
-    assert len(widget.session_model.sources) == 4
+    assert len(widget.session_model.images) == 4
     widget.annotate.add.click()
-    for n, source in enumerate(widget.session_model.sources):
+    for n, source in enumerate(widget.session_model.images):
         rows, columns = np.nonzero(stack.masks[n][: 128 - n])
         source.labels.data_setitem((rows, columns), 1)
     qtbot.waitUntil(lambda: len(widget.session_model.records) == 4, timeout=LONG)
-    for source in widget.session_model.sources:
+    for source in widget.session_model.images:
         widget.session_model.show_plane(source, 0)
         assert widget.session_model.current()[0] is source
         widget.session_model.records.mark(source.id, 0, True)
@@ -204,7 +204,7 @@ def test_labels_that_are_there_are_taken_over(qtbot, dock, stack) -> None:
     masks = stack.masks.copy()
     masks[4:] = 0
     labels = viewer.add_labels(masks, name="my masks")
-    widget.session_model.attach(widget.session_model.sources[0], labels)
+    widget.session_model.attach(widget.session_model.images[0], labels)
     qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 4, timeout=LONG)
     assert np.array_equal(labels.data, masks)
 
@@ -212,7 +212,7 @@ def test_labels_that_are_there_are_taken_over(qtbot, dock, stack) -> None:
 def test_undo_is_noticed(qtbot, dock, stack) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     paint(source.labels, 2, (stack.masks[2] > 0).astype(int))
     qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 2).painted, timeout=LONG)
     viewer.dims.set_point(0, 4)

@@ -50,7 +50,7 @@ def works(qtbot, viewer: Any, widget: AnnotateAndTrain, stack) -> None:
     refreshed(qtbot, widget)
     widget.images._use([layer])
     widget.annotate.add_layers()
-    source = next(s for s in widget.session_model.sources if s.layer is layer)
+    source = next(s for s in widget.session_model.images if s.layer is layer)
     paint(source.labels, 1, stack.masks[1])
     qtbot.waitUntil(lambda: widget.session_model.records.get(source.id, 1).painted, timeout=LONG)
 
@@ -112,7 +112,7 @@ def test_training_without_annotation(dock, told, stack, asleep) -> None:
 def test_labels_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in range(4):
         paint(source.labels, number, stack.masks[number])
     viewer.layers.remove(source.labels)  # before anything was looked at
@@ -130,10 +130,10 @@ def test_labels_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> No
 def test_labels_deleted_while_they_are_saved(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     for number in range(4):
         paint(source.labels, number, stack.masks[number])
-    with qtbot.waitSignal(widget.label_watcher.seen, timeout=LONG):
+    with qtbot.waitSignal(widget.label_watcher.updated, timeout=LONG):
         pass
     viewer.layers.remove(source.labels)
     settled(qtbot, widget)
@@ -146,7 +146,7 @@ def test_what_was_saved_stays_when_its_layer_is_deleted(
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     viewer.layers.remove(source.labels)
     settled(qtbot, widget)
     assert len(list(sessions.glob("*/masks/*.tif"))) == 2
@@ -162,12 +162,12 @@ def test_what_was_saved_stays_when_its_layer_is_deleted(
 def test_image_deleted_while_annotating(qtbot, dock, told, stack, asleep) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     paint(labels, 1, stack.masks[1])
     viewer.layers.remove("nuclei")
     paint(labels, 2, stack.masks[2])
     settled(qtbot, widget)
-    assert told == [] and widget.session_model.sources == []
+    assert told == [] and widget.session_model.images == []
     assert widget.images.table.rowCount() == 0
     viewer.layers.clear()
     refreshed(qtbot, widget)
@@ -179,7 +179,7 @@ def test_all_layers_deleted_while_planes_are_looked_at(qtbot, dock, told, stack)
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
     widget.annotate.suggest.click()
-    with qtbot.waitSignal(widget.annotate.suggester.looked, timeout=LONG):
+    with qtbot.waitSignal(widget.annotate.suggester.progressed, timeout=LONG):
         pass
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not widget.annotate.suggester.running, timeout=LONG)
@@ -194,7 +194,7 @@ def test_all_layers_deleted_while_planes_are_looked_at(qtbot, dock, told, stack)
 def test_layers_deleted_while_training(qtbot, dock, told, stack, what: str) -> None:
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     with qtbot.waitSignal(widget.train.run.progressed, timeout=LONG):
         widget.train.train.click()
     gone = [source.labels] if what == "labels" else list(viewer.layers)
@@ -230,7 +230,7 @@ def test_too_many_axes_are_told_and_can_be_named(qtbot, dock, told, asleep) -> N
     refreshed(qtbot, widget)
     widget.images._tick_all(True)
     assert len(told) == 1 and "five has 5 axes" in told[0] and "channels" in told[0]
-    assert [source.layer.name for source in widget.session_model.sources] == ["flat"]
+    assert [source.layer.name for source in widget.session_model.images] == ["flat"]
     refreshed(qtbot, widget)
     assert widget.images.table.item(1, 1).text() == "cannot be used"
     # The way that the message names.
@@ -238,8 +238,8 @@ def test_too_many_axes_are_told_and_can_be_named(qtbot, dock, told, asleep) -> N
     assert not widget.images.channels.isHidden()
     widget.images.channels.axis.setCurrentIndex(2)
     widget.images.channels.axis.activated.emit(2)
-    assert [source.layer for source in widget.session_model.sources][1] is layer
-    assert widget.session_model.sources[1].planes.channels == 3
+    assert [source.layer for source in widget.session_model.images][1] is layer
+    assert widget.session_model.images[1].planes.channels == 3
     assert len(told) == 1
 
 
@@ -255,7 +255,7 @@ def test_labels_of_fewer_axes(qtbot, dock, told, stack, asleep) -> None:
 def test_labels_that_become_another_array(qtbot, dock, told, stack, asleep, sessions) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1])
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     labels = source.labels
     labels.data = np.zeros((2, 128, 128), np.uint16)
     assert len(told) == 1 and "have the shape 2 x 128 x 128" in told[0]
@@ -281,7 +281,7 @@ def test_labels_of_another_shape(qtbot, dock, told, stack, asleep) -> None:
     refreshed(qtbot, widget)
     choose(widget, labels)
     assert len(told) == 1 and "6 x 100 x 128" in told[0] and "Add annotation layer" in told[0]
-    assert widget.session_model.sources[0].labels is None
+    assert widget.session_model.images[0].labels is None
     refreshed(qtbot, widget)
     assert widget.images.table.cellWidget(0, 2).currentText() == "none yet"
 
@@ -292,7 +292,7 @@ def test_labels_of_another_scale_are_taken_and_told(qtbot, dock, told, stack, as
     refreshed(qtbot, widget)
     choose(widget, labels)
     assert len(told) == 1 and "lie elsewhere" in told[0] and "1 x 2 x 2" in told[0]
-    assert widget.session_model.sources[0].labels is labels
+    assert widget.session_model.images[0].labels is labels
     qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 6, timeout=LONG)
     assert len(told) == 1
 
@@ -321,7 +321,7 @@ def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> N
 def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     widget.session_model.records.mark(source.id, 0, True)
     train(qtbot, widget)
     assert len(told) == 1 and "No annotated plane has any pixel of object" in told[0]
@@ -348,7 +348,7 @@ def test_a_plane_with_nan(qtbot, dock, told, stack) -> None:
     assert len(told) == 1 and "nuclei, plane 2" in told[0] and "NaN" in told[0]
     assert widget.session_model.prompt is None
     # Elsewhere it does no harm, also where one looks at it.
-    widget.session_model.records.mark(widget.session_model.sources[0].id, 2, False)
+    widget.session_model.records.mark(widget.session_model.images[0].id, 2, False)
     viewer.dims.set_point(0, 2)
     train(qtbot, widget)
     assert widget.session_model.prompt is not None
@@ -427,7 +427,7 @@ def test_a_broken_session(qtbot, dock, told, stack, asleep, tmp_path, content, w
     folder.mkdir()
     if content is not None:
         (folder / "session.json").write_text(content, encoding="utf-8")
-    widget.recovery.open(folder)
+    widget.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
     settled(qtbot, widget)
     assert len(told) == 1 and str(folder) in told[0] and words in told[0]
@@ -436,7 +436,7 @@ def test_a_broken_session(qtbot, dock, told, stack, asleep, tmp_path, content, w
 
 def test_a_session_folder_that_is_not_there(qtbot, dock, told, asleep, tmp_path) -> None:
     _, widget = dock()
-    widget.recovery.open(tmp_path / "nothing")
+    widget.session_restore.open(tmp_path / "nothing")
     qtbot.waitUntil(lambda: len(told) > 0, timeout=LONG)
     assert told == [f"There is no folder {tmp_path / 'nothing'}; check the path."]
 
@@ -454,7 +454,7 @@ def test_a_session_with_broken_masks_is_told_once(qtbot, dock, told, stack, asle
     for number in (0, 2):
         (folder / "masks" / f"000-{number}.tif").write_bytes(b"broken")
     _, again = dock(viewer)
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 1, timeout=LONG)
     assert len(told) == 1
     assert "000-0" in told[0] and "000-2" in told[0]

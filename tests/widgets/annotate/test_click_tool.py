@@ -217,7 +217,7 @@ def test_dragging_moves_the_view_and_paints_nothing(qtbot, clicking, stack) -> N
     press(viewer, (number, 60, 60), to=(number, 20, 20))
     assert not widget.session_model.jobs.has("click")
     settled(qtbot, widget)
-    assert not widget.session_model.sources[0].labels.data.any()
+    assert not widget.session_model.images[0].labels.data.any()
 
 
 def three(qtbot, viewer, widget, stack) -> tuple[Any, np.ndarray, list[tuple[int, int, int]]]:
@@ -470,7 +470,7 @@ def test_senseless_clicks(qtbot, clicking, told, stack) -> None:
     press(viewer, (number, -50, 20))  # beside the image: nothing happens
     press(viewer, (number, 60, 60), "Control")
     assert len(told) == 1 and "Click on an object first" in told[0]
-    viewer.layers.remove(widget.session_model.sources[0].labels)
+    viewer.layers.remove(widget.session_model.images[0].labels)
     press(viewer, (number, 60, 60))
     assert "Add an annotation layer first" in told[-1]
     widget.annotate.click.click()

@@ -174,12 +174,12 @@ class Clicks(RuleBasedStateMachine):
         self.click_tool = FakeClicker(self.session_model)
         self.sheets = {
             id(s.labels): Sheet(s.labels.data.copy(), np.zeros(s.labels.data.shape, bool))
-            for s in self.session_model.sources
+            for s in self.session_model.images
         }
         self.versions = dict.fromkeys(self.sheets, 0)
         self.current: Thing | None = None
         self.pending: list[tuple[Thing, Any]] = []
-        self.viewer.layers.selection.active = self.session_model.sources[0].labels
+        self.viewer.layers.selection.active = self.session_model.images[0].labels
         self.click_tool.activate(True)
 
     # What is there
@@ -199,7 +199,7 @@ class Clicks(RuleBasedStateMachine):
     def same(self) -> None:
         if not hasattr(self, "click_tool"):
             return
-        for source in self.session_model.sources:
+        for source in self.session_model.images:
             assert np.array_equal(source.labels.data, self.sheet(source.labels).data)
 
     def by_user(self, labels: Any, step: bool = True) -> None:
@@ -264,7 +264,7 @@ class Clicks(RuleBasedStateMachine):
             if thing is self.current and thing.step is None:
                 self.current = None
             return
-        labels = next(s.labels for s in self.session_model.sources if self.sheet(s.labels) is sheet)
+        labels = next(s.labels for s in self.session_model.images if self.sheet(s.labels) is sheet)
         if thing.data_version != self.versions[id(labels)]:
             return
         if thing.step is not None and not thing.alive:
@@ -292,7 +292,7 @@ class Clicks(RuleBasedStateMachine):
 
     def by_plugin(self, action: Any) -> None:
         """Do what only the plugin may write at; nothing that the user painted may change."""
-        layers = [source.labels for source in self.session_model.sources]
+        layers = [source.labels for source in self.session_model.images]
         before = [labels.data.copy() for labels in layers]
         action()
         for labels, was in zip(layers, before, strict=True):

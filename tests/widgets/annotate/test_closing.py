@@ -79,7 +79,7 @@ def test_one_bad_layer_keeps_nothing_else_from_being_saved(
     widget.session_model.use_images(list(widget.session_model.viewer.layers))
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
-    first, second = widget.session_model.sources
+    first, second = widget.session_model.images
     for number in (1, 2):
         for source in (first, second):
             paint(source.labels, number, stack.masks[number])
@@ -99,7 +99,7 @@ def test_planes_that_wait_for_the_disk_are_saved(qtbot, dock, stack, sessions) -
     annotate(qtbot, widget, stack, [0])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
     disk, slow = widget.session_model.disk, threading.Event()
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
 
     def wait():
         slow.wait(60)
@@ -144,21 +144,21 @@ def test_marks_of_a_deleted_annotation_layer_are_kept(qtbot, dock, stack, sessio
     annotate(qtbot, widget, stack, [0, 1, 2])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 3, timeout=LONG)
     qtbot.waitUntil(lambda: not widget.session_model.disk.has("save session"), timeout=LONG)
-    viewer.layers.remove(widget.session_model.sources[0].labels)
+    viewer.layers.remove(widget.session_model.images[0].labels)
     assert len(widget.session_model.records) == 0  # nothing to train on
     settled(qtbot, widget)
     folder = widget.autosave.folder
     assert [plane.done for plane in folder.read().planes] == [True] * 3
     # What is painted on another layer takes the place of what was there.
     widget.annotate.add.click()
-    paint(widget.session_model.sources[0].labels, 1, stack.masks[4])
+    paint(widget.session_model.images[0].labels, 1, stack.masks[4])
     qtbot.waitUntil(
         lambda: np.array_equal(folder.read_labels(folder.read().planes[1]), stack.masks[4]),
         timeout=LONG,
     )
     settled(qtbot, widget)
     assert [plane.done for plane in folder.read().planes] == [True, False, True]
-    viewer.layers.remove(widget.session_model.sources[0].layer)
+    viewer.layers.remove(widget.session_model.images[0].layer)
     widget.close_down(10)
     session = folder.read()
     assert [plane.done for plane in session.planes] == [True, False, True] and session.closed

@@ -11,7 +11,7 @@ import numpy as np
 def test_a_layer_can_be_attached_while_another_look_is_under_way(qtbot, dock, monkeypatch) -> None:
     _, widget = dock(stack=np.zeros((20_000, 16, 16), np.uint8))
     widget.annotate.add.click()
-    label_watcher, (source,) = widget.label_watcher, widget.session_model.sources
+    label_watcher, (source,) = widget.label_watcher, widget.session_model.images
     looks: list = []
     monkeypatch.setattr(
         widget.session_model.disk, "submit", lambda name, steps, *_, **__: looks.append(steps)
@@ -45,6 +45,6 @@ def test_a_plane_that_cannot_be_read_keeps_no_other_from_being_noticed(
         read, dtype=stack.masks.dtype, meta=stack.masks[:0]
     )
     labels = viewer.add_labels(masks, name="masks")
-    widget.session_model.attach(widget.session_model.sources[0], labels)
+    widget.session_model.attach(widget.session_model.images[0], labels)
     qtbot.waitUntil(lambda: len(widget.session_model.records) == 5, timeout=20_000)
     assert any("plane 1" in words and "The disk is gone" in words for words in told)

@@ -19,7 +19,7 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.training.settings import Progress
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
-from napari_ptsam.widgets.shared.qt_helpers import NameBox, text
+from napari_ptsam.widgets.shared.qt_helpers import NameBox, text_label
 
 ORIGIN = SimpleNamespace(
     held_out_dice=0.62, images=4, held_out_images=1, steps=200, measured_on_training=False
@@ -45,7 +45,12 @@ def on_laptop(make_napari_viewer, dock, qtbot, monkeypatch) -> tuple[Any, Annota
     widget.annotate.add_layers()
     for number in (0, 2, 17):
         entry = PlaneRecord(
-            widget.session_model.sources[0].id, number, {"object": 12345}, True, False, 0.87
+            widget.session_model.images[0].id,
+            number,
+            {"object": 12345},
+            done=True,
+            held_out=False,
+            dice=0.87,
         )
         widget.session_model.records.put(entry)
     widget.session_model.touch()
@@ -190,12 +195,12 @@ def test_keys_do_what_the_mouse_does(on_laptop) -> None:
         widget.images._tick_all(True)
         none = next(b for b in widget.images.findChildren(QPushButton) if b.text() == "None")
         QTest.keyClick(none, key)
-        assert widget.session_model.sources == []
+        assert widget.session_model.images == []
     widget.images._tick_all(True)
     table = widget.images.table
     table.setCurrentCell(0, 0)
     QTest.keyClick(table, Qt.Key.Key_Space)
-    assert [s.layer.name for s in widget.session_model.sources] == ["three channels"]
+    assert [s.layer.name for s in widget.session_model.images] == ["three channels"]
     QTest.keyClick(widget.annotate.sparse, Qt.Key.Key_Space)
     assert widget.session_model.scheme.sparse
 
@@ -215,7 +220,7 @@ def test_enter_in_the_table_of_planes_goes_there(on_laptop) -> None:
 def test_an_empty_text_takes_no_room(qtbot) -> None:
     outer = QWidget()
     qtbot.addWidget(outer)
-    label = text()
+    label = text_label()
     label.setText("no window of its own")
     assert not label.isVisible()
     label.setParent(outer)

@@ -27,7 +27,7 @@ viewer.open(sys.argv[1])
 widget = AnnotateAndTrain(viewer)
 viewer.window.add_dock_widget(widget)
 widget.annotate.add.click()
-labels = widget.session_model.sources[0].labels
+labels = widget.session_model.images[0].labels
 row = iter(range(128 * 6))
 
 def stroke():
@@ -66,14 +66,14 @@ def test_killed_while_painting_loses_at_most_five_seconds(
     widget.go_on.click()
     qtbot.waitUntil(lambda: len(widget.session_model.records) > 0, timeout=LONG)
     assert widget.offer.isHidden()
-    layer = widget.session_model.sources[0].layer
+    layer = widget.session_model.images[0].layer
     assert layer.name == "nuclei" and np.array_equal(np.asarray(layer.data), stack.images)
-    labels = widget.session_model.sources[0].labels.data
+    labels = widget.session_model.images[0].labels.data
     old = [(number, at) for number, at, when in strokes if killed - when > 5]
     assert len(old) > 20
     assert all((labels[number, at, :64] == 3).all() for number, at in old)
     # What goes on is saved into the same folder.
-    paint(widget.session_model.sources[0].labels, 5, stack.masks[5])
+    paint(widget.session_model.images[0].labels, 5, stack.masks[5])
     (folder,) = sessions.iterdir()
     qtbot.waitUntil(lambda: (folder / "masks" / "000-5.tif").exists(), timeout=LONG)
 
@@ -82,7 +82,7 @@ def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.classes.list.item(0).setText("nucleus")
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    paint(widget.session_model.sources[0].labels, 4, stack.masks[4])
+    paint(widget.session_model.images[0].labels, 4, stack.masks[4])
     train(qtbot, widget)
     saved = widget.session_model.prompt
     held_out = {e.number for e in widget.session_model.records if e.held_out}
@@ -90,7 +90,7 @@ def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 5, timeout=LONG)
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/prompts/*.pt"))) == 1, timeout=LONG)
     settled(qtbot, widget)
-    labels = widget.session_model.sources[0].labels.data.copy()
+    labels = widget.session_model.images[0].labels.data.copy()
     widget.close_down(10)
     (folder,) = sessions.iterdir()
     session = SessionFolder(folder).read()
@@ -100,11 +100,11 @@ def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
 
     _, again = dock(viewer)
     viewer.add_image(stack.images, name="nuclei")
-    qtbot.waitUntil(lambda: len(again.session_model.sources) == 1)
+    qtbot.waitUntil(lambda: len(again.session_model.images) == 1)
     assert again.offer.isHidden()
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 5, timeout=LONG)
-    assert np.array_equal(again.session_model.sources[0].labels.data, labels)
+    assert np.array_equal(again.session_model.images[0].labels.data, labels)
     assert again.session_model.scheme.classes == ("nucleus",)
     assert [e.number for e in again.session_model.counting()] == [0, 1, 2, 3]
     assert {e.number for e in again.session_model.records if e.held_out} == held_out
@@ -121,9 +121,9 @@ def test_where_the_images_are_gone_their_planes_come_back(qtbot, dock, stack, se
     (folder,) = sessions.iterdir()
     viewer.layers.clear()
     _, again = dock(viewer)
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 2, timeout=LONG)
-    source = again.session_model.sources[0]
+    source = again.session_model.images[0]
     assert np.array_equal(np.asarray(source.layer.data), stack.images[[1, 4]])
     assert np.array_equal(source.labels.data, stack.masks[[1, 4]])
     qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)
@@ -157,16 +157,16 @@ def test_a_session_in_use_is_not_offered(qtbot, dock, stack, sessions, told) -> 
     settled(qtbot, widget, again)
     qtbot.waitUntil(lambda: not again.session_model.disk.has("unfinished"), timeout=LONG)
     assert again.offer.isHidden()
-    again.recovery.open(widget.autosave.folder.path)
+    again.session_restore.open(widget.autosave.folder.path)
     qtbot.waitUntil(lambda: any("Another napari" in message for message in told), timeout=LONG)
 
 
 def test_what_is_erased_is_erased_on_disk(qtbot, dock, stack, sessions) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0])
-    paint(widget.session_model.sources[0].labels, 3, stack.masks[3])
+    paint(widget.session_model.images[0].labels, 3, stack.masks[3])
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 2, timeout=LONG)
-    labels = widget.session_model.sources[0].labels
+    labels = widget.session_model.images[0].labels
     while labels.data[3].any():
         labels.undo()
     qtbot.waitUntil(lambda: len(list(sessions.glob("*/masks/*.tif"))) == 1, timeout=LONG)
@@ -176,7 +176,7 @@ def test_what_is_erased_is_erased_on_disk(qtbot, dock, stack, sessions) -> None:
 def test_the_last_strokes_are_saved_when_it_is_closed(qtbot, dock, stack, sessions) -> None:
     _, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    paint(widget.session_model.sources[0].labels, 2, stack.masks[2])
+    paint(widget.session_model.images[0].labels, 2, stack.masks[2])
     widget.close_down(10)  # before anything was looked at
     (folder,) = sessions.iterdir()
     session = SessionFolder(folder).read()
@@ -206,7 +206,7 @@ def test_planes_that_are_not_understood_are_told_of_once(
     _, again = dock(viewer)
     again.label_watcher.close()  # it would tell of them too when somebody looks
     monkeypatch.setattr(Scheme, "counts", strict)
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 1 and bool(told), timeout=LONG)
     (message,) = told
     assert message.count("There are labels of no class.") == 2 and "nuclei, plane 2" in message
@@ -236,7 +236,7 @@ def test_a_damaged_prompt_does_not_keep_the_annotations(
     viewer.layers.clear()
     viewer.add_image(stack.images, name="nuclei")
     _, again = dock(viewer)
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 2 or bool(told), timeout=LONG)
     assert len(again.session_model.records) == 2
     assert len(told) == 1 and "002.pt is" in told[0]
@@ -249,7 +249,7 @@ def test_an_image_without_annotation_that_is_gone_does_not_keep_the_others(
     viewer, widget = dock(nuclei=stack.images, other=stack.images[:2])
     widget.session_model.use_images(list(viewer.layers)[::-1])
     widget.annotate.add.click()
-    source = widget.session_model.sources[1]
+    source = widget.session_model.images[1]
     assert source.layer.name == "nuclei"
     paint(source.labels, 3, stack.masks[3])
     widget.close_down(10)
@@ -257,9 +257,9 @@ def test_an_image_without_annotation_that_is_gone_does_not_keep_the_others(
     viewer.layers.clear()
     viewer.add_image(stack.images, name="nuclei")
     _, again = dock(viewer)
-    again.recovery.open(folder)
+    again.session_restore.open(folder)
     qtbot.waitUntil(lambda: len(again.session_model.records) == 1, timeout=LONG)
-    (source,) = again.session_model.sources
+    (source,) = again.session_model.images
     assert np.array_equal(source.labels.data[3], stack.masks[3])
     assert any("other: not where it was" in words for words in told)
     qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)

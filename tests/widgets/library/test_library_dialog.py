@@ -1,4 +1,4 @@
-"""The prompt library, clicked through."""
+"""The dialog of the prompt library."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,34 +33,34 @@ def dialog(folder: Path, prompt, used, qtbot, tmp_path: Path) -> Iterator[Librar
     put(replace(prompt, author="Ada", notes="plate 3"), "nuclei")
     put(make(classes=1), "yeast")
     folders = LibraryFolders(tmp_path / "config.json")
-    dialog = LibraryDialog(lambda *one: used.append(one), None, folders)
+    dialog = LibraryDialog(lambda *prompt_and_path: used.append(prompt_and_path), None, folders)
     qtbot.addWidget(dialog)
-    with qtbot.waitSignal(dialog.shelf.listed, timeout=LONG):
+    with qtbot.waitSignal(dialog.library_list.refreshed, timeout=LONG):
         dialog.show()
     yield dialog
     dialog.close_down(10)
 
 
 def shown(dialog: LibraryDialog) -> list[str]:
-    items = (dialog.shelf.list.item(n) for n in range(dialog.shelf.list.count()))
+    items = (dialog.library_list.list.item(n) for n in range(dialog.library_list.list.count()))
     return [item.text().splitlines()[0] for item in items if not item.isHidden()]
 
 
 def test_lists_with_picture_and_facts(dialog: LibraryDialog) -> None:
     assert shown(dialog) == ["nuclei", "yeast"]
-    first = dialog.shelf.list.item(0)
+    first = dialog.library_list.list.item(0)
     assert "Ada" in first.text() and "Dice 0." in first.text()
     assert first.icon().availableSizes()[0].width() == 96
     assert "plate 3" in dialog.card.facts.text()
 
 
 def test_search_narrows_the_list(dialog: LibraryDialog) -> None:
-    dialog.shelf.search.setText("PLATE ada")
+    dialog.library_list.search.setText("PLATE ada")
     assert shown(dialog) == ["nuclei"]
-    dialog.shelf.search.setText("elephant")
-    assert shown(dialog) == [] and "Nothing matches" in dialog.card.title.text()
+    dialog.library_list.search.setText("elephant")
+    assert shown(dialog) == [] and "No prompt matches" in dialog.card.title.text()
     assert not dialog.use.isEnabled() and not dialog.delete.isEnabled()
-    dialog.shelf.search.clear()
+    dialog.library_list.search.clear()
     assert len(shown(dialog)) == 2
 
 
@@ -69,23 +69,25 @@ def test_use_takes_it_into_the_form(dialog: LibraryDialog, used, folder: Path) -
     assert used[0][0].author == "Ada" and used[0][1] == folder / "nuclei.pt"
 
 
-def test_files_that_come_and_go_are_noticed(dialog, folder: Path, qtbot) -> None:
+def test_the_list_follows_the_folder(dialog, folder: Path, qtbot) -> None:
     make().save(folder / "another.pt")
     qtbot.waitUntil(lambda: shown(dialog) == ["another", "nuclei", "yeast"], timeout=LONG)
     assert dialog.entry.path.name == "nuclei.pt"  # still the selected one
     (folder / "yeast.pt").write_bytes(b"damaged")
-    dialog.shelf.look()
-    qtbot.waitUntil(lambda: "cannot be read" in dialog.shelf.list.item(2).text(), timeout=LONG)
+    dialog.library_list.refresh()
+    qtbot.waitUntil(
+        lambda: "cannot be read" in dialog.library_list.list.item(2).text(), timeout=LONG
+    )
 
 
 def test_rename_duplicate_delete(dialog, folder: Path, qtbot, monkeypatch) -> None:
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("yeast", True))
     dialog.rename.click()
-    assert "exists and is kept" in dialog.said.text()
+    assert "exists and is kept" in dialog.message.text()
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("nuclei of plate 3", True))
     dialog.rename.click()
     qtbot.waitUntil(lambda: "nuclei of plate 3" in shown(dialog), timeout=LONG)
-    dialog.shelf.list.setCurrentRow(1)
+    dialog.library_list.list.setCurrentRow(1)
     dialog.duplicate.click()
     qtbot.waitUntil(lambda: "yeast (2)" in shown(dialog), timeout=LONG)
     binned: list[str] = []
@@ -99,17 +101,17 @@ def test_rename_duplicate_delete(dialog, folder: Path, qtbot, monkeypatch) -> No
     monkeypatch.setattr(library_dialog.QFile, "moveToTrash", to_the_bin)
     dialog.delete.click()
     qtbot.waitUntil(lambda: len(shown(dialog)) == 2, timeout=LONG)
-    assert len(binned) == 1 and "is in the bin" in dialog.said.text()
+    assert len(binned) == 1 and "is in the bin" in dialog.message.text()
 
 
 def test_describe(dialog, folder: Path, qtbot) -> None:
-    from napari_ptsam.widgets.library.library_texts import TextsDialog
+    from napari_ptsam.widgets.library.description_dialog import DescriptionDialog
 
-    dialog.texts.click()
-    (texts,) = dialog.findChildren(TextsDialog)
+    dialog.describe.click()
+    (texts,) = dialog.findChildren(DescriptionDialog)
     texts.notes.setPlainText("n" * 2000)
     texts.save()
-    assert "at most 1000 fit" in texts.said.text() and texts.isVisible()
+    assert "at most 1000 fit" in texts.message.text() and texts.isVisible()
     texts.notes.setPlainText("stained with Hoechst")
     texts.licence.setText("CC0-1.0")
     texts.save()
@@ -121,19 +123,19 @@ def test_text_to_the_clipboard_and_back(dialog, folder: Path, qtbot) -> None:
     clipboard = QGuiApplication.clipboard()
     dialog.copy_text.click()
     assert clipboard.text().startswith("ptsam1:")
-    assert "characters are on the clipboard" in dialog.said.text()
+    assert "characters are on the clipboard" in dialog.message.text()
     clipboard.setText(to_text(make(notes="from a chat")))
     dialog.paste.click()
     qtbot.waitUntil(lambda: "class 0" in shown(dialog), timeout=LONG)
     assert load(folder / "class 0.pt").notes == "from a chat"
     clipboard.setText("ptsam1:damaged")
     dialog.paste.click()
-    qtbot.waitUntil(lambda: "is damaged" in dialog.said.text(), timeout=LONG)
+    qtbot.waitUntil(lambda: "is damaged" in dialog.message.text(), timeout=LONG)
     dialog.copy_file.click()
     assert clipboard.mimeData().urls()[0].toLocalFile().endswith(".pt")
 
 
-def test_folders_of_the_lab(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
+def test_folders_are_added_and_removed(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
     make().save(lab / "shared.pt")
@@ -141,7 +143,7 @@ def test_folders_of_the_lab(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
     dialog.add_folder.click()
     qtbot.waitUntil(lambda: shown(dialog) == ["nuclei", "yeast", "shared"], timeout=LONG)
     monkeypatch.setattr(QInputDialog, "getItem", lambda *_, **__: (str(lab), True))
-    dialog.drop_folder.click()
+    dialog.remove_folder.click()
     qtbot.waitUntil(lambda: shown(dialog) == ["nuclei", "yeast"], timeout=LONG)
     assert (lab / "shared.pt").exists()
 

@@ -222,7 +222,7 @@ def test_a_plane_beyond_the_stack_is_none_of_it(make_napari_viewer) -> None:
 def test_channels_are_chosen_in_the_table(qtbot, dock, told, asleep) -> None:
     viewer, widget = dock(image=array(3, 4).astype(np.uint16))
     images = widget.images
-    source = widget.session_model.sources[0]
+    source = widget.session_model.images[0]
     assert source.planes.leading == (3, 4) and not images.channels.isHidden()
     images.channels.axis.setCurrentIndex(1)
     images.channels.axis.activated.emit(1)
@@ -240,15 +240,15 @@ def test_channels_are_chosen_in_the_table(qtbot, dock, told, asleep) -> None:
     assert images.table.item(0, 1).text() == "4 planes, 3 channels"
     assert "40 x 50" in images.table.item(0, 1).toolTip()
     widget.annotate.add.click()
-    assert widget.session_model.sources[0].labels.data.shape == (1, 4, *SHAPE)
+    assert widget.session_model.images[0].labels.data.shape == (1, 4, *SHAPE)
     assert len(viewer.layers) == 2
 
 
 def test_named_channels_are_found(qtbot, dock, asleep) -> None:
     viewer, widget = dock()
     viewer.add_image(array(2, 3, 2).astype(np.uint8), axis_labels=("t", "z", "channel", "y", "x"))
-    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1)
-    assert widget.session_model.sources[0].planes.axes == "TZCYX"
+    qtbot.waitUntil(lambda: len(widget.session_model.images) == 1)
+    assert widget.session_model.images[0].planes.axes == "TZCYX"
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -258,10 +258,10 @@ def test_a_folder_is_a_stack_or_a_list(qtbot, dock, told, asleep, tmp_path, same
         tifffile.imwrite(tmp_path / f"{number}.tif", plane)
     viewer, widget = dock()
     widget.images.open_folder(tmp_path)
-    qtbot.waitUntil(lambda: len(widget.session_model.sources) == (1 if same else 3), timeout=LONG)
+    qtbot.waitUntil(lambda: len(widget.session_model.images) == (1 if same else 3), timeout=LONG)
     if same:
         assert viewer.layers[0].data.shape == (3, *SHAPE)
-        assert np.array_equal(widget.session_model.sources[0].planes[2], array() + 2)
+        assert np.array_equal(widget.session_model.images[0].planes[2], array() + 2)
     else:
         assert [layer.data.shape[0] for layer in viewer.layers] == [40, 39, 38]
     assert told == []
@@ -287,7 +287,7 @@ def test_only_the_planes_needed_are_read(qtbot, dock, told, stack) -> None:
     planes = [da.from_delayed(dask.delayed(plane)(n), (128, 128), np.uint16) for n in range(50)]
     viewer, widget = dock()
     viewer.add_image(da.stack(planes), name="lazy", contrast_limits=(0, 4000))
-    qtbot.waitUntil(lambda: len(widget.session_model.sources) == 1)
+    qtbot.waitUntil(lambda: len(widget.session_model.images) == 1)
     viewer.dims.set_point(0, 8)
     by_napari = set(read) | {8}  # what is shown, and its thumbnail
     assert len(by_napari) < 5

@@ -18,26 +18,26 @@ from napari_ptsam.widgets.annotate.label_watcher import LabelWatcher, PlaneUpdat
 from napari_ptsam.widgets.annotate.session_model import SessionModel
 from napari_ptsam.widgets.annotate.session_restore import SessionRestore, listed
 from napari_ptsam.widgets.annotate.train_tab import TrainTab
-from napari_ptsam.widgets.shared.backbone_line import BackboneLine
-from napari_ptsam.widgets.shared.backbone_service import shared_engine
-from napari_ptsam.widgets.shared.closable_dock import DockWidget
+from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
+from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
+from napari_ptsam.widgets.shared.background_jobs import ignore
+from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import warm_up
 from napari_ptsam.widgets.shared.preferences import preferences, remember
-from napari_ptsam.widgets.shared.qt_helpers import button, row, text
-from napari_ptsam.widgets.shared.workers import silently
+from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
 
 if TYPE_CHECKING:
     import napari
 
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 PLACES = ("images", "annotate", "train")
 LOAD_AFTER = 300
 """Milliseconds until the backbone is loaded: first the form is to be there."""
 
 
-class AnnotateAndTrain(DockWidget):
+class AnnotateAndTrain(ClosableDock):
     """Choose images, annotate about 16 planes, train, save a prompt file.
 
     Parameters
@@ -50,14 +50,14 @@ class AnnotateAndTrain(DockWidget):
         super().__init__()
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
-        backbone_service = shared_engine(
+        backbone_service = shared_backbone_service(
             napari_viewer, str(liked["device"]), str(liked["backbone"])
         )
         self.session_model = SessionModel(napari_viewer, settings, backbone_service, self)
         self.label_watcher = LabelWatcher(self.session_model)
         root = str(liked["session_folder"])
         self.autosave = Autosave(self.session_model, Path(root) if root else None)
-        self.recovery = SessionRestore(self.session_model, self.autosave)
+        self.session_restore = SessionRestore(self.session_model, self.autosave)
         self.annotate = AnnotateTab(self.session_model)
         self.train = TrainTab(self.session_model)
         self.images = ImagesTab(self.session_model)
@@ -75,17 +75,19 @@ class AnnotateAndTrain(DockWidget):
         ):
             self.tabs.addTab(tab, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
-        self.hint = text(tip="What to do next.")
+        self.hint = text_label(tip="What to do next.")
         font = self.hint.font()
         font.setBold(True)
         self.hint.setFont(font)
         self._there = button("Go", "Go to the tab where the next step is done.", self._go)
-        self.backbone = BackboneLine(self.session_model.backbone_service)
-        self.saved = text("Nothing to save yet.", "Where your annotations are saved as you work.")
+        self.backbone = BackboneStatus(self.session_model.backbone_service)
+        self.saved = text_label(
+            "Nothing to save yet.", "Where your annotations are saved as you work."
+        )
         self.offer = QFrame()
         self.offer.setFrameShape(QFrame.Shape.StyledPanel)
         self._offered: Path | None = None
-        self._offer_text = text()
+        self._offer_text = text_label()
         offer = QVBoxLayout(self.offer)
         offer.setContentsMargins(4, 4, 4, 4)
         offer.addWidget(self._offer_text)
@@ -115,40 +117,40 @@ class AnnotateAndTrain(DockWidget):
         self.backbone.changed.connect(self.train.refresh)
         session_model.scheme_changed.connect(self.label_watcher.recount)
         session_model.settings_changed.connect(self._remember)
-        self.label_watcher.seen.connect(self._seen)
+        self.label_watcher.updated.connect(self._updated)
         self.train.new_prompt.connect(self.autosave.keep_prompt)
         self.autosave.state_changed.connect(self._show_saved)
-        self.recovery.found.connect(self._offer)
-        self.recovery.opened.connect(self._opened)
+        self.session_restore.unfinished_found.connect(self._offer)
+        self.session_restore.opened.connect(self._opened)
         self.images.open_session.connect(self._choose_session)
         self.images.choose_root.connect(self._choose_root)
         self._wrong: dict[int, set[int]] = {}
         """Planes whose labels make no sense, by image."""
-        session_model.labels_attached.connect(lambda source: self._wrong.pop(source.id, None))
+        session_model.labels_attached.connect(lambda image: self._wrong.pop(image.id, None))
 
     def _load(self) -> None:
         if not self._closed:
-            self.session_model.disk.submit("warm up", _warm_up, failed=silently)
+            self.session_model.disk.submit("warm up", _warm_up, on_failure=ignore)
             self.session_model.backbone_service.load()
-            self.recovery.look()
+            self.session_restore.look()
 
     # What was seen, saved, and is next
 
-    def _seen(self, seen: PlaneUpdate) -> None:
+    def _updated(self, update: PlaneUpdate) -> None:
         session_model = self.session_model
-        wrong = self._wrong.setdefault(seen.source.id, set())
-        if seen.counts is None:
+        wrong = self._wrong.setdefault(update.image.id, set())
+        if update.counts is None:
             if not wrong:  # else the user is at it: one message for a whole stack
-                show_warning(seen.problem)
-            wrong.add(seen.number)
+                show_warning(update.problem)
+            wrong.add(update.number)
             return
-        wrong.discard(seen.number)
-        session_model.records.count(seen.source.id, seen.number, seen.counts)
-        taken_over = seen.first and not seen.source.own and any(seen.counts.values())
+        wrong.discard(update.number)
+        session_model.records.count(update.image.id, update.number, update.counts)
+        taken_over = update.first and not update.image.made_here and any(update.counts.values())
         if taken_over and not session_model.scheme.sparse:
             # Labels that were there before are taken for finished.
-            session_model.records.mark(seen.source.id, seen.number, True)
-        self.autosave.record(seen)
+            session_model.records.mark(update.image.id, update.number, True)
+        self.autosave.save_update(update)
         session_model.touch()
 
     def _show_saved(self, message: str, wrong: bool) -> None:
@@ -184,12 +186,12 @@ class AnnotateAndTrain(DockWidget):
     def _accept(self) -> None:
         self.offer.hide()
         if self._offered is not None:
-            self.recovery.open(self._offered)
+            self.session_restore.open(self._offered)
 
     def _decline(self) -> None:
         self.offer.hide()
         if self._offered is not None:
-            self.recovery.dismiss(self._offered)
+            self.session_restore.dismiss(self._offered)
 
     def _opened(self, path: Path) -> None:
         self.offer.hide()
@@ -203,7 +205,7 @@ class AnnotateAndTrain(DockWidget):
             self, "Open a session folder", str(self.autosave.root)
         )
         if chosen:
-            self.recovery.open(Path(chosen))
+            self.session_restore.open(Path(chosen))
 
     def _choose_root(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
@@ -234,7 +236,7 @@ class AnnotateAndTrain(DockWidget):
             show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
 
     def _end_training(self, wait: float) -> None:
-        self.train.close_tab(self.autosave.keeper(self.train.entries), wait)
+        self.train.close_tab(self.autosave.keeper(self.train.records), wait)
 
 
 def _warm_up() -> Steps:

@@ -14,7 +14,8 @@ from napari_ptsam.widgets.annotate.classes import ClassList
 from napari_ptsam.widgets.annotate.click_tool import ClickTool
 from napari_ptsam.widgets.annotate.planes_table import PlanesTable
 from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
-from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, row, text
+from napari_ptsam.widgets.shared.qt_helpers import ScrollingColumn, button, row, text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -29,12 +30,12 @@ SPARSE = (
 )
 
 
-class AnnotateTab(Scrolling):
+class AnnotateTab(ScrollingColumn):
     """Scheme, classes, tools, and the table of annotated planes."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = session_model
+        self._session_model = session_model
         self.click_tool, self.suggester = ClickTool(session_model), Suggester(session_model)
         self._add_scheme()
         self._add_tools()
@@ -48,7 +49,7 @@ class AnnotateTab(Scrolling):
         self.table = PlanesTable(session_model)
         self.column.addWidget(self.table, 1)
         self.click_tool.state_changed.connect(self._state.setText)
-        self.suggester.looked.connect(self._show_looked)
+        self.suggester.progressed.connect(self._show_progress)
         self.suggester.suggested.connect(self._go)
         self.suggester.nothing_left.connect(self._nothing_left)
         self.suggester.failed.connect(self._not_suggested)
@@ -64,11 +65,11 @@ class AnnotateTab(Scrolling):
         self.dense.setToolTip(DENSE)
         self.sparse.setToolTip(SPARSE.format(background=1))
         self.dense.setChecked(True)
-        self._explained = text()
+        self._explained = text_label()
         self.dense.toggled.connect(self._choose_scheme)
         self.column.addLayout(row(self.dense, self.sparse, stretch=1))
         self.column.addWidget(self._explained)
-        self.classes = ClassList(self._studio)
+        self.classes = ClassList(self._session_model)
         self.column.addWidget(self.classes)
         self._show_scheme()
 
@@ -98,24 +99,24 @@ class AnnotateTab(Scrolling):
         )
         self.column.addLayout(row(self.add, self.click, stretch=0))
         self.column.addLayout(row(self.suggest, self.done, stretch=1))
-        self._state = text()
+        self._state = text_label()
         self.column.addWidget(self._state)
 
     # Scheme
 
     def _choose_scheme(self, dense: bool) -> None:
-        scheme = self._studio.scheme
+        scheme = self._session_model.scheme
         if scheme.sparse == (not dense):
             return
-        if any(entry.painted for entry in self._studio.records):
+        if any(record.painted for record in self._session_model.records):
             show_warning(
                 "What is painted already now means something else: look at the planes in the table "
                 "before you train."
             )
-        self._studio.use_scheme(replace(scheme, sparse=not dense))
+        self._session_model.use_scheme(replace(scheme, sparse=not dense))
 
     def _show_scheme(self) -> None:
-        scheme = self._studio.scheme
+        scheme = self._session_model.scheme
         (self.sparse if scheme.sparse else self.dense).setChecked(True)
         self._explained.setText(
             SPARSE.format(background=scheme.background) if scheme.sparse else DENSE
@@ -125,33 +126,33 @@ class AnnotateTab(Scrolling):
 
     def add_layers(self) -> None:
         """Add the annotation layers that are missing, and get ready to paint."""
-        if not self._studio.sources:
+        if not self._session_model.images:
             show_warning("Choose an image first, on the tab “Images”.")
             return
         try:
-            added = self._studio.add_annotation_layers()
+            added = self._session_model.add_annotation_layers()
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         if not added:
             show_info("Each image has an annotation layer already.")
-        current = self._studio.current()
+        current = self._session_model.current()
         if current is not None and current[0].labels is not None:
-            self._studio.viewer.layers.selection.active = current[0].labels
+            self._session_model.viewer.layers.selection.active = current[0].labels
             self.classes.paint_chosen()
         self.refresh()
 
     def _click(self, on: bool) -> None:
-        if on and not self._studio.situation().annotation_layers:
+        if on and not self._session_model.situation().annotation_layers:
             self.add_layers()
-        if on and not self._studio.situation().annotation_layers:
+        if on and not self._session_model.situation().annotation_layers:
             self.click.setChecked(False)
             return
-        current = self._studio.current()
+        current = self._session_model.current()
         if on and current is not None and current[0].labels is not None:
             # Otherwise napari's brush would paint at each click.
             current[0].labels.mode = "pan_zoom"
-            self._studio.viewer.layers.selection.active = current[0].labels
+            self._session_model.viewer.layers.selection.active = current[0].labels
         self.click_tool.activate(on)
         if not on:
             self._state.setText("")
@@ -162,7 +163,7 @@ class AnnotateTab(Scrolling):
             self.suggester.stop()
             self._show_idle()
             return
-        if not self._studio.sources:
+        if not self._session_model.images:
             show_warning("Choose an image first, on the tab “Images”.")
             return
         self.suggest.setText("Stop looking")
@@ -171,28 +172,28 @@ class AnnotateTab(Scrolling):
 
     def done_and_next(self) -> None:
         """Mark the plane in view as done, and go on to the next one."""
-        current = self._studio.current()
+        current = self._session_model.current()
         if current is None or current[0].labels is None:
             show_warning("Show a plane of an image with an annotation layer.")
             return
-        source, number = current
-        if not self._studio.scheme.sparse:
-            self._studio.records.mark(source.id, number, True)
-            self._studio.touch()
+        image, number = current
+        if not self._session_model.scheme.sparse:
+            self._session_model.records.mark(image.id, number, True)
+            self._session_model.touch()
         if not self.suggester.running:
             self.suggest_plane()
 
-    def _show_looked(self, looked: SuggestionProgress) -> None:
-        self._state.setText(f"Looking at the planes: {looked.done} of {looked.total}…")
+    def _show_progress(self, progress: SuggestionProgress) -> None:
+        self._state.setText(f"Looking at the planes: {progress.done} of {progress.total}…")
 
     def _go(self, suggestion: Suggestion) -> None:
         self._show_idle()
-        if suggestion.source not in self._studio.sources:  # taken away meanwhile
+        if suggestion.image not in self._session_model.images:  # taken away meanwhile
             return
-        self._studio.show_plane(suggestion.source, suggestion.number)
-        index = suggestion.source.index(suggestion.number)
+        self._session_model.show_plane(suggestion.image, suggestion.number)
+        index = suggestion.image.index(suggestion.number)
         where = f"Plane {', '.join(map(str, index))} of " if index else ""
-        self._state.setText(f"Next: {where}{suggestion.source.layer.name}.")
+        self._state.setText(f"Next: {where}{suggestion.image.layer.name}.")
 
     def _nothing_left(self, message: str) -> None:
         self._show_idle()
@@ -210,7 +211,7 @@ class AnnotateTab(Scrolling):
 
     def refresh(self) -> None:
         """Show what is annotated, and what can be done."""
-        session_model, now = self._studio, self._studio.situation()
+        session_model, now = self._session_model, self._session_model.situation()
         self._counter.setMaximum(max(WANTED, now.counting))
         self._counter.setValue(now.counting)
         self._counter.setFormat(f"{now.counting} of {WANTED} planes annotated")

@@ -17,6 +17,7 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.library import kept_elsewhere, put
 from napari_ptsam.widgets.shared.folders import FOLDER
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.label_watcher import PlaneUpdate
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 DELAY = 1000
 """Milliseconds from a change of settings or marks until the session is written."""
@@ -60,7 +61,7 @@ class Autosave(QObject):
 
     def __init__(self, session_model: SessionModel, root: Path | None) -> None:
         super().__init__(session_model)
-        self._studio, self._root = session_model, root
+        self._session_model, self._root = session_model, root
         self._start_afresh()
         self._later = single_shot(self, DELAY)
         self._retry = single_shot(self, RETRY)
@@ -107,51 +108,53 @@ class Autosave(QObject):
         self.folder, self._created, self._prompts = folder, session.created, session.prompts
         self._lock = _locked(folder.path)
         self._images, self._named = list(session.images), len(session.images)
-        for number, source in enumerate(self._studio.sources):
-            self._numbers[source.id, source.planes.axes] = number
-        for entry in self._studio.records:
-            plane = self._plane(entry)
+        for number, image in enumerate(self._session_model.images):
+            self._numbers[image.id, image.planes.axes] = number
+        for record in self._session_model.records:
+            plane = self._plane(record)
             if plane is not None:
-                self._written[source_and_number(entry)] = plane
+                self._written[plane_key(record)] = plane
         self.soon()
 
     # What is saved when
 
     def soon(self) -> None:
         """Write the session's marks and settings in a moment."""
-        if (self.folder is not None or self._studio.records.all()) and not self._later.isActive():
+        if (
+            self.folder is not None or self._session_model.records.all()
+        ) and not self._later.isActive():
             self._later.start()
 
-    def record(self, seen: PlaneUpdate) -> None:
+    def save_update(self, update: PlaneUpdate) -> None:
         """Save a plane that was painted on."""
-        entry = self._studio.records.get(seen.source.id, seen.number)
-        if seen.changed and seen.counts is not None and (entry.painted or entry.done):
-            self._save_plane(entry)
+        record = self._session_model.records.get(update.image.id, update.number)
+        if update.changed and update.counts is not None and (record.painted or record.done):
+            self._save_plane(record)
         self.soon()
 
     def write_session(self) -> None:
         """Write the marks and settings now, and the planes that are missing on disk."""
-        if self.folder is None and not self._studio.records.all():
+        if self.folder is None and not self._session_model.records.all():
             return
-        entries = {source_and_number(entry): entry for entry in self._studio.records.all()}
-        self._failing &= {"session", "prompt", *map(_job, entries)}
-        for where, entry in entries.items():
+        records = {plane_key(record): record for record in self._session_model.records.all()}
+        self._failing &= {"session", "prompt", *map(_job, records)}
+        for where, record in records.items():
             if where not in self._written:
-                self._save_plane(entry)
+                self._save_plane(record)
         if "prompt" in self._failing and self._prompt is not None:
             self.keep_prompt(self._prompt)
         session = self._session(closed=False)
-        gone = [plane for where, plane in self._written.items() if where not in entries]
-        self._written = {w: plane for w, plane in self._written.items() if w in entries}
+        gone = [plane for where, plane in self._written.items() if where not in records]
+        self._written = {w: plane for w, plane in self._written.items() if w in records}
         self._submit("session", partial(self._write, session, gone), replace=not gone)
 
-    def _keep_left(self, source: AnnotatedImage) -> None:
+    def _keep_left(self, image: AnnotatedImage) -> None:
         """Leave files and marks of what was on an image's former annotation layer."""
-        for entry in self._studio.records.all():
-            if entry.image == source.id and source_and_number(entry) in self._written:
-                plane = self._plane_of(source, entry)
+        for record in self._session_model.records.all():
+            if record.image == image.id and plane_key(record) in self._written:
+                plane = self._plane_of(image, record)
                 self._left[plane.stem] = plane
-        self._written = {w: plane for w, plane in self._written.items() if w[0] != source.id}
+        self._written = {w: plane for w, plane in self._written.items() if w[0] != image.id}
 
     def keep_prompt(self, prompt: Prompt) -> None:
         """Save a prompt beside the annotations that it was made from."""
@@ -177,11 +180,11 @@ class Autosave(QObject):
         self._later.stop()
         self._retry.stop()
         # What waits for the thread is written here, and nothing twice.
-        self._studio.disk.close(END_OF_STEP)
+        self._session_model.disk.close(END_OF_STEP)
         writes: list[Callable[[], None]] = []
-        for source, number in painted:
-            writes.append(partial(self._write_now, source, number))
-            self._unsaved.pop(_job((source.id, number)), None)
+        for image, number in painted:
+            writes.append(partial(self._write_now, image, number))
+            self._unsaved.pop(_job((image.id, number)), None)
         writes += [partial(_finish, steps) for steps in self._unsaved.values()]
         problems: list[str] = []
         with ExitStack() as bugs:  # told at the end, when all is written
@@ -189,20 +192,20 @@ class Autosave(QObject):
                 try:
                     write()
                 except PtsamError as error:
-                    problems.append(str(error))
+                    problems.append(in_form(error))
                 except Exception as error:
                     bugs.callback(_raise, error)
         return list(dict.fromkeys(problems))
 
-    def keeper(self, entries: Sequence[PlaneRecord]) -> LatePromptSaver:
+    def keeper(self, records: Sequence[PlaneRecord]) -> LatePromptSaver:
         """What keeps the prompt of a training that outlives the widget.
 
         Parameters
         ----------
-        entries
+        records
             The planes that it is trained on.
         """
-        planes = [self._plane(entry) for entry in entries]
+        planes = [self._plane(record) for record in records]
         return LatePromptSaver(
             self.folder, [None if plane is None else plane.stem for plane in planes]
         )
@@ -217,44 +220,44 @@ class Autosave(QObject):
         if self.folder is not None:
             self.folder.write(self._session(closed=True))
 
-    def _write_now(self, source: AnnotatedImage, number: int) -> None:
-        planes, records = source.label_planes, self._studio.records
+    def _write_now(self, image: AnnotatedImage, number: int) -> None:
+        planes, records = image.label_planes, self._session_model.records
         labels = planes[number]
         with suppress(InputError):  # labels of no class are saved all the same
-            records.count(source.id, number, self._studio.scheme.counts(labels))
-        entry = records.get(source.id, number)
-        if entry.painted or entry.done or labels.any():
-            plane = self._plane_of(source, entry)
-            if source in self._studio.known:
+            records.count(image.id, number, self._session_model.scheme.counts(labels))
+        record = records.get(image.id, number)
+        if record.painted or record.done or labels.any():
+            plane = self._plane_of(image, record)
+            if image in self._session_model.known:
                 self._left.pop(plane.stem, None)
             else:
                 self._left.setdefault(plane.stem, plane)
             session = self._session(closed=False)
-            _finish(partial(self._save, source.planes, planes, number, plane, session))
+            _finish(partial(self._save, image.planes, planes, number, plane, session))
 
-    def _save_plane(self, entry: PlaneRecord) -> None:
-        source = self._source(entry)
-        if source is None or source.labels is None:
+    def _save_plane(self, record: PlaneRecord) -> None:
+        image = self._source(record)
+        if image is None or image.labels is None:
             return
-        plane = self._plane_of(source, entry)
+        plane = self._plane_of(image, record)
         try:
             # As they are known now: the layer may be gone when the thread comes to it.
-            labels = source.label_planes
+            labels = image.label_planes
         except InputError:  # the label_watcher tells of labels that fit no more
             return
-        self._written[source_and_number(entry)] = plane
+        self._written[plane_key(record)] = plane
         self._left.pop(plane.stem, None)
         steps = partial(
-            self._save, source.planes, labels, entry.number, plane, self._session(closed=False)
+            self._save, image.planes, labels, record.number, plane, self._session(closed=False)
         )
-        self._submit(_job(source_and_number(entry)), steps)
+        self._submit(_job(plane_key(record)), steps)
 
     # In the thread
 
     def _submit(self, name: str, steps: Callable[[], Steps], replace: bool = True) -> None:
         if name != "session":
             self._unsaved[name] = steps
-        self._studio.disk.submit(
+        self._session_model.disk.submit(
             f"save {name}", partial(self._noting, name, steps), partial(self._saved, name),
             partial(self._failed, name), replace=replace,
         )  # fmt: skip
@@ -278,12 +281,12 @@ class Autosave(QObject):
         self._named = len(session.images)
 
     def _save(
-        self, image: Planes, labels: Planes, number: int, plane: SessionPlane, session: Session
+        self, planes: Planes, labels: Planes, number: int, plane: SessionPlane, session: Session
     ) -> Steps:
         folder = self._ensure(session)
         if plane.image >= self._named:
             self._write_into(folder, session)
-        pixels = None if folder.has_pixels(plane) else image[number]
+        pixels = None if folder.has_pixels(plane) else planes[number]
         folder.write_plane(plane, pixels, np.array(labels[number]))
         yield folder.path
 
@@ -324,33 +327,32 @@ class Autosave(QObject):
 
     # The session as it is now
 
-    def _source(self, entry: PlaneRecord) -> AnnotatedImage | None:
+    def _source(self, record: PlaneRecord) -> AnnotatedImage | None:
         """The image that a plane is of; None where its layer is gone."""
-        return next((s for s in self._studio.known if s.id == entry.image), None)
+        return next((s for s in self._session_model.known if s.id == record.image), None)
 
-    def _plane(self, entry: PlaneRecord) -> SessionPlane | None:
-        source = self._source(entry)
-        return None if source is None else self._plane_of(source, entry)
+    def _plane(self, record: PlaneRecord) -> SessionPlane | None:
+        image = self._source(record)
+        return None if image is None else self._plane_of(image, record)
 
-    def _plane_of(self, source: AnnotatedImage, entry: PlaneRecord) -> SessionPlane:
-        used = source in self._studio.sources
-        return SessionPlane(
-            self._number(source), source.index(entry.number), entry.done and used, entry.held_out,
-            entry.dice,
-        )  # fmt: skip
+    def _plane_of(self, image: AnnotatedImage, record: PlaneRecord) -> SessionPlane:
+        used = image in self._session_model.images
+        # A training on the folder leaves out images that are not in use.
+        status = record.status | {"done": record.done and used}
+        return SessionPlane(self._number(image), image.index(record.number), **status)
 
-    def _number(self, source: AnnotatedImage) -> int:
+    def _number(self, image: AnnotatedImage) -> int:
         """The image's number in the folder; another one if it is read along other axes now."""
-        key = source.id, source.planes.axes
+        key = image.id, image.planes.axes
         if key not in self._numbers:
             self._numbers[key] = len(self._images)
-            self._images.append(_image(source))
+            self._images.append(_image(image))
         return self._numbers[key]
 
     def _session(self, closed: bool) -> Session:
-        session_model = self._studio
-        for source in session_model.sources:
-            self._number(source)
+        session_model = self._session_model
+        for image in session_model.images:
+            self._number(image)
         planes = [
             plane for e in session_model.records.all() if (plane := self._plane(e)) is not None
         ]
@@ -422,22 +424,22 @@ def _job(where: Where) -> str:
     return f"plane {where[0]} {where[1]}"
 
 
-def source_and_number(entry: PlaneRecord) -> Where:
+def plane_key(record: PlaneRecord) -> Where:
     """What the autosave finds a plane by."""
-    return cast(int, entry.image), entry.number
+    return cast(int, record.image), record.number
 
 
-def _image(source: AnnotatedImage) -> SessionImage:
-    origin = source.layer.source
-    planes = source.planes
+def _image(image: AnnotatedImage) -> SessionImage:
+    origin = image.layer.source
+    planes = image.planes
     return SessionImage(
-        name=source.layer.name,
+        name=image.layer.name,
         shape=planes.array_shape,
         axes=planes.axes,
         pixel_size=planes.pixel_size,
-        path=source.layer.metadata.get(FOLDER) or (origin.path and str(origin.path)),
+        path=image.layer.metadata.get(FOLDER) or (origin.path and str(origin.path)),
         sample=None if origin.sample is None else tuple(origin.sample),
-        channels=source.channels,
+        channels=image.channels,
     )
 
 

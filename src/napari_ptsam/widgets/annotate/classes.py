@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import InputError
 from napari_ptsam.prompts.prompt import default_colours
 from napari_ptsam.widgets.shared.layers import BACKGROUND
-from napari_ptsam.widgets.shared.qt_helpers import button, swatch
+from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -35,7 +36,7 @@ class ClassList(QWidget):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio, self._filling = session_model, False
+        self._session_model, self._filling = session_model, False
         self.list = QListWidget()
         self.list.setToolTip(
             "What is to be found. Click: paint with this label. Double click: rename."
@@ -63,15 +64,15 @@ class ClassList(QWidget):
 
     def refresh(self) -> None:
         """Fill the list anew."""
-        scheme, chosen = self._studio.scheme, self.list.currentRow()
+        scheme, chosen = self._session_model.scheme, self.list.currentRow()
         self._filling = True
         self.list.clear()
         if scheme.sparse:
-            item = QListWidgetItem(swatch(BACKGROUND), "background")
+            item = QListWidgetItem(colour_icon(BACKGROUND), "background")
             item.setToolTip(f"Everything else: paint it with label {scheme.background}.")
             self.list.addItem(item)
         for name, colour, value in zip(scheme.classes, scheme.colours, scheme.values, strict=True):
-            item = QListWidgetItem(swatch(colour), name)
+            item = QListWidgetItem(colour_icon(colour), name)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
             label = "each object has a label of its own" if scheme.instances else f"label {value}"
             item.setToolTip(f"{name}: {label}.")
@@ -83,18 +84,18 @@ class ClassList(QWidget):
 
     def _number(self) -> int | None:
         """The chosen class; None for the background."""
-        number = self.list.currentRow() - self._studio.scheme.sparse
+        number = self.list.currentRow() - self._session_model.scheme.sparse
         return number if number >= 0 else None
 
     def paint_chosen(self) -> None:
         """Paint with the label of the chosen class; of the first one, if it is the background."""
         if self._number() is None:
-            self.list.setCurrentRow(int(self._studio.scheme.sparse))
+            self.list.setCurrentRow(int(self._session_model.scheme.sparse))
         self._selected(self.list.currentRow())
 
     def _selected(self, position: int) -> None:
         """Paint with the label of the chosen class."""
-        current, scheme = self._studio.current(), self._studio.scheme
+        current, scheme = self._session_model.current(), self._session_model.scheme
         if self._filling or current is None or current[0].labels is None or scheme.instances:
             return
         number = self._number()
@@ -103,13 +104,15 @@ class ClassList(QWidget):
 
     def _use(self, classes: tuple[str, ...], colours: tuple[str, ...]) -> None:
         try:
-            self._studio.use_scheme(replace(self._studio.scheme, classes=classes, colours=colours))
+            self._session_model.use_scheme(
+                replace(self._session_model.scheme, classes=classes, colours=colours)
+            )
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             self.refresh()
 
     def _renamed(self, item: QListWidgetItem) -> None:
-        scheme = self._studio.scheme
+        scheme = self._session_model.scheme
         number = self.list.row(item) - scheme.sparse
         if self._filling or number < 0:
             return
@@ -118,7 +121,7 @@ class ClassList(QWidget):
         self._use(tuple(names), scheme.colours)
 
     def _add(self) -> None:
-        scheme = self._studio.scheme
+        scheme = self._session_model.scheme
         taken, number = set(scheme.classes), len(scheme.classes) + 1
         while f"class {number}" in taken:
             number += 1
@@ -128,16 +131,16 @@ class ClassList(QWidget):
         self.list.setCurrentRow(self.list.count() - 1)
 
     def _remove(self) -> None:
-        number, scheme = self._number(), self._studio.scheme
+        number, scheme = self._number(), self._session_model.scheme
         if number is None or len(scheme.classes) == 1:
             show_warning("One class must stay; rename it instead.")
             return
-        if any(entry.counts.get(scheme.classes[number]) for entry in self._studio.records):
+        if any(record.counts.get(scheme.classes[number]) for record in self._session_model.records):
             show_warning(
                 f"{scheme.classes[number]} is painted on some planes; erase it there first."
             )
             return
-        if number < len(scheme.classes) - 1 and any(e.painted for e in self._studio.records):
+        if number < len(scheme.classes) - 1 and any(e.painted for e in self._session_model.records):
             show_warning("Only the last class can be removed once there is paint: labels stay.")
             return
         self._use(
@@ -146,7 +149,7 @@ class ClassList(QWidget):
         )
 
     def _recolour(self) -> None:
-        number, scheme = self._number(), self._studio.scheme
+        number, scheme = self._number(), self._session_model.scheme
         if number is None:
             return
         chosen = QColorDialog.getColor(QColor(scheme.colours[number]), self, "Colour of the class")

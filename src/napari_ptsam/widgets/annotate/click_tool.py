@@ -15,15 +15,16 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
+from napari_ptsam.widgets.shared.background_jobs import IDLE, URGENT
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
-from napari_ptsam.widgets.shared.workers import IDLE, URGENT
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.annotation.outlines import Outline
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 DRAG = 4
 """Pixels of the screen; the mouse moves so far in a click."""
@@ -62,7 +63,7 @@ NO_PLANE = (
 class _Object:
     """The object that is being clicked on."""
 
-    source: AnnotatedImage
+    image: AnnotatedImage
     number: int
     label: int | None
     """Of its class; None: one of its own."""
@@ -87,7 +88,7 @@ class ClickTool(QObject):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
-        self._studio = session_model
+        self._session_model = session_model
         self._object: _Object | None = None
         self._last: tuple[object, np.ndarray] = (None, np.empty(0))
         self._late: list[tuple[_Object, Outline]] = []
@@ -104,7 +105,7 @@ class ClickTool(QObject):
             return
         self.active = active
         self.forget()
-        viewer = self._studio.viewer
+        viewer = self._session_model.viewer
         chosen = viewer.layers.selection.events.active
         if active:
             viewer.mouse_drag_callbacks.append(self._dragged)
@@ -115,7 +116,7 @@ class ClickTool(QObject):
             viewer.mouse_drag_callbacks.remove(self._dragged)
             chosen.disconnect(self._layer_chosen)
             self._watch_tool(None)
-            self._studio.jobs.cancel("embed view")
+            self._session_model.jobs.cancel("embed view")
 
     def forget(self) -> None:
         """Let the next click begin another object."""
@@ -125,7 +126,7 @@ class ClickTool(QObject):
 
     def _tool(self) -> str:
         """The tool that takes clicks: the active layer's."""
-        return str(getattr(self._studio.viewer.layers.selection.active, "mode", PAN))
+        return str(getattr(self._session_model.viewer.layers.selection.active, "mode", PAN))
 
     def _watch_tool(self, layer: Any) -> None:
         if self._tool_of is not None:
@@ -137,7 +138,7 @@ class ClickTool(QObject):
     def _layer_chosen(self, event: object = None) -> None:
         self.forget()
         before = self._tool_of
-        self._watch_tool(self._studio.viewer.layers.selection.active)
+        self._watch_tool(self._session_model.viewer.layers.selection.active)
         if self._tool() != PAN or (before is not None and str(before.mode) != PAN):
             self._tell_tool()
 
@@ -161,10 +162,10 @@ class ClickTool(QObject):
 
     def embed_view(self) -> None:
         """Embed the plane in view, so that clicks are answered at once."""
-        current = self._studio.current()
+        current = self._session_model.current()
         if current is None or not self.active:
             return
-        self._studio.jobs.submit(
+        self._session_model.jobs.submit(
             "embed view", partial(self._embed, *current), self._prepare,
             self.state_changed.emit, priority=IDLE,
         )  # fmt: skip
@@ -175,26 +176,26 @@ class ClickTool(QObject):
         else:
             self.state_changed.emit(state)
 
-    def _embed(self, source: AnnotatedImage, number: int) -> Steps:
+    def _embed(self, image: AnnotatedImage, number: int) -> Steps:
         yield "Preparing this plane for clicks…"
-        backbone = self._studio.backbone_service.backbone()
+        backbone = self._session_model.backbone_service.backbone()
         from napari_ptsam.annotation.outlines import click_tiling
         from napari_ptsam.images.tiling import cut
 
-        pixels = self._prepared(source, number)
+        pixels = self._prepared(image, number)
         shape = pixels.shape[0], pixels.shape[1]
         for tile in click_tiling(shape).tiles(shape):
             backbone.encoder([cut(pixels, tile)])
             yield None
         yield READY
 
-    def _prepared(self, source: AnnotatedImage, number: int) -> np.ndarray:
+    def _prepared(self, image: AnnotatedImage, number: int) -> np.ndarray:
         """Three channels of a plane, range 0 to 1; in the thread. The last plane is kept."""
         what, pixels = self._last
-        if what != (source.id, number, source.channels):
-            what = source.id, number, source.channels
-            plane = source.planes[number]
-            pixels = normalize(plane, Normalization(), source.channels, source.planes.rgb)
+        if what != (image.id, number, image.channels):
+            what = image.id, number, image.channels
+            plane = image.planes[number]
+            pixels = normalize(plane, Normalization(), image.channels, image.planes.rgb)
             self._last = what, pixels
         return pixels
 
@@ -204,7 +205,7 @@ class ClickTool(QObject):
         """Napari's mouse callback: from pressing a button to releasing it."""
         if getattr(event, "button", 1) not in (1, None) or self._tool() != PAN:
             return
-        current = self._studio.current()
+        current = self._session_model.current()
         modifiers = [str(getattr(m, "name", m)) for m in event.modifiers]
         start, position = np.array(event.pos), event.position
         boxed = BOX in modifiers and current is not None
@@ -221,31 +222,31 @@ class ClickTool(QObject):
             if not moved:
                 show_warning(VIEW_3D if viewer.dims.ndisplay == 3 else NO_PLANE)
             return
-        source, number = current
-        begin = self._in_plane(source, position)
+        image, number = current
+        begin = self._in_plane(image, position)
         if boxed:
             if moved:
-                self.click_box(source, number, begin, self._in_plane(source, event.position))
+                self.click_box(image, number, begin, self._in_plane(image, event.position))
         elif not moved:
-            self.click(source, number, begin, not any(m in REMOVE for m in modifiers))
+            self.click(image, number, begin, not any(m in REMOVE for m in modifiers))
 
     @staticmethod
-    def _in_plane(source: AnnotatedImage, position: Any) -> tuple[float, float]:
-        y, x = np.asarray(source.layer.world_to_data(position))[-2:]
+    def _in_plane(image: AnnotatedImage, position: Any) -> tuple[float, float]:
+        y, x = np.asarray(image.layer.world_to_data(position))[-2:]
         return float(y), float(x)
 
     def click(
-        self, source: AnnotatedImage, number: int, at: tuple[float, float], positive: bool = True
+        self, image: AnnotatedImage, number: int, at: tuple[float, float], positive: bool = True
     ) -> None:
         """Add an object, or refine the last one: with a click on it, or a negative one anywhere."""
-        rows, columns = source.planes.shape
+        rows, columns = image.planes.shape
         if not (-0.5 <= at[0] < rows - 0.5 and -0.5 <= at[1] < columns - 0.5):
             return
-        labels = self._paintable(source)
+        labels = self._paintable(image)
         if labels is None:
             return
-        pixel = self._pixels(source, number, np.array([round(at[0])]), np.array([round(at[1])]))
-        clicked = self._current(source, number)
+        pixel = self._pixels(image, number, np.array([round(at[0])]), np.array([round(at[1])]))
+        clicked = self._current(image, number)
         if positive:
             value = int(np.asarray(labels.data[pixel])[0])
             if clicked is not None and not clicked.paint.covers(tuple(int(i[0]) for i in pixel)):
@@ -253,7 +254,7 @@ class ClickTool(QObject):
             if clicked is None and value:
                 show_info(ANNOTATED.format(label=value))
                 return
-            clicked = clicked or self._new(source, number, labels)
+            clicked = clicked or self._new(image, number, labels)
         elif clicked is None:
             show_warning(FIRST)
         if clicked is not None:
@@ -263,23 +264,23 @@ class ClickTool(QObject):
 
     def click_box(
         self,
-        source: AnnotatedImage,
+        image: AnnotatedImage,
         number: int,
         begin: tuple[float, float],
         end: tuple[float, float],
     ) -> None:
         """Add the object in a box that is given by two corners, (y, x) in pixels."""
-        labels = self._paintable(source)
-        clicked = None if labels is None else self._new(source, number, labels)
+        labels = self._paintable(image)
+        clicked = None if labels is None else self._new(image, number, labels)
         if clicked is not None:
             (y0, y1), (x0, x1) = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
             clicked.box = y0, x0, y1, x1
             self._ask(clicked)
 
     @staticmethod
-    def _paintable(source: AnnotatedImage) -> Labels | None:
+    def _paintable(image: AnnotatedImage) -> Labels | None:
         """The annotation layer, if it can be written to; else say why not."""
-        labels = source.labels
+        labels = image.labels
         if labels is None:
             show_warning(NO_LAYER)
         elif not labels.editable:
@@ -290,51 +291,51 @@ class ClickTool(QObject):
             return labels
         return None
 
-    def _current(self, source: AnnotatedImage, number: int) -> _Object | None:
+    def _current(self, image: AnnotatedImage, number: int) -> _Object | None:
         """The object that was clicked on last, if it may still be refined."""
         last = self._object
         if last is not None and (
-            (last.source, last.number, last.labels) != (source, number, source.labels)
+            (last.image, last.number, last.labels) != (image, number, image.labels)
             or not last.paint.current
             or (last.paint.written and not last.paint.intact)
         ):
             self.forget()
         return self._object
 
-    def _new(self, source: AnnotatedImage, number: int, labels: Labels) -> _Object | None:
+    def _new(self, image: AnnotatedImage, number: int, labels: Labels) -> _Object | None:
         """Begin an object with a number of its own, or of the class that is selected."""
-        label = None if self._studio.scheme.instances else int(labels.selected_label)
+        label = None if self._session_model.scheme.instances else int(labels.selected_label)
         if label == 0:
             show_warning(NO_CLASS)
             return None
-        self._object = _Object(source, number, label, ObjectPaint(labels), labels)
+        self._object = _Object(image, number, label, ObjectPaint(labels), labels)
         return self._object
 
     # Answers
 
     def _ask(self, clicked: _Object, at: tuple[float, float] | None = None) -> None:
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
-        self._studio.jobs.submit(
+        self._session_model.jobs.submit(
             "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
             partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
     def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
-        backbone = self._studio.backbone_service.backbone()
+        backbone = self._session_model.backbone_service.backbone()
         from napari_ptsam.annotation.candidates import object_areas
         from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
         from napari_ptsam.backbones.point_prompts import Clicks
         from napari_ptsam.images.tiling import cut
 
         clicks = Clicks(*where)
-        pixels = self._prepared(clicked.source, clicked.number)
+        pixels = self._prepared(clicked.image, clicked.number)
         shape = pixels.shape[0], pixels.shape[1]
         tile = choose_tile(click_tiling(shape), shape, clicks)
         embedding = backbone.encoder([cut(pixels, tile)])[0]
         former = clicked.outline.logits if clicked.outline is not None else None
         # Only where each object has a label of its own, and none of this one is painted yet.
-        known = self._studio.scheme.instances and clicks.single
-        areas = object_areas(clicked.source.label_planes[clicked.number]) if known else ()
+        known = self._session_model.scheme.instances and clicks.single
+        areas = object_areas(clicked.image.label_planes[clicked.number]) if known else ()
         yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
 
     def _failed(self, clicked: _Object, at: tuple[float, float] | None, message: str) -> None:
@@ -360,8 +361,8 @@ class ClickTool(QObject):
             self._paint(clicked, outline)
 
     def _paint(self, clicked: _Object, outline: Outline) -> None:
-        source, paint = clicked.source, clicked.paint
-        if source.labels is not clicked.labels or not paint.current:
+        image, paint = clicked.image, clicked.paint
+        if image.labels is not clicked.labels or not paint.current:
             return  # the layer was taken away, or filled with something else
         if paint.written and not paint.intact:
             return  # edited meanwhile: what is there now is what the user wants
@@ -369,11 +370,11 @@ class ClickTool(QObject):
         rows, columns = rows + outline.window[0].start, columns + outline.window[1].start
         label = clicked.label or paint.label
         try:
-            label = label or unused_label(source.label_planes[clicked.number])
+            label = label or unused_label(image.label_planes[clicked.number])
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
-        if not paint.write(self._pixels(source, clicked.number, rows, columns), label):
+        if not paint.write(self._pixels(image, clicked.number, rows, columns), label):
             show_info(ALL_ANNOTATED)
             return
         clicked.outline = outline
@@ -381,11 +382,11 @@ class ClickTool(QObject):
 
     @staticmethod
     def _pixels(
-        source: AnnotatedImage, number: int, rows: np.ndarray, columns: np.ndarray
+        image: AnnotatedImage, number: int, rows: np.ndarray, columns: np.ndarray
     ) -> tuple[np.ndarray, ...]:
         """Positions in the annotation's data, of pixels on one plane."""
-        planes = source.label_planes
-        leading = dict(zip(planes.leading_axes, source.index(number), strict=True))
+        planes = image.label_planes
+        leading = dict(zip(planes.leading_axes, image.index(number), strict=True))
         by_axis = {"Y": rows, "X": columns}
         return tuple(
             by_axis[axis] if axis in by_axis else np.full(len(rows), leading.get(axis, 0))

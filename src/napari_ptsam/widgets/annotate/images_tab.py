@@ -21,26 +21,28 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
-from napari_ptsam.widgets.shared.channels import ChannelsRow
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     fits,
     guess_channel_axis,
+    image_layers,
     image_planes,
     in_words,
     lies_elsewhere,
 )
 from napari_ptsam.widgets.shared.qt_helpers import (
     NameBox,
-    Scrolling,
+    ScrollingColumn,
     button,
-    present,
+    not_none,
     row,
     single_shot,
-    text,
+    text_label,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
@@ -49,7 +51,7 @@ IMAGE, READ_AS, ANNOTATION = range(3)
 NONE = "none yet"
 
 
-class ImagesTab(Scrolling):
+class ImagesTab(ScrollingColumn):
     """A table of the viewer's Image layers; those that are ticked are used."""
 
     open_session = Signal()
@@ -57,7 +59,7 @@ class ImagesTab(Scrolling):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = session_model
+        self._session_model = session_model
         self._filling = False
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["Image", "Read as", "Annotation layer"])
@@ -66,11 +68,11 @@ class ImagesTab(Scrolling):
             "annotation, if it has the image's size."
         )
         self.table.setStyleSheet(BOXES)
-        present(self.table.verticalHeader()).hide()
+        not_none(self.table.verticalHeader()).hide()
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTabKeyNavigation(False)
-        header = present(self.table.horizontalHeader())
+        header = not_none(self.table.horizontalHeader())
         for column in range(3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(READ_AS, QHeaderView.ResizeMode.ResizeToContents)
@@ -79,7 +81,9 @@ class ImagesTab(Scrolling):
         self.table.itemChanged.connect(self._ticked)
         self.table.itemSelectionChanged.connect(self._show_channels)
         self.column.addWidget(
-            text("Tick the images that the prompt is to learn from: planes, stacks or time series.")
+            text_label(
+                "Tick the images that the prompt is to learn from: planes, stacks or time series."
+            )
         )
         self.column.addWidget(self.table, 1)
         self.column.addLayout(
@@ -130,38 +134,38 @@ class ImagesTab(Scrolling):
         self._soon.start()
 
     def _layers(self) -> list[Image]:
-        return [layer for layer in self._studio.viewer.layers if isinstance(layer, Image)]
+        return image_layers(self._session_model.viewer)
 
     def _take_what_is_there(self) -> None:
         """At first: the active image, or the only one."""
         layers = self._layers()
-        active = self._studio.viewer.layers.selection.active
+        active = self._session_model.viewer.layers.selection.active
         first = [layer for layer in layers if layer is active] or layers[-1:]
         self._use(first, quietly=True)
 
     def refresh(self) -> None:
         """Fill the table anew."""
-        layers, used = self._layers(), {id(s.layer): s for s in self._studio.sources}
+        layers, used = self._layers(), {id(s.layer): s for s in self._session_model.images}
         if not used and len(layers) == 1 and not self._filling and self.table.rowCount() == 0:
             self._use(layers, quietly=True)
-            used = {id(s.layer): s for s in self._studio.sources}
+            used = {id(s.layer): s for s in self._session_model.images}
         self._filling = True
         chosen = self.table.currentRow()
         self.table.setRowCount(len(layers))
         before: QWidget = self.table
         for position, layer in enumerate(layers):
-            source = used.get(id(layer))
+            image = used.get(id(layer))
             name = QTableWidgetItem(layer.name)
             name.setFlags(name.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            name.setCheckState(Qt.CheckState.Checked if source else Qt.CheckState.Unchecked)
+            name.setCheckState(Qt.CheckState.Checked if image else Qt.CheckState.Unchecked)
             name.setToolTip(layer.name)
             name.setData(Qt.ItemDataRole.UserRole, position)
             self.table.setItem(position, IMAGE, name)
-            read_as, exactly = _read_as(layer, source)
+            read_as, exactly = _read_as(layer, image)
             item = QTableWidgetItem(read_as)
             item.setToolTip(exactly)
             self.table.setItem(position, READ_AS, item)
-            box = self._annotation_box(source) if source else None
+            box = self._annotation_box(image) if image else None
             self.table.setCellWidget(position, ANNOTATION, box)
             if box is not None:  # the Tab key leads from row to row, and on from there
                 self.setTabOrder(before, box)
@@ -170,31 +174,31 @@ class ImagesTab(Scrolling):
         self._filling = False
         self._show_channels()
 
-    def _annotation_box(self, source: AnnotatedImage) -> QComboBox:
+    def _annotation_box(self, image: AnnotatedImage) -> QComboBox:
         box = NameBox()
         box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        box.setToolTip(f"The Labels layer that annotates {source.layer.name}.")
+        box.setToolTip(f"The Labels layer that annotates {image.layer.name}.")
         box.addItem(NONE, None)
-        for layer in self._studio.viewer.layers:
+        for layer in self._session_model.viewer.layers:
             if isinstance(layer, Labels) and layer.name != PREVIEW:
                 box.addItem(layer.name, layer)
-                if layer is source.labels:
+                if layer is image.labels:
                     box.setCurrentIndex(box.count() - 1)
-        box.activated.connect(partial(self._chosen, box, source))
+        box.activated.connect(partial(self._chosen, box, image))
         return box
 
-    def _chosen(self, box: QComboBox, source: AnnotatedImage, position: int = 0) -> None:
+    def _chosen(self, box: QComboBox, image: AnnotatedImage, position: int = 0) -> None:
         labels = box.currentData()
         try:
-            self._studio.attach(source, labels)
+            self._session_model.attach(image, labels)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             self._soon.start()
             return
-        if labels is not None and lies_elsewhere(labels, source.layer):
+        if labels is not None and lies_elsewhere(labels, image.layer):
             show_warning(
-                f"The labels {labels.name} lie elsewhere than {source.layer.name} (their scale is "
-                f"{_numbers(labels.scale)}, the image's {_numbers(source.layer.scale)}); their "
+                f"The labels {labels.name} lie elsewhere than {image.layer.name} (their scale is "
+                f"{_numbers(labels.scale)}, the image's {_numbers(image.layer.scale)}); their "
                 "pixels are taken one for one. Give both layers one scale to see them together."
             )
 
@@ -207,7 +211,7 @@ class ImagesTab(Scrolling):
         ticked = [
             layers[position]
             for position in range(min(len(layers), self.table.rowCount()))
-            if present(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
+            if not_none(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
         ]
         self._use(ticked)
 
@@ -218,42 +222,42 @@ class ImagesTab(Scrolling):
         """Use layers, but for those that cannot be used."""
         usable = []
         for layer in layers:
-            known = any(source.layer is layer for source in self._studio.sources)
+            known = any(image.layer is layer for image in self._session_model.images)
             try:
                 if not known:
                     image_planes(layer, guess_channel_axis(layer))
                 usable.append(layer)
             except PtsamError as error:
                 if not quietly:
-                    show_warning(str(error))
-        self._studio.use_images(usable)
-        for source in self._studio.sources:
-            self._take_annotation(source)
+                    show_warning(in_form(error))
+        self._session_model.use_images(usable)
+        for image in self._session_model.images:
+            self._take_annotation(image)
         self._soon.start()
 
-    def _take_annotation(self, source: AnnotatedImage) -> None:
+    def _take_annotation(self, image: AnnotatedImage) -> None:
         """A visible Labels layer named after the image is taken without asking."""
-        if source.labels is not None:
+        if image.labels is not None:
             return
         found = [
             layer
-            for layer in self._studio.viewer.layers
+            for layer in self._session_model.viewer.layers
             if isinstance(layer, Labels)
             and layer.visible
-            and layer.name.startswith(f"{source.layer.name} annotation")
-            and fits(layer, source.planes)
+            and layer.name.startswith(f"{image.layer.name} annotation")
+            and fits(layer, image.planes)
         ]
         if len(found) == 1:
-            self._studio.attach(source, found[0])
+            self._session_model.attach(image, found[0])
 
     def _show_channels(self) -> None:
         layers, position = self._layers(), self.table.currentRow()
         layer = layers[position] if 0 <= position < len(layers) else None
-        source = next((s for s in self._studio.sources if s.layer is layer), None)
-        self.channels.show_layer(layer, source)
+        image = next((s for s in self._session_model.images if s.layer is layer), None)
+        self.channels.show_layer(layer, image)
 
     def _use_too(self, layer: Image) -> None:
-        self._use([*(source.layer for source in self._studio.sources), layer])
+        self._use([*(image.layer for image in self._session_model.images), layer])
 
     # Folders
 
@@ -264,11 +268,11 @@ class ImagesTab(Scrolling):
 
     def open_folder(self, folder: Path) -> None:
         """Open all images of a folder, and use them."""
-        self._studio.disk.submit("folder", partial(read_folder, folder), self._add_images)
+        self._session_model.disk.submit("folder", partial(read_folder, folder), self._add_images)
 
     def _add_images(self, images: list[dict[str, Any]]) -> None:
-        added = [self._studio.viewer.add_image(**keywords) for keywords in images]
-        self._use([*(source.layer for source in self._studio.sources), *added])
+        added = [self._session_model.viewer.add_image(**keywords) for keywords in images]
+        self._use([*(image.layer for image in self._session_model.images), *added])
 
     def close_tab(self) -> None:
         """Let go of the viewer."""
@@ -277,12 +281,12 @@ class ImagesTab(Scrolling):
             emitter.disconnect(self._later)
 
 
-def _read_as(layer: Image, source: AnnotatedImage | None) -> tuple[str, str]:
+def _read_as(layer: Image, image: AnnotatedImage | None) -> tuple[str, str]:
     """How a layer is understood, in short and exactly."""
     try:
-        planes = source.planes if source else image_planes(layer, guess_channel_axis(layer))
+        planes = image.planes if image else image_planes(layer, guess_channel_axis(layer))
     except PtsamError as error:
-        return "cannot be used", str(error)
+        return "cannot be used", in_form(error)
     return in_words(planes)
 
 

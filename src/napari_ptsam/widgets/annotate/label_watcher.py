@@ -14,12 +14,13 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 QUIET, LONGEST = 400, 1500
 """Milliseconds: painting is looked at when it pauses for the first, or after the second."""
@@ -33,7 +34,7 @@ class PlaneUpdate:
 
     Attributes
     ----------
-    source, number
+    image, number
         Which plane.
     counts
         Pixels a class; None where the labels make no sense, which ``problem`` explains.
@@ -43,7 +44,7 @@ class PlaneUpdate:
         Whether it is part of the first look at a layer.
     """
 
-    source: AnnotatedImage
+    image: AnnotatedImage
     number: int
     counts: dict[str, int] | None
     changed: bool
@@ -58,12 +59,12 @@ class LabelWatcher(QObject):
     last are looked at again whenever a layer is redrawn.
     """
 
-    seen = Signal(object)
+    updated = Signal(object)
     """A plane was looked at (`PlaneUpdate`)."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
-        self._studio, self._closed = session_model, False
+        self._session_model, self._closed = session_model, False
         self._suspicious: dict[tuple[int, int], AnnotatedImage] = {}
         self._recent: deque[tuple[AnnotatedImage, int]] = deque(maxlen=RECENT)
         self._digests: dict[int, dict[int, int]] = {}
@@ -75,57 +76,57 @@ class LabelWatcher(QObject):
             timer.timeout.connect(self.look)
         session_model.labels_attached.connect(self._attach)
 
-    def _attach(self, source: AnnotatedImage) -> None:
-        self._detach(source)
-        self._digests[source.id] = {}  # a look under way fills the former one
+    def _attach(self, image: AnnotatedImage) -> None:
+        self._detach(image)
+        self._digests[image.id] = {}  # a look under way fills the former one
         # What was to be looked at was on other labels.
-        self._suspicious = {w: s for w, s in self._suspicious.items() if s is not source}
-        self._recent = deque((one for one in self._recent if one[0] is not source), RECENT)
-        labels = source.labels
+        self._suspicious = {w: s for w, s in self._suspicious.items() if s is not image}
+        self._recent = deque((one for one in self._recent if one[0] is not image), RECENT)
+        labels = image.labels
         if labels is None:
             return
         handlers = [
-            (labels.events.paint, partial(self._painted, source)),
-            (labels.events.set_data, partial(self._redrawn, source)),
-            (labels.events.data, partial(self._replaced, source)),
+            (labels.events.paint, partial(self._painted, image)),
+            (labels.events.set_data, partial(self._redrawn, image)),
+            (labels.events.data, partial(self._replaced, image)),
         ]
         for emitter, handler in handlers:
             emitter.connect(handler)
-        self._connected[source.id] = labels, handlers
-        self._look_at_all(source)
+        self._connected[image.id] = labels, handlers
+        self._look_at_all(image)
 
-    def _detach(self, source: AnnotatedImage) -> None:
-        _, handlers = self._connected.pop(source.id, (None, []))
+    def _detach(self, image: AnnotatedImage) -> None:
+        _, handlers = self._connected.pop(image.id, (None, []))
         for emitter, handler in handlers:
             emitter.disconnect(handler)
 
-    def _painted(self, source: AnnotatedImage, event: Any) -> None:
-        touched = _planes_of(event.value, source)
+    def _painted(self, image: AnnotatedImage, event: Any) -> None:
+        touched = _planes_of(event.value, image)
         if touched is None:  # a napari that tells it otherwise
-            current = self._studio.current()
-            touched = {current[1]} if current is not None and current[0] is source else set()
+            current = self._session_model.current()
+            touched = {current[1]} if current is not None and current[0] is image else set()
         for number in touched:
-            self._suspect(source, number)
-            if (source, number) in self._recent:
-                self._recent.remove((source, number))
-            self._recent.append((source, number))
+            self._suspect(image, number)
+            if (image, number) in self._recent:
+                self._recent.remove((image, number))
+            self._recent.append((image, number))
 
-    def _redrawn(self, source: AnnotatedImage, event: Any) -> None:
+    def _redrawn(self, image: AnnotatedImage, event: Any) -> None:
         for painted, number in self._recent:
-            if painted is source:
-                self._suspect(source, number)
+            if painted is image:
+                self._suspect(image, number)
 
-    def _replaced(self, source: AnnotatedImage, event: Any) -> None:
+    def _replaced(self, image: AnnotatedImage, event: Any) -> None:
         try:
-            _ = source.label_planes
+            _ = image.label_planes
         except InputError as error:
-            self.seen.emit(PlaneUpdate(source, 0, None, False, True, str(error)))
-            self._studio.attach(source, None)
+            self.updated.emit(PlaneUpdate(image, 0, None, False, True, in_form(error)))
+            self._session_model.attach(image, None)
             return
-        self._look_at_all(source)
+        self._look_at_all(image)
 
-    def _suspect(self, source: AnnotatedImage, number: int) -> None:
-        self._suspicious[source.id, number] = source
+    def _suspect(self, image: AnnotatedImage, number: int) -> None:
+        self._suspicious[image.id, number] = image
         self._quiet.start()
         if not self._longest.isActive():
             self._longest.start()
@@ -134,43 +135,43 @@ class LabelWatcher(QObject):
         """Look now at what may have changed."""
         self._quiet.stop()
         self._longest.stop()
-        planes = [(source, number) for (_, number), source in self._suspicious.items()]
+        planes = [(image, number) for (_, number), image in self._suspicious.items()]
         self._suspicious = {}
-        for source in {source for source, _ in planes}:
-            self._submit(source, [n for own, n in planes if own is source], first=False)
+        for image in {image for image, _ in planes}:
+            self._submit(image, [n for own, n in planes if own is image], first=False)
 
     def recount(self) -> None:
         """Count again what is annotated: the classes have changed."""
-        for source in self._studio.sources:
-            if source.labels is not None:
-                numbers = [e.number for e in self._studio.records if e.image == source.id]
-                self._submit(source, numbers, first=False)
+        for image in self._session_model.images:
+            if image.labels is not None:
+                numbers = [e.number for e in self._session_model.records if e.image == image.id]
+                self._submit(image, numbers, first=False)
 
-    def _look_at_all(self, source: AnnotatedImage) -> None:
-        self._submit(source, range(len(source.planes)), first=True)
+    def _look_at_all(self, image: AnnotatedImage) -> None:
+        self._submit(image, range(len(image.planes)), first=True)
 
-    def _submit(self, source: AnnotatedImage, numbers: Iterable[int], first: bool) -> None:
+    def _submit(self, image: AnnotatedImage, numbers: Iterable[int], first: bool) -> None:
         if self._closed:
             return
         try:
-            planes = source.label_planes
+            planes = image.label_planes
         except InputError as error:
-            self.seen.emit(PlaneUpdate(source, 0, None, False, first, str(error)))
+            self.updated.emit(PlaneUpdate(image, 0, None, False, first, in_form(error)))
             return
-        digests = self._digests.setdefault(source.id, {})
+        digests = self._digests.setdefault(image.id, {})
         steps = partial(
-            self._steps, source, planes, list(numbers), self._studio.scheme, first, digests
+            self._steps, image, planes, list(numbers), self._session_model.scheme, first, digests
         )
-        show = partial(self._tell, source.labels)
-        self._studio.disk.submit(f"look {source.id} {first}", steps, show, replace=first)
+        show = partial(self._tell, image.labels)
+        self._session_model.disk.submit(f"look {image.id} {first}", steps, show, replace=first)
 
-    def _tell(self, labels: Any, seen: PlaneUpdate) -> None:
+    def _tell(self, labels: Any, update: PlaneUpdate) -> None:
         """Tell what was seen, unless the layer is no longer the annotation, or nobody listens."""
-        if seen.source.labels is labels and not self._closed:
-            self.seen.emit(seen)
+        if update.image.labels is labels and not self._closed:
+            self.updated.emit(update)
 
     def _steps(
-        self, source: AnnotatedImage, planes: Planes, numbers: list[int], scheme: Scheme, first: bool,
+        self, image: AnnotatedImage, planes: Planes, numbers: list[int], scheme: Scheme, first: bool,
         digests: dict[int, int],
     ) -> Steps:  # fmt: skip
         for number in numbers:
@@ -183,14 +184,14 @@ class LabelWatcher(QObject):
                 if first and not digest:
                     yield None
                     continue
-                yield PlaneUpdate(source, number, scheme.counts(labels), changed, first)
+                yield PlaneUpdate(image, number, scheme.counts(labels), changed, first)
             except InputError as error:
-                where = f"{source.planes.name}, plane {number}: " if planes.leading else ""
-                yield PlaneUpdate(source, number, None, changed, first, where + str(error))
+                where = f"{image.planes.name}, plane {number}: " if planes.leading else ""
+                yield PlaneUpdate(image, number, None, changed, first, where + in_form(error))
 
     def painted_lately(self) -> set[tuple[AnnotatedImage, int]]:
         """Planes that may have been painted on since they were looked at."""
-        suspicious = {(source, number) for (_, number), source in self._suspicious.items()}
+        suspicious = {(image, number) for (_, number), image in self._suspicious.items()}
         return {plane for plane in suspicious.union(self._recent) if plane[0].labels is not None}
 
     def close(self) -> None:
@@ -198,15 +199,15 @@ class LabelWatcher(QObject):
         self._closed = True
         self._quiet.stop()
         self._longest.stop()
-        for source_id in list(self._connected):
-            _, handlers = self._connected.pop(source_id)
+        for image_id in list(self._connected):
+            _, handlers = self._connected.pop(image_id)
             for emitter, handler in handlers:
                 emitter.disconnect(handler)
 
 
-def _planes_of(atoms: Iterable[Any], source: AnnotatedImage) -> set[int] | None:
+def _planes_of(atoms: Iterable[Any], image: AnnotatedImage) -> set[int] | None:
     """Numbers of the planes that a stroke has touched; None if the stroke does not tell."""
-    leading, planes = source.planes.leading, source.label_planes
+    leading, planes = image.planes.leading, image.label_planes
     if not leading:
         return {0}
     touched: set[int] = set()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_ptsam.widgets.shared.qt_helpers import present
+from napari_ptsam.widgets.shared.qt_helpers import not_none
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -36,19 +36,19 @@ class PlanesTable(QTableWidget):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(0, len(COLUMNS))
-        self._studio, self._filling = session_model, False
-        self._entries: list[PlaneRecord] = []
+        self._session_model, self._filling = session_model, False
+        self._records: list[PlaneRecord] = []
         self.setHorizontalHeaderLabels(list(COLUMNS))
         for column, tip in enumerate(TIPS):
-            present(self.horizontalHeaderItem(column)).setToolTip(tip)
+            not_none(self.horizontalHeaderItem(column)).setToolTip(tip)
         self.setToolTip("The planes that you have annotated; click on one to go there.")
         self.setStyleSheet(BOXES)
-        present(self.verticalHeader()).hide()
+        not_none(self.verticalHeader()).hide()
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)
-        header = present(self.horizontalHeader())
+        header = not_none(self.horizontalHeader())
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
@@ -69,39 +69,39 @@ class PlanesTable(QTableWidget):
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """The header and three rows."""
         return QSize(
-            200, present(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
+            200, not_none(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
         )
 
     def refresh(self) -> None:
         """Fill the table anew, unless nothing has changed."""
-        entries, session_model = list(self._studio.records), self._studio
+        records, session_model = list(self._session_model.records), self._session_model
         self._filling = True
-        several = len(session_model.sources) > 1
+        several = len(session_model.images) > 1
         self.setColumnHidden(IMAGE, not several)
         self.setColumnHidden(DONE, session_model.scheme.sparse)
-        self.setColumnHidden(DICE, not any(e.dice is not None for e in entries))
-        self.setRowCount(len(entries))
-        for position, entry in enumerate(entries):
-            same = position < len(self._entries) and self._entries[position] == entry
+        self.setColumnHidden(DICE, not any(e.dice is not None for e in records))
+        self.setRowCount(len(records))
+        for position, record in enumerate(records):
+            same = position < len(self._records) and self._records[position] == record
             if not same or self.item(position, PLANE) is None:
-                self._fill(position, entry)
-        self._entries = entries
+                self._fill(position, record)
+        self._records = records
         self._filling = False
 
-    def _fill(self, position: int, entry: PlaneRecord) -> None:
-        source = self._studio.source_of(entry.image)
-        assert source is not None
-        index = source.index(entry.number)
-        self._put(position, IMAGE, source.layer.name)
+    def _fill(self, position: int, record: PlaneRecord) -> None:
+        image = self._session_model.image_of(record.image)
+        assert image is not None
+        index = image.index(record.number)
+        self._put(position, IMAGE, image.layer.name)
         self._put(position, PLANE, ", ".join(map(str, index)) if index else "–")
         counts = ", ".join(
-            f"{count:,}" if len(entry.counts) == 1 else f"{name} {_short(count)}"
-            for name, count in entry.counts.items()
+            f"{count:,}" if len(record.counts) == 1 else f"{name} {_short(count)}"
+            for name, count in record.counts.items()
         )
-        self._put(position, PIXELS, counts or "0", ", ".join(entry.counts))
-        self._check(position, DONE, entry.done)
-        self._check(position, HELD_OUT, bool(entry.held_out))
-        self._put(position, DICE, "" if entry.dice is None else f"{entry.dice:.2f}")
+        self._put(position, PIXELS, counts or "0", ", ".join(record.counts))
+        self._check(position, DONE, record.done)
+        self._check(position, HELD_OUT, bool(record.held_out))
+        self._put(position, DICE, "" if record.dice is None else f"{record.dice:.2f}")
 
     def _put(self, position: int, column: int, words: str, tip: str = "") -> None:
         item = QTableWidgetItem(words)
@@ -116,22 +116,22 @@ class PlanesTable(QTableWidget):
         self.setItem(position, column, item)
 
     def _ticked(self, item: QTableWidgetItem) -> None:
-        if self._filling or item.row() >= len(self._entries):
+        if self._filling or item.row() >= len(self._records):
             return
-        entry, checked = self._entries[item.row()], item.checkState() == Qt.CheckState.Checked
+        record, checked = self._records[item.row()], item.checkState() == Qt.CheckState.Checked
         if item.column() == DONE:
-            self._studio.records.mark(entry.image, entry.number, checked)
+            self._session_model.records.mark(record.image, record.number, checked)
         elif item.column() == HELD_OUT:
-            self._studio.records.hold_out(entry.image, entry.number, checked)
-        self._studio.touch()
+            self._session_model.records.hold_out(record.image, record.number, checked)
+        self._session_model.touch()
 
     def _go(self, position: int, column: int) -> None:
-        if column in (DONE, HELD_OUT) or position >= len(self._entries):
+        if column in (DONE, HELD_OUT) or position >= len(self._records):
             return
-        entry = self._entries[position]
-        source = self._studio.source_of(entry.image)
-        if source is not None:
-            self._studio.show_plane(source, entry.number)
+        record = self._records[position]
+        image = self._session_model.image_of(record.image)
+        if image is not None:
+            self._session_model.show_plane(image, record.number)
 
 
 def _short(count: int) -> str:

@@ -11,17 +11,18 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import for_image
 from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
+from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
 from napari_ptsam.widgets.shared.layers import class_colours, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
-from napari_ptsam.widgets.shared.workers import NORMAL
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.session_model import SessionModel
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 NAME = "preview (not saved)"
 SETTLE = 150
@@ -74,12 +75,12 @@ class Preview(QObject):
             return
         try:
             prompt, words = for_image(
-                session_model.prompt, view.planes, view.source.chosen, IN_IMAGES
+                session_model.prompt, view.planes, view.image.chosen, IN_IMAGES
             )
         except InputError as error:
             session_model.jobs.cancel("preview")
             self.remove()
-            self._say(str(error))
+            self._say(in_form(error))
             return
         self._say(words)
         steps = partial(self._steps, view, prompt)
@@ -93,20 +94,18 @@ class Preview(QObject):
 
     def _steps(self, view: PlaneInView, prompt: Prompt) -> Steps:
         backbone = self._studio.backbone_service.backbone_of(prompt)
-        import torch
-
-        from napari_ptsam.backbones.loading import with_encoder_tokens
         from napari_ptsam.inference.preview import PlanePreview
+        from napari_ptsam.inference.segment import Segmenter
 
+        segmenter = Segmenter(prompt, backbone)
         limits = prompt.images.limits(view.planes)
         plane = view.planes[view.number]
-        seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
         preview = PlanePreview(
-            seeing, prompt.images, plane, view.planes.rgb, limits, prompt.refinement, prompt.flips
-        )
+            segmenter.backbone, prompt.images, plane, view.planes.rgb, limits, prompt.refinement,
+            segmenter.flips,
+        )  # fmt: skip
         yield from preview.embed()
-        tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
-        yield LivePrediction(view, preview.labels(tokens))
+        yield LivePrediction(view, preview.labels(segmenter.tokens))
 
     def prepare(self) -> None:
         """Make the layer before the training starts: adding one takes a while."""
@@ -118,8 +117,8 @@ class Preview(QObject):
 
     def show(self, shown: LivePrediction) -> None:
         """Put labels into the layer, at the plane that they belong to."""
-        source = shown.view.source
-        if not self.wanted or source not in self._studio.sources:
+        source = shown.view.image
+        if not self.wanted or source not in self._studio.images:
             return
         planes = source.planes
         leading, axes = planes.position(shown.view.number), planes.data_axes
@@ -152,7 +151,7 @@ class Preview(QObject):
             QTimer.singleShot(0, self._dismiss)
 
     def _dismiss(self) -> None:
-        if self._studio.sources and self.wanted:
+        if self._studio.images and self.wanted:
             self.dismissed.emit()
 
     def remove(self) -> None:

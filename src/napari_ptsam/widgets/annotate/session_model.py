@@ -15,6 +15,7 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.shared.backbone_service import BackboneService
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
     dress,
@@ -24,7 +25,6 @@ from napari_ptsam.widgets.shared.layers import (
     plane_in_view,
 )
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
-from napari_ptsam.widgets.shared.workers import Jobs
 
 if TYPE_CHECKING:
     import napari
@@ -49,7 +49,7 @@ class AnnotatedImage:
         Axis that holds channels, and those that the model is to see.
     labels
         The Labels layer that annotates it, if any.
-    own
+    made_here
         Whether that layer was made here, and not taken over with its content.
     """
 
@@ -58,7 +58,7 @@ class AnnotatedImage:
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
     labels: Labels | None = None
-    own: bool = False
+    made_here: bool = False
     id: int = field(default_factory=lambda: next(_ids))
 
     @property
@@ -112,11 +112,11 @@ class SessionModel(QObject):
     ) -> None:
         super().__init__(parent)
         self.viewer, self.settings = viewer, settings
-        self.jobs, self.disk = Jobs(self), Jobs(self)
+        self.jobs, self.disk = BackgroundJobs(self), BackgroundJobs(self)
         """Work with the backbone, and work with files and counting, which must not wait for it."""
         self.backbone_service = backbone_service
         self.records, self.scheme = PlaneRecords(), Scheme()
-        self.sources: list[AnnotatedImage] = []
+        self.images: list[AnnotatedImage] = []
         self._unused: list[AnnotatedImage] = []
         self.prompt: Prompt | None = None
         self.prompt_path: Path | None = None
@@ -137,15 +137,15 @@ class SessionModel(QObject):
         InputError
             If a layer cannot be used; then nothing changes.
         """
-        known = {id(source.layer): source for source in self.known}
-        wanted = [known.get(id(layer)) or self._new_source(layer) for layer in layers]
+        known = {id(image.layer): image for image in self.known}
+        wanted = [known.get(id(layer)) or self._new_image(layer) for layer in layers]
         self._unused = [s for s in known.values() if s not in wanted]
-        self.sources = wanted
-        self.records.use([source.id for source in wanted])
+        self.images = wanted
+        self.records.use([image.id for image in wanted])
         self.images_changed.emit()
         self.touch()
 
-    def _new_source(self, layer: Image) -> AnnotatedImage:
+    def _new_image(self, layer: Image) -> AnnotatedImage:
         from napari_ptsam.widgets.shared.layers import guess_channel_axis
 
         axis = guess_channel_axis(layer)
@@ -153,7 +153,7 @@ class SessionModel(QObject):
         return AnnotatedImage(layer, planes, axis, _default_channels(planes))
 
     def use_channels(
-        self, source: AnnotatedImage, axis: int | None, channels: tuple[int, ...] | None
+        self, image: AnnotatedImage, axis: int | None, channels: tuple[int, ...] | None
     ) -> None:
         """Read an image's channels along an axis, and take some of them.
 
@@ -162,34 +162,34 @@ class SessionModel(QObject):
         InputError
             If the image cannot be read so.
         """
-        if axis != source.channel_axis:
-            planes = image_planes(source.layer, axis)
-            if source.labels is not None:
-                labels_planes(source.labels, planes)
-            self.labels_leaving.emit(source)
-            source.planes, source.channel_axis = planes, axis
-            self.records.forget(source.id)
-            self.labels_attached.emit(source)
-        source.channels = channels or _default_channels(source.planes)
+        if axis != image.channel_axis:
+            planes = image_planes(image.layer, axis)
+            if image.labels is not None:
+                labels_planes(image.labels, planes)
+            self.labels_leaving.emit(image)
+            image.planes, image.channel_axis = planes, axis
+            self.records.forget(image.id)
+            self.labels_attached.emit(image)
+        image.channels = channels or _default_channels(image.planes)
         self.images_changed.emit()
 
     @property
     def channels(self) -> tuple[int, ...] | None:
         """Channels that the model is to see; those of the first image."""
-        return self.sources[0].channels if self.sources else None
+        return self.images[0].channels if self.images else None
 
-    def source_of(self, image: object) -> AnnotatedImage | None:
-        """The image in use that a records's entry names."""
-        return next((s for s in self.sources if s.id == image), None)
+    def image_of(self, image_id: object) -> AnnotatedImage | None:
+        """Return the image in use with this identifier; None if it is not in use."""
+        return next((s for s in self.images if s.id == image_id), None)
 
     @property
     def known(self) -> list[AnnotatedImage]:
         """Images in use, and those that were."""
-        return [*self.sources, *self._unused]
+        return [*self.images, *self._unused]
 
     # Annotation
 
-    def attach(self, source: AnnotatedImage, labels: Labels | None) -> None:
+    def attach(self, image: AnnotatedImage, labels: Labels | None) -> None:
         """Take a Labels layer as an image's annotation.
 
         Raises
@@ -197,15 +197,15 @@ class SessionModel(QObject):
         InputError
             If it does not fit the image.
         """
-        if labels is source.labels:
+        if labels is image.labels:
             return
         if labels is not None:
-            labels_planes(labels, source.planes)
-        self.labels_leaving.emit(source)
-        self.records.forget(source.id)
-        source.labels = labels
-        source.own = False if labels is None else "napari-ptsam" in labels.metadata
-        self.labels_attached.emit(source)
+            labels_planes(labels, image.planes)
+        self.labels_leaving.emit(image)
+        self.records.forget(image.id)
+        image.labels = labels
+        image.made_here = False if labels is None else "napari-ptsam" in labels.metadata
+        self.labels_attached.emit(image)
         self.images_changed.emit()
         self.touch()
 
@@ -213,12 +213,12 @@ class SessionModel(QObject):
         """Give every image that has none an annotation layer."""
         # First all layers: napari's colours do not like it if a thread starts meanwhile.
         added = [
-            (source, add_annotation_layer(self.viewer, source.layer, source.planes, self.scheme))
-            for source in self.sources
-            if source.labels is None
+            (image, add_annotation_layer(self.viewer, image.layer, image.planes, self.scheme))
+            for image in self.images
+            if image.labels is None
         ]
-        for source, labels in added:
-            self.attach(source, labels)
+        for image, labels in added:
+            self.attach(image, labels)
         return [labels for _, labels in added]
 
     def use_scheme(self, scheme: Scheme) -> None:
@@ -226,9 +226,9 @@ class SessionModel(QObject):
         if scheme == self.scheme:
             return
         self.scheme = scheme
-        for source in self.sources:
-            if source.labels is not None and source.own:
-                dress(source.labels, scheme)
+        for image in self.images:
+            if image.labels is not None and image.made_here:
+                dress(image.labels, scheme)
         self.scheme_changed.emit()
         self.touch()
 
@@ -244,12 +244,12 @@ class SessionModel(QObject):
 
     def current(self) -> tuple[AnnotatedImage, int] | None:
         """The image and plane in view; the active layer's, else the topmost visible image's."""
-        if not self.sources:
+        if not self.images:
             return None
         active = self.viewer.layers.selection.active
         order = {id(layer): position for position, layer in enumerate(self.viewer.layers)}
         ranked = sorted(
-            self.sources,
+            self.images,
             key=lambda s: (
                 active is not None and active in (s.layer, s.labels),
                 s.layer.visible,
@@ -257,21 +257,21 @@ class SessionModel(QObject):
             ),
             reverse=True,
         )
-        for source in ranked:
-            number = plane_in_view(self.viewer, source.layer, source.planes)
+        for image in ranked:
+            number = plane_in_view(self.viewer, image.layer, image.planes)
             if number is not None:
-                return source, number
+                return image, number
         return None
 
-    def show_plane(self, source: AnnotatedImage, number: int) -> None:
+    def show_plane(self, image: AnnotatedImage, number: int) -> None:
         """Go to a plane, with its annotation layer ready to paint on."""
-        go_to_plane(self.viewer, source.layer, source.planes, number)
-        for other in self.sources if len(self.sources) > 1 else ():
+        go_to_plane(self.viewer, image.layer, image.planes, number)
+        for other in self.images if len(self.images) > 1 else ():
             for layer in (other.layer, other.labels):
                 if layer is not None:
-                    layer.visible = other is source
-        if source.labels is not None:
-            self.viewer.layers.selection.active = source.labels
+                    layer.visible = other is image
+        if image.labels is not None:
+            self.viewer.layers.selection.active = image.labels
         self.view_changed.emit()
 
     def _viewed(self, event: object = None) -> None:
@@ -280,9 +280,9 @@ class SessionModel(QObject):
     def situation(self) -> Situation:
         """What the guide looks at."""
         return Situation(
-            images=len(self.sources),
-            annotation_layers=sum(source.labels is not None for source in self.sources),
-            painted=sum(entry.painted for entry in self.records),
+            images=len(self.images),
+            annotation_layers=sum(image.labels is not None for image in self.images),
+            painted=sum(record.painted for record in self.records),
             counting=len(self.counting()),
             sparse=self.scheme.sparse,
             training=self.training,
@@ -294,14 +294,14 @@ class SessionModel(QObject):
 
     def _removed(self, event: Any) -> None:
         layer = event.value
-        for source in self.known:
-            if source.labels is layer:
-                self.attach(source, None)
-            elif source.layer is layer:
-                self.labels_leaving.emit(source)
-                self.records.forget(source.id)
-        if any(layer is source.layer for source in self.sources):
-            self.use_images([s.layer for s in self.sources if s.layer is not layer])
+        for image in self.known:
+            if image.labels is layer:
+                self.attach(image, None)
+            elif image.layer is layer:
+                self.labels_leaving.emit(image)
+                self.records.forget(image.id)
+        if any(layer is image.layer for image in self.images):
+            self.use_images([s.layer for s in self.images if s.layer is not layer])
         self._unused = [s for s in self._unused if s.layer is not layer]
 
     def close(self, wait: float = 0.0) -> None:

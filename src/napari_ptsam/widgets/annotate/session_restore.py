@@ -20,10 +20,11 @@ from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_ses
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
+from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
-from napari_ptsam.widgets.shared.layers import image_planes
+from napari_ptsam.widgets.shared.layers import image_planes, is_image_layer
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import silently
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -46,22 +47,22 @@ class _OpenedSession:
 class SessionRestore(QObject):
     """Looks for sessions that were not closed, and opens sessions."""
 
-    found = Signal(object, str)
+    unfinished_found = Signal(object, str)
     """A session that was not closed: its folder, and when and how far."""
     opened = Signal(object)
 
     def __init__(self, session_model: SessionModel, autosave: Autosave) -> None:
         super().__init__(session_model)
-        self._studio, self._recorder = session_model, autosave
+        self._session_model, self._autosave = session_model, autosave
 
     def look(self) -> None:
         """Look in the background for a session that was not closed."""
-        self._studio.disk.submit(
-            "unfinished", self._look, lambda one: self.found.emit(*one), silently
+        self._session_model.disk.submit(
+            "unfinished", self._look, lambda one: self.unfinished_found.emit(*one), ignore
         )
 
     def _look(self) -> Generator[object, None, None]:
-        for path in unfinished_sessions(self._recorder.root):
+        for path in unfinished_sessions(self._autosave.root):
             if in_use(path):
                 continue
             try:
@@ -74,7 +75,7 @@ class SessionRestore(QObject):
 
     def dismiss(self, path: Path) -> None:
         """Do not offer a session again; its files stay."""
-        self._studio.disk.submit("dismiss", partial(self._dismiss, path))
+        self._session_model.disk.submit("dismiss", partial(self._dismiss, path))
 
     @staticmethod
     def _dismiss(path: Path) -> Generator[object, None, None]:
@@ -84,7 +85,7 @@ class SessionRestore(QObject):
 
     def open(self, path: Path) -> None:
         """Go on with a session folder."""
-        self._studio.disk.submit("open", partial(self._read, path), self._restore)
+        self._session_model.disk.submit("open", partial(self._read, path), self._restore)
 
     def _read(self, path: Path) -> Generator[object, None, None]:
         folder = SessionFolder(path)
@@ -96,7 +97,7 @@ class SessionRestore(QObject):
             try:
                 labels[plane] = folder.read_labels(plane)
             except PtsamError as error:
-                problems.append(str(error))
+                problems.append(in_form(error))
             yield None
         prompt = None
         if session.prompts:
@@ -106,7 +107,7 @@ class SessionRestore(QObject):
                 prompt = load(path)
                 break
             except PtsamError as error:  # the one before it is better than none
-                problems.append(str(error))
+                problems.append(in_form(error))
         yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
     # In the GUI's thread
@@ -119,15 +120,15 @@ class SessionRestore(QObject):
         if not missing:
             self._put_back(opened, layers)
             return
-        self._studio.disk.submit(
+        self._session_model.disk.submit(
             "images", partial(self._open_images, opened, missing),
             partial(self._add_images, opened, layers),
         )  # fmt: skip
 
     def _find(self, image: SessionImage) -> Image | None:
         """An open layer that is this image, or one opened again from napari's samples."""
-        for layer in self._studio.viewer.layers:
-            if isinstance(layer, Image) and layer.name == image.name and _is(layer, image):
+        for layer in self._session_model.viewer.layers:
+            if is_image_layer(layer) and layer.name == image.name and _is(layer, image):
                 return layer
         return None
 
@@ -150,7 +151,7 @@ class SessionRestore(QObject):
         renumbered: dict[SessionPlane, int] = {}
         for number, keywords in found.items():
             planes = keywords.pop("saved planes", None)
-            layers[number] = self._studio.viewer.add_image(**keywords)
+            layers[number] = self._session_model.viewer.add_image(**keywords)
             if planes is not None:
                 renumbered |= {plane: position for position, plane in enumerate(planes)}
         if renumbered:
@@ -172,37 +173,35 @@ class SessionRestore(QObject):
         layers: list[Image | None],
         renumbered: dict[SessionPlane, int] | None = None,
     ) -> None:
-        session_model, session = self._studio, opened.session
+        session_model, session = self._session_model, opened.session
         session_model.use_scheme(session.scheme)
         session_model.settings |= session.settings
         try:
             session_model.use_images([layer for layer in layers if layer is not None])
-            for source in session_model.sources:
-                if source.labels is not None:
-                    session_model.attach(source, None)
+            for image in session_model.images:
+                if image.labels is not None:
+                    session_model.attach(image, None)
             session_model.add_annotation_layers()
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         there = [number for number, layer in enumerate(layers) if layer is not None]
-        sources = dict(zip(there, session_model.sources, strict=True))
+        images = dict(zip(there, session_model.images, strict=True))
         wrong: list[str] = []
         for plane, labels in opened.labels.items():
-            source = sources[plane.image]
-            number = _number(plane, source, renumbered or {})
-            _write(source, number, labels)
+            image = images[plane.image]
+            number = _number(plane, image, renumbered or {})
+            _write(image, number, labels)
             try:
                 counts = session_model.scheme.counts(labels)
             except InputError as error:  # changed by another program; it is shown, but not used
-                wrong.append(f"{source.planes.name}, plane {number}: {error}")
+                wrong.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
                 continue
-            session_model.records.put(
-                PlaneRecord(source.id, number, counts, plane.done, plane.held_out, plane.dice)
-            )
-        for number, source in sources.items():
-            source.channels = session.images[number].channels or source.channels
-            if source.labels is not None:
-                source.labels.refresh()
+            session_model.records.put(PlaneRecord(image.id, number, counts, **plane.status))
+        for number, image in images.items():
+            image.channels = session.images[number].channels or image.channels
+            if image.labels is not None:
+                image.labels.refresh()
         if wrong:
             show_warning("\n".join(listed(wrong)))
         if opened.prompt is not None:
@@ -210,9 +209,9 @@ class SessionRestore(QObject):
             session_model.prompt_path = opened.folder.path
         if renumbered or len(there) < len(layers):
             self.dismiss(opened.folder.path)
-            self._recorder.begin_anew()
+            self._autosave.begin_anew()
         else:
-            self._recorder.go_on(opened.folder, session)
+            self._autosave.go_on(opened.folder, session)
         session_model.prompt_changed.emit()
         session_model.touch()
         self.opened.emit(opened.folder.path)
@@ -233,22 +232,20 @@ def _is(layer: Image, image: SessionImage) -> bool:
     return planes.array_shape == image.shape and planes.axes == image.axes
 
 
-def _number(
-    plane: SessionPlane, source: AnnotatedImage, renumbered: dict[SessionPlane, int]
-) -> int:
+def _number(plane: SessionPlane, image: AnnotatedImage, renumbered: dict[SessionPlane, int]) -> int:
     if plane in renumbered:
         return renumbered[plane]
-    leading = source.planes.leading
+    leading = image.planes.leading
     return int(np.ravel_multi_index(plane.index, leading)) if leading else 0
 
 
-def _write(source: AnnotatedImage, number: int, labels: np.ndarray) -> None:
+def _write(image: AnnotatedImage, number: int, labels: np.ndarray) -> None:
     """Put a plane of labels into the annotation layer."""
-    assert source.labels is not None
-    planes = source.label_planes
+    assert image.labels is not None
+    planes = image.label_planes
     leading = planes.position(number)
     where = tuple(slice(None) if axis in "YX" else leading.get(axis, 0) for axis in planes.axes)
-    source.labels.data[where] = labels
+    image.labels.data[where] = labels
 
 
 def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | None]:

@@ -14,7 +14,7 @@ from napari_ptsam.annotation.suggestions import candidates, pool, suggest
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import Tile, cut
-from napari_ptsam.widgets.shared.workers import NORMAL
+from napari_ptsam.widgets.shared.background_jobs import NORMAL
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
@@ -32,73 +32,75 @@ class SuggestionProgress:
 class Suggestion:
     """A plane, and whether it is the first of a fresh set of images."""
 
-    source: AnnotatedImage
+    image: AnnotatedImage
     number: int
 
 
 class Suggester(QObject):
     """Looks at the planes of all images, and suggests the one that adds most."""
 
-    looked = Signal(object)
+    progressed = Signal(object)
     suggested = Signal(object)
     nothing_left = Signal(str)
     failed = Signal(str)
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
-        self._studio = session_model
+        self._session_model = session_model
         self._features: dict[tuple[int, int, tuple[int, ...] | None], np.ndarray] = {}
 
     @property
     def running(self) -> bool:
         """Whether planes are being looked at."""
-        return self._studio.jobs.has("suggest")
+        return self._session_model.jobs.has("suggest")
 
     def suggest(self) -> None:
         """Suggest a plane; `suggested` tells which."""
         planes = [
-            (source, number)
-            for source in self._studio.sources
-            for number in candidates(len(source.planes))
+            (image, number)
+            for image in self._session_model.images
+            for number in candidates(len(image.planes))
         ]
         annotated = [
-            (source, entry.number)
-            for entry in self._studio.records
-            if (source := self._studio.source_of(entry.image)) is not None
+            (image, record.number)
+            for record in self._session_model.records
+            if (image := self._session_model.image_of(record.image)) is not None
         ]
         planes += [plane for plane in annotated if plane not in planes]
         if len(planes) == len(annotated):
             self.nothing_left.emit("All planes are annotated already.")
             return
         steps = partial(self._steps, planes, [planes.index(plane) for plane in annotated])
-        self._studio.jobs.submit("suggest", steps, self._show, self.failed.emit, priority=NORMAL)
+        self._session_model.jobs.submit(
+            "suggest", steps, self._show, self.failed.emit, priority=NORMAL
+        )
 
     def stop(self) -> None:
         """Look at no more planes."""
-        self._studio.jobs.cancel("suggest")
+        self._session_model.jobs.cancel("suggest")
 
     def _steps(
         self, planes: list[tuple[AnnotatedImage, int]], annotated: list[int]
     ) -> Generator[object, None, None]:
-        backbone = self._studio.backbone_service.backbone()
+        backbone = self._session_model.backbone_service.backbone()
         features: list[np.ndarray] = []
         usable: list[tuple[AnnotatedImage, int]] = []
         known: list[int] = []
-        for done, (source, number) in enumerate(planes, start=1):
-            key = source.id, number, source.channels
+        for done, (image, number) in enumerate(planes, start=1):
+            key = image.id, number, image.channels
             if key not in self._features:
                 try:
                     pixels = normalize(
-                        source.planes[number], Normalization(), source.channels, source.planes.rgb
+                        image.planes[number], Normalization(), image.channels, image.planes.rgb
                     )
                 except InputError:  # a training would refuse it
                     continue
-                whole = Tile(0, 0, max(source.planes.shape))
+                whole = Tile(0, 0, max(image.planes.shape))
                 self._features[key] = pool(backbone.encoder([cut(pixels, whole)])[0])
                 yield SuggestionProgress(done, len(planes))
             if done - 1 in annotated:
                 known.append(len(usable))
-            usable.append((source, number))
+            usable.append((image, number))
             features.append(self._features[key])
         if len(usable) == len(known):
             raise InputError(
@@ -109,4 +111,4 @@ class Suggester(QObject):
         yield Suggestion(*usable[best[0]])
 
     def _show(self, result: object) -> None:
-        (self.looked if isinstance(result, SuggestionProgress) else self.suggested).emit(result)
+        (self.progressed if isinstance(result, SuggestionProgress) else self.suggested).emit(result)

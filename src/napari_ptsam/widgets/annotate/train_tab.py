@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +11,9 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
+from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
+from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
@@ -22,12 +23,18 @@ from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
 from napari_ptsam.widgets.annotate.training_run import (
     FinishedTraining,
     PlaneDice,
-    PlaneToTrainOn,
     TrainingRequest,
     TrainingRun,
 )
-from napari_ptsam.widgets.library.library_button import LibraryButton
-from napari_ptsam.widgets.shared.qt_helpers import Scrolling, button, in_time, row, text
+from napari_ptsam.widgets.library.library_dialog import LibraryButton
+from napari_ptsam.widgets.shared.qt_helpers import (
+    ScrollingColumn,
+    button,
+    format_duration,
+    row,
+    text_label,
+)
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -42,7 +49,7 @@ PHASES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
 COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
 
 
-class TrainTab(Scrolling):
+class TrainTab(ScrollingColumn):
     """Options, the run itself, and what comes of it."""
 
     new_prompt = Signal(object)
@@ -50,17 +57,17 @@ class TrainTab(Scrolling):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio = session_model
+        self._session_model = session_model
         self.options = Options(session_model)
         self.preview = Preview(session_model)
         self.run = TrainingRun(session_model.backbone_service.backbone, session_model)
-        self._entries: list[PlaneRecord] = []
+        self._records: list[PlaneRecord] = []
         self._drawn, self._note = 0.0, ""
         self._add_widgets()
         for signal, slot in (
-            (self.run.progressed, self._progress), (self.run.shown, self.preview.show),
+            (self.run.progressed, self._progress), (self.run.predicted, self.preview.show),
             (self.run.trained, self._trained), (self.run.rated, self._rated),
-            (self.run.failed, self._failed), (self.run.ended, self._ended),
+            (self.run.failed, self._failed), (self.run.finished, self._ended),
             (self.preview.told, show_warning),
         ):  # fmt: skip
             signal.connect(slot)
@@ -93,10 +100,12 @@ class TrainTab(Scrolling):
         self.bar = QProgressBar()
         self.bar.setToolTip("How far the training is, and how long it still takes.")
         self.bar.hide()
-        self.status = text()
+        self.status = text_label()
         self.plot = TrainingPlot()
         self.plot.hide()
-        self.judgement = text(tip="How well the prompt finds what you painted on held-out planes.")
+        self.judgement = text_label(
+            tip="How well the prompt finds what you painted on held-out planes."
+        )
         self.shown = QCheckBox("Preview on the plane in view")
         self.shown.setToolTip(
             "A layer of its own with the prediction, refreshed while the training runs."
@@ -123,9 +132,9 @@ class TrainTab(Scrolling):
         try:
             request = self._request(going_on)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
-        self._studio.training = True
+        self._session_model.training = True
         self.plot.clear_lines(request.settings.steps)
         self.plot.show()
         self.judgement.setText("")
@@ -133,20 +142,20 @@ class TrainTab(Scrolling):
         self.bar.setFormat("Getting ready…")
         self.bar.show()
         self.status.setText("")
-        self._studio.jobs.cancel("preview")
+        self._session_model.jobs.cancel("preview")
         self.preview.prepare()
         self.run.view = self.preview.view()
         self.run.start(request)
-        self._studio.touch()
+        self._session_model.touch()
         self.refresh()
         self.stop.setFocus()
 
     def _request(self, going_on: bool) -> TrainingRequest:
-        session_model = self._studio
-        self._entries = session_model.counting()
-        if not session_model.sources:
+        session_model = self._session_model
+        self._records = session_model.counting()
+        if not session_model.images:
             raise InputError("Choose an image first, on the tab “Images”.")
-        if not self._entries:
+        if not self._records:
             raise InputError(
                 "No plane is annotated yet: scribble on some."
                 if session_model.scheme.sparse
@@ -154,15 +163,15 @@ class TrainTab(Scrolling):
                 "“Done, next plane”."
             )
         planes = []
-        for entry in self._entries:
-            source = session_model.source_of(entry.image)
-            assert source is not None
+        for record in self._records:
+            image = session_model.image_of(record.image)
+            assert image is not None
             planes.append(
-                PlaneToTrainOn(source.planes, source.label_planes, entry.number, entry.held_out)
+                PaintedPlane(image.planes, record.number, image.label_planes, record.held_out)
             )
         settings = self.options.settings()
         if going_on:  # channels that nobody chose are those of the prompt
-            settings = replace(settings, channels=session_model.sources[0].chosen)
+            settings = replace(settings, channels=session_model.images[0].chosen)
         return TrainingRequest(
             planes, session_model.scheme, settings, session_model.prompt if going_on else None
         )
@@ -177,7 +186,7 @@ class TrainTab(Scrolling):
     # While it runs
 
     def _progress(self, progress: Progress) -> None:
-        now, self._note = perf_counter(), progress.note
+        now, self._note = perf_counter(), in_form(progress.note)
         if progress.phase == "training":
             self.plot.add(progress.step, progress.loss, progress.held_out_dice)
         last = progress.step == progress.steps
@@ -186,14 +195,18 @@ class TrainTab(Scrolling):
         self._drawn = now
         self.bar.setRange(0, progress.steps)
         self.bar.setValue(progress.step)
-        left = "" if progress.seconds_left is None else f", {in_time(progress.seconds_left)} left"
+        left = (
+            ""
+            if progress.seconds_left is None
+            else f", {format_duration(progress.seconds_left)} left"
+        )
         self.bar.setFormat(f"{PHASES[progress.phase]}: %v of %m{left}")
         words = []
         if progress.loss is not None:
             words.append(f"Loss {progress.loss:.3f}")
         if progress.held_out_dice is not None:
             words.append(f"Dice {progress.held_out_dice:.2f}")
-        self.status.setText(", ".join(words) + (f" – {progress.note}" if progress.note else ""))
+        self.status.setText(", ".join(words) + (f" – {self._note}" if self._note else ""))
         self.plot.draw()
 
     def _viewed(self) -> None:
@@ -207,12 +220,12 @@ class TrainTab(Scrolling):
     # After it
 
     def _trained(self, trained: FinishedTraining) -> None:
-        session_model = self._studio
+        session_model = self._session_model
         session_model.prompt, session_model.prompt_path = trained.prompt, None
-        session_model.trained = len(self._entries)
-        for number, entry in enumerate(self._entries):
-            session_model.records.hold_out(entry.image, entry.number, number in trained.held_out)
-            session_model.records.rate(entry.image, entry.number, None)
+        session_model.trained = len(self._records)
+        for number, record in enumerate(self._records):
+            session_model.records.hold_out(record.image, record.number, number in trained.held_out)
+            session_model.records.rate(record.image, record.number, None)
         found = verdict(trained.prompt.origin, trained.stopped)
         # What was left out or tried, and why, stays to be read; once is enough.
         self.status.setText("")
@@ -225,9 +238,9 @@ class TrainTab(Scrolling):
         session_model.touch()
 
     def _rated(self, rated: PlaneDice) -> None:
-        entry = self._entries[rated.number]
-        self._studio.records.rate(entry.image, entry.number, rated.dice)
-        self._studio.touch()
+        record = self._records[rated.number]
+        self._session_model.records.rate(record.image, record.number, rated.dice)
+        self._session_model.touch()
 
     def _failed(self, message: str) -> None:
         self.judgement.setText(message)
@@ -236,10 +249,10 @@ class TrainTab(Scrolling):
         )
 
     def _ended(self) -> None:
-        self._studio.training = False
+        self._session_model.training = False
         self.bar.hide()
-        self._studio.prompt_changed.emit()
-        self._studio.touch()
+        self._session_model.prompt_changed.emit()
+        self._session_model.touch()
         self.refresh()
 
     # Saving
@@ -255,66 +268,66 @@ class TrainTab(Scrolling):
 
     def default_name(self) -> str:
         """From the image and the classes."""
-        layer = self._studio.sources[0].layer.name if self._studio.sources else "prompt"
-        name = "-".join([layer, *self._studio.scheme.classes[:3]])
-        return re.sub(r"[^\w-]+", "-", name).strip("-").lower() + ".pt"
+        layer = self._session_model.images[0].layer.name if self._session_model.images else "prompt"
+        name = "-".join([layer, *self._session_model.scheme.classes[:3]])
+        return f"{safe_file_name(name, 'prompt', separator='-').lower()}.pt"
 
     def save_to(self, path: Path, overwrite: bool = False) -> None:
         """Save the prompt."""
-        prompt = self._studio.prompt
+        prompt = self._session_model.prompt
         if prompt is None:
             show_warning("There is no prompt to save yet; train one.")
             return
         path = path if path.suffix else path.with_suffix(".pt")
         try:
-            if self._studio.prompt_path is None:
+            if self._session_model.prompt_path is None:
                 save_trained(prompt, path, overwrite)
             else:
                 prompt.save(path, overwrite)
         except KeptElsewhereError as error:
-            self._studio.prompt_path = error.path
-            show_warning(str(error))
-            self._studio.touch()
+            self._session_model.prompt_path = error.path
+            show_warning(in_form(error))
+            self._session_model.touch()
             return
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
-        self._studio.prompt_path = path
+        self._session_model.prompt_path = path
         show_info(f"Saved {path}; whoever has the file can segment with it.")
-        self._studio.touch()
+        self._session_model.touch()
 
     def add_to_library(self) -> None:
         """Keep the prompt in the library, under a name that is free there."""
-        prompt = self._studio.prompt
+        prompt = self._session_model.prompt
         if prompt is None:
             return
         try:
             path = put(prompt, self.default_name())
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
-        self._studio.prompt_path = path
+        self._session_model.prompt_path = path
         show_info(f"{path.stem} is in your library ({path.parent}).")
-        self._studio.touch()
+        self._session_model.touch()
 
     def take(self, prompt: Prompt, path: Path) -> None:
         """Go on from a prompt of the library: look at what it finds here, train on."""
         if self.run.running:
             show_warning("A training is under way; stop it first.")
             return
-        session_model = self._studio
+        session_model = self._session_model
         session_model.prompt, session_model.prompt_path, session_model.trained = prompt, path, 0
         self.judgement.setStyleSheet("")
         self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
         session_model.prompt_changed.emit()
         session_model.touch()
-        if words := missing_backbone(prompt):
+        if words := in_form(missing_backbone(prompt)):
             show_warning(words)
         self.refresh()
 
     def refresh(self) -> None:
         """Show what can be done."""
-        session_model, running = self._studio, self.run.running
+        session_model, running = self._session_model, self.run.running
         self.train.setEnabled(not running)
         self.train_on.setEnabled(not running and session_model.prompt is not None)
         self.train_on.setVisible(session_model.prompt is not None)
@@ -325,9 +338,9 @@ class TrainTab(Scrolling):
         self.options.setEnabled(not running)
 
     @property
-    def entries(self) -> list[PlaneRecord]:
+    def records(self) -> list[PlaneRecord]:
         """The planes of the last training."""
-        return self._entries
+        return self._records
 
     def close_tab(self, keep: Keep, wait: float = 0.0) -> None:
         """End the training, have its prompt kept, and take the preview away."""

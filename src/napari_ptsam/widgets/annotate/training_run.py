@@ -13,11 +13,12 @@ import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
-from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_set
+from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
+from napari_ptsam.widgets.shared.background_task import BackgroundTask
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
-from napari_ptsam.widgets.shared.workers import BackgroundTask
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
@@ -41,32 +42,16 @@ Keep = Callable[["Prompt", frozenset[int]], Path]
 class PlaneInView:
     """A plane that somebody looks at: of which image, and where."""
 
-    source: Any
+    image: Any
     planes: Planes
     number: int
-
-
-@dataclass(frozen=True, eq=False)
-class PlaneToTrainOn:
-    """A plane to train on, read only when the training starts in its thread."""
-
-    image: Planes
-    labels: Planes
-    number: int
-    held_out: bool | None
-
-    def copy(self) -> AnnotatedPlane:
-        """As it is now, so that painting can go on."""
-        return AnnotatedPlane(
-            self.image, self.number, np.array(self.labels[self.number]), self.held_out
-        )
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingRequest:
     """What to train on, and how."""
 
-    planes: list[PlaneToTrainOn]
+    planes: list[PaintedPlane]
     scheme: Scheme
     settings: TrainingSettings
     start: Prompt | None
@@ -109,7 +94,7 @@ class TrainingRun(BackgroundTask):
     title = "The training"
 
     progressed = Signal(object)
-    shown = Signal(object)
+    predicted = Signal(object)
     trained = Signal(object)
     rated = Signal(object)
 
@@ -160,7 +145,7 @@ class TrainingRun(BackgroundTask):
         if isinstance(result, FinishedTraining):
             self._undelivered = None
         signals = {
-            LivePrediction: self.shown,
+            LivePrediction: self.predicted,
             FinishedTraining: self.trained,
             PlaneDice: self.rated,
         }
@@ -169,9 +154,10 @@ class TrainingRun(BackgroundTask):
     # In the thread
 
     def _work(self, request: TrainingRequest) -> Generator[object, None, None]:
-        planes = [plane.copy() for plane in request.planes]
         settings = request.settings
-        annotations = annotation_set(planes, request.scheme, settings.held_out, settings.seed)
+        annotations = annotation_set(
+            request.planes, request.scheme, settings.held_out, settings.seed
+        )
         backbone = self._backbone()
         if self._stop.is_set():
             return
@@ -194,7 +180,9 @@ class TrainingRun(BackgroundTask):
                 prompt = training.prompt
             except PtsamError as error:
                 if self._keep is not None:
-                    show_warning(f"The training ended with its dock, without a prompt: {error}")
+                    show_warning(
+                        f"The training ended with its dock, without a prompt: {in_form(error)}"
+                    )
                 raise
             yield from self._hand_over(FinishedTraining(prompt, self._stop.is_set(), held_out))
             for number, dice in training.plane_scores():
@@ -210,7 +198,7 @@ def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
     try:
         path = keep(trained.prompt, trained.held_out)
     except PtsamError as error:
-        show_warning(str(error))
+        show_warning(in_form(error))
     else:
         show_info(
             f"The best prompt so far is kept in {path}; its training has ended with the dock."
@@ -257,7 +245,7 @@ class _LivePreview:
         training = self._training
         try:
             images, _ = fit_channels(
-                training.images, training.channels, view.planes, view.source.chosen
+                training.images, training.channels, view.planes, view.image.chosen
             )
             self._preview = PlanePreview(
                 self._backbone, images, view.planes[view.number], view.planes.rgb,

@@ -1,4 +1,4 @@
-"""What a run of "Batch segment" works on and makes; nothing here needs Qt."""
+"""The inputs and results of a run of "Batch segment", without Qt."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.widgets.shared.layers import placement
+from napari_ptsam.widgets.shared.layers import class_colours, placement
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Image, Layer
 
-    from napari_ptsam.batch.formats import Format
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
     from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.prompts.prompt import Prompt
 
 Part = tuple[str, int, int]
-"""An axis, and from where up to, not including, where on it."""
-LISTED = 5
-"""Numbers of planes that a message lists, at most."""
+"""A range of planes: axis, start, and stop, which is excluded."""
+MAX_LISTED = 5
+"""Plane numbers that a message lists, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedPrompt:
-    """A prompt with the name that results get, and the file that it came from."""
+    """A prompt in the list.
+
+    Attributes
+    ----------
+    prompt
+        The prompt.
+    name
+        Name that its results get.
+    path
+        The file that it was read from, if any.
+    """
 
     prompt: Prompt
     name: str = "prompt"
@@ -37,17 +47,49 @@ class OpenedPrompt:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where results are written, and how."""
+    """Where and how results are written to files.
+
+    Attributes
+    ----------
+    folder
+        The folder of the result files.
+    format
+        File format; ``auto`` chooses one by the size of the result.
+    resume
+        Whether an unfinished run is continued.
+    overwrite
+        Whether existing results are replaced.
+    """
 
     folder: Path
-    format: Format = "auto"
+    format: str = "auto"
     resume: bool = True
     overwrite: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class BatchRequest:
-    """What to segment, with what, and into what."""
+    """A run: images, prompts, and where the results go.
+
+    Attributes
+    ----------
+    prompts
+        Prompts that are applied to each image.
+    settings
+        How logits become a result.
+    tasks
+        The images.
+    link
+        How objects are linked from plane to plane; None: they are not.
+    rescale
+        Whether images are rescaled to the pixel size of the prompt.
+    layers
+        Whether results are shown as layers.
+    files
+        Where results are written; None: to no files.
+    channels
+        Channels that the prompts are shown; None: those of their training.
+    """
 
     prompts: Sequence[OpenedPrompt]
     settings: ResultSettings
@@ -61,16 +103,62 @@ class BatchRequest:
 
 @dataclass(eq=False)
 class LayerResult:
-    """An array that is shown as a layer; of probabilities there is one for each class."""
+    """The result of one prompt on one image that is shown as a layer.
+
+    Attributes
+    ----------
+    task
+        The image.
+    opened
+        The prompt.
+    name
+        Name of the layer.
+    array
+        Labels, or probabilities of one class; filled while the run goes on.
+    class_index
+        Index of the class that the probabilities belong to; None for labels.
+    layer
+        The layer, once it is shown.
+    removed
+        Whether the user has removed the layer.
+    """
 
     task: ImageTask
     opened: OpenedPrompt
     name: str
     array: Any
-    number: int | None = None
-    """Of the class, for probabilities."""
+    class_index: int | None = None
     layer: Layer | None = None
-    dropped: bool = False
+    removed: bool = False
+
+    def show(self, viewer: napari.Viewer) -> None:
+        """Add the layer to a viewer at the position of the image."""
+        from napari.utils.colormaps import Colormap
+
+        active_layer = viewer.layers.selection.active
+        placed, prompt = self.task.placement(), self.opened.prompt
+        if self.class_index is not None:
+            colour = prompt.colours[self.class_index]
+            self.layer = viewer.add_image(
+                self.array, name=self.name, contrast_limits=(0, 1), blending="additive",
+                colormap=Colormap(["#000000", colour], name=f"to {colour}"), **placed,
+            )  # fmt: skip
+        else:
+            appearance: dict[str, Any] = {}
+            if self.array.dtype == np.uint8:  # passed when the layer is made: napari draws once
+                names = ["background", *prompt.classes]
+                appearance["colormap"] = class_colours(dict(enumerate(prompt.colours, 1)))
+                appearance["features"] = {"index": list(range(len(names))), "name": names}
+            self.layer = viewer.add_labels(
+                self.array, name=self.name, opacity=0.6, **appearance, **placed
+            )
+        # The user may be painting in another layer, which stays the active one.
+        viewer.layers.selection.active = active_layer
+
+    def redraw(self) -> None:
+        """Draw what has been written to the array since the layer was shown."""
+        if self.layer is not None and not self.removed:
+            self.layer.refresh()
 
 
 class ImageTask:
@@ -80,71 +168,77 @@ class ImageTask:
     ----------
     layer
         The Image layer.
-    whole
-        Its planes.
+    image
+        All planes of the layer.
     parts
-        What is wanted of them.
+        Ranges of planes to segment, each along another axis; by default all planes.
     """
 
-    def __init__(self, layer: Image, whole: Planes, parts: Sequence[Part] = ()) -> None:
-        self.layer, self.whole, self.planes = layer, whole, whole
+    def __init__(self, layer: Image, image: Planes, parts: Sequence[Part] = ()) -> None:
+        self.layer, self.image, self.planes = layer, image, image
         self.parts = tuple(parts)
         for axis, start, stop in parts:
             self.planes = self.planes.part(axis, start, stop)
         self._start = {axis: start for axis, start, _ in parts}
-        self._axes = whole.data_axes
+        self._axes = image.data_axes
         sizes = dict(zip(self.planes.axes, self.planes.array_shape, strict=True))
         self.shape = tuple(1 if axis == "C" else sizes[axis] for axis in self._axes)
-        """Of the result: like the part, with one channel."""
+        """Shape of a result: that of the part, with one channel."""
         self._channels = sizes.get("C", 1)
         self.results: list[LayerResult] = []
-        self.done = 0
-        """Planes that are segmented."""
-        self.dropped = False
-        """Whether it is not wanted any more; may be set at any time."""
+        self.segmented = 0
+        """Number of planes that have been segmented."""
+        self.cancelled = False
+        """Whether the results are not wanted any more; may be set at any time."""
 
-    def number_in_whole(self, number: int) -> int:
-        """Number that a plane of the part has in the image."""
-        index = [at + self._start.get(axis, 0) for axis, at in self.planes.position(number).items()]
-        return int(np.ravel_multi_index(index, self.whole.leading)) if index else 0
+    def number_in_image(self, number: int) -> int:
+        """Return the number that a plane of the part has in the image."""
+        index = [i + self._start.get(axis, 0) for axis, i in self.planes.position(number).items()]
+        return int(np.ravel_multi_index(index, self.image.leading)) if index else 0
 
-    def put(self, array: Any, number: int, plane: np.ndarray) -> None:
-        """Write a plane of the part to where it lies in a result."""
-        index = self.planes.position(number)
-        where = tuple(slice(None) if axis in "YX" else index.get(axis, 0) for axis in self._axes)
-        array[where] = plane if self._axes.index("Y") < self._axes.index("X") else plane.T
+    def write_plane(self, array: Any, number: int, plane: np.ndarray) -> None:
+        """Write plane ``number`` of the part into the array of a result."""
+        position = self.planes.position(number)
+        index = tuple(slice(None) if axis in "YX" else position.get(axis, 0) for axis in self._axes)
+        array[index] = plane if self._axes.index("Y") < self._axes.index("X") else plane.T
 
-    def where(self) -> dict[str, Any]:
-        """What lets the result lie where the image does."""
-        offset = {self._axes.index(axis): float(at) for axis, at in self._start.items()}
+    def placement(self) -> dict[str, Any]:
+        """Return keywords for a layer that lay it over the segmented part of the image."""
+        offset = {self._axes.index(axis): float(start) for axis, start in self._start.items()}
         if "C" not in self._axes:
             return placement(self.layer, offset)
-        axis = self._axes.index("C")  # one plane for all channels, as thick as they are together
-        found = placement(self.layer, {**offset, axis: (self._channels - 1) / 2})
-        found["scale"][axis] *= self._channels
-        return found
+        axis = self._axes.index("C")  # one plane for all channels, as thick as all of them
+        keywords = placement(self.layer, {**offset, axis: (self._channels - 1) / 2})
+        keywords["scale"][axis] *= self._channels
+        return keywords
 
 
 @dataclass
 class Problems:
-    """Planes of an image that could not be segmented, and why."""
+    """Planes of an image that could not be segmented, and why.
+
+    Attributes
+    ----------
+    task
+        The image.
+    messages
+        A message for each number of a plane in the image.
+    """
 
     task: ImageTask
-    found: dict[int, str] = field(default_factory=dict)
+    messages: dict[int, str] = field(default_factory=dict)
 
-    def add(self, number: int, words: str) -> None:
-        """Note a plane of the part."""
-        self.found[self.task.number_in_whole(number)] = words
+    def add(self, number: int, message: str) -> None:
+        """Add the problem of a plane, by its number in the part."""
+        self.messages[self.task.number_in_image(number)] = message
 
     def __str__(self) -> str:
-        """One message about all of them; empty if there are none."""
-        if not self.found:
+        """Return one message about all planes; empty if there are no problems."""
+        if not self.messages:
             return ""
-        planes = self.task.whole
-        first, *others = self.found
-        where = planes.name_of(first)
-        words = self.found[first]
+        first, *others = self.messages
+        message = f"{self.task.image.name_of(first)}: {self.messages[first]}"
         if not others:
-            return f"{where}: {words}"
-        numbers = ", ".join(map(str, others[:LISTED])) + "…" * (len(others) > LISTED)
-        return f"{where}: {words} {len(others)} more were left out too: {numbers}"
+            return message
+        numbers = ", ".join(map(str, others[:MAX_LISTED])) + "…" * (len(others) > MAX_LISTED)
+        return f"{message} {len(others)} more were left out too: {numbers}"

@@ -1,1 +1,1 @@
-"""The library of prompts."""
+"""The prompt library: its dialog, and the card that shows a prompt."""

@@ -1,46 +1,53 @@
-"""The prompts of the library, with their pictures; follows the disk."""
+"""The list of the prompts in the library, which follows changes on disk."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import QFileSystemWatcher, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_ptsam.prompts.library import Library, LibraryFolders, LibraryItem
 from napari_ptsam.prompts.thumbnail import SIDE, read_thumbnail
-from napari_ptsam.widgets.shared.qt_helpers import present, single_shot
+from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
+from napari_ptsam.widgets.shared.qt_helpers import (
+    not_none,
+    single_shot,
+    solid_pixmap,
+    untinted_icon,
+)
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import Jobs, Steps
+from napari_ptsam.widgets.shared.worker import Steps
 
-LOOK_EVERY = 5000
-"""Milliseconds: not every network share tells of changes."""
-SOON = 200
-"""Milliseconds from a change on disk to a look at it."""
-ENTRY = Qt.ItemDataRole.UserRole
+REFRESH_INTERVAL = 5000
+"""Milliseconds between two refreshes, since not every network share reports changes."""
+REFRESH_DELAY = 200
+"""Milliseconds from a reported change to the refresh."""
+ENTRY_ROLE = Qt.ItemDataRole.UserRole
 
 
 class LibraryList(QWidget):
-    """A search line above the prompts that match it.
+    """A search field above the list of the prompts that match it.
 
     Parameters
     ----------
     folders
-        Where to look.
+        The folders of the library.
     """
 
     selected = Signal()
+    """Another prompt was selected, or the selected one has changed."""
     chosen = Signal()
-    """Double-clicked."""
+    """A prompt was double-clicked."""
     failed = Signal(str)
-    """The folders cannot be looked at."""
-    listed = Signal()
-    """What is shown follows the disk again."""
+    """The folders cannot be read; the reason as a sentence."""
+    refreshed = Signal()
+    """The list shows the prompts that are on disk now."""
 
     def __init__(self, folders: LibraryFolders) -> None:
         super().__init__()
         self._folders, self._library = folders, Library(folders.folders)
-        self._shown: list[LibraryItem] = []
-        self.jobs = Jobs(self)
+        self._entries: list[LibraryItem] = []
+        self.jobs = BackgroundJobs(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search names, classes, authors, notes…")
         self.search.setClearButtonEnabled(True)
@@ -56,106 +63,108 @@ class LibraryList(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self.list)
         self._watcher = QFileSystemWatcher(self)
-        self._soon = single_shot(self, SOON)
-        self._soon.timeout.connect(self.look)
-        self._now_and_then = QTimer(self)
-        self._now_and_then.setInterval(LOOK_EVERY)
-        self._now_and_then.timeout.connect(self.look)
-        self._watcher.directoryChanged.connect(lambda _: self._soon.start())
+        self._delayed_refresh = single_shot(self, REFRESH_DELAY)
+        self._delayed_refresh.timeout.connect(self.refresh)
+        self._regular_refresh = QTimer(self)
+        self._regular_refresh.setInterval(REFRESH_INTERVAL)
+        self._regular_refresh.timeout.connect(self.refresh)
+        self._watcher.directoryChanged.connect(lambda _: self._delayed_refresh.start())
 
-    def follow(self, wanted: bool) -> None:
-        """Look at once, and now and then; or no more."""
-        if wanted:
-            self.look()
-            self._now_and_then.start()
+    def follow(self, enabled: bool) -> None:
+        """Refresh the list now and regularly, or stop doing so."""
+        if enabled:
+            self.refresh()
+            self._regular_refresh.start()
         else:
-            self._now_and_then.stop()
+            self._regular_refresh.stop()
 
-    def use_folders(self) -> None:
-        """Others are to be looked at now."""
-        self._library, self._shown = Library(self._folders.folders), []
+    def reload_folders(self) -> None:
+        """List the prompts again, after folders were added or removed."""
+        self._library, self._entries = Library(self._folders.folders), []
         self.list.clear()
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
-        """Look at the folders, in the background."""
-        self.jobs.submit("look", self._look, self._looked, self.failed.emit)
+    def refresh(self) -> None:
+        """Read the folders in the background, and update the list."""
+        self.jobs.submit("refresh", self._read_folders, self._on_read, self.failed.emit)
 
-    def _look(self) -> Steps:
+    def _read_folders(self) -> Steps:
         load_torch()
         library = self._library
         library.refresh()
         yield library, library.shelved
 
-    def _looked(self, found: tuple[Library, list[LibraryItem]]) -> None:
-        library, shelved = found
-        # Compared with what is shown: a look that was cancelled has seen the change, too.
-        if library is self._library and shelved != self._shown:
-            self._show(shelved)
-        folders = [str(folder) for folder in self._folders.folders if folder.is_dir()]
-        if missing := set(folders) - set(self._watcher.directories()):
-            self._watcher.addPaths(sorted(missing))
-        self.listed.emit()
+    def _on_read(self, result: tuple[Library, list[LibraryItem]]) -> None:
+        library, entries = result
+        # Compare with the list, not with the previous reading, which may have been cancelled.
+        if library is self._library and entries != self._entries:
+            self._show(entries)
+        folders = {str(folder) for folder in self._folders.folders if folder.is_dir()}
+        if unwatched := folders - set(self._watcher.directories()):
+            self._watcher.addPaths(sorted(unwatched))
+        self.refreshed.emit()
 
-    def _show(self, shelved: list[LibraryItem]) -> None:
-        chosen, self._shown = self.entry, shelved
+    def _show(self, entries: list[LibraryItem]) -> None:
+        selected, self._entries = self.entry, entries
         self.list.clear()
-        for entry in shelved:
-            item = QListWidgetItem(_icon(entry), _lines(entry))
-            item.setData(ENTRY, entry)
+        for entry in entries:
+            item = QListWidgetItem(_icon(entry), _summary(entry))
+            item.setData(ENTRY_ROLE, entry)
             item.setToolTip(str(entry.path).replace("<", "&lt;"))
             self.list.addItem(item)
-            if chosen is not None and entry.path == chosen.path:
+            if selected is not None and entry.path == selected.path:
                 self.list.setCurrentItem(item)
         self._filter(self.search.text())
 
-    def _filter(self, words: str) -> None:
-        shown = []
-        for number in range(self.list.count()):
-            item = present(self.list.item(number))
-            item.setHidden(not item.data(ENTRY).matches(words))
-            shown += [item] * (not item.isHidden())
+    def _filter(self, query: str) -> None:
+        visible = []
+        for index in range(self.list.count()):
+            item = not_none(self.list.item(index))
+            item.setHidden(not item.data(ENTRY_ROLE).matches(query))
+            if not item.isHidden():
+                visible.append(item)
         current = self.list.currentItem()
         if current is None or current.isHidden():
-            self.list.setCurrentItem(shown[0] if shown else None)
+            self.list.setCurrentItem(visible[0] if visible else None)
         self.selected.emit()
 
     @property
     def entry(self) -> LibraryItem | None:
-        """The prompt file that is selected."""
+        """The selected prompt file."""
         item = self.list.currentItem()
-        return None if item is None or item.isHidden() else item.data(ENTRY)
+        return None if item is None or item.isHidden() else item.data(ENTRY_ROLE)
 
-    def close_down(self, wait: float = 0.0) -> None:
-        """End what is going on."""
-        self._now_and_then.stop()
-        self._soon.stop()
-        self.jobs.close(wait)
+    def close_down(self, timeout: float = 0.0) -> None:
+        """Stop refreshing, and wait ``timeout`` seconds for the thread."""
+        self._regular_refresh.stop()
+        self._delayed_refresh.stop()
+        self.jobs.close(timeout)
 
 
-def _lines(entry: LibraryItem) -> str:
-    """Name, classes and Dice, date and author."""
+def _summary(entry: LibraryItem) -> str:
+    """Return four lines: name, classes, Dice and backbone, date and author."""
     prompt = entry.prompt
     if prompt is None:
         return f"{entry.path.stem}\ncannot be read"
     dice = prompt.origin.held_out_dice
-    known = ["Dice not measured" if dice is None else f"Dice {dice:.2f}", prompt.backbone_name]
-    made = [words for words in (prompt.origin.date[:10], prompt.author) if words]
+    quality = "Dice not measured" if dice is None else f"Dice {dice:.2f}"
+    made = [text for text in (prompt.origin.date[:10], prompt.author) if text]
     return "\n".join(
-        [entry.path.stem, ", ".join(prompt.classes), ", ".join(known), ", ".join(made)]
+        [
+            entry.path.stem,
+            ", ".join(prompt.classes),
+            f"{quality}, {prompt.backbone_name}",
+            ", ".join(made),
+        ]
     )
 
 
 def _icon(entry: LibraryItem) -> QIcon:
-    """Its picture, or a square of its colour."""
+    """Return the thumbnail of a prompt, or a square in the colour of its first class."""
     prompt = entry.prompt
-    picture = None if prompt is None else read_thumbnail(prompt.thumbnail)
-    if picture is None:
-        pixmap = QPixmap(SIDE, SIDE)
-        pixmap.fill(QColor("#00000000" if prompt is None else prompt.colours[0]))
-    else:
-        image = QImage(picture.tobytes(), SIDE, SIDE, 3 * SIDE, QImage.Format.Format_RGB888)
-        pixmap = QPixmap.fromImage(image)
-    icon = QIcon(pixmap)
-    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else it would be tinted
-    return icon
+    thumbnail = None if prompt is None else read_thumbnail(prompt.thumbnail)
+    if thumbnail is None:
+        colour = "#00000000" if prompt is None else prompt.colours[0]
+        return untinted_icon(solid_pixmap(colour, SIDE))
+    image = QImage(thumbnail.tobytes(), SIDE, SIDE, 3 * SIDE, QImage.Format.Format_RGB888)
+    return untinted_icon(QPixmap.fromImage(image))

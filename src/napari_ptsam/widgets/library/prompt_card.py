@@ -1,4 +1,4 @@
-"""What a prompt is, on a card."""
+"""A card that shows the facts about a prompt."""
 
 from __future__ import annotations
 
@@ -10,58 +10,67 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QVBoxLayout
 
 from napari_ptsam.prompts.describe import facts
-from napari_ptsam.widgets.shared.qt_helpers import Text, text
+from napari_ptsam.widgets.shared.qt_helpers import WrappedLabel, text_label
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 NO_PROMPT = "No prompt yet: open prompt files, or drop them here."
-MOST_CLASSES = 12
-"""That the card names."""
-SHOWN = (
+MAX_CLASSES = 12
+"""Classes that the card names, at most."""
+SHOWN_FACTS = (
     "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Flips", "Author", "Notes", "Licence"
 )  # fmt: skip
 
 
 class PromptCard(QFrame):
-    """What a prompt is, for who was sent the file."""
+    """Show classes, origin and settings of a prompt, so that a user can judge a file."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.title, self.facts = text(NO_PROMPT), text()
-        self.classes = Text()
+        self.title, self.facts = text_label(NO_PROMPT), text_label()
+        self.classes = WrappedLabel()
         self.classes.setTextFormat(Qt.TextFormat.RichText)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         for label in (self.title, self.classes, self.facts):
             layout.addWidget(label)
 
-    def show_none(self) -> None:
-        """Say how to come by a prompt."""
-        self.title.setText(NO_PROMPT)
+    def show_message(self, message: str = NO_PROMPT) -> None:
+        """Show a message in place of a prompt; by default, how to open one."""
+        self.title.setText(message)
         self.title.setToolTip("")
-        self._embolden(False)
+        self._set_bold(False)
         self.classes.setText("")
         self.facts.setText("")
 
-    def _embolden(self, bold: bool) -> None:
+    def _set_bold(self, bold: bool) -> None:
         font = self.title.font()
         font.setBold(bold)
         self.title.setFont(font)
 
     def show_prompt(self, prompt: Prompt, path: Path | None) -> None:
-        """Show a prompt; its texts may be anybody's, so that none is taken for HTML."""
+        """Show a prompt.
+
+        Parameters
+        ----------
+        prompt
+            The prompt. Its texts may come from anybody, so they are not read as HTML.
+        path
+            The file of the prompt, if there is one.
+        """
         self.title.setText("Prompt" if path is None else path.name)
         self.title.setToolTip("" if path is None else escape(str(path)))
-        self._embolden(True)
-        pairs = list(zip(prompt.classes, prompt.colours, strict=True))
+        self._set_bold(True)
+        classes = list(zip(prompt.classes, prompt.colours, strict=True))
         listed = [
             f'<span style="color: {escape(colour)}">■</span> {escape(name)}'
-            for name, colour in pairs[:MOST_CLASSES]
+            for name, colour in classes[:MAX_CLASSES]
         ]
-        more = len(pairs) - len(listed)
+        more = len(classes) - len(listed)
         self.classes.setText(", ".join(listed) + (f" and {more} more" if more else ""))
         known = facts(prompt)
-        rows = [f"{name}: {known[name]}" for name in SHOWN if name in known]
-        self.facts.setText("\n".join(rows))
+        self.facts.setText(
+            "\n".join(f"{name}: {known[name]}" for name in SHOWN_FACTS if name in known)
+        )

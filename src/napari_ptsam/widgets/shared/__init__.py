@@ -1,1 +1,1 @@
-"""What both dock widgets use."""
+"""Code that the docks share: threads, backbones, layers, small widgets."""

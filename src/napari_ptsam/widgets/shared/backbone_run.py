@@ -1,8 +1,7 @@
-"""Getting and verifying backbones in a thread."""
+"""Download and verify backbones in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,75 +10,69 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.backbones.catalogue import CatalogueEntry
 from napari_ptsam.backbones.downloads import Network, download
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.widgets.shared.workers import BackgroundTask
+from napari_ptsam.widgets.shared.background_task import BackgroundTask
+from napari_ptsam.widgets.shared.worker import Steps
 
 
 @dataclass(frozen=True)
 class BackboneRequest:
-    """What is to be done.
+    """A backbone to download or verify.
 
     Attributes
     ----------
     entry
-        With which backbone.
+        The backbone in the catalogue.
     network
-        How to get it; None verifies what is here.
+        How to reach the internet for the download; None verifies the existing file.
     """
 
     entry: CatalogueEntry
     network: Network | None = None
 
 
-@dataclass(frozen=True)
-class BackboneOutcome:
-    """What came of it."""
-
-    words: str
-
-
 class _Cancelled(Exception):  # noqa: N818, not an error
-    """The user has had enough."""
+    """The user has cancelled the download."""
 
 
 class BackboneRun(BackgroundTask):
-    """Downloads or verifies one backbone at a time."""
+    """Download or verify one backbone at a time."""
 
-    title, notifies = "Getting the backbone", False
+    notifies = False
 
     progressed = Signal(object, object)
-    """Bytes that are here, and in all."""
-    done = Signal(str)
-    """What came of it, in words."""
+    """Bytes downloaded so far, and the size of the file."""
+    succeeded = Signal(str)
+    """The result, as a sentence."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self.wanted: BackboneRequest | None = None
+        self.request: BackboneRequest | None = None
 
     def start(self, request: Any) -> None:
-        """Begin."""
-        self.wanted = request
+        """Start a `BackboneRequest`."""
+        self.request = request
+        verb = "verification" if request.network is None else "download"
+        self.title = f"The {verb} of {request.entry.name}"
         super().start(request)
 
-    def _work(self, request: BackboneRequest) -> Generator[object, None, None]:
+    def _work(self, request: BackboneRequest) -> Steps:
         entry, files = request.entry, BackboneFiles()
         if request.network is None:
             files.verify(entry)
-            yield BackboneOutcome(f"{entry.name} is as its makers published it.")
+            yield f"{entry.name} is intact: its hash is the published one."
             return
         try:
             download(entry, files, request.network, self._report)
         except _Cancelled:
-            yield BackboneOutcome(
-                f"Cancelled; the next download of {entry.name} goes on from there."
-            )
+            yield f"The download of {entry.name} was cancelled; the next one resumes it."
             return
-        yield BackboneOutcome(f"{entry.name} is here, as its makers published it.")
+        yield f"{entry.name} was downloaded, and its hash is the published one."
 
     def _report(self, done: int, total: int) -> None:
-        """In the thread."""
+        """Report the progress of the download, in the thread; cancel it if asked to."""
         if self._stop.is_set():
             raise _Cancelled
         self.progressed.emit(done, total)
 
-    def _show(self, result: BackboneOutcome) -> None:
-        self.done.emit(result.words)
+    def _show(self, result: str) -> None:
+        self.succeeded.emit(result)

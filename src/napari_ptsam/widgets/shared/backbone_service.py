@@ -1,17 +1,18 @@
-"""The backbone, loaded late and in a thread; the embeddings that everything shares."""
+"""The backbone that the docks of a viewer share, loaded late and in a thread."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint, recommended
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.shared.background_jobs import IDLE, BackgroundJobs, ignore
 from napari_ptsam.widgets.shared.torch_loading import load_torch
-from napari_ptsam.widgets.shared.workers import IDLE, Jobs, Steps, silently
+from napari_ptsam.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
     import napari
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class BackboneService(QObject):
-    """Gives the backbone to workers; none of its methods but `backbone` and
-    `backbone_of` waits for torch.
+    """Provide the backbone to workers, with a cache of embeddings.
 
-    The docks of a viewer share one (`shared_engine`): the backbone is there
-    once, and what one has embedded the other need not.
+    The docks of a viewer share one service (see `shared_backbone_service`), so that the
+    backbone is in memory once, and each tile is embedded once. Only `backbone` and
+    `backbone_of` wait for torch.
 
     Parameters
     ----------
@@ -37,26 +38,26 @@ class BackboneService(QObject):
     """
 
     state_changed = Signal(str)
-    advised = Signal()
-    """`advice` is known now."""
+    recommendation_changed = Signal()
     ready = Signal()
 
     def __init__(self, device: str = "auto", chosen: str = EMBEDDED_NAME) -> None:
         super().__init__()
-        self._jobs = Jobs(self)
+        self._jobs = BackgroundJobs(self)
         self._loading = Lock()
-        """Held for seconds while weights are loaded; only workers may take it."""
+        """Held for seconds while weights are loaded; only workers may acquire it."""
         self.users = 0
         self._choice = device, chosen
-        self._there: tuple[tuple[str, str], Backbone] | None = None
-        """The backbone, and the choice that it was loaded for."""
+        self._loaded: tuple[tuple[str, str], Backbone] | None = None
+        """The choice that the backbone was loaded for, and the backbone."""
         self._cache: EmbeddingCache | None = None
         self.state = "The backbone is not loaded yet."
-        self.advice = ""
+        self.recommended = ""
+        """Name of the backbone that suits this machine; empty while it is not known."""
 
     @property
     def device(self) -> str:
-        """What was asked for."""
+        """The device as it was chosen, which may be ``auto``."""
         return self._choice[0]
 
     @property
@@ -65,67 +66,67 @@ class BackboneService(QObject):
         return self._choice[1]
 
     def use(self, device: str, chosen: str | None = None) -> None:
-        """Run on another device, or with another backbone, from now on."""
+        """Change the device, or the device and the backbone."""
         choice = device, chosen or self.chosen
         if choice == self._choice:
             return
-        # A worker that is loading the former one notices, and loads this one.
-        self._choice, self._there = choice, None
+        # A worker that is loading the previous choice notices this, and loads the new one.
+        self._choice, self._loaded = choice, None
         if self._cache is not None:
             self._cache.clear()
         self.load()
 
     def load(self) -> None:
         """Load the backbone in the background."""
-        if self._there is None:
-            self._say("Loading the backbone (the first time takes some seconds)…")
-        self._jobs.submit("backbone", self._load, self._loaded, self._say, priority=IDLE)
+        if self._loaded is None:
+            self._set_state("Loading the backbone (the first time takes some seconds)…")
+        self._jobs.submit("backbone", self._load, self._on_loaded, self._set_state, priority=IDLE)
 
-    def advise(self) -> None:
-        """Find out which backbone suits this machine."""
-        if not self.advice:
-            self._jobs.submit("advice", _advice, self._advised, silently, priority=IDLE)
+    def recommend(self) -> None:
+        """Find out in the background which backbone suits this machine."""
+        if not self.recommended:
+            self._jobs.submit("recommend", _recommend, self._on_recommended, ignore, priority=IDLE)
 
-    def _advised(self, name: str) -> None:
-        self.advice = name
-        self.advised.emit()
+    def _on_recommended(self, name: str) -> None:
+        self.recommended = name
+        self.recommendation_changed.emit()
 
-    def _load(self) -> Any:
+    def _load(self) -> Steps:
         backbone = self.backbone()
         yield f"Ready: {backbone.weights} on {device_name(str(backbone.device))}"
 
-    def _loaded(self, state: str) -> None:
-        self._say(state)
+    def _on_loaded(self, state: str) -> None:
+        self._set_state(state)
         self.ready.emit()
 
-    def _say(self, state: str) -> None:
+    def _set_state(self, state: str) -> None:
         self.state = state
         self.state_changed.emit(state)
 
     def backbone(self) -> Backbone:
-        """The backbone; waits until it is loaded, so call this in a worker.
+        """Return the chosen backbone, once it is loaded; call this in a worker.
 
         Raises
         ------
         PtsamError
-            If it cannot be had.
+            If the backbone cannot be loaded.
         """
         with self._loading:
             load_torch()
             from napari_ptsam.backbones.loading import load_backbone
 
-            # The choice may change at any moment; what is given is of the last one.
-            while (there := self._there) is None or there[0] != self._choice:
+            # The choice may change at any moment; the backbone of the last choice is returned.
+            while (loaded := self._loaded) is None or loaded[0] != self._choice:
                 choice = self._choice
                 device, chosen = choice
                 try:
-                    found = load_backbone(*name_and_checkpoint(chosen), device)
+                    backbone = load_backbone(*name_and_checkpoint(chosen), device)
                 except PtsamError:
                     if choice == self._choice:
                         raise
                 else:
-                    self._there = choice, self._with_cache(found)
-            return there[1]
+                    self._loaded = choice, self._with_cache(backbone)
+            return loaded[1]
 
     def _with_cache(self, backbone: Backbone) -> Backbone:
         from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_users_cache
@@ -135,68 +136,74 @@ class BackboneService(QObject):
         return with_users_cache(backbone, self._cache)
 
     def backbone_of(self, prompt: Prompt) -> Backbone:
-        """The backbone of a prompt; waits until it is loaded, so call this in a worker.
+        """Return the backbone of a prompt, once it is loaded; call this in a worker.
 
         Raises
         ------
         PtsamError
-            If it is not on this machine.
+            If the backbone is not on this machine.
         """
         load_torch()
         from napari_ptsam.prompts.backbone import backbone_of
 
-        with suppress(PtsamError):  # another one was chosen, and cannot be had: it is not needed
+        with suppress(PtsamError):  # a chosen backbone that cannot be loaded is not needed here
             chosen = self.backbone()
             if prompt.belongs_to(chosen.name, chosen.signature):
                 return chosen
         with self._loading:
             return self._with_cache(backbone_of(prompt, device=self.device))
 
-    def release(self, wait: float = 0.0) -> None:
-        """One user less; the last one ends what loads (waiting so many seconds), and all embeddings."""
+    def release(self, timeout: float = 0.0) -> None:
+        """Remove one user; the last one ends the loading and clears the cache.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the thread that is loading.
+        """
         self.users -= 1
         if self.users > 0:
             return
-        for key in [key for key, backbone_service in _shared.items() if backbone_service is self]:
-            del _shared[key]
-        self._jobs.close(wait)
+        for key in [key for key, service in _services.items() if service is self]:
+            del _services[key]
+        self._jobs.close(timeout)
         if self._cache is not None:
             self._cache.clear()
 
 
-def _advice() -> Steps:
+def _recommend() -> Steps:
     load_torch()
     from napari_ptsam.backbones.devices import gpu_gigabytes
 
     yield recommended(gpu_gigabytes())
 
 
-_shared: dict[int, BackboneService] = {}
-"""By viewer."""
+_services: dict[int, BackboneService] = {}
+"""The service of each viewer, by the viewer's id."""
 
 
-def shared_engine(
+def shared_backbone_service(
     viewer: napari.Viewer, device: str = "auto", chosen: str = EMBEDDED_NAME
 ) -> BackboneService:
-    """The backbone_service of a viewer; every user calls `BackboneService.release` once.
+    """Return the service of a viewer; each user calls `BackboneService.release` once.
 
     Parameters
     ----------
     viewer
-        napari's.
+        The viewer.
     device, chosen
-        For the first user; others find the backbone_service as it is.
+        See `BackboneService`; ignored if the viewer has a service already.
     """
-    key = id(getattr(viewer, "__wrapped__", viewer))  # plugins may get a proxy
-    backbone_service = _shared.get(key)
-    if backbone_service is None:
-        backbone_service = _shared[key] = BackboneService(device, chosen)
-    backbone_service.users += 1
-    return backbone_service
+    key = id(getattr(viewer, "__wrapped__", viewer))  # plugins may get a proxy of the viewer
+    service = _services.get(key)
+    if service is None:
+        service = _services[key] = BackboneService(device, chosen)
+    service.users += 1
+    return service
 
 
 def device_name(device: str) -> str:
-    """A device in words; loads torch for all but the CPU."""
+    """Return the name of a device for the user; loads torch for ``cuda``."""
     if device == "cuda":
         import torch
 

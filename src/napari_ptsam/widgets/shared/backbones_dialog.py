@@ -1,4 +1,4 @@
-"""Which backbones there are, which are here, and how to get more."""
+"""The dialog that downloads, verifies, removes and chooses backbones, and the line that opens it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
     QFormLayout,
+    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QMessageBox,
@@ -29,199 +30,250 @@ from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRun
 from napari_ptsam.widgets.shared.preferences import preferences, remember
-from napari_ptsam.widgets.shared.qt_helpers import Fold, button, present, row, text
+from napari_ptsam.widgets.shared.qt_helpers import Fold, button, not_none, row, text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
 
     from napari_ptsam.widgets.shared.backbone_service import BackboneService
 
-COLUMNS = ("Backbone", "Size", "Here", "Good for")
-REDRAW = 0.1
-"""Seconds between two updates of the bar."""
+COLUMNS = ("Backbone", "Size", "Downloaded", "Good for")
+REDRAW_INTERVAL = 0.1
+"""Seconds between two updates of the progress bar."""
 
 
-class BackbonesDialog(QDialog):
-    """Download, verify, remove, choose.
+class BackboneStatus(QWidget):
+    """The line at the bottom of a dock: the state of the backbone, and a button for the dialog.
 
     Parameters
     ----------
     backbone_service
-        What uses the one that is chosen.
+        The service whose state is shown.
+    """
+
+    changed = Signal()
+    """A backbone was downloaded or removed, or another one was chosen."""
+
+    def __init__(self, backbone_service: BackboneService) -> None:
+        super().__init__()
+        self._backbone_service = backbone_service
+        self.dialog: BackbonesDialog | None = None
+        self.state = text_label(
+            backbone_service.state, "The frozen model that prompts are trained for."
+        )
+        self.open_button = button(
+            "Backbones…", "Download, verify, choose and remove frozen models.", self.open
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.state, 1)
+        layout.addWidget(self.open_button)
+        backbone_service.state_changed.connect(self.state.setText)
+
+    def open(self, name: str = "") -> None:
+        """Open the dialog with a backbone selected, by default the chosen one."""
+        if self.dialog is None:
+            self.dialog = BackbonesDialog(self._backbone_service, self)
+            self.dialog.changed.connect(self.changed)
+            self.dialog.chosen.connect(lambda _: self.changed.emit())
+            self.dialog.run.finished.connect(self.changed)
+        self.dialog.select(name or self._backbone_service.chosen)
+        self.dialog.refresh()
+        self.dialog.show()
+        self.dialog.raise_()
+
+    def close_down(self, timeout: float = 0.0) -> None:
+        """Stop the work of the dialog, and wait ``timeout`` seconds for its thread."""
+        if self.dialog is not None:
+            self.dialog.close_down(timeout)
+
+
+class BackbonesDialog(QDialog):
+    """Download, verify, remove and choose backbones.
+
+    Parameters
+    ----------
+    backbone_service
+        The service that loads the chosen backbone.
     parent
-        The widget that it belongs to.
+        The widget that opens the dialog.
     """
 
     chosen = Signal(str)
-    """A backbone of the catalogue, or the path of a checkpoint, is to be used for new prompts."""
+    """Name of the backbone, or path of the checkpoint, that new prompts are trained with."""
     changed = Signal()
-    """A backbone has come or gone."""
+    """A backbone was downloaded or removed."""
 
     def __init__(self, backbone_service: BackboneService, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._engine, self._files = backbone_service, BackboneFiles()
+        self._backbone_service, self._files = backbone_service, BackboneFiles()
         self._entries = list(catalogue().values())
-        self._drawn = 0.0
+        self._last_redraw = 0.0
         self.run = BackboneRun(self)
         self.setWindowTitle("Backbones")
         self._build()
-        self.run.progressed.connect(self._progress)
-        self.run.done.connect(self.said.setText)
-        self.run.failed.connect(self._failed)
-        self.run.ended.connect(self.refresh)
-        backbone_service.advised.connect(self.refresh)
-        backbone_service.advise()
+        self.run.progressed.connect(self._show_progress)
+        self.run.succeeded.connect(self.message.setText)
+        self.run.failed.connect(self.message.setText)
+        self.run.finished.connect(self.refresh)
+        backbone_service.recommendation_changed.connect(self.refresh)
+        backbone_service.recommend()
         self.refresh()
         self.table.selectRow(0)
         self.resize(900, 600)
 
     def _build(self) -> None:
+        self._build_table()
+        self.details, self.message = text_label(), text_label()
+        for label in (self.details, self.message):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.download = button("Download", "Download it from its authors' server.", self.start)
+        self.cancel = button("Cancel", "Stop the download; the next one resumes it.", self.run.stop)
+        self.verify = button(
+            "Verify", "Compare the file with the hash that its authors published.", self._verify
+        )
+        self.remove = button("Remove…", "Delete the file from this computer.", self._remove)
+        self.folder = button(
+            "Open folder",
+            "Open the folder of the backbones, where you can also put files yourself.",
+            self._open_folder,
+        )
+        self.use = button("Use for new prompts", "Train new prompts with this one.", self._use)
+        self.use_file = button(
+            "Use my own file…", "Choose a checkpoint of SAM's architecture, such as a fine-tuned one.",
+            self._use_file,
+        )  # fmt: skip
+        self.bar = QProgressBar()
+        self.bar.hide()
+        layout = QVBoxLayout(self)
+        layout.addWidget(
+            text_label("A prompt works only with the backbone that it was trained with.")
+        )
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.details)
+        layout.addLayout(row(self.download, self.cancel, self.verify, self.remove, self.folder))
+        layout.addLayout(row(self.use, self.use_file))
+        layout.addWidget(self.bar)
+        layout.addWidget(self.message)
+        layout.addWidget(self._network_settings())
+
+    def _build_table(self) -> None:
         self.table = QTableWidget(len(self._entries), len(COLUMNS))
         self.table.setHorizontalHeaderLabels(COLUMNS)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTextElideMode(Qt.TextElideMode.ElideRight)
-        present(self.table.verticalHeader()).hide()
-        header = present(self.table.horizontalHeader())
+        not_none(self.table.verticalHeader()).hide()
+        header = not_none(self.table.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
-        self.table.itemSelectionChanged.connect(self._selected)
-        self.facts, self.said = text(), text()
-        for label in (self.facts, self.said):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.download = button("Download", "Get it from its makers' server.", self.start)
-        self.cancel = button(
-            "Cancel", "End the download; the next one goes on from there.", self.run.stop
-        )
-        self.verify = button(
-            "Verify", "Compare the file with the hash that its makers published.", self._verify
-        )
-        self.remove = button("Remove…", "Delete it from this machine.", self._remove)
-        self.folder = button(
-            "Open folder", "Where backbones are kept; files can be put there by hand.", self._open
-        )
-        self.use = button("Use for new prompts", "Train with it from now on.", self._use)
-        self.own = button(
-            "Use my own file…", "A checkpoint of SAM's architecture, such as a fine-tuned one.",
-            self._use_own,
-        )  # fmt: skip
-        self.bar = QProgressBar()
-        self.bar.hide()
-        layout = QVBoxLayout(self)
-        layout.addWidget(text("A prompt works with the backbone that it was trained with."))
-        layout.addWidget(self.table, 1)
-        layout.addWidget(self.facts)
-        layout.addLayout(row(self.download, self.cancel, self.verify, self.remove, self.folder))
-        layout.addLayout(row(self.use, self.own))
-        layout.addWidget(self.bar)
-        layout.addWidget(self.said)
-        layout.addWidget(self._network())
+        self.table.itemSelectionChanged.connect(self._show_selected)
 
-    def _network(self) -> QWidget:
-        """Mirror and proxy, folded away."""
-        liked, part = preferences(), QWidget()
-        self.mirror, self.proxy = QLineEdit(str(liked["mirror"])), QLineEdit(str(liked["proxy"]))
-        self.mirror.setPlaceholderText("address of a folder with the files, such as your lab's")
+    def _network_settings(self) -> QWidget:
+        """Return the fields for mirror and proxy, which are folded at first."""
+        stored, widget = preferences(), QWidget()
+        self.mirror = QLineEdit(str(stored["mirror"]))
+        self.proxy = QLineEdit(str(stored["proxy"]))
+        self.mirror.setPlaceholderText(
+            "address of a folder with the files, for instance your lab's"
+        )
         self.proxy.setPlaceholderText("for example http://proxy.lab:8080")
         form = QFormLayout()
         form.setContentsMargins(12, 0, 0, 0)
         form.addRow("Mirror", self.mirror)
         form.addRow("Proxy", self.proxy)
-        for box, name in ((self.mirror, "mirror"), (self.proxy, "proxy")):
-            box.editingFinished.connect(
-                lambda box=box, name=name: remember(name, box.text().strip())
+        for field, name in ((self.mirror, "mirror"), (self.proxy, "proxy")):
+            field.editingFinished.connect(
+                lambda field=field, name=name: remember(name, field.text().strip())
             )
         fields = QWidget()
         fields.setLayout(form)
-        toggle = Fold("Behind a firewall", "How to reach the internet from here.", fields)
-        column = QVBoxLayout(part)
+        fold = Fold("Behind a firewall", "How to reach the internet from this computer.", fields)
+        column = QVBoxLayout(widget)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(toggle)
+        column.addWidget(fold)
         column.addWidget(fields)
-        return part
+        return widget
 
-    # What is selected
+    # The selected backbone
 
     @property
     def entry(self) -> CatalogueEntry:
-        """The backbone that is selected."""
+        """The selected backbone."""
         return self._entries[max(0, self.table.currentRow())]
 
     def select(self, name: str) -> None:
-        """Select a backbone by name."""
+        """Select a backbone by its name in the catalogue."""
         names = [entry.name for entry in self._entries]
         if name in names:
             self.table.selectRow(names.index(name))
 
     def refresh(self) -> None:
-        """Show what is here now."""
-        for number, entry in enumerate(self._entries):
-            here = self._files.is_here(entry)
-            state = "with the plugin" if entry.embedded else "yes" if here else "no"
-            used = entry.name == self._engine.chosen
-            advised = entry.name == self._engine.advice
-            name = entry.name + " (in use)" * used + " – recommended here" * advised
-            for column, words in enumerate((name, entry.megabytes, state, entry.good_for)):
-                item = QTableWidgetItem(words)
-                item.setToolTip(words)
+        """Show which backbones are on this computer now."""
+        for index, entry in enumerate(self._entries):
+            if entry.embedded:
+                state = "with the plugin"
+            else:
+                state = "yes" if self._files.is_here(entry) else "no"
+            in_use = entry.name == self._backbone_service.chosen
+            recommended = entry.name == self._backbone_service.recommended
+            name = entry.name + " (in use)" * in_use + " – recommended here" * recommended
+            for column, text in enumerate((name, entry.megabytes, state, entry.good_for)):
+                item = QTableWidgetItem(text)
+                item.setToolTip(text)
                 font = item.font()
-                font.setBold(used)
+                font.setBold(in_use)
                 item.setFont(font)
-                self.table.setItem(number, column, item)
+                self.table.setItem(index, column, item)
         if not self.run.running:
             self.bar.hide()
-        self._selected()
+        self._show_selected()
 
-    def _selected(self) -> None:
+    def _show_selected(self) -> None:
         entry, running = self.entry, self.run.running
-        here = self._files.is_here(entry)
-        rows = [f"{entry.title}. Licence: {entry.licence}. {entry.source}"]
+        is_here = self._files.is_here(entry)
+        lines = [f"{entry.title}. Licence: {entry.licence}. {entry.source}"]
         if not entry.embedded:
-            rows.append(f"{self._files.path(entry)}" if here else self._files.by_hand(entry))
-        self.facts.setText("\n".join(rows))
-        self.download.setEnabled(not (here or running))
-        started = not entry.embedded and self._files.part(entry).exists()
-        self.download.setText("Go on downloading" if started and not running else "Download")
+            lines.append(f"{self._files.path(entry)}" if is_here else self._files.by_hand(entry))
+        self.details.setText("\n".join(lines))
+        self.download.setEnabled(not (is_here or running))
+        has_part = not entry.embedded and self._files.part(entry).exists()
+        self.download.setText("Resume download" if has_part and not running else "Download")
         self.cancel.setEnabled(running)
         for widget in (self.verify, self.remove):
-            widget.setEnabled(here and not entry.embedded and not running)
-        self.use.setEnabled(here and entry.name != self._engine.chosen)
+            widget.setEnabled(is_here and not entry.embedded and not running)
+        self.use.setEnabled(is_here and entry.name != self._backbone_service.chosen)
 
-    # What can be done
+    # Actions
 
     def start(self) -> None:
         """Download the selected backbone."""
         if not self.run.running:
-            self._begin(
-                BackboneRequest(
-                    self.entry, Network(self.mirror.text().strip(), self.proxy.text().strip())
-                )
-            )
+            network = Network(self.mirror.text().strip(), self.proxy.text().strip())
+            self._start(BackboneRequest(self.entry, network))
 
     def _verify(self) -> None:
-        self._begin(BackboneRequest(self.entry))
+        self._start(BackboneRequest(self.entry))
 
-    def _begin(self, wanted: BackboneRequest) -> None:
-        self.said.setText("")
+    def _start(self, request: BackboneRequest) -> None:
+        self.message.setText("")
         self.bar.setRange(0, 0)
-        self.bar.setFormat(wanted.entry.name)
+        self.bar.setFormat(request.entry.name)
         self.bar.show()
-        self.run.start(wanted)
-        self._selected()
+        self.run.start(request)
+        self._show_selected()
 
-    def _progress(self, done: int, total: int) -> None:
+    def _show_progress(self, done: int, total: int) -> None:
         now = perf_counter()
-        if now - self._drawn < REDRAW and done < total:
+        if now - self._last_redraw < REDRAW_INTERVAL and done < total:
             return
-        self._drawn = now
-        self.bar.setRange(0, 1000 if total else 0)  # bytes may be more than Qt can count
+        self._last_redraw = now
+        self.bar.setRange(0, 1000 if total else 0)  # a number of bytes may exceed Qt's int
         self.bar.setValue(int(1000 * done / total) if total else 0)
-        name = self.run.wanted.entry.name if self.run.wanted else ""
+        name = self.run.request.entry.name if self.run.request else ""
         self.bar.setFormat(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
-
-    def _failed(self, message: str) -> None:
-        self.said.setText(message)
 
     def _remove(self) -> None:
         entry = self.entry
@@ -233,44 +285,45 @@ class BackbonesDialog(QDialog):
         try:
             self._files.remove(entry)
         except PtsamError as error:
-            self.said.setText(str(error))
+            self.message.setText(in_form(error))
         else:
-            self.said.setText(f"{entry.name} was removed.")
+            self.message.setText(f"{entry.name} was removed.")
             self.changed.emit()
         self.refresh()
 
-    def _open(self) -> None:
+    def _open_folder(self) -> None:
+        folder = self._files.folder
         try:
-            self._files.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            self.said.setText(f"{self._files.folder} cannot be made ({error.strerror}).")
+            self.message.setText(f"The folder {folder} cannot be created ({error.strerror}).")
             return
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._files.folder)))
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _use(self) -> None:
         self._choose(self.entry.name)
 
-    def _use_own(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
+    def _use_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
             self, "Choose a checkpoint", str(Path.home()),
             "Checkpoints (*.pt *.pth *.bin *.safetensors);;All files (*)",
         )  # fmt: skip
-        if chosen:
-            self._choose(chosen)
+        if path:
+            self._choose(path)
 
     def _choose(self, backbone: str) -> None:
         remember("backbone", backbone)
-        self._engine.use(self._engine.device, backbone)
-        self.said.setText(f"New prompts are trained with {Path(backbone).name}.")
+        self._backbone_service.use(self._backbone_service.device, backbone)
+        self.message.setText(f"New prompts will be trained with {Path(backbone).name}.")
         self.chosen.emit(backbone)
         self.refresh()
 
-    def close_down(self, wait: float = 0.0) -> None:
-        """End what is going on; for when the widget goes away."""
-        self.run.close(wait)
+    def close_down(self, timeout: float = 0.0) -> None:
+        """Stop the run, wait ``timeout`` seconds for its thread, and close the dialog."""
+        self.run.close(timeout)
         self.close()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802, Qt's name
-        """A download goes on behind; whoever is told of changes looks anew."""
+        """Emit `changed`, since a download goes on in the background."""
         self.changed.emit()
         super().closeEvent(event)

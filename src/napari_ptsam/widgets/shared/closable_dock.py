@@ -1,4 +1,4 @@
-"""A dock widget that notices its end, and ends its work with it."""
+"""The base class of the docks, which stop their work when they are closed."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-WAIT = 15.0
-"""Seconds that closing napari waits for threads, out of sight: mostly they end within one, but torch
-cannot be stopped while it is imported."""
+CLOSE_TIMEOUT = 15.0
+"""Seconds that napari waits for threads when its window is closed and already hidden. Most end within
+a second, but an import of torch cannot be stopped."""
 
 
-class DockWidget(QWidget):
-    """Closed down once, however it ends: by itself, with its dock, or with napari's window."""
+class ClosableDock(QWidget):
+    """A widget that stops its work once, however it is closed.
+
+    It may be closed by itself, with its dock, or with napari's window.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._closed = self._closing = self._docked = False
         self._window: QMainWindow | None = None
 
-    def close_down(self, wait: float = 0.0) -> None:
-        """End all work, once.
+    def close_down(self, timeout: float = 0.0) -> None:
+        """Stop all work; a second call does nothing.
 
         Parameters
         ----------
-        wait
-            Seconds to wait for threads to end: when napari itself goes away,
-            they must not outlive it.
+        timeout
+            Seconds to wait for threads, which must not outlive napari.
         """
         if self._closed:
             return
@@ -34,29 +36,29 @@ class DockWidget(QWidget):
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
-        self._end_work(wait)
+        self._end_work(timeout)
 
-    def _end_work(self, wait: float) -> None:
-        """What `close_down` does in this widget; nothing in one without work."""
+    def _end_work(self, timeout: float) -> None:
+        """Stop the work of this widget; called once by `close_down`."""
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802, Qt's name
-        """Closed by itself, as in a script that shows it without a dock."""
+        """Stop the work when the widget is closed by itself, for instance without a dock."""
         self.close_down()
         super().closeEvent(event)
 
     def event(self, event: QEvent | None) -> bool:
-        """Notice in which window the widget is, and when napari takes it out of its dock."""
+        """Find the window of the widget, and stop the work when its dock is removed."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parentWidget() is not None:
                 self._docked = True
-                # The dock itself is put into the window only after this.
+                # The dock itself gets its parent only after this event.
                 QTimer.singleShot(0, self._watch_window)
             elif self._docked:
                 self.close_down()
         return super().event(event)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802, Qt's name
-        """The dock has its place in the window only now."""
+        """Find the window of the widget, in which the dock is only now."""
         self._watch_window()
         super().showEvent(event)
 
@@ -69,16 +71,19 @@ class DockWidget(QWidget):
             window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """The window is closed when it is hidden after a request to close, which may be denied."""
+        """Stop the work when the window is hidden after a request to close it.
+
+        The request alone is not enough, since it may be refused.
+        """
         if self._window is not None and watched is self._window and event is not None:
             if event.type() == QEvent.Type.Close and self._window.isVisible():
                 self._closing = True
-                QTimer.singleShot(0, self._not_closing)
+                QTimer.singleShot(0, self._reset_closing)
             elif event.type() == QEvent.Type.Close or (
                 event.type() == QEvent.Type.Hide and self._closing
             ):
-                self.close_down(WAIT)
+                self.close_down(CLOSE_TIMEOUT)
         return super().eventFilter(watched, event)
 
-    def _not_closing(self) -> None:
+    def _reset_closing(self) -> None:
         self._closing = False

@@ -1,4 +1,4 @@
-"""What a failure in a worker becomes: one sentence, and for a bug its traceback in napari."""
+"""Exceptions in workers as one sentence for the user; a bug also shows its traceback in napari."""
 
 from __future__ import annotations
 
@@ -9,44 +9,45 @@ from traceback import clear_frames, walk_tb
 from napari.utils.notifications import ErrorNotification, notification_manager, show_warning
 
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.shared.remedies import in_form
 
 INTERRUPTED = "{title} was interrupted. Start it again if you still want it."
-MEMORY = (
-    "{title} needs more memory than there is ({text}). Close other programs or layers, or take "
+OUT_OF_MEMORY = (
+    "{title} needs more memory than there is ({reason}). Close other programs or layers, or use "
     "smaller images or tiles."
 )
-GPU_MEMORY = (
-    "{title} needs more memory than the GPU has left. Close what else uses the GPU, take smaller "
-    "tiles, or choose the CPU as the device."
+OUT_OF_GPU_MEMORY = (
+    "{title} needs more memory than the GPU has left. Close other programs that use the GPU, use "
+    "smaller tiles, or choose the CPU as the device."
 )
-FILES = "{title} failed: {text}. Check the disk or the network, then try again."
+FILE_ERROR = "{title} failed: {reason}. Check the disk or the network, then try again."
 BUG = (
-    "{title} stopped at a fault of napari-ptsam ({text}). You can go on working; please report the "
-    "fault together with its traceback."
+    "{title} stopped because of a bug in napari-ptsam ({reason}). You can keep working; please "
+    "report the bug together with its traceback."
 )
-LONGEST = 200
-"""Characters of an exception's text that a sentence quotes, at most."""
+MAX_QUOTE = 200
+"""Characters of an exception's message that a sentence quotes, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Failed:
-    """Work has failed.
+    """The work has failed.
 
     Attributes
     ----------
     sentence
-        What the user is told.
+        The message for the user.
     bug
-        The exception, where it is a fault of the program rather than something
-        that the user, the disk or the memory has caused.
+        The exception if it is a bug of the program; None if the user, the disk or the
+        memory caused it.
     """
 
     sentence: str
     bug: BaseException | None = None
 
     @property
-    def where(self) -> tuple[str, str, int] | None:
-        """Kind of the bug, file and line, by which it is recognised; None for other failures."""
+    def bug_location(self) -> tuple[str, str, int] | None:
+        """Exception type, file and line, which identify the bug; None for other failures."""
         if self.bug is None:
             return None
         file, line = "", 0
@@ -56,66 +57,68 @@ class Failed:
 
 
 def failure_of(error: BaseException, title: str) -> Failed:
-    """Put any exception into a sentence.
+    """Describe any exception in one sentence.
 
     Parameters
     ----------
     error
-        What was raised. What its frames hold, such as images or tensors, is let go.
+        The exception. The variables of its frames, such as images or tensors, are
+        released.
     title
-        What failed, as the subject of a sentence, such as ``"The training"``.
+        Name of the work that failed, as the subject of a sentence, such as
+        ``"The training"``.
     """
-    text = _text_of(error)
+    message = _message_of(error)
     if isinstance(error, PtsamError):
-        return Failed(text)
+        return Failed(message)
     if isinstance(error, KeyboardInterrupt):
         return Failed(INTERRUPTED.format(title=title))
-    if _is_full_gpu(error):
-        return Failed(GPU_MEMORY.format(title=title))
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-        return Failed(MEMORY.format(title=title, text=_shortened(text)))
+    if _is_out_of_gpu_memory(error):
+        return Failed(OUT_OF_GPU_MEMORY.format(title=title))
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in message:
+        return Failed(OUT_OF_MEMORY.format(title=title, reason=_shorten(message)))
     if isinstance(error, OSError):
-        return Failed(FILES.format(title=title, text=_shortened(_of_files(error, text))))
+        return Failed(FILE_ERROR.format(title=title, reason=_shorten(_file_reason(error, message))))
     clear_frames(error.__traceback__)
     kind = type(error).__name__
-    named = kind if text == kind else f"{kind}: {_shortened(text)}"
-    return Failed(BUG.format(title=title, text=named), error)
+    reason = kind if message == kind else f"{kind}: {_shorten(message)}"
+    return Failed(BUG.format(title=title, reason=reason), error)
 
 
-def tell(failed: Failed) -> None:
-    """Notify the user; call this in the GUI's thread.
+def notify(failure: Failed) -> None:
+    """Notify the user of a failure; call this in the GUI thread.
 
-    napari's notification of a bug has a button for its traceback.
+    napari's notification of a bug has a button that shows the traceback.
     """
-    if failed.bug is None:
-        show_warning(failed.sentence)
+    if failure.bug is None:
+        show_warning(failure.sentence)
         return
-    notification = ErrorNotification(failed.bug)
-    notification.message = failed.sentence
+    notification = ErrorNotification(failure.bug)
+    notification.message = failure.sentence
     notification_manager.dispatch(notification)
 
 
-def _text_of(error: BaseException) -> str:
-    """What an exception says; its type where it says nothing."""
+def _message_of(error: BaseException) -> str:
+    """Return the message of an exception, or its type if it has none."""
     try:
-        return str(error).strip() or type(error).__name__
-    except Exception:  # a library's exception may fail at this, too
+        return in_form(error).strip() or type(error).__name__
+    except Exception:  # the __str__ of a library's exception may fail
         return type(error).__name__
 
 
-def _of_files(error: OSError, text: str) -> str:
+def _file_reason(error: OSError, message: str) -> str:
     if error.strerror and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
-    return error.strerror or text
+    return error.strerror or message
 
 
-def _shortened(text: str) -> str:
-    """The first line, which may be long."""
-    line = text.splitlines()[0].rstrip(".")
-    return line if len(line) <= LONGEST else line[:LONGEST] + "…"
+def _shorten(message: str) -> str:
+    """Return the first line of a message, truncated if it is long."""
+    line = message.splitlines()[0].rstrip(".")
+    return line if len(line) <= MAX_QUOTE else line[:MAX_QUOTE] + "…"
 
 
-def _is_full_gpu(error: BaseException) -> bool:
+def _is_out_of_gpu_memory(error: BaseException) -> bool:
     if "torch" not in sys.modules:
         return False
     from napari_ptsam.backbones.gpu_memory import is_out_of_memory

@@ -1,4 +1,4 @@
-"""A folder of images as one stack, or as a layer each."""
+"""Open a folder of images as one stack, or each image as a layer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from napari_ptsam.images.reading import list_images, open_image
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
-    from napari_ptsam.widgets.shared.workers import Steps
+    from napari_ptsam.widgets.shared.worker import Steps
 
 FOLDER = "napari-ptsam folder"
-"""Key of a layer's metadata: where its images came from."""
+"""Key in a layer's metadata for the folder or file that its images were read from."""
 
 
 def read_folder(folder: Path) -> Steps:
-    """Open a folder's images; in a thread. Yields the keywords for ``add_image``, last.
+    """Open the images of a folder; run this in a worker.
+
+    Images of one size and dtype become a stack, others a layer each.
+
+    Yields
+    ------
+    list of dict or None
+        None after each image; at the end, keywords of ``viewer.add_image`` for each layer.
 
     Raises
     ------
@@ -31,78 +38,100 @@ def read_folder(folder: Path) -> Steps:
     for path in list_images(folder):
         images.append(open_image(path))
         yield None
-    alike = {(i.axes, i.array_shape, i.dtype) for i in images}
-    if len(images) > 1 and len(alike) == 1 and not images[0].leading:
-        yield [_stack(folder, images)]
+    kinds = {(image.axes, image.array_shape, image.dtype) for image in images}
+    if len(images) > 1 and len(kinds) == 1 and not images[0].leading:
+        yield [_stack_keywords(folder, images)]
     else:
-        yield [_layer(image, folder / image.name) for image in images]
+        yield [_image_keywords(image, folder / image.name) for image in images]
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Keywords for ``add_image`` of one image or stack, read plane by plane when it is shown.
+    """Return keywords of ``viewer.add_image`` for an image or stack.
+
+    The planes are read lazily, each when it is shown.
 
     Raises
     ------
     InputError
-        If it cannot be read.
+        If the file cannot be read.
     """
-    return _layer(open_image(path), path)
+    return _image_keywords(open_image(path), path)
 
 
-def _stack(folder: Path, images: list[Planes]) -> dict[str, Any]:
-    """Images of one size as a stack that is read plane by plane."""
+def _stack_keywords(folder: Path, images: list[Planes]) -> dict[str, Any]:
+    """Return the keywords for images of one size as a lazy stack."""
     first = images[0]
     return {
-        "data": _lazy([(image, 0) for image in images]), "name": folder.name, "rgb": first.rgb,
-        "metadata": {FOLDER: str(folder)}, **_placed(first, ("image",), (1.0,), ("pixel",)),
+        "data": _lazy_planes([(image, 0) for image in images]), "name": folder.name,
+        "rgb": first.rgb, "metadata": {FOLDER: str(folder)},
+        **_axes_keywords(first, ("image",), (1.0,), ("pixel",)),
     }  # fmt: skip
 
 
-def _layer(image: Planes, path: Path) -> dict[str, Any]:
-    """One image or stack of its own, a stack read plane by plane."""
-    planes = _lazy([(image, number) for number in range(len(image))])
+def _image_keywords(image: Planes, path: Path) -> dict[str, Any]:
+    """Return the keywords for one image or a lazy stack."""
+    planes = _lazy_planes([(image, number) for number in range(len(image))])
     planes = planes.reshape(*image.leading, *planes.shape[1:])
-    names = tuple(image.leading_axes.lower())
-    z = image.pixel_size.z if image.pixel_size else None
-    known = [(z, image.pixel_size.unit) if n == "z" and z and image.pixel_size else (1.0, "pixel")
-             for n in names]  # fmt: skip
+    labels = tuple(image.leading_axes.lower())
+    size = image.pixel_size
+    spacings = [
+        (size.z, size.unit) if label == "z" and size and size.z else (1.0, "pixel")
+        for label in labels
+    ]
+    scale, units = tuple(step for step, _ in spacings), tuple(unit for _, unit in spacings)
     return {
         "data": planes, "name": path.stem, "rgb": image.rgb, "metadata": {FOLDER: str(path)},
-        **_placed(image, names, tuple(s for s, _ in known), tuple(u for _, u in known)),
+        **_axes_keywords(image, labels, scale, units),
     }  # fmt: skip
 
 
-def _lazy(planes: list[tuple[Planes, int]]) -> Any:
-    """A dask array of planes of one shape, each read when it is needed."""
+def _lazy_planes(planes: list[tuple[Planes, int]]) -> Any:
+    """Return a dask array of planes of one shape; each is read when it is needed.
+
+    Parameters
+    ----------
+    planes
+        Image and number of each plane.
+    """
     import dask
     import dask.array as da
 
-    image, number = planes[0]
-    shape = image[number].shape
+    first_image, first_number = planes[0]
+    shape = first_image[first_number].shape
     return da.stack(
         [
-            da.from_delayed(dask.delayed(partial(_plane, *one, shape))(), shape, image.dtype)
-            for one in planes
+            da.from_delayed(
+                dask.delayed(partial(_read_plane, image, number, shape))(), shape, first_image.dtype
+            )
+            for image, number in planes
         ]
     )
 
 
-def _plane(image: Planes, number: int, shape: tuple[int, ...]) -> np.ndarray:
+def _read_plane(image: Planes, number: int, shape: tuple[int, ...]) -> np.ndarray:
     plane: np.ndarray = image[number]
     if plane.shape != shape:
         raise InputError(f"{image.name} has changed since the folder was opened; open it again.")
     return plane
 
 
-def _placed(
-    image: Planes, names: tuple[str, ...], scale: tuple[float, ...], units: tuple[str, ...]
+def _axes_keywords(
+    image: Planes, labels: tuple[str, ...], scale: tuple[float, ...], units: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Axis labels, scale and units of a layer with such leading axes."""
+    """Return axis labels, scale and units of a layer.
+
+    Parameters
+    ----------
+    image
+        The image, for the axes y, x and channels.
+    labels, scale, units
+        Those of the axes before y and x.
+    """
     channels = ("c",) * (image.channels > 1 and not image.rgb)
-    placed: dict[str, Any] = {"axis_labels": (*names, "y", "x", *channels)}
+    keywords: dict[str, Any] = {"axis_labels": (*labels, "y", "x", *channels)}
     size = image.pixel_size
     if size is not None:
         ones = (1.0,) * len(channels)
-        placed["scale"] = (*scale, size.y, size.x, *ones)
-        placed["units"] = (*units, size.unit, size.unit, *("pixel",) * len(channels))
-    return placed
+        keywords["scale"] = (*scale, size.y, size.x, *ones)
+        keywords["units"] = (*units, size.unit, size.unit, *("pixel",) * len(channels))
+    return keywords

@@ -1,4 +1,4 @@
-"""What the user prefers: napari's plugin settings where it has them, else a file of Qt's."""
+"""The user's preferences, in napari's plugin settings or, in older versions of napari, in QSettings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CHOICES = {"device": ("auto", "cpu", "cuda", "mps"), "preset": tuple(PRESETS)}
 
 
 def preferences() -> dict[str, Any]:
-    """Device, preset, folder for sessions, backbone, and the way to the internet."""
-    group = _napari_group()
+    """Return the value of each preference, by the names in `DEFAULTS`."""
+    group = _napari_settings()
     if group is not None:
         return {name: getattr(group, name, default) for name, default in DEFAULTS.items()}
-    store = _qt_store()
-    stored = {name: str(store.value(name, default)) for name, default in DEFAULTS.items()}
-    # Written by hand, or by a newer version: what nobody knows must not keep the widget from coming.
+    settings = _qt_settings()
+    stored = {name: str(settings.value(name, default)) for name, default in DEFAULTS.items()}
+    # A value that was edited by hand or written by a newer version must not break the widget.
     return {
         name: value if value in CHOICES.get(name, (value,)) else DEFAULTS[name]
         for name, value in stored.items()
@@ -29,31 +29,29 @@ def preferences() -> dict[str, Any]:
 
 
 def remember(name: str, value: str) -> None:
-    """Change a preference for good."""
-    group = _napari_group()
+    """Store a preference."""
+    group = _napari_settings()
     if group is not None:
         setattr(group, name, value)
         return
-    store = _qt_store()
-    store.setValue(name, value)
-    store.sync()
+    settings = _qt_settings()
+    settings.setValue(name, value)
+    settings.sync()
 
 
-def _napari_group() -> Any:
-    """Our group of napari's plugin settings (0.9 and newer), or None."""
+def _napari_settings() -> Any:
+    """Return our group of napari's plugin settings (napari 0.9 and newer), or None."""
     try:
         from napari.settings import get_plugin_settings
     except ImportError:
         return None
     try:
         return getattr(get_plugin_settings(PLUGIN), GROUP, None)
-    except (
-        KeyError
-    ):  # the plugin was not found by npe2, as in a script that docks the widget itself
+    except KeyError:  # npe2 has not discovered the plugin, as in a script that adds the widget
         return None
 
 
-def _qt_store() -> Any:
+def _qt_settings() -> Any:
     from qtpy.QtCore import QSettings
 
     return QSettings(PLUGIN, PLUGIN)

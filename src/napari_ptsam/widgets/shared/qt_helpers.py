@@ -1,4 +1,4 @@
-"""Small pieces that the tabs are made of."""
+"""Small widgets and functions that the docks are built from."""
 
 from __future__ import annotations
 
@@ -25,154 +25,167 @@ from qtpy.QtWidgets import (
 
 T = TypeVar("T")
 
-EDGE = 4
-"""Pixels that napari's style leaves around what scrolls, at most."""
+SCROLL_AREA_MARGIN = 4
+"""Pixels that napari's style leaves around the content of a scroll area, at most."""
 
 
-def present(part: T | None) -> T:
-    """Return a part of a widget that Qt's type hints call optional, but that is always there."""
-    assert part is not None
-    return part
+def not_none(value: T | None) -> T:
+    """Return a value that Qt's type hints call optional, but that always exists."""
+    assert value is not None
+    return value
 
 
 def single_shot(parent: QObject, milliseconds: int) -> QTimer:
-    """Return a timer that fires once, so many milliseconds after its last start."""
+    """Return a timer that fires once, so many milliseconds after it was last started."""
     timer = QTimer(parent)
     timer.setSingleShot(True)
     timer.setInterval(milliseconds)
     return timer
 
 
-def button(text: str, tip: str, clicked: Callable[[], object] | None = None) -> QPushButton:
-    """A push button with a tooltip."""
-    made = QPushButton(text)
-    made.setToolTip(tip)
-    made.setAutoDefault(True)  # Enter presses it when it has the focus
+def button(label: str, tip: str, clicked: Callable[[], object] | None = None) -> QPushButton:
+    """Return a push button with a tooltip."""
+    widget = QPushButton(label)
+    widget.setToolTip(tip)
+    widget.setAutoDefault(True)  # Enter presses the button when it has the focus
     if clicked is not None:
-        made.clicked.connect(lambda checked=False: clicked())
-    return made
+        widget.clicked.connect(lambda checked=False: clicked())
+    return widget
 
 
 class Fold(QToolButton):
-    """A button with an arrow that shows a part and hides it again; hidden at first."""
+    """A button with an arrow that shows and hides another widget, which is hidden at first."""
 
-    def __init__(self, words: str, tip: str, part: QWidget) -> None:
+    def __init__(self, label: str, tip: str, content: QWidget) -> None:
         super().__init__()
-        self._part = part
-        self.setText(words)
+        self._content = content
+        self.setText(label)
         self.setToolTip(tip)
         self.setCheckable(True)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.toggled.connect(self.unfold)
         self.unfold(False)
 
-    def unfold(self, wanted: bool) -> None:
-        """Show the part or hide it, whether or not the button is pressed."""
-        self._part.setVisible(wanted)
-        self.setArrowType(Qt.ArrowType.DownArrow if wanted else Qt.ArrowType.RightArrow)
+    def unfold(self, visible: bool) -> None:
+        """Show or hide the content, whether or not the button is pressed."""
+        self._content.setVisible(visible)
+        self.setArrowType(Qt.ArrowType.DownArrow if visible else Qt.ArrowType.RightArrow)
 
 
-class Text(QLabel):
-    """A label that breaks its lines, and takes no room while it is empty."""
+class WrappedLabel(QLabel):
+    """A label that wraps its text and takes up no space while it is empty."""
 
-    def __init__(self, words: str = "") -> None:
-        super().__init__(words)
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
         self.setWordWrap(True)
-        self.setHidden(not words)
+        self.setHidden(not text)
 
-    def setText(self, words: str | None) -> None:  # noqa: N802, Qt's name
-        """Show words, or nothing."""
-        super().setText(words)
-        if not words or self.parent() is not None:  # else it would open a window of its own
-            self.setHidden(not words)
+    def setText(self, text: str | None) -> None:  # noqa: N802, Qt's name
+        """Set the text; an empty text hides the label."""
+        super().setText(text)
+        if not text or self.parent() is not None:  # without a parent it would become a window
+            self.setHidden(not text)
 
 
-def text(words: str = "", tip: str = "") -> QLabel:
-    """A label that breaks its lines."""
-    made = Text(words)
-    made.setToolTip(tip)
-    made.setTextFormat(Qt.TextFormat.PlainText)
-    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return made
+def text_label(text: str = "", tip: str = "") -> QLabel:
+    """Return a label that wraps plain text and is hidden while it is empty."""
+    label = WrappedLabel(text)
+    label.setToolTip(tip)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
+
+
+def warning_label(tip: str) -> QLabel:
+    """Return a label for warnings, in orange."""
+    label = text_label(tip=tip)
+    label.setStyleSheet("color: #D55E00;")
+    return label
 
 
 def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
-    """Widgets side by side; number ``stretch`` takes what is left."""
+    """Lay out widgets side by side; the widget at index ``stretch`` takes the free space."""
     layout = QHBoxLayout()
     layout.setContentsMargins(0, 0, 0, 0)
-    for number, widget in enumerate(widgets):
-        layout.addWidget(widget, 1 if number == stretch else 0)
+    for index, widget in enumerate(widgets):
+        layout.addWidget(widget, 1 if index == stretch else 0)
     return layout
 
 
 class NameBox(QComboBox):
-    """A choice of names that may be longer than the box: their middle is left out."""
+    """A combo box for long names: it leaves out the middle of those that do not fit."""
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, Qt's name
-        """As Qt does it, but for the name."""
+        """Paint the box as Qt does, with the elided name."""
         painter, option = QStylePainter(self), QStyleOptionComboBox()
         self.initStyleOption(option)
-        style = self.style()
-        assert style is not None
-        field = QStyle.SubControl.SC_ComboBoxEditField
-        room = style.subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
+        field = not_none(self.style()).subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
         option.currentText = self.fontMetrics().elidedText(
-            self.currentText(), Qt.TextElideMode.ElideMiddle, room.width() - 4
+            self.currentText(), Qt.TextElideMode.ElideMiddle, field.width() - 4
         )
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
-def line() -> QFrame:
-    """A thin line between two parts."""
-    made = QFrame()
-    made.setFrameShape(QFrame.Shape.HLine)
-    return made
+def separator() -> QFrame:
+    """Return a thin horizontal line."""
+    frame = QFrame()
+    frame.setFrameShape(QFrame.Shape.HLine)
+    return frame
 
 
-def swatch(colour: str) -> QIcon:
-    """A small square of a colour."""
-    pixmap = QPixmap(QSize(14, 14))
+def colour_icon(colour: str) -> QIcon:
+    """Return a small square of a colour as an icon."""
+    return untinted_icon(solid_pixmap(colour, 14))
+
+
+def solid_pixmap(colour: str, side: int) -> QPixmap:
+    """Return a square of one colour, ``side`` pixels wide."""
+    pixmap = QPixmap(QSize(side, side))
     pixmap.fill(QColor(colour))
+    return pixmap
+
+
+def untinted_icon(pixmap: QPixmap) -> QIcon:
+    """Return an icon that keeps its colours when its row is selected."""
     icon = QIcon(pixmap)
-    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else it would be tinted
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
     return icon
 
 
-class Scrolling(QScrollArea):
-    """A column of widgets that scrolls when the screen is too low for it."""
+class ScrollingColumn(QScrollArea):
+    """A column of widgets that scrolls vertically when the screen is too small for it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        inner = QWidget()
-        self.column = QVBoxLayout(inner)
+        content = QWidget()
+        self.column = QVBoxLayout(content)
         self.column.setContentsMargins(4, 6, 4, 4)
         self.column.setSpacing(5)
-        self.setWidget(inner)
+        self.setWidget(content)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802, Qt's name
-        """As wide as what is in it, so that nothing is cut at the side."""
-        hint = super().minimumSizeHint()
-        inner = self.widget()
-        assert inner is not None
-        width = (
-            inner.minimumSizeHint().width() + present(self.verticalScrollBar()).sizeHint().width()
-        )
-        return QSize(width + EDGE, hint.height())
+        """Return a size as wide as the content, so that nothing is cut off at the side."""
+        content_width = not_none(self.widget()).minimumSizeHint().width()
+        scroll_bar_width = not_none(self.verticalScrollBar()).sizeHint().width()
+        height = super().minimumSizeHint().height()
+        return QSize(content_width + scroll_bar_width + SCROLL_AREA_MARGIN, height)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Tell those around when what is in it needs another width."""
-        done = super().eventFilter(watched, event)
+        """Update the geometry when the content needs another width."""
+        handled = super().eventFilter(watched, event)
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
-        return done
+        return handled
 
 
-def in_time(seconds: float | None) -> str:
-    """Seconds that are left, as one would say it."""
+def format_duration(seconds: float | None) -> str:
+    """Return a duration as text, such as "42 s" or "3 min"; "?" if it is not known."""
     if seconds is None:
         return "?"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

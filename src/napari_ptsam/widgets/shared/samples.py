@@ -1,10 +1,9 @@
-"""File > Open Sample: a stack made by code, and real nuclei that are downloaded once.
+"""File > Open Sample: generated cells, and real nuclei that are downloaded once.
 
-Neither is there at once, so that a sample opened in a running napari is made in a worker, which
-adds the layers when they are there; until then napari gets `NO_LAYERS`. Where no event loop runs,
-that is in a script before ``napari.run()`` or in a notebook's cell, nobody could wait for a
-worker: ``viewer.open_sample("napari-ptsam", "bbbc039")`` itself waits, returns the layers, and
-raises what goes wrong.
+In a running napari, a worker makes the sample and adds its layers later; the command itself
+returns `NO_LAYERS`. Where no event loop runs, that is in a script before ``napari.run()`` or in a
+notebook's cell, ``viewer.open_sample("napari-ptsam", "bbbc039")`` waits, returns the layers, and
+raises errors itself.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from napari_ptsam.datasets.sample import ANNOTATED, PIXEL_SIZE, SPACING, make_sa
 if TYPE_CHECKING:
     import napari
 
-    from napari_ptsam.widgets.shared.workers import Happened, Worker
+    from napari_ptsam.widgets.shared.worker import Worker, WorkerEvent
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
-Steps = Generator[object, None, list[LayerData]]
-"""Yields between its steps, and returns the layers."""
+SampleSteps = Generator[object, None, list[LayerData]]
+"""A generator that yields between its steps and returns the layers."""
 
 BUNDLED, NUCLEI = "sample cells", "BBBC039 nuclei"
 
 NO_LAYERS: list[LayerData] = [(np.zeros((0, 1, 1), np.uint8), {"channel_axis": 0}, "image")]
-"""What a sample command returns when there is nothing to add yet. napari takes an empty list or
-``None`` for a failure, but it splits this image into as many layers as it has channels: none."""
+"""The return value of a sample command that has no layers yet. napari reports an empty list or
+``None`` as a failure, but it splits this image into as many layers as it has channels: none."""
 
 _running: dict[tuple[str, int], Worker] = {}
-"""The worker that opens a sample in a viewer, by title and the viewer's id."""
+"""The worker that opens a sample in a viewer, by the sample's title and the viewer's id."""
 
 
 def make_bundled_sample() -> list[LayerData]:
-    """A stack of cells and debris, the first 16 planes annotated.
+    """Return a stack of cells and debris of which the first 16 planes are annotated.
 
     Returns
     -------
@@ -47,11 +46,11 @@ def make_bundled_sample() -> list[LayerData]:
         An image and a labels layer, both uint16 of shape (40, 512, 512), axes
         (z, y, x), in micrometers; or `NO_LAYERS` if a worker adds them.
     """
-    return _open(BUNDLED, _making)
+    return _open(BUNDLED, _make_cells)
 
 
 def open_bbbc039() -> list[LayerData]:
-    """Real nuclei: 20 images, and a hidden layer with the ground truth.
+    """Return 20 images of real nuclei, with their ground truth in a hidden layer.
 
     Returns
     -------
@@ -62,65 +61,65 @@ def open_bbbc039() -> list[LayerData]:
     Raises
     ------
     DownloadError
-        If they cannot be downloaded, where no worker does it.
+        If the download fails; in a running napari, the user is notified instead.
     """
     files = bbbc039.remote_files()
     notice = ""
     if not bbbc039.is_fetched():
         size = sum(file.size for file in files) / 1e6
-        notice = f"Downloading {NUCLEI} ({size:.0f} MB); the layers appear when they are there."
-    return _open(NUCLEI, _downloading, total=len(files), notice=notice)
+        notice = f"Downloading {NUCLEI} ({size:.0f} MB); the layers are added when they are ready."
+    return _open(NUCLEI, _download_nuclei, total=len(files), notice=notice)
 
 
-def _making() -> Steps:
+def _make_cells() -> SampleSteps:
     sample = make_sample()
     yield None
     annotations = np.zeros_like(sample.instances)
     annotations[:ANNOTATED] = sample.annotated[1]
-    where = {
+    axes = {
         "scale": (SPACING, PIXEL_SIZE, PIXEL_SIZE),
         "units": ("micrometer",) * 3,
         "axis_labels": ("z", "y", "x"),
     }
-    # A copy: the sample is made only once, and must stay as it is when its layer is edited.
+    # A copy, because the sample is cached and must not change when its layer is edited.
     return [
-        (sample.images.copy(), {"name": BUNDLED, **where}, "image"),
-        (annotations, {"name": f"{BUNDLED} annotations", **where}, "labels"),
+        (sample.images.copy(), {"name": BUNDLED, **axes}, "image"),
+        (annotations, {"name": f"{BUNDLED} annotations", **axes}, "labels"),
     ]
 
 
-def _downloading() -> Steps:
+def _download_nuclei() -> SampleSteps:
     paths = yield from bbbc039.fetching()
     nuclei = bbbc039.read_nuclei(paths)
-    where = {
+    axes = {
         "scale": (1.0, bbbc039.PIXEL_SIZE, bbbc039.PIXEL_SIZE),
         "units": ("pixel", "micrometer", "micrometer"),
         "axis_labels": ("image", "y", "x"),
         "metadata": {"origin": bbbc039.origin()},
     }
-    # A few dying nuclei are so bright that all others would be black beside them.
+    # A few dying nuclei are so bright that the others would be black beside them.
     limits = np.percentile(nuclei.images[:, ::2, ::2], (0.5, 99.5)).tolist()
     return [
-        (nuclei.images, {"name": NUCLEI, "contrast_limits": limits, **where}, "image"),
-        (nuclei.instances, {"name": f"{NUCLEI} ground truth", "visible": False, **where}, "labels"),
+        (nuclei.images, {"name": NUCLEI, "contrast_limits": limits, **axes}, "image"),
+        (nuclei.instances, {"name": f"{NUCLEI} ground truth", "visible": False, **axes}, "labels"),
     ]
 
 
 def _open(
-    title: str, steps: Callable[[], Steps], total: int = 0, notice: str = ""
+    title: str, steps: Callable[[], SampleSteps], total: int = 0, notice: str = ""
 ) -> list[LayerData]:
-    """Have a worker open a sample, or wait for it where no event loop runs.
+    """Start a worker that opens a sample, or wait for the sample where no event loop runs.
 
     Parameters
     ----------
     title
-        What the sample is called.
+        Name of the sample.
     steps
-        Makes the layers; yields between steps.
+        Returns the generator that makes the layers.
     total
-        Number of steps; 0: not known.
+        Number of steps; 0 if it is not known.
     notice
-        What the user is told when a worker starts.
+        Message for the user when the worker starts.
     """
     import napari
     from napari.utils import progress
@@ -130,58 +129,57 @@ def _open(
     viewer = napari.current_viewer()
     thread = QThread.currentThread()
     if viewer is None or thread is None or not thread.loopLevel():
-        return _wait(title, steps, total)
+        return _run_steps(title, steps, total)
     key = title, id(viewer)
     if key in _running:
-        show_info(f"{title} is being opened already; the layers appear when they are there.")
+        show_info(f"{title} is already being opened; its layers are added when they are ready.")
         return NO_LAYERS
-    from napari_ptsam.widgets.shared.workers import Worker
+    from napari_ptsam.widgets.shared.worker import Worker
 
     bar = progress(total=total, desc=title)
-    _running[key] = worker = Worker(steps, partial(_take, key, viewer, bar), title)
+    _running[key] = worker = Worker(steps, partial(_on_event, key, viewer, bar), title)
     worker.start(announced=True)
     if notice:
         show_info(notice)
     return NO_LAYERS
 
 
-def _wait(title: str, steps: Callable[[], Steps], total: int) -> list[LayerData]:
-    """Go through the steps here and now, with a bar in the terminal if there are many."""
+def _run_steps(title: str, steps: Callable[[], SampleSteps], total: int) -> list[LayerData]:
+    """Run the steps in this thread, with a progress bar in the terminal if there are several."""
     from napari.utils import progress
 
-    running = steps()
+    generator = steps()
     with progress(total=total, desc=title) if total else nullcontext() as bar:
         while True:
             try:
-                next(running)
+                next(generator)
             except StopIteration as end:
                 return end.value
             if bar is not None:
                 bar.update()
 
 
-def _take(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: Happened) -> None:
-    """Tell what a worker does, in the main thread."""
-    from napari_ptsam.widgets.shared.failures import Failed, tell
-    from napari_ptsam.widgets.shared.workers import Finished
+def _on_event(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: WorkerEvent) -> None:
+    """Show an event of a worker, in the GUI thread."""
+    from napari_ptsam.widgets.shared.failures import Failed, notify
+    from napari_ptsam.widgets.shared.worker import Finished
 
     if isinstance(event, Finished):
         del _running[key]
         bar.close()
         if event.value is not None:
-            _show(viewer, event.value)
+            _add_layers(viewer, event.value)
     elif isinstance(event, Failed):
-        tell(event)
+        notify(event)
     elif bar.total:
         bar.increment_with_overflow()
 
 
-def _show(viewer: napari.Viewer, layers: list[LayerData]) -> None:
-    """Add what a worker made."""
+def _add_layers(viewer: napari.Viewer, layers: list[LayerData]) -> None:
     from napari.layers import Layer
 
-    alone = not viewer.layers
+    was_empty = not viewer.layers
     added = [viewer.add_layer(Layer.create(*layer)) for layer in layers]
     viewer.layers.selection.active = [layer for layer in added if layer.visible][-1]
-    if alone:  # napari shows the plane in the middle, which nobody annotated
+    if was_empty:  # napari shows the plane in the middle, which is not annotated
         viewer.dims.set_current_step(0, 0)

@@ -1,4 +1,4 @@
-"""Loading torch into a process in which a graphics driver is at work already."""
+"""Import torch in a process in which a graphics driver is already loaded."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ TRITON = "triton._C.libtriton"
 
 
 def load_torch() -> None:
-    """Import torch; call this in a worker.
+    """Import torch; call this in a worker, before anything else imports torch.
 
-    torchvision makes torch import triton where it is installed (on Linux, with
-    CUDA builds). Triton brings an LLVM of its own, Mesa's drivers load another
-    one for all to see, and with the symbols of both mixed up the process dies.
-    So triton is made to look at its own symbols first.
+    On Linux with CUDA, torch imports triton through torchvision. Triton contains an
+    LLVM, and Mesa's drivers have loaded another one with global symbols. The process
+    crashes if the two are mixed up, so triton is loaded with ``RTLD_DEEPBIND``, which
+    makes it use its own symbols.
     """
     if sys.platform == "linux" and TRITON not in sys.modules and find_spec("triton") is not None:
-        before = sys.getdlopenflags()
+        flags = sys.getdlopenflags()
         sys.setdlopenflags(os.RTLD_NOW | os.RTLD_DEEPBIND)
         try:
             import_module(TRITON)
-        except ImportError:  # a broken installation; torch does without
+        except ImportError:  # triton's installation is broken; torch works without it
             pass
         finally:
-            sys.setdlopenflags(before)
+            sys.setdlopenflags(flags)
     import_module("torch")

@@ -1,107 +1,142 @@
-"""Annotated images as examples, checked before anything is computed."""
+"""Annotated planes, and the annotation set that a training learns from.
+
+Masks are checked here, before anything expensive is computed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names
 
 Empty = Literal["refuse", "background", "skip"]
-"""What to make of a mask without foreground."""
+"""How to treat a mask without foreground."""
 
 DEFAULT_CLASS = "foreground"
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
-    """One annotated plane.
+class AnnotatedPlane:
+    """One plane with its pixels and its annotation, read into memory.
+
+    Training, validation and evaluation all take planes of this class, whether
+    they come from mask files (`annotate`) or from painting
+    (`napari_ptsam.annotation.painted_planes.annotation_set`).
 
     Attributes
     ----------
     name
-        What messages call it.
+        Name of the plane in messages.
     pixels
-        As read: shape (y, x) or (y, x, channels).
+        Pixels as read, of shape (y, x) or (y, x, channels).
     rgb
         Whether the channels are red, green and blue.
     labels
-        uint8, shape (y, x): 0 is background, i + 1 class number i.
-    counts
-        bool, shape (y, x): pixels that were annotated; None means all.
+        Class of each pixel: uint8, shape (y, x); 0 is background, i + 1 class number i.
+    valid
+        Pixels that were annotated: bool, shape (y, x); None if all were.
     areas
         Areas of the annotated objects, in pixels.
     instances
-        int64, shape (y, x): a number for each object; None where the annotation
-        tells no objects apart.
+        Number of the object that each pixel belongs to: int64, shape (y, x), 0
+        is background; None if the annotation does not tell objects apart.
     stack
-        Planes that it comes from, for normalisation over the stack.
+        Index of the image that the plane comes from, in `AnnotationSet.stacks`.
+    number
+        Number of the plane in that image, the last leading axis varying fastest.
+    held_out
+        Whether the plane is used for validation instead of training; None if
+        that is not decided yet.
     """
 
     name: str
     pixels: np.ndarray
     rgb: bool
     labels: np.ndarray
-    counts: np.ndarray | None
+    valid: np.ndarray | None
     areas: np.ndarray
     instances: np.ndarray | None = None
     stack: int = 0
+    number: int = 0
+    held_out: bool | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Size of the plane: (y, x)."""
         return self.labels.shape[0], self.labels.shape[1]
 
+    @property
+    def classes_present(self) -> set[int]:
+        """Values of the classes that have at least one pixel on the plane."""
+        return set(np.unique(self.labels).tolist()) - {0}
+
 
 @dataclass(frozen=True, eq=False)
 class AnnotationSet:
-    """The user's examples.
+    """All annotated planes that a training or an evaluation uses.
 
     Attributes
     ----------
     examples
-        In the order that they were given in.
+        The annotated planes, in the order in which they were given.
     classes
-        A name for each class.
+        Name of each class.
     pixel_size
-        Of the images, where all agree on it.
+        Pixel size of the images; None if it is unknown, or differs between images.
     stacks
-        The images that the examples were taken from, for their value limits.
+        The images that the planes come from, from which value limits are computed.
     colours
-        ``#RRGGBB`` for each class; None leaves the choice to the training.
-    held_out
-        Numbers of the examples that are held out; None leaves the choice to
-        the training.
+        Colour of each class, as ``#RRGGBB``; None lets the training choose.
     """
 
-    examples: tuple[Example, ...]
+    examples: tuple[AnnotatedPlane, ...]
     classes: tuple[str, ...]
     pixel_size: PixelSize | None
     stacks: tuple[Planes, ...]
     colours: tuple[str, ...] | None = None
-    held_out: frozenset[int] | None = None
+
+    @property
+    def held_out(self) -> frozenset[int] | None:
+        """Indices of the planes held out for validation; None if the split is not decided."""
+        if any(plane.held_out is None for plane in self.examples):
+            return None
+        return frozenset(i for i, plane in enumerate(self.examples) if plane.held_out)
+
+    def with_held_out(self, held_out: Collection[int]) -> AnnotationSet:
+        """Return the set with exactly the planes at these indices held out."""
+        examples = tuple(
+            replace(plane, held_out=i in held_out) for i, plane in enumerate(self.examples)
+        )
+        return replace(self, examples=examples)
 
 
 @dataclass(frozen=True)
 class MaskReading:
-    """How masks are to be understood.
+    """How the values of masks are interpreted.
 
     Attributes
     ----------
     classes
         Names of the classes 1, 2, ... of the masks. With one name, or None,
-        every value above 0 is foreground (instances and binary masks alike).
+        every value above 0 is foreground, so that instance masks and binary
+        masks are read alike.
     unlabelled
-        Value of pixels that were not annotated and do not count; None: all count.
+        Value of pixels that were not annotated and are ignored; None if all
+        pixels were annotated.
     empty
-        What to make of a mask without foreground: ``refuse`` it (it is most
-        likely an annotation that was forgotten), take it as ``background``, or
-        ``skip`` the plane.
+        How to treat a mask without foreground: ``refuse`` it (most likely the
+        annotation was forgotten), take it as ``background``, or ``skip`` the plane.
+
+    Raises
+    ------
+    InputError
+        If there are too many classes, or a value is not one of those above.
     """
 
     classes: tuple[str, ...] | None = None
@@ -117,12 +152,12 @@ class MaskReading:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each class."""
+        """Name of each class."""
         return self.classes or (DEFAULT_CLASS,)
 
     @property
     def tells_classes(self) -> bool:
-        """Whether a mask's values are classes; else they may be instances."""
+        """Whether the values of a mask are classes; otherwise they may be instances."""
         return len(self.names) > 1
 
 
@@ -132,22 +167,23 @@ def annotate(
     reading: MaskReading | None = None,
     complete: bool = True,
 ) -> AnnotationSet:
-    """Make an annotation set of images and their masks.
+    """Make an annotation set from images and their masks.
 
     Parameters
     ----------
     images, masks
-        Pairs; a mask has the planes of its image, without channels.
+        Images and, in the same order, their masks. A mask has the planes of its
+        image, but no channels.
     reading
-        How the masks are to be understood.
+        How the values of the masks are interpreted.
     complete
-        Whether each class must be there, as it must for training.
+        Whether every class must occur on some plane, as training requires.
 
     Raises
     ------
     InputError
-        If nothing is annotated, or image and mask do not fit, or a mask cannot
-        be understood.
+        If nothing is annotated, if an image and its mask differ in size, or if
+        a mask cannot be interpreted.
     """
     reading = reading or MaskReading()
     if not images:
@@ -156,9 +192,9 @@ def annotate(
         raise InputError(
             f"There are {len(images)} images but {len(masks)} masks; give one for each."
         )
-    examples: list[Example] = []
+    examples: list[AnnotatedPlane] = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        examples += _of_pair(image, mask, reading, number)
+        examples += _annotated_planes(image, mask, reading, number)
     examples = _without_false_instances(examples)
     _check_classes(examples, reading.names if complete else ())
     sizes = {image.pixel_size for image in images}
@@ -167,37 +203,41 @@ def annotate(
     )
 
 
-def _of_pair(image: Planes, mask: Planes, reading: MaskReading, number: int) -> Iterable[Example]:
+def _annotated_planes(
+    image: Planes, mask: Planes, reading: MaskReading, stack: int
+) -> Iterable[AnnotatedPlane]:
     if (image.leading, image.shape) != (mask.leading, mask.shape):
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
-            "they must be of the same size (name the axes if these are wrong: --axes CYX)."
+            "they must be of the same size.",
+            Remedy.NAME_AXES,
         )
     for index in range(len(image)):
         part = f", plane {index}" if len(image) > 1 else ""
-        read = _read_mask(mask[index], mask.rgb, mask.name + part, reading)
-        if read is None:
+        annotation = _read_mask(mask[index], mask.rgb, mask.name + part, reading)
+        if annotation is None:
             continue
-        labels, counts, values = read
+        labels, valid, values = annotation
         pixels = image[index]
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise InputError(
                 f"The image {image.name}{part} holds NaN or infinite pixels; replace them (for instance by 0)."
             )
-        yield Example(
+        yield AnnotatedPlane(
             name=image.name + part,
             pixels=pixels,
             rgb=image.rgb,
             labels=labels,
-            counts=counts,
+            valid=valid,
             areas=_object_areas(values),
             instances=None if reading.tells_classes else values,
-            stack=number,
+            stack=stack,
+            number=index,
         )
 
 
-def _without_false_instances(examples: list[Example]) -> list[Example]:
-    """Drop the instances where no mask has two: 0 and 255 tell no objects apart."""
+def _without_false_instances(examples: list[AnnotatedPlane]) -> list[AnnotatedPlane]:
+    """Drop the instances if no mask has two of them, as in masks of 0 and 255."""
     several = any(e.instances is not None and len(np.unique(e.instances)) > 2 for e in examples)
     return examples if several else [replace(e, instances=None) for e in examples]
 
@@ -210,15 +250,14 @@ def _size(planes: Planes) -> str:
 def _read_mask(
     values: np.ndarray, rgb: bool, name: str, reading: MaskReading
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
-    """Labels, counting pixels and the mask's values; None if the plane is to be left out."""
+    """Return labels, valid pixels and values of a mask; None if the plane is left out."""
     values = _whole_numbers(_one_channel(values, rgb, name), name)
-    counts = None if reading.unlabelled is None else values != reading.unlabelled
-    if counts is not None:
-        values = np.where(counts, values, 0)
+    valid = None if reading.unlabelled is None else values != reading.unlabelled
+    if valid is not None:
+        values = np.where(valid, values, 0)
     if values.min() < 0:
         raise InputError(
-            f"The mask {name} has negative values; if they mark pixels without annotation, "
-            "say so (--unlabelled VALUE)."
+            f"The mask {name} has negative values.", Remedy.NAME_UNLABELLED, value=values.min()
         )
     if not reading.tells_classes:
         labels = (values > 0).astype(np.uint8)
@@ -229,20 +268,17 @@ def _read_mask(
         )
     else:
         labels = values.astype(np.uint8)
-    background = labels == 0 if counts is None else (labels == 0) & counts
+    background = labels == 0 if valid is None else (labels == 0) & valid
     if not labels.any():
         if reading.empty == "refuse":
-            raise InputError(
-                f"The mask {name} has no foreground at all; annotate it, or say that such planes are "
-                "background (--empty background) or to be left out (--empty skip)."
-            )
+            raise InputError(f"The mask {name} has no foreground at all.", Remedy.EMPTY_MASKS)
         if reading.empty == "skip" or not background.any():
             return None
     if not background.any():
         raise InputError(
             f"The mask {name} has no background at all, so there is nothing to tell apart; mark some."
         )
-    return labels, counts, values
+    return labels, valid, values
 
 
 def _one_channel(values: np.ndarray, rgb: bool, name: str) -> np.ndarray:
@@ -271,20 +307,20 @@ def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _object_areas(values: np.ndarray) -> np.ndarray:
-    """Areas of the annotated objects: instances where there are any, else connected parts."""
+    """Return the areas of the instances, or of connected components if there are none."""
     from scipy import ndimage
 
     areas = np.unique(values[values > 0], return_counts=True)[1]
-    parts, count = ndimage.label(values > 0)
-    if count > len(areas):  # one value for many objects: a class, not instances
-        areas = np.bincount(parts.ravel())[1:]
+    components, count = ndimage.label(values > 0)
+    if count > len(areas):  # several objects share a value, so the values are classes
+        areas = np.bincount(components.ravel())[1:]
     return areas
 
 
-def _check_classes(examples: Sequence[Example], classes: Sequence[str]) -> None:
+def _check_classes(examples: Sequence[AnnotatedPlane], classes: Sequence[str]) -> None:
     if not examples:
         raise InputError("No plane has any annotation to learn from; annotate at least one.")
-    present = set().union(*(np.unique(example.labels).tolist() for example in examples))
+    present = set().union(*(example.classes_present for example in examples))
     for value, name in enumerate(classes, start=1):
         if value not in present:
             raise InputError(

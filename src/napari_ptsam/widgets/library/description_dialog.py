@@ -1,4 +1,4 @@
-"""Author, notes and licence of a prompt file."""
+"""The dialog for author, notes and licence of a prompt file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.widgets.shared.qt_helpers import text
+from napari_ptsam.widgets.shared.qt_helpers import text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 
-class TextsDialog(QDialog):
-    """Change what a prompt file says about itself.
+class DescriptionDialog(QDialog):
+    """Edit author, notes and licence of a prompt file.
 
     Parameters
     ----------
-    path, prompt
-        The file, and what is in it.
+    path
+        The prompt file.
+    prompt
+        The prompt in the file.
     parent
-        The widget that it belongs to.
+        The widget that opens the dialog.
     """
 
     def __init__(self, path: Path, prompt: Prompt, parent: QWidget | None = None) -> None:
@@ -40,8 +43,8 @@ class TextsDialog(QDialog):
         self.author, self.licence = QLineEdit(prompt.author), QLineEdit(prompt.licence)
         self.notes = QPlainTextEdit(prompt.notes)
         self.licence.setPlaceholderText("for example CC-BY-4.0")
-        self.author.setPlaceholderText("who made it, and who to ask")
-        self.said = text()
+        self.author.setPlaceholderText("author and contact")
+        self.message = text_label()
         form = QFormLayout()
         form.addRow("Author", self.author)
         form.addRow("Licence", self.licence)
@@ -53,19 +56,19 @@ class TextsDialog(QDialog):
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(self.said)
+        layout.addWidget(self.message)
         layout.addWidget(buttons)
         self.resize(460, 320)
 
     def save(self) -> None:
-        """Write the file anew, if it can be."""
+        """Save the file and close the dialog; show the reason if that fails."""
         try:
-            changed = self._prompt.with_text(
+            prompt = self._prompt.with_text(
                 self.notes.toPlainText().strip(), self.licence.text().strip(),
                 self.author.text().strip(),
             )  # fmt: skip
-            changed.save(self._path, overwrite=True)
+            prompt.save(self._path, overwrite=True)
         except PtsamError as error:
-            self.said.setText(str(error))
+            self.message.setText(in_form(error))
         else:
             self.accept()

@@ -1,4 +1,4 @@
-"""Planes that a person annotated, as an annotation set."""
+"""Make an annotation set from planes that were painted by hand."""
 
 from __future__ import annotations
 
@@ -8,76 +8,88 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_ptsam.annotation.scheme import Scheme
-from napari_ptsam.datasets.examples import AnnotationSet, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
 from napari_ptsam.datasets.split import choose_held_out
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 
 
 @dataclass(frozen=True, eq=False)
-class AnnotatedPlane:
-    """One plane and what was painted on it.
+class PaintedPlane:
+    """A plane and the labels painted on it, not read yet.
+
+    It says where pixels and labels are. `annotation_set` reads and checks them
+    and makes an `~napari_ptsam.datasets.annotated_planes.AnnotatedPlane`, which
+    holds the pixels and the classes that the labels stand for.
 
     Attributes
     ----------
     image
-        The whole image or stack that it lies in.
+        The whole image or stack that the plane lies in.
     number
-        Of the plane in it, the last leading axis fastest.
+        Number of the plane in it, the last leading axis varying fastest.
     labels
-        As painted: integer, shape (y, x).
+        Labels as painted: an integer array of shape (y, x), or planes like
+        those of ``image``, of which only this one is read.
     held_out
-        Whether it measures instead of training; None: not decided yet.
+        Whether the plane is used for validation instead of training; None if
+        that is not decided yet.
     name
-        What messages call it; made of the image's name and the number where
-        it is empty.
+        Name of the plane in messages; if empty, the image's name and the number.
     """
 
     image: Planes
     number: int
-    labels: np.ndarray
+    labels: np.ndarray | Planes
     held_out: bool | None = None
     name: str = ""
 
     @property
     def title(self) -> str:
-        """What messages call the plane."""
+        """Name of the plane in messages."""
         part = f", plane {self.number}" if len(self.image) > 1 else ""
         return self.name or self.image.name + part
 
+    def read_labels(self) -> np.ndarray:
+        """Read the labels into an array of their own, so that painting can go on."""
+        labels = self.labels[self.number] if isinstance(self.labels, Planes) else self.labels
+        return np.array(labels)
+
 
 def annotation_set(
-    planes: Sequence[AnnotatedPlane], scheme: Scheme, part: float = 0.15, seed: int = 0
+    planes: Sequence[PaintedPlane], scheme: Scheme, part: float = 0.15, seed: int = 0
 ) -> AnnotationSet:
-    """Make an annotation set of annotated planes; no other planes are read.
+    """Make an annotation set from painted planes; no other planes of their stacks are read.
 
     Parameters
     ----------
     planes
-        Dense annotation: those that are done. Sparse: those with labels.
+        With dense annotation the planes that are done, with sparse annotation
+        those with labels.
     scheme
-        What the labels mean.
+        Meaning of the labels.
     part, seed
-        To hold out, see `choose_held_out`; what is decided already stays.
+        Fraction of the planes to hold out and seed of the choice, see
+        `choose_held_out`; planes for which it is decided stay as they are.
 
     Returns
     -------
     AnnotationSet
-        An example for each plane, in the same order; ``held_out`` is decided.
+        One annotated plane for each painted one, in the same order, all of them
+        either held out or not.
 
     Raises
     ------
     InputError
-        If nothing is annotated, labels do not fit their image or stand for no
-        class, or a class or the background is missing.
+        If nothing is annotated, if labels do not fit their image or stand for
+        no class, or if a class or the background is missing.
     """
     if not planes:
         raise InputError("Nothing is annotated yet; paint on at least one plane.")
     masks = [_mask(plane, scheme) for plane in planes]
     _check_classes(masks, scheme)
-    single = [_alone(plane) for plane in planes]
-    found = annotate(
-        single,
+    annotations = annotate(
+        [_single_plane(plane) for plane in planes],
         [
             Planes(mask, "YX", plane.title, plane.image.pixel_size)
             for mask, plane in zip(masks, planes, strict=True)
@@ -85,36 +97,41 @@ def annotation_set(
         scheme.reading,
     )
     stacks = {id(plane.image): plane.image for plane in planes}
-    numbers = {image: number for number, image in enumerate(stacks)}
+    positions = {image: position for position, image in enumerate(stacks)}
     examples = tuple(
-        replace(example, rgb=plane.image.rgb, stack=numbers[id(plane.image)])
-        for example, plane in zip(found.examples, planes, strict=True)
+        replace(
+            example,
+            rgb=plane.image.rgb,
+            stack=positions[id(plane.image)],
+            number=plane.number,
+        )
+        for example, plane in zip(annotations.examples, planes, strict=True)
     )
     held_out = choose_held_out(
-        [set(np.unique(example.labels).tolist()) - {0} for example in examples],
+        [example.classes_present for example in examples],
         len(scheme.classes),
         part,
         seed,
         [plane.held_out for plane in planes],
     )
     return replace(
-        found,
+        annotations,
         examples=examples,
         stacks=tuple(stacks.values()),
         colours=scheme.colours,
-        held_out=held_out,
-    )
+    ).with_held_out(held_out)
 
 
-def _alone(plane: AnnotatedPlane) -> Planes:
-    """The plane as an image of its own, so that the others of its stack are not read."""
+def _single_plane(plane: PaintedPlane) -> Planes:
+    """Return the plane as an image of its own, so that the rest of its stack is not read."""
     pixels = plane.image[plane.number]
     axes = "YX" if pixels.ndim == 2 else "YXS" if plane.image.rgb else "YXC"
     return Planes(pixels, axes, plane.title, plane.image.pixel_size)
 
 
-def _mask(plane: AnnotatedPlane, scheme: Scheme) -> np.ndarray:
-    labels, shape = np.asarray(plane.labels), plane.image.shape
+def _mask(plane: PaintedPlane, scheme: Scheme) -> np.ndarray:
+    """Return the mask that the labels stand for, of which `Scheme.reading` knows the values."""
+    labels, shape = plane.read_labels(), plane.image.shape
     if labels.shape != shape:
         raise InputError(
             f"The labels of {plane.title} have the shape {labels.shape}, but the image has {shape}; "
@@ -144,7 +161,7 @@ def _mask(plane: AnnotatedPlane, scheme: Scheme) -> np.ndarray:
 def _check_classes(masks: Sequence[np.ndarray], scheme: Scheme) -> None:
     count = len(scheme.classes)
     for value, label, name in zip(range(1, count + 1), scheme.values, scheme.classes, strict=True):
-        # Of one class all values above 0 are objects.
+        # If there is one class only, all values above 0 are objects.
         if not any(((mask > 0) if count == 1 else (mask == value)).any() for mask in masks):
             instead = ", or remove the class" if count > 1 else ""
             raise InputError(

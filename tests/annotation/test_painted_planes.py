@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_ptsam.annotation.annotated_planes import AnnotatedPlane, annotation_set
+from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import InputError
@@ -33,9 +33,9 @@ def stack(nuclei) -> Planes:
 
 
 @pytest.fixture
-def dense(stack: Planes, nuclei) -> list[AnnotatedPlane]:
+def dense(stack: Planes, nuclei) -> list[PaintedPlane]:
     """All six planes, with instances."""
-    return [AnnotatedPlane(stack, number, nuclei[1][number]) for number in range(6)]
+    return [PaintedPlane(stack, number, nuclei[1][number]) for number in range(6)]
 
 
 def scribbles(mask: np.ndarray, classes: int = 1) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_dense_planes(dense, stack, nuclei) -> None:
     assert [e.name for e in found.examples] == [f"cells, plane {i}" for i in range(6)]
     for number, example in enumerate(found.examples):
         assert (example.pixels == nuclei[0][number]).all() and example.stack == 0
-        assert (example.labels == (nuclei[1][number] > 0)).all() and example.counts is None
+        assert (example.labels == (nuclei[1][number] > 0)).all() and example.valid is None
         assert (example.instances == nuclei[1][number]).all()
     assert found.stacks == (stack,) and found.classes == ("nucleus",)
     assert found.colours == ("#112233",) and found.pixel_size == PixelSize(0.5, 0.5)
@@ -60,12 +60,25 @@ def test_dense_planes(dense, stack, nuclei) -> None:
 def test_only_the_planes_needed_are_read(nuclei) -> None:
     watched = Watched(np.stack(nuclei[0]))
     image = Planes(watched, "ZYX", "lazy")
-    planes = [AnnotatedPlane(image, number, nuclei[1][number]) for number in (4, 1)]
+    planes = [PaintedPlane(image, number, nuclei[1][number]) for number in (4, 1)]
     found = annotation_set(planes, Scheme())
     assert watched.read == {4, 1} and [e.name for e in found.examples] == [
         "lazy, plane 4",
         "lazy, plane 1",
     ]
+
+
+def test_labels_are_read_as_late_as_pixels(nuclei) -> None:
+    """Labels of a layer are copied when the set is made, and only those of its planes."""
+    image, painted = Planes(np.stack(nuclei[0])), np.stack(nuclei[1])
+    watched = Watched(painted)
+    planes = [PaintedPlane(image, number, Planes(watched), number == 4) for number in (4, 1)]
+    assert not watched.read - {0}
+    found = annotation_set(planes, Scheme())
+    assert watched.read <= {0, 4, 1} and [e.number for e in found.examples] == [4, 1]
+    assert [e.held_out for e in found.examples] == [True, False]
+    painted[:] = 0
+    assert found.examples[0].instances.any()
 
 
 def test_values_are_stretched_over_the_whole_stack(dense, stack) -> None:
@@ -80,7 +93,7 @@ def test_values_are_stretched_over_the_whole_stack(dense, stack) -> None:
 
 def test_several_images(dense, stack, nuclei) -> None:
     plane = Planes(nuclei[0][0], "YX", "alone", PixelSize(1, 1))
-    mixed = [dense[2], AnnotatedPlane(plane, 0, nuclei[1][0]), dense[3]]
+    mixed = [dense[2], PaintedPlane(plane, 0, nuclei[1][0]), dense[3]]
     found = annotation_set(mixed, Scheme())
     assert found.stacks == (stack, plane) and [e.stack for e in found.examples] == [0, 1, 0]
     assert found.examples[1].name == "alone" and found.pixel_size is None
@@ -96,20 +109,20 @@ def test_channels_and_colours(nuclei) -> None:
         ("ZYXC", grey[..., None], False),
     ):
         image = Planes(array, axes, "image")
-        example = annotation_set([AnnotatedPlane(image, 1, nuclei[1][1])], Scheme()).examples[0]
+        example = annotation_set([PaintedPlane(image, 1, nuclei[1][1])], Scheme()).examples[0]
         assert (example.pixels == image[1]).all() and example.rgb == rgb
 
 
 def test_sparse_planes(stack, nuclei) -> None:
     scheme = Scheme(("a", "b"), sparse=True)
-    planes = [AnnotatedPlane(stack, n, scribbles(nuclei[1][n], 2)) for n in range(2)]
+    planes = [PaintedPlane(stack, n, scribbles(nuclei[1][n], 2)) for n in range(2)]
     # Only background on a plane is fine where others have the classes.
     empty = np.zeros((128, 128), np.uint8)
     empty[:5] = 1
-    planes.append(AnnotatedPlane(stack, 2, empty))
+    planes.append(PaintedPlane(stack, 2, empty))
     found = annotation_set(planes, scheme)
     for plane, example in zip(planes, found.examples, strict=True):
-        assert (example.counts == (plane.labels > 0)).all()
+        assert (example.valid == (plane.labels > 0)).all()
         assert (example.labels == np.where(plane.labels > 1, plane.labels - 1, 0)).all()
         assert example.instances is None
     assert found.examples[2].labels.max() == 0 and found.classes == ("a", "b")
@@ -137,7 +150,7 @@ def test_what_is_decided_stays(dense) -> None:
     assert annotation_set(dense, scheme, 0.0).held_out == frozenset()
 
 
-def fails(message: str, planes: list[AnnotatedPlane], scheme: Scheme | None = None) -> None:
+def fails(message: str, planes: list[PaintedPlane], scheme: Scheme | None = None) -> None:
     with pytest.raises(InputError, match=message):
         annotation_set(planes, scheme or Scheme())
 
@@ -167,15 +180,15 @@ def test_sparse_errors(stack, nuclei) -> None:
     scheme = Scheme(("cell",), sparse=True, background=2)
     mask = nuclei[1][0] > 0
     background, objects = np.where(mask, 0, 2), np.where(mask, 1, 0)
-    good = AnnotatedPlane(stack, 0, background + objects)
+    good = PaintedPlane(stack, 0, background + objects)
     annotation_set([good], scheme)
     fails(
         "No background is labelled on cells, plane 1; paint some background with label 2",
-        [good, AnnotatedPlane(stack, 1, objects)],
+        [good, PaintedPlane(stack, 1, objects)],
         scheme,
     )
     fails("any pixel of cell; paint some with label 1", [replace(good, labels=background)], scheme)
-    blank = AnnotatedPlane(stack, 3, np.zeros((128, 128), int))
+    blank = PaintedPlane(stack, 3, np.zeros((128, 128), int))
     fails("Nothing is labelled on cells, plane 3", [good, blank], scheme)
 
 

@@ -1,7 +1,5 @@
 """What can be wrong with annotations is said before anything is computed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import tifffile
@@ -9,7 +7,7 @@ from skimage.segmentation import find_boundaries
 
 import napari_ptsam as ptsam
 from conftest_data import real_pair
-from napari_ptsam.datasets.examples import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.split import choose_held_out, split
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.training.scale import choose_tiling, object_size, structure_width
@@ -33,7 +31,7 @@ def annotated(masks, images=None, **reading) -> AnnotationSet:
 def test_instances_are_foreground() -> None:
     example = annotated([MASK]).examples[0]
     assert np.array_equal(example.labels, MASK > 0)
-    assert example.areas.tolist() == [64, 64] and example.counts is None
+    assert example.areas.tolist() == [64, 64] and example.valid is None
     assert np.array_equal(example.instances, MASK)
 
 
@@ -49,7 +47,7 @@ def test_classes_and_unlabelled_pixels() -> None:
     example = found.examples[0]
     assert found.classes == ("round", "square")
     assert np.array_equal(example.labels, np.where(mask == 9, 0, mask))
-    assert np.array_equal(example.counts, mask != 9) and example.instances is None
+    assert np.array_equal(example.valid, mask != 9) and example.instances is None
 
 
 def test_zero_and_255_tell_no_instances_apart() -> None:
@@ -191,14 +189,15 @@ def test_split_leaves_every_class_in_the_training_part() -> None:
 
 
 def test_a_split_of_the_annotations_own_is_kept() -> None:
-    annotations = replace(annotated([MASK] * 3), held_out=frozenset({1}))
+    annotations = annotated([MASK] * 3).with_held_out({1})
+    assert annotations.held_out == frozenset({1}) and annotated([MASK]).held_out is None
     training, measured = split(annotations, 0.15, seed=0)
     assert [id(e) for e in measured] == [id(annotations.examples[1])] and len(training) == 2
     with pytest.raises(ptsam.InputError, match="All annotated planes are held out"):
-        split(replace(annotations, held_out=frozenset({0, 1, 2})), 0.15, seed=0)
+        split(annotations.with_held_out({0, 1, 2}), 0.15, seed=0)
     rare = annotated([MASK, np.where(MASK == 2, 3, MASK)], classes=("a", "b", "c"))
     with pytest.raises(ptsam.InputError, match="All planes with c on them are held out"):
-        split(replace(rare, held_out=frozenset({1})), 0.15, seed=0)
+        split(rare.with_held_out({1}), 0.15, seed=0)
 
 
 def test_old_planes_stay_on_their_side_of_the_split() -> None:

@@ -1,0 +1,1 @@
+"""Families of backbones: one file each, listed in `registry`."""
