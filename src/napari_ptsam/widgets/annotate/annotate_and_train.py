@@ -221,7 +221,7 @@ class AnnotateAndTrain(ClosableDock):
         """Leave nothing in the viewer but the annotations."""
         with ExitStack() as end:  # the last first, each whatever becomes of the others
             end.callback(self.session_model.close, wait)
-            end.callback(self.autosave.let_go)
+            end.callback(self.autosave.release)
             end.callback(self.backbone.close_down, wait)
             end.callback(self.images.close_tab)
             end.callback(self._end_training, wait)
@@ -231,12 +231,12 @@ class AnnotateAndTrain(ClosableDock):
             end.callback(self.label_watcher.close)
 
     def _save_last(self, painted: set[tuple[AnnotatedImage, int]], wait: float) -> None:
-        problems = self.autosave.write_last(painted)
+        problems = self.autosave.write_remaining(painted)
         if problems and not wait:  # else the window is gone that would show it
             show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
 
     def _end_training(self, wait: float) -> None:
-        self.train.close_tab(self.autosave.keeper(self.train.records), wait)
+        self.train.close_tab(self.autosave.late_prompt_saver(self.train.records), wait)
 
 
 def _warm_up() -> Steps:

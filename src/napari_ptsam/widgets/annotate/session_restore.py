@@ -19,7 +19,8 @@ from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
 from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_sessions
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
-from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
+from napari_ptsam.widgets.annotate.autosave import Autosave
+from napari_ptsam.widgets.annotate.session_lock import is_in_use
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes
@@ -62,7 +63,7 @@ class SessionRestore(QObject):
 
     def _look(self) -> Generator[object, None, None]:
         for path in unfinished_sessions(self._autosave.root):
-            if in_use(path):
+            if is_in_use(path):
                 continue
             try:
                 session = SessionFolder(path).read()
@@ -88,7 +89,7 @@ class SessionRestore(QObject):
 
     def _read(self, path: Path) -> Generator[object, None, None]:
         folder = SessionFolder(path)
-        if in_use(path):
+        if is_in_use(path):
             raise InputError(f"Another napari works on {path}; close it there first.")
         session = folder.read()
         labels, problems = {}, list(session.problems)
@@ -208,9 +209,9 @@ class SessionRestore(QObject):
             session_model.prompt_path = opened.folder.path
         if renumbered or len(there) < len(layers):
             self.dismiss(opened.folder.path)
-            self._autosave.begin_anew()
+            self._autosave.start_new_folder()
         else:
-            self._autosave.go_on(opened.folder, session)
+            self._autosave.continue_in(opened.folder, session)
         session_model.prompt_changed.emit()
         session_model.touch()
         self.opened.emit(opened.folder.path)
