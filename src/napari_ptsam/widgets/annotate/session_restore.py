@@ -55,13 +55,16 @@ class SessionRestore(QObject):
         super().__init__(session_model)
         self._session_model, self._autosave = session_model, autosave
 
-    def look(self) -> None:
+    def find_unfinished(self) -> None:
         """Search in the background for a session that was not closed."""
         self._session_model.disk.submit(
-            "unfinished", self._look, lambda result: self.unfinished_found.emit(*result), ignore
+            "unfinished",
+            self._find_unfinished,
+            lambda result: self.unfinished_found.emit(*result),
+            ignore,
         )
 
-    def _look(self) -> Generator[object, None, None]:
+    def _find_unfinished(self) -> Generator[object, None, None]:
         for path in unfinished_sessions(self._autosave.root):
             if is_in_use(path):
                 continue
