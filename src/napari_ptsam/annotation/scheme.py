@@ -1,4 +1,4 @@
-"""What the labels that a person paints mean."""
+"""The annotation scheme: the meaning of painted labels."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names, default_colour
 
 BACKGROUND = "background"
 UNLABELLED = -1
-"""Value in masks of pixels that do not count."""
+"""Value of pixels in masks that are not annotated."""
 SHOWN = 6
-"""Labels that a message lists at most."""
+"""Largest number of labels that a message lists."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a person annotates: classes, and what 0 means.
+    """Classes, their colours, and whether annotation is dense or sparse.
 
     Attributes
     ----------
     classes
-        A name for each class.
+        Name of each class.
     colours
-        ``#RRGGBB`` for each class; chosen where none are given.
+        Colour of each class as ``#RRGGBB``; defaults if empty.
     sparse
-        Dense: 0 is background on a plane that is marked as done. Sparse: 0 is
-        not labelled, and one label is the background.
+        Whether the label 0 means "not annotated", and the background has a
+        label of its own. In dense annotation, 0 is background on every plane
+        that is marked as done.
     background
-        Label of the background; of sparse annotation only.
+        Label of the background in sparse annotation.
 
     Raises
     ------
@@ -79,83 +80,83 @@ class Scheme:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Label of each class: 1, 2, ...; sparse annotation leaves the background's out."""
+        """Label of each class: 1, 2, ..., without the background's in sparse annotation."""
         numbers = range(1, len(self.classes) + 2)
         free = [n for n in numbers if not (self.sparse and n == self.background)]
         return tuple(free[: len(self.classes)])
 
     @property
     def instances(self) -> bool:
-        """Whether every label above 0 is an object of the only class."""
+        """Whether every label above 0 is an object of the single class."""
         return not self.sparse and len(self.classes) == 1
 
     @property
     def reading(self) -> MaskReading:
-        """How what `mask` makes is to be understood."""
+        """Interpretation of the values that `mask` returns."""
         return MaskReading(self.classes, UNLABELLED if self.sparse else None, "background")
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
-        """Labels as painted to a mask that `reading` understands.
+        """Convert labels as painted to a mask, whose values `reading` interprets.
 
         Parameters
         ----------
         labels
-            Integer, shape (y, x).
+            Labels as painted: integer, shape (y, x).
 
         Returns
         -------
         numpy.ndarray
-            int64, shape (y, x): 0 is background, i + 1 class number i (or, with
-            `instances`, any number an object), -1 not labelled.
+            int64, shape (y, x): 0 is background, i + 1 is class number i (or, if
+            `instances`, any number is an object), and -1 is not annotated.
 
         Raises
         ------
         InputError
-            If there are labels of no class.
+            If some labels stand for no class.
         """
         if self.instances:
             return check_labels(labels).astype(np.int64)
-        self._numbers_of(labels)
+        self._pixels_of_labels(labels)
         meaning = np.full(max(self._meanings) + 1, UNLABELLED, dtype=np.int64)
         for label, value in self._meanings.items():
             meaning[label] = value
         return meaning[labels.astype(np.intp)]
 
     def counts(self, labels: np.ndarray) -> dict[str, int]:
-        """Pixels of each class, and of ``background`` where it is labelled.
+        """Count the pixels of each class, and of ``background`` if it has a label.
 
         Parameters
         ----------
         labels
-            Integer, shape (y, x).
+            Labels as painted: integer, shape (y, x).
 
         Raises
         ------
         InputError
-            If there are labels of no class.
+            If some labels stand for no class.
         """
         if self.instances:
             return {self.classes[0]: int(np.count_nonzero(check_labels(labels)))}
-        found = self._numbers_of(labels)
-        return {name: int(found[label]) for label, name in self._names.items()}
+        pixels = self._pixels_of_labels(labels)
+        return {name: int(pixels[label]) for label, name in self._names.items()}
 
     def is_annotated(self, labels: np.ndarray) -> bool:
-        """Whether any pixel is labelled."""
+        """Return whether any pixel is labelled."""
         return bool(np.any(labels))
 
     def to_plain(self) -> dict[str, Any]:
-        """The scheme as a dict of numbers, strings and lists."""
+        """Return the scheme as a dict of JSON values."""
         plain: dict[str, Any] = python_values(asdict(self))
         return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scheme:
-        """The scheme that `to_plain` took apart; checks every value's type.
+        """Make a scheme from the result of `to_plain`, checking every value's type.
 
         Raises
         ------
         InputError, KeyError, TypeError
-            If something is missing or makes no sense.
+            If a value is missing, or of the wrong type or range.
         """
         return cls(
             classes=tuple(as_text(name) for name in as_list(plain["classes"])),
@@ -166,29 +167,29 @@ class Scheme:
 
     @property
     def _names(self) -> dict[int, str]:
-        """Name of each label, the background's first."""
-        own = dict(zip(self.values, self.classes, strict=True))
-        return {self.background: BACKGROUND, **own} if self.sparse else own
+        """Name of each label, that of the background first."""
+        names = dict(zip(self.values, self.classes, strict=True))
+        return {self.background: BACKGROUND, **names} if self.sparse else names
 
     @property
     def _meanings(self) -> dict[int, int]:
-        """Value in the mask of each label."""
-        own = {label: number for number, label in enumerate(self.values, start=1)}
-        return own | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
+        """Value in the mask for each label."""
+        values = {label: number for number, label in enumerate(self.values, start=1)}
+        return values | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
 
-    def _numbers_of(self, labels: np.ndarray) -> np.ndarray:
-        """Pixels of each label up to the highest one; all labels are known."""
+    def _pixels_of_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Count the pixels of each label up to the highest, checking that all labels are known."""
         top, highest = max(self._names), int(check_labels(labels).max(initial=0))
         if highest > top:
             raise self._unknown(highest)
-        found = np.bincount(labels.ravel().astype(np.intp), minlength=top + 1)
-        for label in np.flatnonzero(found[1:]) + 1:
+        pixels = np.bincount(labels.ravel().astype(np.intp), minlength=top + 1)
+        for label in np.flatnonzero(pixels[1:]) + 1:
             if int(label) not in self._names:
                 raise self._unknown(int(label))
-        return found
+        return pixels
 
     def _unknown(self, label: int) -> InputError:
-        known = [f"{own} ({name})" for own, name in self._names.items()]
+        known = [f"{value} ({name})" for value, name in self._names.items()]
         listed = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
         return InputError(
             f"Label {label} stands for no class; paint over it with one of {listed}, "
@@ -206,12 +207,12 @@ def _check_colour(colour: object) -> None:
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as they are, if they are whole numbers from 0 up.
+    """Check that labels are whole numbers from 0 up, and return them unchanged.
 
     Raises
     ------
     InputError
-        If they are not.
+        If they are not, or too large.
     """
     if labels.dtype.kind not in "bui":
         raise InputError(f"Labels are whole numbers, not {labels.dtype}; use a Labels layer.")

@@ -1,4 +1,4 @@
-"""session.json: read with every value checked, and written whole."""
+"""Read session.json with every value checked, and write it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from napari_ptsam.io.writing import reason, replacing
 
 FILE = "session.json"
 SIZE_LIMIT = 64 * 2**20
-"""Bytes; no session.json is larger, and what is larger is not even read."""
+"""Largest size of a session.json that is read, in bytes."""
 
 
 def load_session(folder: Path) -> Session:
-    """What a folder's session.json says; whether the planes are there is not looked at.
+    """Read a folder's session.json, without checking that the files of its planes exist.
 
     Raises
     ------
     SessionError
-        If there is none, or it is damaged or from a newer version.
+        If the file is missing, damaged, or from a newer version.
     """
     path = folder / FILE
     try:
@@ -53,7 +53,7 @@ def load_session(folder: Path) -> Session:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with the values of a session."""
+    """Return what is wrong with a value of a session."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
 
 
@@ -70,10 +70,10 @@ def save_session(folder: Path, session: Session) -> None:
     Raises
     ------
     SessionError
-        If it cannot be written, or could not be read again.
+        If the file cannot be written, or could not be read again.
     """
-    senseless = "The session is not saved, since something in it makes no sense ({})."
-    with unreadable_as(SessionError, senseless.format):
+    template = "The session is not saved, since something in it makes no sense ({})."
+    with unreadable_as(SessionError, template.format):
         text = json.dumps(session.to_plain(), indent=1, allow_nan=False)
         Session.from_plain(json.loads(text))
     try:
