@@ -99,8 +99,8 @@ class ClickTool(QObject):
         self._object: _Object | None = None
         self._last: tuple[object, np.ndarray] = (None, np.empty(0))
         self._waiting: list[tuple[_Object, Outline]] = []
-        self._waitingr = single_shot(self, LATER)
-        self._waitingr.timeout.connect(self._paint_waiting)
+        self._delay = single_shot(self, LATER)
+        self._delay.timeout.connect(self._paint_waiting)
         self._watched_layer: Any = None
         self.active = False
         session_model.view_changed.connect(self._viewed)
@@ -373,7 +373,7 @@ class ClickTool(QObject):
         while self._waiting:
             clicked, outline = self._waiting[0]
             if stroke_under_way(clicked.labels):
-                self._waitingr.start()
+                self._delay.start()
                 return
             del self._waiting[0]
             self._paint(clicked, outline)
@@ -400,6 +400,6 @@ class ClickTool(QObject):
 
     def close(self) -> None:
         """Stop taking clicks."""
-        self._waitingr.stop()
+        self._delay.stop()
         self._waiting = []
         self.activate(False)
