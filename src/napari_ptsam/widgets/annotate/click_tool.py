@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import (
+    ClickedObject,
     ObjectPaint,
     plane_positions,
     stroke_under_way,
@@ -64,24 +64,6 @@ NO_PLANE = (
 )
 
 
-@dataclass(eq=False)
-class _Object:
-    """The object that the user is clicking on.
-
-    ``label`` is the label of its class; None if the object gets its own label.
-    """
-
-    image: AnnotatedImage
-    number: int
-    label: int | None
-    paint: ObjectPaint
-    labels: Labels
-    points: list[tuple[float, float]] = field(default_factory=list)
-    positive: list[bool] = field(default_factory=list)
-    box: tuple[float, float, float, float] | None = None
-    outline: Outline | None = None
-
-
 class ClickTool(QObject):
     """Turns clicks on the canvas into objects in the annotation layer.
 
@@ -96,9 +78,9 @@ class ClickTool(QObject):
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
         self._session_model = session_model
-        self._object: _Object | None = None
+        self._object: ClickedObject | None = None
         self._last: tuple[object, np.ndarray] = (None, np.empty(0))
-        self._waiting: list[tuple[_Object, Outline]] = []
+        self._waiting: list[tuple[ClickedObject, Outline]] = []
         self._delay = single_shot(self, LATER)
         self._delay.timeout.connect(self._paint_waiting)
         self._watched_layer: Any = None
@@ -309,7 +291,7 @@ class ClickTool(QObject):
             return labels
         return None
 
-    def _current(self, image: AnnotatedImage, number: int) -> _Object | None:
+    def _current(self, image: AnnotatedImage, number: int) -> ClickedObject | None:
         """Return the last object if it can still be refined."""
         last = self._object
         if last is not None and (
@@ -320,25 +302,25 @@ class ClickTool(QObject):
             self.forget()
         return self._object
 
-    def _new(self, image: AnnotatedImage, number: int, labels: Labels) -> _Object | None:
+    def _new(self, image: AnnotatedImage, number: int, labels: Labels) -> ClickedObject | None:
         """Begin an object with a label of its own, or with the label of the selected class."""
         label = None if self._session_model.scheme.instances else int(labels.selected_label)
         if label == 0:
             show_warning(NO_CLASS)
             return None
-        self._object = _Object(image, number, label, ObjectPaint(labels), labels)
+        self._object = ClickedObject(image, number, label, ObjectPaint(labels), labels)
         return self._object
 
     # Outlines
 
-    def _ask(self, clicked: _Object, at: tuple[float, float] | None = None) -> None:
+    def _ask(self, clicked: ClickedObject, at: tuple[float, float] | None = None) -> None:
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
         self._session_model.jobs.submit(
             "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
             partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
-    def _answer(self, clicked: _Object, prompts: tuple[Any, ...]) -> Steps:
+    def _answer(self, clicked: ClickedObject, prompts: tuple[Any, ...]) -> Steps:
         backbone = self._session_model.backbone_service.backbone()
         from napari_ptsam.annotation.candidates import object_areas
         from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
@@ -356,7 +338,7 @@ class ClickTool(QObject):
         areas = object_areas(clicked.image.label_planes[clicked.number]) if areas_known else ()
         yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
 
-    def _failed(self, clicked: _Object, at: tuple[float, float] | None, message: str) -> None:
+    def _failed(self, clicked: ClickedObject, at: tuple[float, float] | None, message: str) -> None:
         """Remove a click that failed, so that it does not affect later ones."""
         if at in clicked.points:
             position = clicked.points.index(at)
@@ -364,7 +346,7 @@ class ClickTool(QObject):
         if clicked is self._object and not clicked.paint.written:
             self.forget()
 
-    def _answered(self, clicked: _Object, outline: Outline) -> None:
+    def _answered(self, clicked: ClickedObject, outline: Outline) -> None:
         """Paint an outline after those of earlier clicks, and not during a stroke."""
         self._waiting.append((clicked, outline))
         self._paint_waiting()
@@ -378,7 +360,7 @@ class ClickTool(QObject):
             del self._waiting[0]
             self._paint(clicked, outline)
 
-    def _paint(self, clicked: _Object, outline: Outline) -> None:
+    def _paint(self, clicked: ClickedObject, outline: Outline) -> None:
         image, paint = clicked.image, clicked.paint
         if image.labels is not clicked.labels or not paint.current:
             return  # the layer was removed, or its data were replaced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_ptsam.errors import InputError
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_ptsam.annotation.outlines import Outline
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage
 
 Pixels = tuple[np.ndarray, ...]
@@ -148,6 +150,40 @@ class ObjectPaint:
         """Notice undo and redo, for which napari emits no other event."""
         if not self._writing and not self.intact:
             self.finish()
+
+
+@dataclass(eq=False)
+class ClickedObject:
+    """An object on a plane, with the clicks that it was found by.
+
+    Attributes
+    ----------
+    image, number
+        Image and number of the plane.
+    label
+        Label of the object's class; None if the object gets a label of its own.
+    paint
+        What is painted of the object.
+    labels
+        The annotation layer.
+    points, positive
+        Positions of the clicks, (y, x) in pixels of the plane, and whether each
+        is on the object.
+    box
+        Box around the object: (y0, x0, y1, x1); None if there is none.
+    outline
+        The outline found last; None before the first one.
+    """
+
+    image: AnnotatedImage
+    number: int
+    label: int | None
+    paint: ObjectPaint
+    labels: Labels
+    points: list[tuple[float, float]] = field(default_factory=list)
+    positive: list[bool] = field(default_factory=list)
+    box: tuple[float, float, float, float] | None = None
+    outline: Outline | None = None
 
 
 def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
