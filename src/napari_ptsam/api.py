@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
-from napari_ptsam.datasets.pairing import Source, as_planes, is_path, pair
+from napari_ptsam.datasets.pairing import ImageSource, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.channels import fit_prompt
@@ -28,8 +28,8 @@ __all__ = ["load", "segment", "train"]
 
 
 def train(
-    images: Source,
-    masks: Source,
+    images: ImageSource,
+    masks: ImageSource,
     *,
     axes: str | None = None,
     classes: Sequence[str] | None = None,
@@ -107,7 +107,7 @@ def train(
 
 
 def segment(
-    image: Source,
+    image: ImageSource,
     prompt: Prompt | str | Path,
     *,
     output: Output = "labels",
@@ -195,7 +195,7 @@ def segment(
     return np.moveaxis(result, -3, 0) if output == "probabilities" else result
 
 
-def _single(image: Source, axes: str | None) -> Planes:
+def _single(image: ImageSource, axes: str | None) -> Planes:
     planes = as_planes(image, axes)
     if len(planes) != 1:
         raise InputError(
