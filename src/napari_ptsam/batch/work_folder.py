@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import OutputError, Remedy
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import reason
 
 if TYPE_CHECKING:

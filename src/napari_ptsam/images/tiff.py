@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize
-from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.safe_loading import read_or
 
 # What tifffile logs, and goes on, where pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")

@@ -6,12 +6,53 @@ import pickle
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from napari_ptsam.errors import PtsamError
+
+Value = TypeVar("Value")
 
 PART = 2**20
 """Bytes that are read at a time."""
+
+
+@contextmanager
+def unreadable_as(kind: type[PtsamError], told: Callable[[Exception], str]) -> Iterator[None]:
+    """Turn every error of reading into one for the user's eyes.
+
+    Which ones there are is not listed: zipfile, zlib, torch, json, numpy,
+    tifffile, Pillow and zarr raise what they like on damaged files. So nothing
+    but reading belongs inside.
+
+    Parameters
+    ----------
+    kind
+        What is raised; those of this kind already are passed on as they are.
+    told
+        Gives the message for an error.
+
+    Raises
+    ------
+    PtsamError
+        Of that kind.
+    """
+    try:
+        yield
+    except kind:
+        raise
+    except Exception as error:
+        raise kind(told(error)) from error
+
+
+def read_or(otherwise: Value, read: Callable[[], Value]) -> Value:
+    """What ``read`` gives, or something else where it cannot read."""
+    try:
+        return read()
+    except Exception:
+        return otherwise
 
 
 def check_sums(archive: zipfile.ZipFile) -> None:
