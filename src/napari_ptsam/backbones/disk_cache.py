@@ -34,6 +34,7 @@ ABANDONED = 3600.0
 """Seconds after which a temporary file is taken for one whose writer has died."""
 
 
+# diskcache was last released in 2023, and keeps an SQLite index, which breaks on network shares.
 class DiskCache:
     """Embeddings by what they were made of, a file each; those not asked for longest go first.
 

@@ -117,6 +117,7 @@ def _array(path: Path, file: Any, series: Any) -> Any:
     return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
 
 
+# tifffile's aszarr gives the same pixels, but takes 1.2 to 2.6 times as long.
 class _Pages:
     """A TIFF series that is read page by page, like an array, from any thread.
 

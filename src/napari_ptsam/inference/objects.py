@@ -138,8 +138,8 @@ def _peaks(markers: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     # With this floor, any lone peak above 0 rises far enough.
     bounded = np.where(mask, np.maximum(markers, -RISE), -RISE).astype(np.float32)
-    # h_maxima does the same in the same time, but tolerates smaller rounding errors than a float32
-    # plane has: the number of peaks changed on a third of the planes that were compared.
+    # skimage.morphology.h_maxima takes as long, but its tolerance is float32's own resolution: the
+    # number of seeds differed on a quarter of 72 planes.
     rest = reconstruction(bounded - RISE, bounded, footprint=CONNECTED)
     peaks: np.ndarray = (bounded - rest >= RISE - 1e-4) & (bounded > 0)
     return peaks

@@ -15,6 +15,8 @@ TAKEN = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 """What locking a file says that is locked already."""
 
 
+# filelock leaves its files beside the results, and falls back to files that outlive a crash where a
+# disk has no locks.
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep others from entering with the same path for as long as this is entered.
