@@ -13,7 +13,7 @@ from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
-from napari_ptsam.inference.instances import connected_components
+from napari_ptsam.inference.objects import connected_components
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.inference.shared_embedding import segment_planes
 

@@ -11,7 +11,7 @@ import numpy as np
 from napari_ptsam.errors import InputError, OutputError, SessionError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import replacing
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")

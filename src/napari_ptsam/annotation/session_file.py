@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_ptsam.annotation.session import KIND, VERSION, Session
 from napari_ptsam.errors import OutputError, SessionError, framed
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import reason, replacing
 
 FILE = "session.json"

@@ -11,7 +11,7 @@ import torch
 from napari_ptsam.backbones.loading import with_encoder_tokens
 from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
-from napari_ptsam.inference.instances import clean
+from napari_ptsam.inference.objects import clean
 from napari_ptsam.inference.result import Output, ResultSettings
 
 if TYPE_CHECKING:

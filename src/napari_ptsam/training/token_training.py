@@ -24,8 +24,8 @@ from napari_ptsam.training.validation import Measurement, measure
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.guided_filter import Refinement
+    from napari_ptsam.images.tiling import Flip
     from napari_ptsam.training.embedding import EmbeddedTiles
     from napari_ptsam.training.tiles import TrainingTile
 
