@@ -118,7 +118,8 @@ def _choice(setting: Setting) -> QComboBox:
 
 def _number(setting: Setting) -> QSpinBox | QDoubleSpinBox:
     shown, bounds = setting.shown, setting.bounds
-    low = bounds.get("minimum", bounds.get("exclusiveMinimum", 0) + shown.step)
+    smallest = 1 if setting.kind is int else 10**-shown.decimals
+    low = bounds.get("minimum", bounds.get("exclusiveMinimum", 0) + smallest)
     high = bounds.get("maximum", bounds.get("exclusiveMaximum", MOST))
     high = min(MOST, high if shown.most is None else shown.most)
     box: QSpinBox | QDoubleSpinBox
