@@ -27,7 +27,7 @@ class Scheme:
     Attributes
     ----------
     classes
-        A name for each class.
+        Name of each class.
     colours
         ``#RRGGBB`` for each class; by default from a palette.
     sparse
@@ -78,7 +78,7 @@ class Scheme:
 
     @property
     def instances(self) -> bool:
-        """Whether every label above 0 is an object of the only class."""
+        """Whether every label above 0 is an object of the single class."""
         return not self.sparse and len(self.classes) == 1
 
     @property
@@ -92,7 +92,7 @@ class Scheme:
         Parameters
         ----------
         labels
-            Integer, shape (y, x).
+            Labels as painted: integer, shape (y, x).
 
         Returns
         -------
@@ -107,7 +107,7 @@ class Scheme:
         """
         if self.instances:
             return check_labels(labels).astype(np.int64)
-        self._numbers_of(labels)
+        self._pixels_of_labels(labels)
         meaning = np.full(max(self._meanings) + 1, UNLABELLED, dtype=np.int64)
         for label, value in self._meanings.items():
             meaning[label] = value
@@ -119,7 +119,7 @@ class Scheme:
         Parameters
         ----------
         labels
-            Integer, shape (y, x).
+            Labels as painted: integer, shape (y, x).
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Scheme:
         """
         if self.instances:
             return {self.classes[0]: int(np.count_nonzero(check_labels(labels)))}
-        pixels = self._numbers_of(labels)
+        pixels = self._pixels_of_labels(labels)
         return {name: int(pixels[label]) for label, name in self._names.items()}
 
     def is_annotated(self, labels: np.ndarray) -> bool:
@@ -163,7 +163,7 @@ class Scheme:
         meanings = {label: number for number, label in enumerate(self.values, start=1)}
         return meanings | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
 
-    def _numbers_of(self, labels: np.ndarray) -> np.ndarray:
+    def _pixels_of_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return the number of pixels of each label, after a check that all labels have a class."""
         top, highest = max(self._names), int(check_labels(labels).max(initial=0))
         if highest > top:
@@ -189,7 +189,7 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        If they are not.
+        If they are not, or too large.
     """
     if labels.dtype.kind not in "bui":
         raise InputError(f"Labels are whole numbers, not {labels.dtype}; use a Labels layer.")

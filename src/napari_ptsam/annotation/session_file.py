@@ -21,7 +21,7 @@ def load_session(folder: Path) -> Session:
     Raises
     ------
     SessionError
-        If there is none, or it is damaged or from a newer version.
+        If the file is missing, damaged, or from a newer version.
     """
     path = folder / FILE
     try:
@@ -70,7 +70,7 @@ def save_session(folder: Path, session: Session) -> None:
     Raises
     ------
     SessionError
-        If it cannot be written, or could not be read again.
+        If the file cannot be written, or could not be read again.
     """
     wrong = "The session is not saved, since it holds a value that cannot be read again ({})."
     with unreadable_as(SessionError, wrong.format):

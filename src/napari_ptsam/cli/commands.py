@@ -16,7 +16,7 @@ from napari_ptsam.cli.setting_options import given
 from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.settings import TrainingSettings
@@ -125,7 +125,7 @@ def evaluate(options: Namespace) -> None:
     annotations = annotate(*images, reading, complete=False)
     fitted, caution = prompt, ""
     for planes in annotations.stacks:
-        fitted, words = for_image(prompt, planes, options.channels, CHANNELS)
+        fitted, words = fit_prompt(prompt, planes, options.channels, CHANNELS)
         caution = caution or words
     if caution:
         print(f"napari-ptsam: {caution}", file=sys.stderr)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_ptsam.backbones.catalogue import catalogue
+from napari_ptsam.backbones.catalogue import backbone_names
 from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
@@ -69,7 +69,7 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
     )  # fmt: skip
     add.add_argument(
         "--backbone",
-        choices=tuple(catalogue()),
+        choices=backbone_names(),
         metavar="NAME",
         help="Backbone to train for, as “backbones list” names it. Default: vit_t, or that of --start.",
     )

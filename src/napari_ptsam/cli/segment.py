@@ -16,7 +16,7 @@ from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import given
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio, rescaled
 from napari_ptsam.inference.result import ResultSettings
@@ -141,7 +141,7 @@ class _SegmentCommand:
     def _fitted(self, planes: Planes) -> list[tuple[Prompt, str]]:
         """Return the prompts fitted to the channels of an image, each with a warning or an empty text."""
         choice = self.options.channels
-        return [for_image(prompt, planes, choice, CHANNELS) for prompt in self.prompts]
+        return [fit_prompt(prompt, planes, choice, CHANNELS) for prompt in self.prompts]
 
     def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
         from napari_ptsam.batch.result_files import FileResult
