@@ -539,7 +539,7 @@ def test_the_split_is_that_of_the_session(filled: SessionFolder) -> None:
     chosen = {tuple(filled.annotation_set(part=0.25, seed=seed).held_out) for seed in range(9)}
     assert len(chosen) > 1
     filled.write(replace(session, settings={"held_out": "much"}))
-    with pytest.raises(InputError, match="held_out is a number, not 'much'"):
+    with pytest.raises(InputError, match=r"held_out is a number from 0 to 0.5, not 'much'"):
         filled.annotation_set()
 
 
