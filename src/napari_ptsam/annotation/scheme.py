@@ -224,6 +224,6 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
             )
         if highest >= 2**63:
             raise InputError(
-                f"The labels hold the number {highest}, beyond all numbers of objects; paint over it."
+                f"The labels hold the number {highest}, too large for the number of an object; paint over it."
             )
     return labels

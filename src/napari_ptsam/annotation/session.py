@@ -238,7 +238,7 @@ def _file_name(value: Any) -> str:
     """Return a file name, checked not to lead into another folder."""
     name = as_text(value)
     if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:"):
-        raise InputError("a prompt's name is no name of a file")
+        raise InputError("the name of a prompt is not a valid file name")
     return name
 
 
@@ -248,5 +248,5 @@ def _time(value: Any) -> str:
     except ValueError as error:
         raise InputError("a time is not of the form 2026-01-31T12:00:00+00:00") from error
     if time.tzinfo is None:
-        raise InputError("a time tells no time zone")
+        raise InputError("a time has no time zone")
     return as_text(value)

@@ -162,14 +162,14 @@ class SessionRestore(QObject):
                 renumbered |= {plane: position for position, plane in enumerate(planes)}
         if renumbered:
             show_info(
-                "Some images are not where they were; the annotated planes are shown in their "
-                "place, and saved into a new session folder."
+                "Some images cannot be found; their annotated planes are shown instead, and saved "
+                "into a new session folder."
             )
         pairs = zip(opened.session.images, layers, strict=True)
         if names := [image.name for image, layer in pairs if layer is None]:
             show_warning(
-                f"{', '.join(listed(names))}: not where it was, and nothing of it is annotated; the "
-                "session goes on without it, in a new folder."
+                f"{', '.join(listed(names))}: cannot be found, and none of their planes is "
+                "annotated; the session continues without them, in a new folder."
             )
         self._put_back(opened, layers, renumbered)
 
