@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -27,7 +28,6 @@ from accuracy import named_sets, read
 from napari_ptsam.backbones.loading import Backbone, load_backbone
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.evaluation.metrics import average_precision, overlap
-from napari_ptsam.inference.predict import labels_of
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.settings import TrainingSettings
@@ -79,10 +79,11 @@ def rows(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: in
     limits = [prompt.images.limits(stack) for stack in test.stacks]
     for example in test.examples:
         first = next(iter(ways.values()))
-        logits = first.logits(example.pixels, example.rgb, limits[example.stack])
-        areas.append(overlap(example.labels == 1, labels_of(logits[:1]) == 1, example.valid))
+        prediction = first.predict(example.pixels, example.rgb, limits[example.stack])
+        areas.append(overlap(example.labels == 1, prediction.labels == 1, example.valid))
         for way, segmenter in ways.items():
-            found = segmenter.result(logits if segmenter.splits else logits[:1])
+            markers = prediction.markers if segmenter.splits else None
+            found = segmenter.result(replace(prediction, markers=markers))
             precisions[way].append(average_precision(example.instances, found))
     means = {way: np.mean(values, 0) for way, values in precisions.items()}
     rest = (

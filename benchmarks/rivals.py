@@ -21,11 +21,11 @@ from napari_ptsam.backbones.loading import Backbone
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.inference.predict import plane_logits
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.tiles import embed, plan
+from napari_ptsam.training.tiles import PreparedPlanes, embed, plan
 
 Finder = Callable[[AnnotatedPlane], np.ndarray]
 """An example to its foreground: bool, shape (y, x)."""
@@ -165,7 +165,7 @@ def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Fin
     jobs = plan(
         train.examples, images.tiling, TrainingSettings().embeddings, np.random.default_rng(seed)
     )
-    tiles = list(embed(jobs, train.examples, images, limits, backbone, 1))
+    tiles = list(embed(jobs, train.examples, PreparedPlanes(images, limits), backbone, 1))
     decoder = _Decoder(backbone.device)
     parameters = list(decoder.module.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=TUNING_RATE)
@@ -183,10 +183,10 @@ def fine_tuned(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Fin
         schedule.step()
 
     def find(example: AnnotatedPlane) -> np.ndarray:
-        pixels = images.prepare(example.pixels, example.rgb, None)
-        own = images.tiling.tiles(example.shape)
-        embeddings = (backbone.encoder([cut(pixels, tile)])[0] for tile in own)
-        return plane_logits(decoder, embeddings, own, example.shape, torch.zeros(1))[0] > 0
+        plane = images.prepare(example.pixels, example.rgb)
+        embeddings = (backbone.encoder([cut(plane.pixels, tile)]) for tile in plane.tiles)
+        embedded = EmbeddedPlane(plane.shape, plane.tiles, embeddings)
+        return embedded.logits(decoder, torch.zeros(1))[0] > 0
 
     return find, _count(decoder.module)
 

@@ -34,11 +34,12 @@ from napari_ptsam.backbones.loading import Backbone, load_backbone
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.inference.shared_embedding import segment_planes
 from napari_ptsam.training.loss import bce_dice
-from napari_ptsam.training.optimization import PHASES, class_losses
+from napari_ptsam.training.optimization import OFFSETS, class_losses
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
-from napari_ptsam.training.tiles import TileJob, TrainingTile, embed
+from napari_ptsam.training.tiles import PreparedPlanes, TileJob, TrainingTile, embed
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import overlaps
 from stacks import first_tiles, nuclei, quick_prompt
@@ -96,7 +97,7 @@ def batch_of(train: AnnotationSet, backbone: Backbone, count: int = 4) -> list[T
     jobs = [
         TileJob(n, images.tiling.tiles(e.shape)[0], 0) for n, e in enumerate(train.examples[:count])
     ]
-    return list(embed(jobs, train.examples, images, limits, backbone, 1))
+    return list(embed(jobs, train.examples, PreparedPlanes(images, limits), backbone, 1))
 
 
 def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
@@ -115,11 +116,13 @@ def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str
         tokens = start[0].clone().requires_grad_()
         bce_dice(plain.decode(square, tokens), target, weight).backward()
 
-    def ours(phase: tuple[int, int] | None) -> None:
+    def ours(offset: tuple[int, int] | None) -> None:
         tokens = start.clone().requires_grad_()
-        class_losses(backbone.decoder, tokens, tiles, phase).sum().backward()
+        class_losses(backbone.decoder, tokens, tiles, offset).sum().backward()
 
-    found = medians({"plain": theirs, "whole": lambda: ours(None), "ours": lambda: ours(PHASES[0])})
+    found = medians(
+        {"plain": theirs, "whole": lambda: ours(None), "ours": lambda: ours(OFFSETS[0])}
+    )
     yield _row("a step of the decoder, batch 4", found["ours"], found["plain"], 5)
     yield _row("the same, all positions in every step", found["whole"], found["plain"])
 
@@ -184,7 +187,7 @@ def stack(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[st
     del train, plain
     planes = Planes(nuclei(40), "ZYX", "nuclei")
     segmenter = Segmenter(quick_prompt(backbone, 512), backbone)
-    results, encoded = segmenter.planes(planes), iter(first_tiles(segmenter, planes))
+    results, encoded = segment_planes(segmenter, planes), iter(first_tiles(segmenter, planes))
 
     def five(work: Callable[[], object]) -> Callable[[], None]:
         def five_times() -> None:

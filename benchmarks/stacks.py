@@ -34,6 +34,7 @@ from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling, cut
 from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.inference.shared_embedding import segment_planes
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import Prompt
 
@@ -76,7 +77,7 @@ def first_tiles(segmenter: Segmenter, planes: Planes) -> list[np.ndarray]:
     """The first tile of each plane, prepared for the encoder."""
     images = segmenter.prompt.images
     tile = images.tiling.tiles(planes.shape)[0]
-    return [cut(images.prepare(plane, rgb=False), tile) for plane in planes]
+    return [cut(images.prepare(plane).pixels, tile) for plane in planes]
 
 
 def throughput(options: argparse.Namespace, folder: Path) -> str:
@@ -86,7 +87,7 @@ def throughput(options: argparse.Namespace, folder: Path) -> str:
     tiles = first_tiles(segmenter, planes)
     out = folder / "throughput.ome.zarr"
     into_file = iter(segment_to_files(planes, [FileResult(segmenter, out)]))
-    into_memory = segmenter.planes(planes)
+    into_memory = segment_planes(segmenter, planes)
     backbone.encoder(tiles[:1]), segmenter.plane(planes[0])  # warm
     seconds: dict[str, list[float]] = {"encoder": [], "memory": [], "OME-Zarr": []}
     for start in range(0, len(tiles), options.block):

@@ -35,7 +35,7 @@ def main() -> None:
         driver.wait(lambda: widget.backbone_service.state.startswith("Ready"), "the backbone")
         widget.backbone.open("vit_b_lm")
         dialog = widget.backbone.dialog
-        driver.wait(lambda: bool(widget.backbone_service.advice), "the advice")
+        driver.wait(lambda: bool(widget.backbone_service.recommended), "the recommendation")
         driver.rest(1)
         write(_picture(dialog), out / "backbones.png")
         dialog.close()

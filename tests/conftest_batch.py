@@ -1,4 +1,4 @@
-"""What the tests of "Batch segment" do again and again."""
+"""Helpers for the tests of "Batch segment"."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def run(qtbot, widget: BatchSegment) -> None:
     qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
 
 
-def told() -> list[str]:
+def notifications() -> list[str]:
     return [record.message for record in notification_manager.records]
 
 
 class Slow:
-    """An array whose planes take a while, and which counts what is read at a time."""
+    """An array whose planes are read slowly, and which records the numbers of the planes read."""
 
     def __init__(self, array: np.ndarray, seconds: float) -> None:
         self.array, self.seconds, self.read = array, seconds, []
@@ -51,7 +51,7 @@ class Slow:
 
 
 def choose(box: Any, value: str) -> None:
-    """Choose from a list by what is behind the words."""
-    position = box.findData(value)
-    assert position >= 0
-    box.setCurrentIndex(position)
+    """Choose the entry of a combo box that has this value."""
+    index = box.findData(value)
+    assert index >= 0
+    box.setCurrentIndex(index)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PTSAM_DATA", ROOT.parent / "shared" / "data"))
@@ -18,3 +20,41 @@ def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Pa
     if not folder.is_dir():
         pytest.skip(f"needs {DATA / name} (set PTSAM_DATA)")
     return folder / "images" / f"{number:03}.tif", folder / "masks" / f"{number:03}.tif"
+
+
+def whole_plane(number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A whole plane of nuclei and its instances, uint16; of the bundled sample without the real ones.
+
+    For tests that want an image of a microscope, whichever it is.
+    """
+    if (DATA / "bbbc039_nuclei").is_dir():
+        image, mask = (tifffile.imread(path) for path in real_pair("bbbc039_nuclei", number))
+        return image, mask
+    from napari_ptsam.datasets.sample import make_sample
+
+    sample = make_sample()
+    return sample.images[4 + 6 * number], sample.instances[4 + 6 * number]
+
+
+BUNDLED = (
+    (2, 128, 256), (12, 160, 224), (20, 288, 384), (27, 352, 352), (31, 96, 96), (39, 160, 384),
+)  # fmt: skip
+"""Plane, row and column of crops of the bundled sample, each with three cells that lie apart."""
+
+
+def crops(side: int = 128) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Six crops of nuclei and their instances; of the bundled sample without the real ones."""
+    if not (DATA / "bbbc039_nuclei").is_dir():
+        from napari_ptsam.datasets.sample import make_sample
+
+        sample = make_sample()
+        windows = [(z, slice(y, y + side), slice(x, x + side)) for z, y, x in BUNDLED]
+        return [(sample.images[window], sample.instances[window]) for window in windows]
+    found = []
+    for image, mask in map(whole_plane, range(6)):
+        # The crop with most foreground of a few: some corners are empty.
+        corners = [(y, x) for y in (0, 192, 384) for x in (0, 192, 384)]
+        windows = [(slice(y, y + side), slice(x, x + side)) for y, x in corners]
+        window = max(windows, key=lambda window: (mask[window] > 0).sum())
+        found.append((image[window], mask[window]))
+    return found

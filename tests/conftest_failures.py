@@ -1,4 +1,4 @@
-"""What may be raised in a worker, and what the user is told of it."""
+"""Exceptions that workers may raise, and the messages that the user gets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from napari_ptsam.errors import InputError
 
 @dataclass(frozen=True)
 class Fault:
-    """An exception, new each time, and part of its sentence; a bug has a traceback for napari."""
+    """A kind of exception.
+
+    Attributes
+    ----------
+    make
+        Returns a new exception.
+    expected
+        Part of the sentence that the user gets.
+    bug
+        Whether napari shows a traceback.
+    """
 
     make: Callable[[], BaseException]
-    words: str
+    expected: str
     bug: bool = False
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Raise it, whatever the arguments of what it stands in for are."""
+        """Raise the exception; accepts the arguments of any function that it replaces."""
         raise self.make()
 
 
@@ -41,11 +51,11 @@ FAULTS = {
     ),
     "PtsamError": Fault(lambda: InputError("The plane is blank."), "The plane is blank."),
 }
-"""By name; for tests to be parametrised with."""
+"""Faults by name, for parametrised tests."""
 
 
 def tracebacks() -> list[str]:
-    """Messages of the notifications from which a traceback can be opened."""
-    found = [r for r in notification_manager.records if isinstance(r, ErrorNotification)]
-    assert all("conftest_failures" in record.as_text() for record in found)
-    return [record.message for record in found]
+    """Return the messages of the notifications with a traceback."""
+    errors = [r for r in notification_manager.records if isinstance(r, ErrorNotification)]
+    assert all("conftest_failures" in record.as_text() for record in errors)
+    return [record.message for record in errors]

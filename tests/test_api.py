@@ -9,7 +9,10 @@ import napari_ptsam as ptsam
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-QUICK = {"steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
+QUICK = {
+    "steps": 30, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "cores": "no",
+    "minutes": 0,
+}  # fmt: skip
 
 
 def test_folders_and_arrays_give_the_same_prompt(folders, nuclei, device) -> None:
@@ -73,10 +76,10 @@ def test_objects_are_cleaned_and_linked(nuclei, prompt, device) -> None:
     ("message", "options"),
     [
         ("Only instances can be linked", {"link": True}),
-        ("knows no cores", {"output": "instances", "split": "cores"}),
-        ("Unknown split 'corse'", {"split": "corse"}),
-        ("minimum size is a whole number", {"min_size": -1}),
-        ("Unknown output 'masks'", {"output": "masks"}),
+        ("has no cores", {"output": "instances", "split": "cores"}),
+        ("split is auto, cores or components, not 'corse'", {"split": "corse"}),
+        ("min_size is a whole number", {"min_size": -1}),
+        ("output is labels, instances or probabilities, not 'masks'", {"output": "masks"}),
     ],
 )
 def test_results_that_cannot_be(message, options, nuclei, prompt, device) -> None:

@@ -142,7 +142,7 @@ def test_export(kind, prompts, nuclei, backbones) -> None:
     side = prompt.images.tiling.side
     plane = nuclei[0][0][:side, :side]
     one = replace(prompt, images=replace(prompt.images, channels=None))
-    seen = one.images.prepare(plane, rgb=False)[None, None, ..., 0].copy()
+    seen = one.images.prepare(plane).pixels[None, None, ..., 0].copy()
     with torch.no_grad():
         found = Specialist(prompt, exported, side).eval()(torch.from_numpy(seen))[0].numpy()
     expected = Segmenter(one, segmenting, "probabilities").plane(plane)

@@ -40,7 +40,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_importing_loads_neither_torch_nor_qt() -> None:
     loaded = loaded_after("import napari_ptsam")
-    assert not loaded & {"torch", "kornia", "segment_anything", "scipy", *QT}
+    assert not loaded & {"torch", "kornia", "segment_anything", "scipy", "pydantic", *QT}
 
 
 def test_the_command_lines_help_does_not_wait_for_torch() -> None:

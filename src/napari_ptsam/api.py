@@ -14,7 +14,7 @@ from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
 from napari_ptsam.datasets.pairing import ImageSource, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings, StackLinker
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.prompts.files import load
@@ -168,7 +168,7 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
-    prompt, caution = for_image(prompt, planes, channels)  # type: ignore[arg-type]
+    prompt, caution = fit_prompt(prompt, planes, channels)  # type: ignore[arg-type]
     if caution:
         warnings.warn(caution, PtsamWarning, stacklevel=2)
     settings = ResultSettings(output, split, min_size, fill_holes, remove_border, flips)
@@ -178,13 +178,14 @@ def segment(
             raise InputError("Only instances can be linked from plane to plane.")
         linker = StackLinker(planes, link if isinstance(link, LinkSettings) else None)
     from napari_ptsam.inference.segment import Segmenter
+    from napari_ptsam.inference.shared_embedding import segment_planes
     from napari_ptsam.prompts.backbone import backbone_of
 
     frozen = backbone_of(prompt, checkpoint, device)
     segmenter = Segmenter(prompt, frozen, settings)
     shape = segmenter.result_shape(planes.shape)
     result = np.empty((len(planes), *shape), dtype=segmenter.dtype)
-    for number, plane in enumerate(segmenter.planes(planes)):
+    for number, plane in enumerate(segment_planes(segmenter, planes)):
         if linker is not None:
             plane = linker.link(number, plane)
         result[number] = plane

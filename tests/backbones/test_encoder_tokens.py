@@ -146,6 +146,7 @@ def test_each_block_of_the_embedded_backbone_sees_its_tokens(exact_backbone, til
 def test_gradients_through_the_embedded_backbone_are_autograds(exact_backbone, tile) -> None:
     """The attention's own gradient against PyTorch's, up to the loss of the decoder."""
     from napari_ptsam.backbones.kernels import tiny_vit
+    from napari_ptsam.backbones.kernels.window_attention import attend_reference
 
     encoder, decoder = exact_backbone.encoder, exact_backbone.decoder
     features, start = encoder.early(tile), random_tokens(encoder.token_widths)
@@ -156,12 +157,9 @@ def test_gradients_through_the_embedded_backbone_are_autograds(exact_backbone, t
         decoder(encoder.late(features, tokens), prompt).sigmoid().mean().backward()
         return [own.grad for own in tokens]
 
-    def in_steps(q, k, v, bias):
-        return (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + bias).softmax(-1) @ v
-
     found = gradients()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_vit, "attend", in_steps)
+        patch.setattr(tiny_vit, "attend", attend_reference)
         expected = gradients()
     for ours, theirs in zip(found, expected, strict=True):
         assert theirs.abs().max() > 0

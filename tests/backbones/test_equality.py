@@ -12,7 +12,7 @@ from segment_anything.modeling import Sam
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
 from napari_ptsam.backbones.families.registry import family_of
 from napari_ptsam.backbones.kernels import fused
-from napari_ptsam.backbones.kernels.subgrid import mask_subgrid, position_subgrid
+from napari_ptsam.backbones.kernels.image_positions import mask_subgrid, position_subgrid
 from napari_ptsam.backbones.loading import backbone_from_state, load_backbone
 
 TOLERANCE = 1e-4

@@ -11,8 +11,8 @@ from napari_ptsam.backbones.encoder import ImageEncoder
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, is_out_of_memory
 from napari_ptsam.errors import PtsamWarning
 from napari_ptsam.images.tiling import Tile
-from napari_ptsam.inference import predict
-from napari_ptsam.inference.predict import plane_logits
+from napari_ptsam.inference import decoding
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 
 CPU = torch.device("cpu")
 
@@ -37,7 +37,7 @@ class Full(torch.nn.Module):
 
 @pytest.fixture
 def gpu(monkeypatch) -> None:
-    for module in (encoder, predict):
+    for module in (encoder, decoding):
         monkeypatch.setattr(module, "gpu_is_full", lambda error, device: is_out_of_memory(error))
 
 
@@ -68,28 +68,29 @@ class Narrow:
 
 @pytest.mark.parametrize(("room", "tried"), [(2, [4, 2, 2]), (1, [4, 2, 1, 1, 2, 1, 1])])
 def test_tiles_are_decoded_in_smaller_batches(exact_backbone, gpu, room, tried) -> None:
-    tiles, embeddings, tokens = some(exact_backbone)
+    plane, tokens = some(exact_backbone)
     narrow = Narrow(exact_backbone.decoder, room)
-    found = plane_logits(narrow, embeddings, tiles, (64, 64), tokens)
-    expected = plane_logits(exact_backbone.decoder, embeddings, tiles, (64, 64), tokens)
+    found = plane.logits(narrow, tokens)
+    expected = plane.logits(exact_backbone.decoder, tokens)
     assert narrow.tried == tried
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_without_room_for_one_the_cpu_decodes(exact_backbone, gpu) -> None:
-    tiles, embeddings, tokens = some(exact_backbone)
+    plane, tokens = some(exact_backbone)
     with pytest.warns(PtsamWarning, match="smaller tiles or the CPU"):
-        found = plane_logits(Narrow(exact_backbone.decoder, 0), embeddings, tiles, (64, 64), tokens)
-    expected = plane_logits(exact_backbone.decoder, embeddings, tiles, (64, 64), tokens)
+        found = plane.logits(Narrow(exact_backbone.decoder, 0), tokens)
+    expected = plane.logits(exact_backbone.decoder, tokens)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def some(backbone):
-    """Four tiles of noise."""
+    """A plane of four tiles of noise."""
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(4, 4096, 256, generator=generator) * 0.1
     tokens = torch.randn(1, 8, 256, generator=generator)
-    return [Tile(y, x, 32) for y in (0, 32) for x in (0, 32)], embeddings, tokens
+    tiles = [Tile(y, x, 32) for y in (0, 32) for x in (0, 32)]
+    return EmbeddedPlane((64, 64), tiles, embeddings[:, None]), tokens
 
 
 def test_only_a_gpu_is_full() -> None:

@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_ptsam.backbones.kernels import image_positions
-from napari_ptsam.backbones.kernels.image_positions import answer, look
+from napari_ptsam.backbones.kernels import fused
+from napari_ptsam.backbones.kernels.image_positions import (
+    image_to_token,
+    image_to_token_reference,
+    mask_logits,
+    mask_logits_reference,
+    token_to_image,
+    token_to_image_reference,
+)
+from napari_ptsam.backbones.kernels.window_attention import attend, attend_reference
 
 HEADS, TOKENS, POSITIONS, WIDTH = 2, 3, 16, 8
 
@@ -15,12 +23,12 @@ HEADS, TOKENS, POSITIONS, WIDTH = 2, 3, 16, 8
 @pytest.fixture(params=["in one pass", "in steps"])
 def way(request, monkeypatch) -> str:
     """With PyTorch's operator that is not public, and without it."""
-    image_positions._in_one_pass.cache_clear()
+    fused._softmax_backward_works.cache_clear()
     if request.param == "in steps":
         monkeypatch.delattr(torch, "_softmax_backward_data")
-    assert image_positions._in_one_pass() == (request.param == "in one pass")
+    assert fused._softmax_backward_works() == (request.param == "in one pass")
     yield request.param
-    image_positions._in_one_pass.cache_clear()
+    fused._softmax_backward_works.cache_clear()
 
 
 def random(*shape: int, device: str) -> torch.Tensor:
@@ -36,9 +44,10 @@ def test_looking_at_the_image(way, batch: int, device: str) -> None:
     image = random(batch, POSITIONS, WIDTH, device=device)
     places = random(POSITIONS, WIDTH, device=device).detach()
 
-    ours = look(queries, image, (image + places).detach())
+    ours = token_to_image(queries, image, (image + places).detach())
     weights = (queries @ (image + places).transpose(1, 2)).softmax(-1)
     compare(ours, (weights @ image, image), (queries, image))
+    compare(ours, token_to_image_reference(queries, image, image + places), (queries, image))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -50,11 +59,32 @@ def test_answering(way, batch: int, device: str) -> None:
     bias = random(batch, HEADS * TOKENS, device=device)
     norm = random(WIDTH, device=device).detach(), random(WIDTH, device=device).detach(), 1e-5
 
-    ours = answer(image, (image + places).detach(), keys, bias, values, HEADS, norm)
+    ours = image_to_token(image, (image + places).detach(), keys, bias, values, HEADS, norm)
     logits = keys @ (image + places).transpose(1, 2) + bias[..., None]
     weights = logits.unflatten(1, (HEADS, -1)).softmax(2).flatten(1, 2)
     theirs = F.layer_norm(image + weights.transpose(1, 2) @ values, (WIDTH,), *norm)
     compare((ours,), (theirs,), (image, keys, bias, values))
+    reference = image_to_token_reference(image, image + places, keys, bias, values, HEADS, norm)
+    compare((ours,), (reference,), (image, keys, bias, values))
+
+
+@pytest.mark.parametrize("masks", [1, 4])
+def test_weighing_pixels(masks: int, device: str) -> None:
+    pixels, weights = (random(2, n, WIDTH, device=device) for n in (POSITIONS, masks))
+    compare(
+        (mask_logits(pixels, weights),),
+        (mask_logits_reference(pixels, weights),),
+        (pixels, weights),
+    )
+
+
+def test_attending_within_windows(way, device: str) -> None:
+    q, k, v = (random(3, HEADS, n, WIDTH, device=device) for n in (4, 6, 6))
+    bias = random(HEADS, 4, 6, device=device).detach()
+    ours, reference = (f(q, k, v, bias) for f in (attend, attend_reference))
+    compare((ours,), (reference,), (q, k, v))
+    with torch.no_grad():
+        torch.testing.assert_close(attend(q, k, v, bias), reference)
 
 
 def compare(ours, theirs, inputs) -> None:

@@ -99,7 +99,7 @@ def test_a_task_that_fails_for_good_is_named_and_can_be_done_later(
         planes, parts, cluster.scheduler_address, device="cpu"
     )
     image.rename(moved)  # the workers do not find it
-    with pytest.raises(ptsam.OutputError, match=r"s\.tif: 6 planes.*There is no file.*--resume"):
+    with pytest.raises(ptsam.OutputError, match=r"s\.tif: 6 planes.*There is no file.*resume=True"):
         list(running)
     moved.rename(image)
     told = list(

@@ -10,7 +10,7 @@ import zarr
 
 import napari_ptsam as ptsam
 from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
-from napari_ptsam.batch import formats
+from napari_ptsam.batch import tiff_result
 from napari_ptsam.batch.result_files import FileResult, segment_to_files, target_for
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.images.reading import open_image
@@ -98,7 +98,7 @@ def test_what_fits_no_tiff_becomes_ome_zarr(tmp_path, monkeypatch) -> None:
             target_for(tmp_path, many, "a", FakeSegmenter(output), format)
     with pytest.raises(ptsam.InputError, match="Unknown format 'png'"):
         target_for(tmp_path, many, "a", segmenter, "png")
-    monkeypatch.setattr(formats, "IMAGEJ_LIMIT", 2000)
+    monkeypatch.setattr(tiff_result, "IMAGEJ_LIMIT", 2000)
     assert target_for(tmp_path, stack(2), "a", segmenter).name == "a.ome.zarr"
     with tifffile.TiffFile(write(tmp_path, stack(2), segmenter, "tiff")) as file:
         assert file.is_ome and not file.is_imagej

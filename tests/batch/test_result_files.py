@@ -183,7 +183,7 @@ def test_an_unfinished_run_is_not_touched_by_another(tmp_path) -> None:
     begun = segment_to_files(planes, [FileResult(segmenter, path)])
     next(begun)
     begun.close()
-    with pytest.raises(ptsam.OutputError, match=r"--resume.*--overwrite"):
+    with pytest.raises(ptsam.OutputError, match=r"resume=True.*overwrite=True"):
         run(planes, segmenter, path)
     for wrong, other, message in (
         (planes, FakeSegmenter(prompt=fake_prompt(1)), r"in: prompt;"),
@@ -269,7 +269,7 @@ def test_a_disk_that_fills_up_midway_keeps_what_is_done(when, tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(WorkFolder, when, fills_up)
-        with pytest.raises(ptsam.OutputError, match=r"no space left.*is kept in.*--resume"):
+        with pytest.raises(ptsam.OutputError, match=r"no space left.*is kept in.*resume=True"):
             run(planes, segmenter, path)
     told = run(planes, segmenter, path, resume=True)
     assert [one.results is None for one in told] == [True, True, False, False]

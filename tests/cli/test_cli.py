@@ -20,8 +20,12 @@ pytestmark = pytest.mark.usefixtures("loaded")
 
 QUICK = [
     "--steps", "30", "--embeddings", "5", "--batch-size", "2", "--tile", "whole", "--seed", "0",
-    "--cores", "no",
+    "--cores", "no", "--minutes", "0",
 ]  # fmt: skip
+
+
+SHORT = ["--steps", "2", *QUICK[2:], "--start"]
+"""What was learned already is kept, however short it is."""
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +36,10 @@ def prompt_path(prompt, tmp_path_factory) -> Path:
 def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     images, masks = folders
     out = tmp_path / "a.pt"
-    longer = ["--steps", "120", *QUICK[2:]]
+    longer = ["--steps", "60", *QUICK[2:]]
     assert run("train", images, masks, "-o", out, *longer, "--notes", "crops", "--json") == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert line["steps"] == 120 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
+    assert line["steps"] == 60 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
     assert line["tile"] == 128 and 0 < line["held_out_dice"] <= 1
     assert set(line["seconds"]) == {"embedding", "training", "total"}
     assert line["seconds"]["total"] >= line["seconds"]["embedding"] + line["seconds"]["training"]
@@ -70,7 +74,8 @@ def test_evaluation_is_that_of_the_written_labels(folders, prompt_path, tmp_path
 
 
 def test_words_for_people(folders, prompt_path, tmp_path: Path, capsys) -> None:
-    assert run("train", *folders, "-o", tmp_path / "b.pt", *QUICK) == 0
+    assert run("train", *folders, "-o", tmp_path / "b.pt", *SHORT, prompt_path) == 0
+    assert load(tmp_path / "b.pt").origin.start == "a prompt"
     out = capsys.readouterr().out
     assert "1 held-out planes of 6" in out and "2,048 parameters" in out
     assert run("evaluate", prompt_path, *folders) == 0
@@ -94,17 +99,13 @@ def test_a_stack_keeps_axes_and_pixel_size(nuclei, prompt_path, tmp_path: Path) 
             assert tag[0] / tag[1] == 4
 
 
-def test_two_stacks_train(nuclei, tmp_path: Path) -> None:
+def test_two_stacks_train(nuclei, prompt_path, tmp_path: Path) -> None:
     for name, arrays in zip(("images.tif", "masks.tif"), nuclei, strict=True):
         tifffile.imwrite(tmp_path / name, np.stack(arrays), photometric="minisblack")
     out = tmp_path / "a.pt"
-    assert run("train", tmp_path / "images.tif", tmp_path / "masks.tif", "-o", out, *QUICK) == 0
+    stacks = tmp_path / "images.tif", tmp_path / "masks.tif"
+    assert run("train", *stacks, "-o", out, *SHORT, prompt_path) == 0
     assert load(out).origin.images == 6
-
-
-def test_going_on_from_a_prompt(folders, prompt_path, tmp_path: Path) -> None:
-    assert run("train", *folders, "-o", tmp_path / "b.pt", *QUICK, "--start", prompt_path) == 0
-    assert load(tmp_path / "b.pt").origin.start == "a prompt"
 
 
 # What can be wrong. Each must leave nothing behind.
@@ -238,9 +239,9 @@ def test_settings_that_make_no_sense(folders, prompt_path, tmp_path: Path, capsy
         ("vit_b (375 MB) is not on this machine", "--backbone", "vit_b"),
         ("no checkpoint file", "--backbone", "vit_b", "--checkpoint", tmp_path / "none.pth"),
         ("the weights of a vit_t, but", "--backbone", "vit_b", "--checkpoint", weights()),
-        ("at least 16 pixels", "--tile", "5"),
-        ("no number of pixels", "--tile", "big"),
-        ("at least one step", "--steps", "0"),
+        ("--tile is a whole number from 16 to 16,384", "--tile", "5"),
+        ("'big' is not a whole number", "--tile", "big"),
+        ("--steps is a whole number from 1 up, not 0", "--steps", "0"),
         ("LOW,HIGH", "--normalize", "minmax"),
         ("lower one first", "--normalize", "5,3"),
         ("between 0 and 100", "--percentiles", "1,101"),
@@ -274,15 +275,21 @@ def test_ctrl_c_saves_nothing_and_says_how_to_go_on(folders, tmp_path, capsys, m
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent another way there")
-def test_a_real_interrupt_leaves_no_traceback(folders, tmp_path: Path) -> None:
+def test_a_real_interrupt_leaves_no_traceback(
+    folders, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
     command = [sys.executable, "-m", "napari_ptsam", "train", *map(str, folders)]
     command += ["-o", str(tmp_path / "a.pt"), "--steps", "100000", *QUICK[2:]]
     # A shell that runs the tests in the background has them ignore interrupts, and what they start.
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "NAPARI_PTSAM_CACHE": str(cache)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
-        time.sleep(10)
+        while not any(cache.rglob("*")):  # until a tile is embedded
+            assert process.poll() is None
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         try:
             _, stderr = process.communicate(timeout=60)
@@ -309,7 +316,8 @@ def test_what_would_be_found_out_too_late_is_found_out_first(folders, tmp_path, 
 
 def test_negative_values_are_no_options(folders, tmp_path: Path) -> None:
     out = tmp_path / "a.pt"
-    assert run("train", *folders, "-o", out, *QUICK, "--normalize", "-10,2000") == 0
+    few = ["--steps", "10", "--embeddings", "2", *QUICK[4:]]
+    assert run("train", *folders, "-o", out, *few, "--normalize", "-10,2000") == 0
     assert load(out).images.normalization.low == -10
 
 
@@ -349,15 +357,17 @@ def load_two_classes():
 
 
 def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypatch) -> None:
-    """With four planes to measure on instead of 24, which would take most of a minute."""
+    """With four planes to measure on instead of 24, and a quarter of each."""
     from napari_ptsam.cli import demo
     from napari_ptsam.datasets.sample import Sample, make_sample
+    from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 
     whole = make_sample()
-    few = Sample(whole.images[:20], whole.instances[:20])
+    few = Sample(whole.images[:20, :256, :256], whole.instances[:20, :256, :256])
     monkeypatch.setattr(demo, "make_sample", lambda: few)
     monkeypatch.setattr(demo, "SHOWN", (17, 18, 19))
     out = tmp_path / "demo"
+    monkeypatch.setattr(EncoderTokenTraining, "_time_a_tile", lambda self: 9.0)  # a slow machine
     assert run("demo", "--out", out, "--steps", "12", "--embeddings", "8", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 12 * 1024
@@ -366,9 +376,9 @@ def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypat
     ]  # fmt: skip
     with tifffile.TiffFile(out / "labels.tif") as file:
         assert file.is_imagej and file.series[0].axes == "ZYX"
-        assert file.series[0].shape == (20, 512, 512)
+        assert file.series[0].shape == (20, 256, 256)
     with Image.open(out / "overlay.png") as picture:
-        assert picture.size == (3 * 518 - 6, 2 * 518 - 6)
+        assert picture.size == (3 * 262 - 6, 2 * 262 - 6)
     report = (out / "report.txt").read_text(encoding="utf-8")
     for part in ("IoU of the foreground", "Dice", "embedding", "training", "2,048", "bytes"):
         assert part in report

@@ -50,7 +50,8 @@ def settings(*arguments: object) -> TrainingSettings:
 
 
 def test_a_session_trains_as_it_says(session: SessionFolder, tmp_path: Path, capsys) -> None:
-    assert run("train", session.path, "--notes", "of a session", "--json") == 0
+    options = "--notes", "of a session", "--minutes", 0, "--json"
+    assert run("train", session.path, *options) == 0
     out, err = capsys.readouterr()
     line = json.loads(out.splitlines()[-1])
     path = session.path / "prompts" / "001.pt"

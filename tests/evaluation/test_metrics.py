@@ -1,15 +1,14 @@
 import numpy as np
 import pytest
-import tifffile
 from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score
 
-from conftest_data import real_pair
+from conftest_data import whole_plane
 from napari_ptsam.evaluation.metrics import AP_THRESHOLDS, average_precision, overlap
 
 
 def test_iou_and_dice_are_those_of_scikit_learn() -> None:
-    truth = tifffile.imread(real_pair("bbbc039_nuclei")[1]) > 0
+    truth = whole_plane()[1] > 0
     found = ndimage.shift(truth, (3, -2), order=0)
     areas = overlap(truth, found)
     assert areas.iou == pytest.approx(jaccard_score(truth.ravel(), found.ravel()))
@@ -40,7 +39,7 @@ def test_average_precision_by_hand() -> None:
 
 
 def test_average_precision_of_real_instances_with_themselves() -> None:
-    truth = tifffile.imread(real_pair("bbbc039_nuclei")[1])
+    truth = whole_plane()[1]
     assert average_precision(truth, truth).tolist() == [1.0] * 10
     merged, _ = ndimage.label(truth > 0, structure=np.ones((3, 3)))
     assert average_precision(truth, merged)[0] < 1

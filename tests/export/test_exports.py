@@ -59,7 +59,7 @@ def test_it_finds_on_real_nuclei_what_segmenting_finds(exported, nuclei) -> None
     whole, checked = exported
     plane = nuclei[0][0]
     session = onnxruntime.InferenceSession(checked.path, providers=["CPUExecutionProvider"])
-    seen = whole.images.prepare(plane, rgb=False)[..., 0]
+    seen = whole.images.prepare(plane).pixels[..., 0]
     (found,) = session.run(None, {"image": seen[None, None]})
     wanted = ptsam.segment(plane, whole, output="probabilities", device="cpu")
     assert found.shape == (1, 1, 128, 128) and found.dtype == np.float32

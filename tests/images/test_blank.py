@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from conftest_data import real_pair
+from conftest_data import real_pair, whole_plane
 from napari_ptsam.images.blank import is_constant, is_noise, noise_deviation, padding_of
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.settings import ImageSettings
@@ -16,7 +16,10 @@ WHOLE = ImageSettings(Tiling(512, whole=True))
 
 
 def real(name: str = "bbbc039_nuclei", number: int = 0) -> np.ndarray:
-    image = tifffile.imread(real_pair(name, number)[0])
+    if name == "bbbc039_nuclei":
+        image = whole_plane(number)[0]
+    else:
+        image = tifffile.imread(real_pair(name, number)[0])
     return image if image.ndim == 3 else image[..., None]
 
 
@@ -28,7 +31,7 @@ def noise(shape: tuple[int, int] = (256, 256), seed: int = 0) -> np.ndarray:
 def test_real_planes_look_as_they_always_did(name: str) -> None:
     for number in range(4):
         plane = real(name, number)
-        found = WHOLE.prepared(plane, rgb=plane.shape[-1] == 3)
+        found = WHOLE.prepare(plane, rgb=plane.shape[-1] == 3)
         flat = plane.reshape(-1)
         low, high = np.percentile(flat, [1, 99.8])
         expected = ((plane - low) / (high - low)).clip(0, 1).astype(np.float32)
@@ -44,8 +47,8 @@ def test_constant_planes_are_blank(value: int, hot: int) -> None:
     for number in range(hot):  # the first of them in the corner
         plane[12 * number, 11 * number] = 3000
     assert is_constant(plane)
-    assert WHOLE.prepared(plane, False).blank.all()
-    assert WHOLE.prepared(plane, False).cut(Tile(0, 0, 120)) is None
+    assert WHOLE.prepare(plane, False).blank.all()
+    assert WHOLE.prepare(plane, False).cut(Tile(0, 0, 120)) is None
 
 
 def test_the_smallest_object_is_something() -> None:
@@ -103,8 +106,7 @@ def test_a_round_field_of_view_has_padding_around_it() -> None:
 
 
 def test_clipped_background_and_flat_objects_are_no_padding() -> None:
-    image = real()
-    mask = tifffile.imread(real_pair("bbbc039_nuclei")[1])
+    image, mask = real(number=3), whole_plane(3)[1]
     level = np.median(image)
     clipped = np.clip(image, level + 20, level + 400)
     drawn = (mask > 0).astype(np.uint8)[..., None] * 200
@@ -125,8 +127,8 @@ def test_padding_beside_clipped_background_of_the_same_value_is_found() -> None:
 
 def test_padding_has_no_say_in_how_bright_the_rest_is() -> None:
     image = real()
-    plain = WHOLE.prepared(image, False).pixels
-    found = WHOLE.prepared(PADDINGS["all around"](image), False)
+    plain = WHOLE.prepare(image, False).pixels
+    found = WHOLE.prepare(PADDINGS["all around"](image), False)
     assert np.array_equal(found.pixels[90:-90, 90:-90], plain)
     assert found.pixels[0, 0, 0] == pytest.approx(np.median(plain), abs=1e-6)
     assert found.cut(Tile(0, 0, 90)) is None
@@ -159,7 +161,7 @@ def test_noise_is_noise_and_stays_faint(name: str, hot: bool) -> None:
     if hot:
         plane[np.random.default_rng(1).random(plane.shape[:2]) < 3e-4] = 4000
     assert is_noise(plane)
-    found = WHOLE.prepared(plane, rgb=False)
+    found = WHOLE.prepare(plane, rgb=False)
     assert found.blank.all()
     if "photons" not in name:
         assert found.pixels.std() < 0.1
@@ -192,7 +194,7 @@ def test_a_sparse_field_is_as_bright_as_a_crowded_one(faint: int) -> None:
     sparse = noise((1024, 1024))
     for centre in range(100, 1000, 180):
         sparse[np.hypot(y - centre, x - centre) < 8] += 20 * faint
-    found = WHOLE.prepared(sparse, rgb=False)
+    found = WHOLE.prepare(sparse, rgb=False)
     assert found.blank[500:600, 0:50].all() and not found.blank[80:120, 80:120].any()
     assert 0.97 < found.blank.mean() < 0.995
     dark, bright = found.pixels[500:600, 0:50, 0], found.pixels[98:103, 98:103, 0]
@@ -204,5 +206,5 @@ def test_many_faint_objects_are_stretched_as_before() -> None:
     y, x = np.mgrid[:256, :256]
     many = noise() + 10 * (np.hypot(y % 32 - 16, x % 32 - 16) < 10)[..., None]
     low, high = np.percentile(many, [1, 99.8])
-    found = WHOLE.prepared(many, rgb=False).pixels[..., :1]
+    found = WHOLE.prepare(many, rgb=False).pixels[..., :1]
     np.testing.assert_allclose(found, ((many - low) / (high - low)).clip(0, 1), atol=1e-6)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 import napari_ptsam as ptsam
 from napari_ptsam.images import guided_filter
-from napari_ptsam.images.guided_filter import Refinement, guide_of
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.prompts.files import load
 
@@ -75,9 +75,9 @@ def test_running_means_are_means(shape, radius) -> None:
 def test_a_prompt_applies_and_keeps_it(prompt, backbone, nuclei, tmp_path) -> None:
     refined = replace(prompt, refinement=Refinement(4, 1e-3, 0.5))
     pixels, prompt = nuclei[0][0], replace(prompt, refinement=None)
-    plain = Segmenter(prompt, backbone).logits(pixels)
-    expected = refined.refinement.apply(plain, guide_of(prompt.images.prepare(pixels, False)))
-    assert np.array_equal(Segmenter(refined, backbone).logits(pixels), expected)
+    plain = Segmenter(prompt, backbone).predict(pixels).logits
+    expected = refined.refinement.apply(plain, prompt.images.prepare(pixels).guide)
+    assert np.array_equal(Segmenter(refined, backbone).predict(pixels).logits, expected)
     again = load(refined.save(tmp_path / "prompt.pt"))
     assert again.refinement == refined.refinement
     assert load(prompt.save(tmp_path / "plain.pt")).refinement is None

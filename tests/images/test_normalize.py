@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-import tifffile
 
 import napari_ptsam as ptsam
-from conftest_data import real_pair
+from conftest_data import whole_plane
 from napari_ptsam.images.normalize import Normalization, normalize, select_channels, stack_limits
 from napari_ptsam.images.planes import Planes
 
@@ -21,7 +20,7 @@ def test_all_dtypes_fill_the_range(dtype) -> None:
 
 
 def test_real_uint16_and_its_float_copies_look_the_same() -> None:
-    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])
+    image = whole_plane()[0]
     reference = normalize(image, Normalization())
     for copy in (image.astype(np.float32) * 3.5 - 70, image / 65535.0):
         np.testing.assert_allclose(normalize(copy, Normalization()), reference, atol=1e-5)

@@ -4,7 +4,7 @@ import tifffile
 from PIL import Image
 
 import napari_ptsam as ptsam
-from conftest_data import real_pair
+from conftest_data import real_pair, whole_plane
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import list_images, open_image
 
@@ -107,7 +107,7 @@ def test_damaged_files_name_themselves(suffix: str, content: bytes, tmp_path) ->
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.95])
 def test_truncated_real_tiff(compression, kept: float, tmp_path) -> None:
-    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])
+    image = whole_plane()[0]
     tifffile.imwrite(tmp_path / "whole.tif", image, compression=compression, rowsperstrip=64)
     data = (tmp_path / "whole.tif").read_bytes()
     (tmp_path / "part.tif").write_bytes(data[: int(len(data) * kept)])

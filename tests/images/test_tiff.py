@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import napari_ptsam as ptsam
-from conftest_data import real_pair
+from conftest_data import whole_plane
 from napari_ptsam.images import tiff
 from napari_ptsam.images.reading import open_image
 
@@ -29,7 +29,7 @@ def opened(monkeypatch) -> list[tifffile.TiffFile]:
 
 
 def write(path: Path, count: int = 12) -> np.ndarray:
-    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:64, :80]
+    image = whole_plane()[0][:64, :80]
     stack = np.stack([np.roll(image, number, 0) for number in range(count)])
     with tifffile.TiffWriter(path) as file:
         for plane in stack:

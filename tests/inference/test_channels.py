@@ -11,15 +11,16 @@ import tifffile
 
 import napari_ptsam as ptsam
 from conftest_cli import complains, fails, run
-from conftest_data import real_pair
+from conftest_data import whole_plane
 from conftest_prompts import make
+from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.channels import Channels, channels_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.inference.channels import COMMAND_LINE, for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.describe import facts
 from napari_ptsam.prompts.merging import merge
 from napari_ptsam.prompts.text import from_text, to_text
@@ -63,7 +64,7 @@ def test_channels_of_an_image(planes, expected) -> None:
 )  # fmt: skip
 def test_what_fits_is_taken_without_a_word(trained, shown, planes, choice) -> None:
     prompt = prompt_of(trained, shown)
-    fitted, caution = for_image(prompt, planes, choice)
+    fitted, caution = fit_prompt(prompt, planes, choice)
     assert caution == "" and fitted.images.channels == (shown if choice is None else choice)
     assert (fitted is prompt) == (choice is None)
 
@@ -94,7 +95,7 @@ def test_what_fits_is_taken_without_a_word(trained, shown, planes, choice) -> No
 )  # fmt: skip
 def test_what_does_not_fit_is_declined(trained, shown, planes, choice, words) -> None:
     with pytest.raises(InputError) as error:
-        for_image(prompt_of(trained, shown), planes, choice, COMMAND_LINE)
+        fit_prompt(prompt_of(trained, shown), planes, choice, CHANNELS)
     assert words in str(error.value)
 
 
@@ -114,7 +115,7 @@ def test_what_does_not_fit_is_declined(trained, shown, planes, choice, words) ->
 )  # fmt: skip
 def test_what_may_not_fit_is_told(trained, shown, planes, words) -> None:
     prompt = prompt_of(trained, shown)
-    fitted, caution = for_image(prompt, planes)
+    fitted, caution = fit_prompt(prompt, planes)
     assert fitted is prompt and words in caution
 
 
@@ -239,7 +240,7 @@ def test_a_channel_is_segmented_as_the_grey_image(grey, nuclei, device, tmp_path
 
 @pytest.mark.usefixtures("loaded")
 def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys) -> None:
-    own = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:128, :128]
+    own = whole_plane()[0][:128, :128]
     colour = np.repeat((own // 16).astype(np.uint8)[..., None], 3, axis=-1)
     with pytest.warns(PtsamWarning, match="is an RGB image; the prompt was trained on grey"):
         found = ptsam.segment(colour, grey, device=device)
@@ -256,7 +257,10 @@ def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.tif"]
 
 
-QUICK = {"steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no"}
+QUICK = {
+    "steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "minutes": 0,
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("loaded")
@@ -288,5 +292,5 @@ def test_what_a_training_stores_and_compares(grey, nuclei, device, tmp_path, cap
 
 def test_a_prompt_whose_channels_were_replaced_is_not_compared() -> None:
     prompt = replace(prompt_of(TWO), images=ImageSettings(Tiling(64), channels=(3,)))
-    assert for_image(prompt, image(4)) == (prompt, "")
+    assert fit_prompt(prompt, image(4)) == (prompt, "")
     assert prompt.describe() and facts(prompt)

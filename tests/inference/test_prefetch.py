@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from napari_ptsam.inference.prefetch import made_ahead
+from napari_ptsam.inference.prefetch import prefetch
 
 
 def test_the_next_is_made_while_one_is_in_hand() -> None:
@@ -18,7 +18,7 @@ def test_the_next_is_made_while_one_is_in_hand() -> None:
             others.set()
         return number * 10
 
-    results = made_ahead(make, range(5))
+    results = prefetch(make, range(5))
     assert next(results) == 0
     assert others.wait(5), "the second one is not being made"
     assert [number for number, _ in made] == [0, 1]  # and not the third
@@ -27,7 +27,7 @@ def test_the_next_is_made_while_one_is_in_hand() -> None:
 
 
 def test_an_error_comes_in_its_turn() -> None:
-    results = made_ahead(lambda number: 6 // number, [2, 1, 0, 3])
+    results = prefetch(lambda number: 6 // number, [2, 1, 0, 3])
     assert [next(results), next(results)] == [3, 6]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -37,8 +37,8 @@ def test_closing_leaves_no_thread_behind() -> None:
     def own() -> list[threading.Thread]:  # those of other tests end when they like
         return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
-    results = made_ahead(str, range(100))
+    results = prefetch(str, range(100))
     assert next(results) == "0" and own()
     results.close()
     assert own() == []
-    assert list(made_ahead(str, [])) == []
+    assert list(prefetch(str, [])) == []

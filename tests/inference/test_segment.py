@@ -8,12 +8,14 @@ import tifffile
 import torch
 
 import napari_ptsam as ptsam
-from conftest_data import DATA, real_pair
+from conftest_data import whole_plane
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.instances import connected_components
 from napari_ptsam.inference.segment import Segmenter
+from napari_ptsam.inference.shared_embedding import segment_planes
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,7 @@ def test_every_dtype(dtype, nuclei, prompt, device) -> None:
     )
     labels = ptsam.segment(image, prompt, device=device)
     assert labels.shape == image.shape
-    if dtype is not bool or DATA.is_dir():  # bundled cells and debris look alike in black and white
-        assert overlap(nuclei[1][0] > 0, labels > 0).dice > 0.5
+    assert overlap(nuclei[1][0] > 0, labels > 0).dice > 0.5
 
 
 def test_stack_equals_its_planes(nuclei, prompt, device) -> None:
@@ -74,10 +75,10 @@ def test_constant_plane_is_no_error(prompt, device) -> None:
 
 def test_tiles_of_a_large_plane_leave_no_seam(prompt, backbone) -> None:
     """Along the tiles' borders the logits change no more than elsewhere."""
-    image = tifffile.imread(real_pair("bbbc039_nuclei")[0])[:300, :400]
+    image = whole_plane()[0][:300, :400]
     tiling = prompt.images.tiling
     assert len(tiling.tiles(image.shape)) > 9
-    logits = Segmenter(prompt, backbone).logits(image)[0]
+    logits = Segmenter(prompt, backbone).predict(image).logits[0]
     change = np.abs(np.diff(logits, axis=1))
     starts = sorted({tile.x for tile in tiling.tiles(image.shape)} - {0})
     at_borders = change[:, [start - 1 for start in starts]].mean()
@@ -94,7 +95,7 @@ def test_planes_are_read_one_ahead_and_not_kept(segmenter) -> None:
             alive.append(index[0])
             return np.zeros((32, 32), np.uint8)
 
-    results = segmenter.planes(Planes(Lazy()))
+    results = segment_planes(segmenter, Planes(Lazy()))
     assert alive == []
     next(results)
     next(results)
@@ -117,7 +118,16 @@ class Lazy:
     def __init__(self, planes): self.shape = (planes, 128, 128)
     def __getitem__(self, index): return np.add.outer(*[np.arange(128)] * 2).astype(np.uint8)
 
-segmenter = Segmenter(ptsam.load(sys.argv[1]), load_backbone(device="cpu"))
+backbone = load_backbone(device="cpu")
+Encoder, kept = type(backbone.encoder), []
+encode = Encoder.__call__
+
+def once(self, tiles, *rest):  # the planes are alike: a copy of the first one's takes as much memory
+    kept or kept.append(encode(self, tiles, *rest))
+    return kept[0].clone()
+
+Encoder.__call__ = once
+segmenter = Segmenter(ptsam.load(sys.argv[1]), backbone)
 def peak(planes, name):
     parts = [FileResult(segmenter, Path(sys.argv[2]) / name)]
     for _ in segment_to_files(Planes(Lazy(planes)), parts): pass
@@ -152,7 +162,7 @@ def test_embeddings_of_a_large_plane_are_not_all_kept(
     monkeypatch.setattr(
         type(backbone.decoder), "__call__", lambda *a: order.append("decode") or decode(*a)
     )
-    Segmenter(prompt, backbone).logits(np.tile(nuclei[0][0], (3, 3))[:300, :300])
+    Segmenter(prompt, backbone).predict(np.tile(nuclei[0][0], (3, 3))[:300, :300])
     assert order.count("encode") == 9
     assert order == (["encode"] * 4 + ["decode"]) * 2 + ["encode", "decode"]
 
@@ -172,8 +182,8 @@ def test_normalisation_over_the_stack_is_used_again(nuclei, prompt, backbone) ->
     images = replace(prompt.images, normalization=Normalization("stack"))
     over_stack = Segmenter(replace(prompt, images=images), backbone, "probabilities")
     dim = np.stack([nuclei[0][0], nuclei[0][0] // 8])
-    bright, dark = over_stack.planes(Planes(dim))
-    alone = next(over_stack.planes(Planes(dim[1])))
+    bright, dark = segment_planes(over_stack, Planes(dim))
+    alone = next(segment_planes(over_stack, Planes(dim[1])))
     assert np.abs(alone - dark).max() > 0.1
     assert bright.shape == dark.shape
 
@@ -186,7 +196,9 @@ def test_nan_names_the_plane(prompt, device) -> None:
 
 
 def test_wrong_requests(prompt, device) -> None:
-    with pytest.raises(ptsam.InputError, match="Unknown output 'outlines'"):
+    with pytest.raises(
+        ptsam.InputError, match="output is labels, instances or probabilities, not 'outlines'"
+    ):
         ptsam.segment(np.zeros((32, 32)), prompt, output="outlines", device=device)
     with pytest.raises(ptsam.InputError, match="One image or stack"):
         ptsam.segment([np.zeros((32, 32))] * 2, prompt, device=device)
@@ -203,7 +215,6 @@ def test_connected_components_of_classes_that_touch() -> None:
 def test_blending_happens_before_the_threshold(backbone) -> None:
     """Two tiles that disagree meet at the mean of their logits."""
     from napari_ptsam.images.tiling import Tile
-    from napari_ptsam.inference.predict import plane_logits
 
     values = iter([torch.full((2, 256, 256), 3.0)])
 
@@ -214,7 +225,7 @@ def test_blending_happens_before_the_threshold(backbone) -> None:
             return logits
 
     tiles = [Tile(0, 0, 64), Tile(0, 32, 64)]
-    embeddings = [torch.zeros(4096, 256)] * 2
-    found = plane_logits(Decoder(), embeddings, tiles, (64, 96), torch.zeros(1, 8, 256))
+    plane = EmbeddedPlane((64, 96), tiles, [torch.zeros(1, 4096, 256)] * 2)
+    found = plane.logits(Decoder(), torch.zeros(1, 8, 256))
     assert found[0, 32, [0, 95]].tolist() == pytest.approx([3, -1])
     assert found[0, 32, 47:49].mean() == pytest.approx(1, abs=0.01)

@@ -9,7 +9,7 @@ import numpy as np
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
-from napari_ptsam.inference.shared_embedding import SharedSegmenter
+from napari_ptsam.inference.shared_embedding import SharedSegmenter, segment_planes
 
 
 class Counting:
@@ -57,5 +57,5 @@ def test_each_prompt_has_the_limits_that_it_wants(nuclei, prompt, backbone) -> N
     assert limits[0] is None and np.shape(limits[1]) == (1, 2)
     ((_, results),) = shared.planes(stack, [1], limits)
     for own, result in zip((prompt, whole), results, strict=True):
-        (expected,) = list(Segmenter(own, backbone).planes(stack))[1:2]
+        (expected,) = list(segment_planes(Segmenter(own, backbone), stack))[1:2]
         assert np.array_equal(result, expected)

@@ -10,7 +10,8 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.inference.predict import labels_of, plane_logits
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_tiles
+from napari_ptsam.inference.prediction import labels_of
 from napari_ptsam.prompts.merging import merge, split
 
 
@@ -79,15 +80,13 @@ def test_a_merged_prompt_finds_what_each_found(prompt, backbone, nuclei) -> None
     first = replace(prompt, refinement=None)
     inverse = replace(first, tokens=-first.tokens, classes=("other",))
     both = merge([first, inverse])
-    from napari_ptsam.images.tiling import cut
-
-    plane = first.images.prepare(nuclei[0][0], rgb=False)
-    tiles = first.images.tiling.tiles(plane.shape[:2])
-    embeddings = [backbone.encoder([cut(plane, tile)])[0] for tile in tiles]
+    prepared = first.images.prepare(nuclei[0][0])
+    embeddings = list(embed_tiles(prepared, backbone.encoder))
+    plane = EmbeddedPlane(prepared.shape, prepared.tiles, embeddings)
 
     def logits(one) -> np.ndarray:
         tokens = torch.from_numpy(one.tokens.copy()).to(backbone.device)
-        return plane_logits(backbone.decoder, embeddings, tiles, plane.shape[:2], tokens)
+        return plane.logits(backbone.decoder, tokens)
 
     apart = np.concatenate([logits(first), logits(inverse)])
     assert np.allclose(logits(both), apart, atol=1e-3)

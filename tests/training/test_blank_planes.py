@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 
-import napari_ptsam as ptsam
-from conftest_data import real_pair
+from conftest_data import real_pair, whole_plane
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, annotate
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.blank_planes import FEWEST, MOST, blank_count, blank_examples
@@ -18,11 +17,9 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 
-def real_examples(name: str = "bbbc039_nuclei", count: int = 3) -> tuple[AnnotatedPlane, ...]:
-    pairs = [real_pair(name, number) for number in range(count)]
-    images, masks = zip(
-        *[[Planes(tifffile.imread(p)) for p in pair] for pair in pairs], strict=True
-    )
+def real_examples(count: int = 3) -> tuple[AnnotatedPlane, ...]:
+    pairs = [[Planes(part) for part in whole_plane(number)] for number in range(count)]
+    images, masks = zip(*pairs, strict=True)
     return annotate(images, masks).examples
 
 
@@ -101,7 +98,9 @@ def test_one_tile_in_sixteen_is_blank(size: int) -> None:
 
 def test_a_training_sees_them_always(nuclei, backbone) -> None:
     images, masks = ([Planes(plane) for plane in planes] for planes in nuclei)
-    settings = TrainingSettings(steps=6, embeddings=4, batch_size=2, tile="whole", cores="yes")
+    settings = TrainingSettings(
+        steps=6, embeddings=4, batch_size=2, tile="whole", cores="yes", minutes=0
+    )
     training = Training(annotate(images, masks), backbone, settings)
     seen: set[int] = set()
     for _ in training:
@@ -126,9 +125,7 @@ def test_padding_stays_empty_and_the_rest_as_it_was(prompt, nuclei, backbone) ->
     image = nuclei[0][0]
     for segmenter in (
         Segmenter(prompt, backbone),
-        Segmenter(
-            replace(prompt, refinement=ptsam.prompts.refinement.Refinement(4, 1e-2)), backbone
-        ),
+        Segmenter(replace(prompt, refinement=Refinement(4, 1e-2)), backbone),
     ):
         plain = segmenter.plane(image) > 0
         found = segmenter.plane(np.pad(image, ((0, 128), (60, 68)))) > 0

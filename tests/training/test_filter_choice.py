@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_ptsam.evaluation.metrics import overlap
+from napari_ptsam.inference.prediction import Prediction
 from napari_ptsam.training import filter_choice
 from napari_ptsam.training.filter_choice import choose_refinement
 
@@ -20,8 +21,8 @@ class Plane:
             "AnnotatedPlane", (), {"labels": labels, "valid": None, "shape": labels.shape}
         )
 
-    def logits(self, tokens, backbone):
-        return self._logits
+    def predict(self, tokens, backbone):
+        return Prediction(self._logits)
 
 
 def planes(count: int = 8, noise: float = 0.02, follows: bool = True) -> list[Plane]:
@@ -40,7 +41,7 @@ def planes(count: int = 8, noise: float = 0.02, follows: bool = True) -> list[Pl
 
 
 def iou(plane: Plane, refinement=None) -> float:
-    logits = plane.logits(None, None)
+    logits = plane.predict(None, None).logits
     if refinement is not None:
         logits = refinement.apply(logits, plane.guide)
     return overlap(plane.example.labels > 0, logits[0] > 0).iou

@@ -1,6 +1,7 @@
 """Flipped tiles: seen as the upright ones are, and only where that is worth it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from conftest_prompts import make
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.flips import FLIPS, flipped_maps, flipped_pixels
 from napari_ptsam.images.tiling import cut
-from napari_ptsam.inference.predict import embed_views, plane_logits
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_views
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training import flip_choice
@@ -32,29 +33,29 @@ def test_pixels_and_maps_are_flipped_alike(flip) -> None:
 
 
 def test_logits_are_the_mean_of_all_views(prompt, backbone, nuclei) -> None:
-    pixels = prompt.images.prepare(nuclei[0][0], rgb=False)
+    pixels = prompt.images.prepare(nuclei[0][0]).pixels
     (tile,) = prompt.images.tiling.tiles(pixels.shape[:2])
     tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
 
     def seen(image: np.ndarray) -> np.ndarray:
-        embedding = backbone.encoder([cut(image, tile)])[0]
-        return plane_logits(backbone.decoder, [embedding], [tile], (128, 128), tokens)
+        embedding = backbone.encoder([cut(image, tile)])
+        return EmbeddedPlane((128, 128), [tile], [embedding]).logits(backbone.decoder, tokens)
 
     by_hand = np.mean(
         [seen(pixels), seen(pixels[:, ::-1])[..., ::-1], seen(pixels[::-1])[..., ::-1, :]], axis=0
     )
-    views = embed_views(backbone.encoder, cut(pixels, tile), ("x", "y"))
-    found = plane_logits(backbone.decoder, [views], [tile], (128, 128), tokens, ("x", "y"))
+    views = embed_views(cut(pixels, tile), backbone.encoder, ("x", "y"))
+    found = EmbeddedPlane((128, 128), [tile], [views], ("x", "y")).logits(backbone.decoder, tokens)
     assert np.abs(found - by_hand).max() < 0.1 * np.abs(by_hand).max()
     assert not np.allclose(found, seen(pixels), atol=0.01)
 
 
 def test_segmenting_does_it_unless_told_not_to(prompt, backbone, nuclei) -> None:
     flipping_prompt, plane = replace(prompt, flips=("x",)), nuclei[0][1]
-    plain = Segmenter(prompt, backbone).logits(plane)
-    assert not np.array_equal(Segmenter(flipping_prompt, backbone).logits(plane), plain)
+    plain = Segmenter(prompt, backbone).predict(plane).logits
+    assert not np.array_equal(Segmenter(flipping_prompt, backbone).predict(plane).logits, plain)
     fast = Segmenter(flipping_prompt, backbone, ResultSettings(flips=False))
-    assert np.array_equal(fast.logits(plane), plain)
+    assert np.array_equal(fast.predict(plane).logits, plain)
 
 
 class FakeTiles:
@@ -87,7 +88,7 @@ def test_the_choice(gains, chosen, monkeypatch: pytest.MonkeyPatch, prompt, back
             return torch.zeros(len(tiles), 4, 2)
 
     class Tile:
-        embeddings = (torch.zeros(4, 2),)
+        embedded = SimpleNamespace(embeddings=(torch.zeros(1, 4, 2),))
 
     fake = replace(backbone, encoder=Encoder())
     tiles = [(np.zeros((16, 16, 3), np.float32), Tile())] * len(gains)
@@ -105,7 +106,7 @@ def test_a_training_finds_out(nuclei, device: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(flip_choice, "TILES", 4)
     monkeypatch.setattr(flip_choice, "WORTH", -1.0)  # whatever it gains
     settings = {"steps": 6, "embeddings": 6, "batch_size": 2, "tile": "whole", "cores": "no"}
-    found = ptsam.train(*nuclei, **settings, device=device, flips="auto")
+    found = ptsam.train(*nuclei, **settings, minutes=0, device=device, flips="auto")
     assert found.flips in (("x",), FLIPS)
     assert TrainingSettings().flips == "no"
 

@@ -12,6 +12,7 @@ from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.evaluation.evaluate import evaluate, summary
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tile
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training import marker_training
 from napari_ptsam.training.markers import find_markers, with_markers
@@ -19,10 +20,9 @@ from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
-from napari_ptsam.training.validation import ValidationPlane
 
-QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0}
-FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1}
+QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0}
+FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1, "minutes": 0}
 
 
 def annotations(nuclei, count: int = 6, **reading):
@@ -173,17 +173,17 @@ def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None
 @pytest.mark.parametrize("value", [-9.0, 9.0])
 def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> None:
     training, _ = trained
-    planes, tokens = training._marker_training._planes(), training._token_training.best[1]
-    assert marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
-    whole = ValidationPlane.logits
+    planes, tokens = training._markers._planes(), training._attempts.best[1]
+    assert marker_training.useful(planes, tokens, training._markers.kept, backbone)
+    whole = EmbeddedPlane.logits
 
     def collapsed(*arguments):
         logits = whole(*arguments)
         logits[1:] = value
         return logits
 
-    monkeypatch.setattr(ValidationPlane, "logits", collapsed)
-    assert not marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
+    monkeypatch.setattr(EmbeddedPlane, "logits", collapsed)
+    assert not marker_training.useful(planes, tokens, training._markers.kept, backbone)
 
 
 def test_stopping_in_the_phase_keeps_the_class_tokens(two, backbone, monkeypatch) -> None:

@@ -29,7 +29,7 @@ FLOAT32 = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
 def tuned_in(dtype, gradient: float, device: str, monkeypatch, steps: int = 20) -> torch.Tensor:
     """Tokens after some steps along a gradient that is the same everywhere, computed in a format."""
 
-    def losses(decoder, tokens, tiles, phase):
+    def losses(decoder, tokens, tiles, phase, loss):
         seen = tokens.to(decoder.dtype)
         return (seen.float() * gradient).sum((1, 2))
 
@@ -72,7 +72,7 @@ def test_batches_are_half_upright_and_fair() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 30])
 def test_any_number_of_steps_can_be_scheduled(steps: int, monkeypatch) -> None:
-    loss = lambda decoder, tokens, tiles, phase: (tokens**2).mean((1, 2))  # noqa: E731
+    loss = lambda decoder, tokens, tiles, phase, loss: (tokens**2).mean((1, 2))  # noqa: E731
     monkeypatch.setattr(optimization, "class_losses", loss)
     batches = Batches(tiles_of([0]), 1, torch.Generator().manual_seed(0))
     taken = list(optimise(FLOAT32, torch.ones(1, 8, 256), batches, steps, 0.1))
@@ -90,7 +90,7 @@ def test_turns_that_make_images_look_different_are_left_out(monkeypatch) -> None
     monkeypatch.setattr(
         optimization,
         "class_losses",
-        lambda d, t, tiles, phase: torch.tensor([loss[tiles[0].job.symmetry]]),
+        lambda d, t, tiles, phase, _: torch.tensor([loss[tiles[0].job.symmetry]]),
     )
     kept = suitable_tiles(None, None, tiles_of([0, 1, 4]))
     assert sorted({tile.job.symmetry for tile in kept}) == [0, 4]

@@ -10,13 +10,17 @@ import napari_ptsam as ptsam
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.planes import Planes
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.training import token_training
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.tiles import PreparedPlanes
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import Measurement
 
-QUICK = {"steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 2, "cores": "no"}
+QUICK = {
+    "steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 1, "cores": "no", "minutes": 0,
+}  # fmt: skip
 
 
 def annotations(nuclei, count: int = 2, **reading):
@@ -206,14 +210,12 @@ def test_a_prompt_to_go_on_from_competes(nuclei, prompt, backbone) -> None:
 
 
 def test_collapse_is_seen_though_the_held_out_plane_is_empty(nuclei, backbone, monkeypatch) -> None:
-    from napari_ptsam.training import validation
-
     images, masks = nuclei[0][:4], [nuclei[1][0], *[np.zeros_like(nuclei[1][0])] * 3]
     found = annotate(
         [Planes(i) for i in images], [Planes(m) for m in masks], MaskReading(empty="background")
     )
-    nothing = lambda *a: np.full((1, *a[3]), -1.0, np.float32)  # noqa: E731
-    monkeypatch.setattr(validation, "plane_logits", nothing)
+    nothing = lambda plane, *_: np.full((1, *plane.shape), -1.0, np.float32)  # noqa: E731
+    monkeypatch.setattr(EmbeddedPlane, "logits", nothing)
     training = Training(found, backbone, TrainingSettings(**QUICK))
     with pytest.raises(ptsam.CollapsedError):
         list(training)
@@ -340,16 +342,17 @@ def test_loss_is_least_for_the_truth() -> None:
 def test_collapse_is_seen_in_both_directions(two, backbone, monkeypatch) -> None:
     from napari_ptsam.training import validation
 
-    planes = [p for p in validation.embed_planes(
-        two.examples, Training(two, backbone, TrainingSettings(**QUICK)).images, [None] * 2, backbone
-    ) if p is not None]  # fmt: skip
+    images = Training(two, backbone, TrainingSettings(**QUICK)).images
+    prepared_planes = PreparedPlanes(images, [None] * 2)
+    embedding = validation.embed_planes(two.examples, prepared_planes, backbone)
+    planes = [plane for plane in embedding if plane is not None]
     shape = two.examples[0].shape
     tokens = torch.zeros(1, 8, 256)
     for value, collapsed in ((-1.0, True), (1.0, True)):
         flat = np.full((1, *shape), value, np.float32)
-        monkeypatch.setattr(validation, "plane_logits", lambda *_, flat=flat: flat)
+        monkeypatch.setattr(EmbeddedPlane, "logits", lambda *_, flat=flat: flat)
         assert validation.measure(planes, tokens, backbone).collapsed == collapsed
     truth = iter([np.where(e.labels, 1.0, -1.0)[None] for e in two.examples])
-    monkeypatch.setattr(validation, "plane_logits", lambda *_: next(truth))
+    monkeypatch.setattr(EmbeddedPlane, "logits", lambda *_: next(truth))
     perfect = validation.measure(planes, tokens, backbone)
     assert perfect.dice == 1 and not perfect.collapsed

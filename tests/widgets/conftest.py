@@ -1,8 +1,9 @@
-"""A viewer with real nuclei, and the widget docked in it."""
+"""Fixtures for tests with a viewer: docked widgets, real nuclei, settings."""
 
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from napari_ptsam.widgets.shared.preferences import DEFAULTS
 
 @pytest.fixture(scope="session", autouse=True)
 def plugins() -> Iterator[None]:
-    """Napari looks through all installed packages for plugins; once is enough for all viewers."""
+    """Discover plugins once for all viewers; napari searches all installed packages each time."""
     found = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
@@ -31,24 +32,26 @@ def plugins() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def thawed() -> Iterator[None]:
-    """At the end, everything is looked through as ever."""
-    yield
+def modules_frozen() -> Iterator[list[int]]:
+    """How many modules were loaded when objects were frozen; at the end none are."""
+    counts: list[int] = [0]
+    yield counts
     gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
-def settled(thawed) -> Iterator[None]:
-    """What the first viewer has loaded stays, and is not looked through when others are closed."""
+def frozen(modules_frozen: list[int]) -> Iterator[None]:
+    """Spare the garbage collection what stays: what the first viewer, and later torch, have loaded."""
     yield
-    if not gc.get_freeze_count():
+    if len(sys.modules) > modules_frozen[-1] + 300:
         gc.collect()
         gc.freeze()
+        modules_frozen.append(len(sys.modules))
 
 
 @pytest.fixture
 def sessions(tmp_path: Path, monkeypatch) -> Path:
-    """Where session folders go, instead of the user's data directory."""
+    """Return the folder of the session folders, in place of the user's data directory."""
     folder = tmp_path / "sessions"
     monkeypatch.setenv("NAPARI_PTSAM_SESSIONS", str(folder))
     return folder
@@ -56,7 +59,7 @@ def sessions(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def liked(monkeypatch) -> dict[str, Any]:
-    """Preferences that are kept nowhere."""
+    """Return preferences that are not stored."""
     from napari_ptsam.widgets.annotate import annotate_and_train
 
     kept: dict[str, Any] = dict(DEFAULTS)
@@ -67,7 +70,7 @@ def liked(monkeypatch) -> dict[str, Any]:
 
 @pytest.fixture
 def told(monkeypatch) -> list[str]:
-    """What the user is notified of."""
+    """Return the messages that the user is notified of."""
     import importlib
 
     messages: list[str] = []
@@ -85,7 +88,7 @@ def told(monkeypatch) -> list[str]:
 
 @pytest.fixture
 def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, or in one that is given."""
+    """Return a function that docks "Annotate and train" in a viewer, by default a new one."""
     docked: list[AnnotateAndTrain] = []
 
     def make(viewer: Any = None, **images: np.ndarray) -> tuple[Any, AnnotateAndTrain]:
@@ -94,7 +97,9 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
             viewer.add_image(image, name=name)
         widget = AnnotateAndTrain(viewer)
         viewer.window.add_dock_widget(widget, name="Annotate and train")
-        quick = {"steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0}
+        quick = {
+            "steps": 12, "embeddings": 4, "batch_size": 1, "tile": "whole", "seed": 0, "minutes": 0,
+        }  # fmt: skip
         widget.session_model.settings |= quick
         docked.append(widget)
         return viewer, widget
@@ -106,7 +111,7 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def stack(nuclei) -> Nuclei:
-    """The crops of real nuclei as one stack: (6, 128, 128); read-only, since all tests share it."""
+    """Return crops of real nuclei as a read-only stack of shape (6, 128, 128)."""
     stacked = Nuclei(np.stack(nuclei[0]), np.stack(nuclei[1]))
     for array in (stacked.images, stacked.masks):
         array.setflags(write=False)
@@ -115,7 +120,7 @@ def stack(nuclei) -> Nuclei:
 
 @pytest.fixture
 def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
-    """Docks the widget in a new viewer, with images and a prompt."""
+    """Return a function that docks "Batch segment" in a new viewer with images and a prompt."""
     notification_manager.records.clear()
     docked: list[BatchSegment] = []
 
@@ -139,7 +144,7 @@ def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def appearance() -> Iterator[Any]:
-    """Settings of theme and font, put back at the end."""
+    """Return the settings of theme and font, which are restored at the end."""
     chosen = get_settings().appearance
     before = chosen.theme, chosen.font_size
     yield chosen

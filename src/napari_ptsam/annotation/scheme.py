@@ -1,4 +1,4 @@
-"""The annotation scheme: the meaning of painted labels."""
+"""The meaning of painted labels."""
 
 from __future__ import annotations
 
@@ -10,44 +10,36 @@ import numpy as np
 
 from napari_ptsam.datasets.annotated_planes import MaskReading
 from napari_ptsam.errors import InputError
-from napari_ptsam.io.validation import (
-    as_colour,
-    as_flag,
-    as_integer,
-    as_list,
-    as_text,
-    python_values,
-)
-from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names, default_colours
+from napari_ptsam.io.validation import python_values, read_values
+from napari_ptsam.prompts.prompt import MAX_CLASSES, check_colours, check_names, default_colours
 
 BACKGROUND = "background"
 UNLABELLED = -1
-"""Value of pixels in masks that are not annotated."""
+"""Value of pixels that are not annotated in masks."""
 SHOWN = 6
-"""Largest number of labels that a message lists."""
+"""Number of labels that a message lists at most."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """Classes, their colours, and whether annotation is dense or sparse.
+    """A way to annotate: the classes, and the meaning of 0.
 
     Attributes
     ----------
     classes
         Name of each class.
     colours
-        Colour of each class as ``#RRGGBB``; defaults if empty.
+        ``#RRGGBB`` for each class; by default from a palette.
     sparse
-        Whether the label 0 means "not annotated", and the background has a
-        label of its own. In dense annotation, 0 is background on every plane
-        that is marked as done.
+        Whether 0 means "not annotated" and the background has a label of its own. In dense
+        annotation, 0 is the background of planes that are marked as done.
     background
         Label of the background in sparse annotation.
 
     Raises
     ------
     InputError
-        If names, colours or the background's label cannot be used.
+        If names, colours or the label of the background cannot be used.
     """
 
     classes: tuple[str, ...] = ("object",)
@@ -66,8 +58,7 @@ class Scheme:
             raise InputError(
                 f"There are {count} classes but {len(self.colours)} colours; give one for each."
             )
-        for colour in self.colours:
-            _check_colour(colour)
+        check_colours(self.colours)
         if type(self.background) is not int or not 1 <= self.background <= MAX_CLASSES + 1:
             raise InputError(
                 f"The background's label is a number from 1 to {MAX_CLASSES + 1}, not {self.background!r}."
@@ -80,7 +71,7 @@ class Scheme:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Label of each class: 1, 2, ..., without the background's in sparse annotation."""
+        """Label of each class: 1, 2, ... without the label of the background in sparse annotation."""
         numbers = range(1, len(self.classes) + 2)
         free = [n for n in numbers if not (self.sparse and n == self.background)]
         return tuple(free[: len(self.classes)])
@@ -92,11 +83,11 @@ class Scheme:
 
     @property
     def reading(self) -> MaskReading:
-        """Interpretation of the values that `mask` returns."""
+        """The meaning of the masks that `mask` makes."""
         return MaskReading(self.classes, UNLABELLED if self.sparse else None, "background")
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
-        """Convert labels as painted to a mask, whose values `reading` interprets.
+        """Convert painted labels to a mask.
 
         Parameters
         ----------
@@ -106,13 +97,13 @@ class Scheme:
         Returns
         -------
         numpy.ndarray
-            int64, shape (y, x): 0 is background, i + 1 is class number i (or, if
-            `instances`, any number is an object), and -1 is not annotated.
+            int64, shape (y, x): 0 is background, i + 1 is class i, -1 is not annotated; with
+            `instances`, every number above 0 is an object.
 
         Raises
         ------
         InputError
-            If some labels stand for no class.
+            If a label has no class.
         """
         if self.instances:
             return check_labels(labels).astype(np.int64)
@@ -123,7 +114,7 @@ class Scheme:
         return meaning[labels.astype(np.intp)]
 
     def counts(self, labels: np.ndarray) -> dict[str, int]:
-        """Count the pixels of each class, and of ``background`` if it has a label.
+        """Return the number of pixels of each class, and of ``background`` if it has a label.
 
         Parameters
         ----------
@@ -133,7 +124,7 @@ class Scheme:
         Raises
         ------
         InputError
-            If some labels stand for no class.
+            If a label has no class.
         """
         if self.instances:
             return {self.classes[0]: int(np.count_nonzero(check_labels(labels)))}
@@ -141,29 +132,24 @@ class Scheme:
         return {name: int(pixels[label]) for label, name in self._names.items()}
 
     def is_annotated(self, labels: np.ndarray) -> bool:
-        """Return whether any pixel is labelled."""
+        """Return whether any pixel is annotated."""
         return bool(np.any(labels))
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the scheme as a dict of JSON values."""
+        """Return the scheme as a dict of numbers, strings and lists."""
         plain: dict[str, Any] = python_values(asdict(self))
         return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scheme:
-        """Make a scheme from the result of `to_plain`, checking every value's type.
+        """Return the scheme that `to_plain` turned into plain values.
 
         Raises
         ------
-        InputError, KeyError, TypeError
-            If a value is missing, or of the wrong type or range.
+        InputError
+            If a value is missing, has another type, or cannot be used.
         """
-        return cls(
-            classes=tuple(as_text(name) for name in as_list(plain["classes"])),
-            colours=tuple(as_colour(colour) for colour in as_list(plain["colours"])),
-            sparse=as_flag(plain["sparse"]),
-            background=as_integer(plain["background"]),
-        )
+        return read_values(cls, plain)
 
     @property
     def _names(self) -> dict[int, str]:
@@ -173,12 +159,12 @@ class Scheme:
 
     @property
     def _meanings(self) -> dict[int, int]:
-        """Value in the mask for each label."""
-        values = {label: number for number, label in enumerate(self.values, start=1)}
-        return values | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
+        """Value of each label in the mask."""
+        meanings = {label: number for number, label in enumerate(self.values, start=1)}
+        return meanings | ({0: UNLABELLED, self.background: 0} if self.sparse else {0: 0})
 
     def _pixels_of_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Count the pixels of each label up to the highest, checking that all labels are known."""
+        """Return the number of pixels of each label, after a check that all labels have a class."""
         top, highest = max(self._names), int(check_labels(labels).max(initial=0))
         if highest > top:
             raise self._unknown(highest)
@@ -189,7 +175,7 @@ class Scheme:
         return pixels
 
     def _unknown(self, label: int) -> InputError:
-        known = [f"{value} ({name})" for value, name in self._names.items()]
+        known = [f"{number} ({name})" for number, name in self._names.items()]
         listed = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
         return InputError(
             f"Label {label} stands for no class; paint over it with one of {listed}, "
@@ -197,17 +183,8 @@ class Scheme:
         )
 
 
-def _check_colour(colour: object) -> None:
-    try:
-        as_colour(colour)
-    except InputError as error:
-        raise InputError(
-            f"The colour {colour!r} is not of the form #RRGGBB; choose another."
-        ) from error
-
-
 def check_labels(labels: np.ndarray) -> np.ndarray:
-    """Check that labels are whole numbers from 0 up, and return them unchanged.
+    """Return labels unchanged, after a check that they are whole numbers from 0 up.
 
     Raises
     ------
@@ -224,6 +201,6 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
             )
         if highest >= 2**63:
             raise InputError(
-                f"The labels hold the number {highest}, too large for the number of an object; paint over it."
+                f"The labels hold the number {highest}, which is too large; paint over it."
             )
     return labels

@@ -1,4 +1,4 @@
-"""Read session.json with every value checked, and write it."""
+"""The file session.json, which is read with every value checked, and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 from napari_ptsam.annotation.session import KIND, VERSION, Session
-from napari_ptsam.errors import OutputError, SessionError
+from napari_ptsam.errors import OutputError, SessionError, framed
 from napari_ptsam.io.user_files import unreadable_as
 from napari_ptsam.io.writing import reason, replacing
 
 FILE = "session.json"
 SIZE_LIMIT = 64 * 2**20
-"""Largest size of a session.json that is read, in bytes."""
+"""Bytes; no session.json is larger, so larger files are not read."""
 
 
 def load_session(folder: Path) -> Session:
-    """Read a folder's session.json, without checking that the files of its planes exist.
+    """Read the session.json of a folder, without looking for the files of the planes.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def load_session(folder: Path) -> Session:
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong with a value of a session."""
+    """Return what is wrong with the values of a session."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
 
 
@@ -66,19 +66,19 @@ def _damaged(path: Path, why: str) -> str:
 
 
 def save_session(folder: Path, session: Session) -> None:
-    """Write a folder's session.json.
+    """Write the session.json of a folder.
 
     Raises
     ------
     SessionError
         If the file cannot be written, or could not be read again.
     """
-    template = "The session is not saved, since a value in it is not valid ({})."
-    with unreadable_as(SessionError, template.format):
+    wrong = "The session is not saved, since it holds a value that cannot be read again ({})."
+    with unreadable_as(SessionError, wrong.format):
         text = json.dumps(session.to_plain(), indent=1, allow_nan=False)
         Session.from_plain(json.loads(text))
     try:
         with replacing(folder / FILE, overwrite=True) as beside:
             beside.write_text(text, encoding="utf-8")
     except OutputError as error:
-        raise SessionError(f"The session is not saved: {error}") from error
+        raise SessionError(framed(error, before="The session is not saved: ")) from error

@@ -17,7 +17,7 @@ from napari_ptsam.backbones.encoder import Encoder, ImageEncoder
 from napari_ptsam.backbones.families.registry import architecture_of, family_of
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.backbones.gpu_memory import CPU
-from napari_ptsam.errors import CheckpointError
+from napari_ptsam.errors import CheckpointError, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,11 @@ def load_backbone(
         Number format of the encoder and of the decoder's image side; by default
         the fastest one that the device computes in hardware.
 
+    Returns
+    -------
+    Backbone
+        The frozen backbone.
+
     Raises
     ------
     InputError
@@ -116,10 +121,12 @@ def _load(
         weights = (
             f"the weights of a {detected}" if detected else "SAM weights of an unknown architecture"
         )
-        raise CheckpointError(
-            f"{path} holds {weights}, but the backbone {architecture or 'of a SAM'} was asked for; "
-            + (f"choose --backbone {detected} or another file." if detected else expected_tensors())
+        cause = (
+            f"{path} holds {weights}, but the backbone {architecture or 'of a SAM'} was asked for"
         )
+        if detected is None:
+            raise CheckpointError(f"{cause}; {expected_tensors()}")
+        raise CheckpointError(f"{cause}.", Remedy.BACKBONE, backbone=detected)
     try:
         return backbone_from_state(detected, state, device, dtype)
     except RuntimeError as error:
@@ -138,7 +145,22 @@ def _differences(error: RuntimeError) -> str:
 def backbone_from_state(
     name: str, state: StateDict, device: torch.device, dtype: torch.dtype
 ) -> Backbone:
-    """Assemble a backbone of the architecture ``name`` from its tensors.
+    """Assemble a backbone from its tensors.
+
+    Parameters
+    ----------
+    name
+        Architecture, such as ``vit_b``.
+    state
+        Tensors of image encoder, prompt encoder and mask decoder, under
+        segment-anything's names.
+    device, dtype
+        Device, and number format of the encoder and of the decoder's image side.
+
+    Returns
+    -------
+    Backbone
+        The backbone, without the origin of its weights.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem
 from napari_ptsam.batch.work_folder import PLANES, largest, open_array
-from napari_ptsam.errors import InputError, OutputError, PtsamError
+from napari_ptsam.errors import InputError, OutputError, PtsamError, Remedy
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
@@ -214,7 +214,8 @@ def _unfinished(job: Job, failed: dict[int, str]) -> OutputError:
     shown = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
     return OutputError(
         f"{job.planes.name}: {len(numbers)} planes could not be segmented by the workers (planes "
-        f"{shown}: {failed[numbers[0]]}); the others are kept, --resume goes on with these."
+        f"{shown}: {failed[numbers[0]]}).",
+        Remedy.RESUME,
     )
 
 

@@ -1,4 +1,4 @@
-"""From a work folder to the result."""
+"""Turn a work folder into the result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.batch.formats import (
-    SUFFIXES,
-    UINT16_LIMIT,
-    fits_imagej,
-    format_of,
-    layout_for,
-    other_target,
-)
+from napari_ptsam.batch.formats import FORMATS, alternative_target, format_of
+from napari_ptsam.batch.result_format import StackResult
 from napari_ptsam.batch.run_identity import digest_of_run
 from napari_ptsam.batch.work_folder import OLD, RESULT, discard, largest, new_array, open_array
-from napari_ptsam.errors import OutputError
+from napari_ptsam.errors import OutputError, Remedy
 from napari_ptsam.io.writing import move_where_nothing_is
 
 if TYPE_CHECKING:
@@ -30,6 +24,7 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.segment import Segmenter
 
 LINKED = "linked.zarr"
+UINT16_LIMIT = 65535
 
 
 def finish(
@@ -41,20 +36,37 @@ def finish(
     overwrite: bool,
     link: LinkSettings | None = None,
 ) -> Path:
-    """Write the result inside the work folder, move it to its place, and remove the folder.
+    """Write the result in the work folder, move it to its target, and remove the work folder.
 
-    Killed at any moment, it can be called again.
+    If the process is killed, the function can be called again.
+
+    Parameters
+    ----------
+    planes
+        The image.
+    segmenter
+        What was computed for each plane.
+    target
+        File or folder of the result.
+    work
+        The work folder, with the results of the planes.
+    run
+        What the run consists of.
+    overwrite
+        Whether an existing result is replaced.
+    link
+        How objects are linked from plane to plane; None leaves them unlinked.
 
     Returns
     -------
     pathlib.Path
-        Where the result is: the target, or ``NAME.ome.zarr`` where that was to
-        be a TIFF and has too many objects for one.
+        Where the result is: at the target, or at `alternative_target` if there
+        are more objects than the target's format can hold.
 
     Raises
     ------
     OutputError
-        If something came to be at the target meanwhile.
+        If something has appeared at the target meanwhile.
     """
     array, highest = work.array, max(work.done.values(), default=0)
     if link is not None:
@@ -62,34 +74,29 @@ def finish(
     dtype = segmenter.dtype
     if segmenter.output == "instances" and highest <= UINT16_LIMIT:
         dtype = np.dtype(np.uint16)
-    place = target
-    if format_of(target) == "tiff" and highest > UINT16_LIMIT:
-        place = other_target(target)
-    format = format_of(place)
-    temporary = work.path / f"{RESULT}{SUFFIXES[format]}"
+    place, format = target, FORMATS[format_of(target)]
+    if format.largest_label is not None and highest > format.largest_label:
+        place = alternative_target(target) or target
+        format = FORMATS[format_of(place)]
+    temporary = work.path / f"{RESULT}{format.endings[0]}"
     discard(temporary)
-    classes = len(segmenter.prompt.classes) if segmenter.output == "probabilities" else 0
-    layout = layout_for(planes, classes, format)
+    prompt = segmenter.prompt
+    classes = len(prompt.classes) if segmenter.output == "probabilities" else 0
     left_out = [number for number in range(len(planes)) if number not in work.done]
-    about = _about(segmenter, run, left_out)
-    if format == "ome-zarr":
-        from napari_ptsam.batch.ome_zarr import write_ome_zarr
-
-        write_ome_zarr(temporary, array, layout, dtype, planes, segmenter, about)
-    else:
-        from napari_ptsam.batch.tiff_result import write_tiff
-
-        imagej = format == "tiff" and fits_imagej(layout, dtype)
-        write_tiff(temporary, array, layout, dtype, planes.pixel_size, about, imagej)
+    result = StackResult(
+        array, format.layout(planes, classes), dtype, planes.name, planes.pixel_size,
+        segmenter.output, prompt.classes, prompt.colours, _about(segmenter, run, left_out),
+    )  # fmt: skip
+    format.write(temporary, result)
     _place(temporary, place, work, overwrite)
     if place != target and overwrite:
-        target.unlink(missing_ok=True)  # what it replaces
+        target.unlink(missing_ok=True)
     work.remove()
     return place
 
 
 def _about(segmenter: Segmenter, run: RunIdentity, left_out: Sequence[int]) -> dict[str, Any]:
-    """Where a result comes from: plain values, and nothing that differs from time to time."""
+    """Return where a result comes from, as plain values that are the same each time."""
     from napari_ptsam import __version__
 
     return {
@@ -103,7 +110,7 @@ def _about(segmenter: Segmenter, run: RunIdentity, left_out: Sequence[int]) -> d
 
 
 def _linked(planes: Planes, work: WorkFolder, link: LinkSettings) -> tuple[Any, int]:
-    """The planes with objects that go on from one to the next, and the highest number."""
+    """Link objects from plane to plane; return the linked planes and the largest number."""
     from napari_ptsam.inference.linking import StackLinker
 
     path, highest = work.path / LINKED, 0
@@ -118,7 +125,7 @@ def _linked(planes: Planes, work: WorkFolder, link: LinkSettings) -> tuple[Any, 
 
 
 def _place(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> None:
-    """Move a result to where it belongs, and what is there out of the way."""
+    """Move a result to its target; with ``overwrite``, replace what is there."""
     try:
         if source.is_dir() or target.is_dir():
             _place_folder(source, target, work, overwrite)
@@ -128,13 +135,13 @@ def _place(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> Non
             move_where_nothing_is(source, target)
     except FileExistsError as error:
         raise OutputError(
-            f"{target} came to be there meanwhile and is kept; move it away and go on with "
-            "--resume, or replace it (--resume --overwrite)."
+            f"{target} was created by another program during the run, and is kept.",
+            Remedy.REPLACE_ON_RESUME,
         ) from error
 
 
 def _place_folder(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> None:
-    """As `_place`, where a folder is moved or replaced, which takes two steps."""
+    """Move or replace a folder, which takes two steps."""
     old = work.path / OLD
     if target.exists():
         if not overwrite:

@@ -1,205 +1,160 @@
-"""The kinds of files that results go into: which one fits, its axes, and whose result it is."""
+"""The file formats of results: a table of them, and the format and state of a target."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.batch.ome_zarr import OmeZarr
+from napari_ptsam.batch.tiff_result import ImageJTiff, OmeTiff
 from napari_ptsam.errors import InputError, OutputError
-from napari_ptsam.images.zarrs import holds_zarr
 from napari_ptsam.io.user_files import read_or
 
 if TYPE_CHECKING:
+    from napari_ptsam.batch.result_format import ResultFormat
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.segment import Segmenter
 
-Format = Literal["auto", "tiff", "ome-tiff", "ome-zarr"]
+FORMATS: dict[str, ResultFormat] = {
+    format.name: format
+    for format in (
+        ImageJTiff(),
+        OmeTiff(),
+        OmeZarr(),
+    )
+}
+"""Every format by its name."""
+AUTO = "auto"
+"""Name that stands for the first format, or for its alternative if the result does not fit."""
+_DEFAULT = next(iter(FORMATS.values()))
 
-SUFFIXES: dict[str, str] = {"tiff": ".tif", "ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
-_ENDINGS: dict[str, Format] = {
-    ".ome.zarr": "ome-zarr", ".ome.tif": "ome-tiff", ".ome.tiff": "ome-tiff", ".tif": "tiff",
-    ".tiff": "tiff",
-}  # fmt: skip
-IMAGEJ_LIMIT = 4 * 10**9
-"""Bytes; ImageJ's own kind of TIFF ends there."""
-IMAGEJ_AXES, OME_AXES = "TZCYX", "TCZYX"
-UINT16_LIMIT = 65535
-MARK = "napari-ptsam run "
-"""What comes before a run's fingerprint in a TIFF."""
+
+def choices() -> dict[str, str]:
+    """Return the formats that the form offers: names, each with its title.
+
+    The first format is offered as ``auto``.
+    """
+    titles = {name: format.title for name, format in FORMATS.items() if format is not _DEFAULT}
+    return {AUTO: "Automatic", **titles}
 
 
-def format_if_any(target: Path) -> Format | None:
-    """The format that a name's ending tells; None where it tells none."""
+def kinds_of_results() -> str:
+    """Name the files and folders that results can be, such as ``.tif files or .ome.zarr folders``."""
+    *others, last = (
+        f"{format.endings[0]} {'folders' if format.is_folder else 'files'}"
+        for format in FORMATS.values()
+    )
+    return f"{', '.join(others)} or {last}"
+
+
+def result_endings() -> str:
+    """List the endings of results, such as ``.tif or .ome.zarr``."""
+    *others, last = (format.endings[0] for format in FORMATS.values())
+    return f"{', '.join(others)} or {last}"
+
+
+def format_if_any(target: Path) -> str | None:
+    """Return the name of the format that a target's ending stands for; None if it has none."""
     name = target.name.lower()
-    return next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), None)
+    endings = [
+        (ending, format.name) for format in FORMATS.values() for ending in format.endings
+    ]  # the longest first: .ome.tif is no .tif
+    endings.sort(key=lambda pair: -len(pair[0]))
+    return next((format for ending, format in endings if name.endswith(ending)), None)
 
 
 def format_of(target: Path) -> str:
-    """``tiff``, ``ome-tiff`` or ``ome-zarr``, by the ending.
+    """Return the name of the format that a target's ending stands for.
 
     Raises
     ------
     OutputError
-        If it is none of these.
+        If the ending belongs to no format.
     """
-    if kind := format_if_any(target):
-        return kind
+    if name := format_if_any(target):
+        return name
     raise OutputError(
-        f"{target.name} tells no format; results are .tif files, .ome.tif files or .ome.zarr folders."
+        f"The name {target.name} does not tell the format; results are {kinds_of_results()}."
     )
 
 
-def suffix_for(planes: Planes, segmenter: Segmenter, format: Format) -> str:
-    """Ending of a result, with its dot; ``auto`` chooses what fits.
+def suffix_for(planes: Planes, segmenter: Segmenter, format: str) -> str:
+    """Return the ending of a result, with its dot.
+
+    Parameters
+    ----------
+    planes
+        The image.
+    segmenter
+        What is computed for each plane.
+    format
+        A key of `FORMATS`, or ``auto``.
 
     Raises
     ------
     InputError
         If the format is unknown.
     OutputError
-        If the image has more axes than the format knows.
+        If the image has more axes than the format.
     """
-    if format not in get_args(Format):
-        raise InputError(f"Unknown format {format!r}; choose one of {', '.join(get_args(Format))}.")
-    chosen: str = format
-    classes = segmenter.output == "probabilities"
-    if chosen == "auto":
+    if format not in (AUTO, *FORMATS):
+        raise InputError(f"Unknown format {format!r}; choose one of {', '.join((AUTO, *FORMATS))}.")
+    classes = int(segmenter.output == "probabilities")
+    chosen = _DEFAULT if format == AUTO else FORMATS[format]
+    if format == AUTO:
         dtype = np.dtype(np.uint16) if segmenter.output == "instances" else segmenter.dtype
         size = len(planes) * prod(segmenter.result_shape(planes.shape)) * dtype.itemsize
-        fits = size <= IMAGEJ_LIMIT and "" not in _letters(planes)
-        chosen = "tiff" if fits else "ome-zarr"
-    layout_for(planes, classes, chosen)
-    return SUFFIXES[chosen]
+        if not chosen.fits(planes, size):
+            chosen = FORMATS[chosen.alternative]
+    chosen.layout(planes, classes)
+    return chosen.endings[0]
 
 
-def other_target(target: Path) -> Path:
-    """Where a result goes that turns out to have too many objects for ImageJ's kind of TIFF."""
-    return target.with_name(target.name.removesuffix(target.suffix) + SUFFIXES["ome-zarr"])
+def alternative_target(target: Path) -> Path | None:
+    """Return where a result goes that has too many objects for its format; None if none has."""
+    alternative = FORMATS[format_of(target)].alternative
+    if not alternative:
+        return None
+    return target.with_name(
+        target.name.removesuffix(target.suffix) + FORMATS[alternative].endings[0]
+    )
 
 
 def places(target: Path) -> list[Path]:
-    """Where the result of a target may be in the end."""
-    return [target, other_target(target)] if format_of(target) == "tiff" else [target]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How planes become an array of the axes that a format knows.
-
-    Attributes
-    ----------
-    axes
-        Of the result, a letter each, y and x last.
-    shape
-        Of the result.
-    source
-        Axes of the planes' results before y and x: leading axes in the letters
-        of `axes`, then C where there is one result a class.
-    leading
-        Sizes of the leading axes.
-    """
-
-    axes: str
-    shape: tuple[int, ...]
-    source: str
-    leading: tuple[int, ...]
-
-    def pages(self, array: Any) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-        """Positions in the result, each with its page of shape (y, x).
-
-        Parameters
-        ----------
-        array
-            Results of all planes: shape (planes, y, x) or (planes, classes, y, x).
-        """
-        for index in np.ndindex(*self.shape[:-2]):
-            at = dict(zip(self.axes, index, strict=False))
-            where = tuple(at[axis] for axis in self.source[: len(self.leading)])
-            number = int(np.ravel_multi_index(where, self.leading)) if where else 0
-            page = array[number, at["C"]] if self._classes else array[number]
-            yield index, np.asarray(page)
-
-    @property
-    def _classes(self) -> bool:
-        return len(self.source) > len(self.leading)
-
-
-def layout_for(planes: Planes, classes: bool | int, format: str) -> Layout:
-    """How planes are laid out in a format.
-
-    Parameters
-    ----------
-    classes
-        Number of results a plane where there is one for each class, else 0.
-
-    Raises
-    ------
-    OutputError
-        If the image has more axes than the format knows.
-    """
-    letters = _letters(planes)
-    if letters.count("") == 1 and not classes and format != "tiff":
-        letters[letters.index("")] = "C"  # neither time nor depth: any axis of its own will do
-    if "" in letters:
-        raise OutputError(
-            f"{planes.name} has too many axes ({planes.axes}) for one result; segment its parts."
-        )
-    leading = "".join(letters)
-    source = leading + ("C" if classes else "")
-    axes = source if format == "tiff" else "".join(a for a in OME_AXES if a in source)
-    sizes = dict(zip(source, (*planes.leading, int(classes)), strict=False))
-    shape = (*(sizes[axis] for axis in axes), *planes.shape)
-    return Layout(f"{axes}YX", shape, source, planes.leading)
-
-
-def fits_imagej(layout: Layout, dtype: np.dtype) -> bool:
-    """Whether ImageJ's own kind of TIFF can hold a result."""
-    ordered = all(IMAGEJ_AXES.index(a) < IMAGEJ_AXES.index(b) for a, b in pairwise(layout.axes))
-    return ordered and prod(layout.shape) * dtype.itemsize <= IMAGEJ_LIMIT
-
-
-def _letters(planes: Planes) -> list[str]:
-    """The leading axes in letters that all formats know: one that is unknown becomes T or Z."""
-    free = iter([axis for axis in "ZT" if axis not in planes.leading_axes])
-    return [axis if axis in "TZ" else next(free, "") for axis in planes.leading_axes]
+    """Return all paths where the result of a target may be in the end."""
+    alternative = alternative_target(target)
+    return [target] if alternative is None else [target, alternative]
 
 
 def is_there(target: Path) -> bool:
-    """Whether something is at a target.
+    """Return whether something exists at a target.
 
     Raises
     ------
     OutputError
-        If a folder is there that is no result at all, which nothing may replace.
+        If it is a folder that is not a result, which must not be replaced.
     """
-    if target.is_dir() and (format_of(target) != "ome-zarr" or not holds_zarr(target)):
+    if target.is_dir() and not FORMATS[format_of(target)].may_replace(target):
         raise OutputError(f"{target} is a folder; choose another name.")
     return os.path.lexists(target)
 
 
 def is_result_of(target: Path, digest: str) -> bool:
-    """Whether what is at a target, or where its result may be instead, is the result of a run."""
-    return any(read_or(None, partial(_run_of, path)) == digest for path in places(target))
+    """Return whether a target, or the place that its result may be at instead, holds a run's result.
 
-
-def _run_of(path: Path) -> str | None:
-    """Fingerprint of the run that wrote a file or folder, if it was written here."""
-    if path.is_dir():
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-        return attributes["napari-ptsam"]["run"]
-    if not path.is_file():
-        return None
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        text = file.ome_metadata or str((file.imagej_metadata or {}).get("Info", ""))
-    return text.partition(MARK)[2][:32] or None
+    Parameters
+    ----------
+    target
+        File or folder.
+    digest
+        Fingerprint of the run.
+    """
+    return any(
+        read_or(None, partial(FORMATS[format_of(place)].run_of, place)) == digest
+        for place in places(target)
+    )

@@ -19,7 +19,7 @@ from napari_ptsam.batch.run_identity import (
     digest_of_run,
 )
 from napari_ptsam.batch.work_folder import WorkFolder, no_space
-from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.errors import InputError, OutputError, Remedy, framed
 from napari_ptsam.io.locking import claim
 from napari_ptsam.io.writing import check_parent
 
@@ -93,7 +93,7 @@ class Job:
         if not parts or len(set(targets)) < len(parts):
             raise InputError("Each result needs a target of its own; name at least one.")
         if link is not None and any(part.segmenter.output != "instances" for part in parts):
-            raise InputError("Only instances can be linked from plane to plane (--instances).")
+            raise InputError("Only instances can be linked from plane to plane.", Remedy.INSTANCES)
         self.works = [WorkFolder(target) for target in targets]
         self.finished = [self._check(position) for position in range(len(parts))]
         self.problems: dict[int, str] = {}
@@ -121,13 +121,8 @@ class Job:
             return True
         if there and not self.overwrite:
             if self._resume:
-                raise OutputError(
-                    f"{target} is the result of another run, or of none; choose another name, or "
-                    "overwrite it (--overwrite)."
-                )
-            raise OutputError(
-                f"{target} exists and is kept; choose another name, or overwrite it (--overwrite)."
-            )
+                raise OutputError(f"{target} is not the result of this run.", Remedy.REPLACE)
+            raise OutputError(f"{target} exists and is kept.", Remedy.REPLACE)
         if work.exists:
             self._check_work(target, work, position)
         return False
@@ -137,15 +132,13 @@ class Job:
         if self.overwrite or other is None:
             return
         if not self._resume:
-            raise OutputError(
-                f"An unfinished run for {target} is there; go on with it (--resume), or start "
-                "anew (--overwrite)."
-            )
+            raise OutputError(f"There is an unfinished run for {target}.", Remedy.RESUME_OR_REPLACE)
         run = self.runs[position]
         if other != run:
             raise OutputError(
                 f"The unfinished run for {target} is another one, it differs in: "
-                f"{differences(run, other)}; start anew (--overwrite), or choose another name."
+                f"{differences(run, other)}.",
+                Remedy.START_ANEW,
             )
 
     def claimed(self) -> AbstractContextManager[None]:
@@ -245,4 +238,4 @@ def writing(target: Path) -> Iterator[None]:
 
 def plane_problem(planes: Planes, number: int, error: InputError) -> str:
     """Why a plane was left out, with its name."""
-    return f"{planes.name_of(number)}: {error}"
+    return framed(error, before=f"{planes.name_of(number)}: ")

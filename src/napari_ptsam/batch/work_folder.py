@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.errors import OutputError
+from napari_ptsam.errors import OutputError, Remedy
 from napari_ptsam.io.user_files import unreadable_as
 from napari_ptsam.io.writing import reason
 
@@ -180,5 +180,6 @@ def no_space(error: OSError, target: Path) -> OutputError:
     """What to tell when writing failed midway."""
     return OutputError(
         f"{target.name} cannot be written ({reason(error)}); what is done is kept in "
-        f"{target.name}.partial: make room or mend it, then go on with --resume."
+        f"{target.name}.partial.",
+        Remedy.RESUME_AFTER_REPAIR,
     )

@@ -1,91 +1,92 @@
-"""The options of ``segment``."""
+"""Options of ``segment``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from napari_ptsam.batch.formats import SUFFIXES
+from napari_ptsam.batch.formats import FORMATS, result_endings
+from napari_ptsam.cli.setting_options import add_settings
 from napari_ptsam.inference.linking import LinkSettings
+from napari_ptsam.inference.result import ResultSettings
+from napari_ptsam.io.declaration import settings_of
 
-TO_SEGMENT = "that the prompt is shown, from 0 (default: those that it was trained on)"
+TO_SEGMENT = "Channels that the prompt sees, counted from 0. Default: those that it was trained on."
 
 
 def add_channels(add: argparse.ArgumentParser, what: str) -> None:
-    """Which channels of images are shown."""
+    """Add the option for the channels of images."""
     add.add_argument("--channels", type=_numbers, metavar="C[,C[,C]]", help=what)
 
 
 def add_segment_options(add: argparse.ArgumentParser) -> None:
-    """What to segment, with what, and where to."""
+    """Add the options of the command."""
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
     add.add_argument(
         "inputs", type=Path, nargs="+", metavar="INPUT",
-        help="image files, folders, or patterns such as 'data/**/*.tif'",
+        help="Image files, folders, or patterns such as 'data/**/*.tif'.",
     )  # fmt: skip
     add.add_argument(
         "-o", "--out", type=Path, required=True,
-        help="a .tif, .ome.tif or .ome.zarr for a single image or stack, else a folder",
+        help=f"For a single image or stack, a {result_endings()}; otherwise a folder.",
     )  # fmt: skip
     add.add_argument(
         "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",
-        help="one more prompt on the same images (may be given again)",
+        help="A further prompt for the same images. Can be used several times.",
     )  # fmt: skip
     _add_result(add)
     _add_linking(add)
     add.add_argument(
-        "--format", choices=SUFFIXES, help="of the results (default: tiff, ome-zarr if too large)"
+        "--format",
+        choices=FORMATS,
+        help="Format of the results. Default: tiff, or ome-zarr if they are too large for it.",
     )
-    add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
+    add.add_argument("--axes", help="Axes of the images, a letter each, for instance ZCYX.")
     add_channels(add, TO_SEGMENT)
     add.add_argument(
-        "--slices", type=_slices, metavar="A:B", help="only these of the last axis of planes"
+        "--slices",
+        type=_slices,
+        metavar="A:B",
+        help="Segment these positions of the last axis of planes only, as in Python.",
     )
     add.add_argument(
         "--rescale", action="store_true",
-        help="adapt the tiles where images have another pixel size than the prompt",
+        help="Adapt the size of the tiles to images whose pixel size differs from the prompt's.",
     )  # fmt: skip
-    add.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    add.add_argument("--resume", action="store_true", help="Continue an interrupted run.")
     add.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a dask cluster whose workers are to do the work"
+        "--scheduler", metavar="ADDRESS", help="Address of a dask cluster whose workers segment."
     )
 
 
 def _add_result(add: argparse.ArgumentParser) -> None:
     kind = add.add_mutually_exclusive_group()
-    kind.add_argument("--instances", action="store_true", help="number the objects")
     kind.add_argument(
-        "--probabilities", action="store_true", help="probability of each class instead of labels"
+        "--instances",
+        action="store_true",
+        help="Number the objects, instead of giving each pixel the number of its class.",
     )
-    add.add_argument(
-        "--split", choices=("auto", "cores", "components"),
-        help="how objects that touch are told apart: by the cores that the prompt finds, or not "
-        "at all (default: auto, by cores where the prompt knows them)",
-    )  # fmt: skip
-    add.add_argument(
-        "--min-size", type=int, default=0, metavar="N", help="leave out objects of fewer pixels"
+    kind.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="Write the probability of each class, instead of class numbers.",
     )
-    add.add_argument(
-        "--no-flips", action="store_true",
-        help="faster and less exact: do not look at flipped tiles, where the prompt is better that way",
-    )  # fmt: skip
-    add.add_argument("--fill-holes", action="store_true", help="fill holes in objects")
-    add.add_argument(
-        "--remove-border", action="store_true", help="leave out objects at the planes' edges"
-    )
+    add_settings(add, ResultSettings)
 
 
 def _add_linking(add: argparse.ArgumentParser) -> None:
-    defaults = LinkSettings()
+    threshold = settings_of(LinkSettings)["threshold"]
     add.add_argument(
-        "--link-planes", nargs="?", type=float, const=defaults.threshold, metavar="IOU",
-        help="let objects keep their number from plane to plane where they overlap by that much "
-        f"(default: {defaults.threshold})",
-    )  # fmt: skip
-    add.add_argument(
-        "--link-gap", type=int, metavar="N",
-        help=f"planes on which a linked object may be missing (default: {defaults.gap})",
-    )  # fmt: skip
+        f"--{threshold.option}",
+        dest=threshold.name,
+        nargs="?",
+        type=float,
+        const=threshold.default,
+        metavar=threshold.shown.metavar,
+        help="Let objects keep their number from plane to plane if they overlap by at least this "
+        f"IoU. Default: {threshold.default}.",
+    )
+    add_settings(add, LinkSettings, "gap")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

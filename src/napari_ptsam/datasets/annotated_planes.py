@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names
 
@@ -209,7 +209,8 @@ def _annotated_planes(
     if (image.leading, image.shape) != (mask.leading, mask.shape):
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
-            "they must be of the same size (name the axes if these are wrong: --axes CYX)."
+            "they must be of the same size.",
+            Remedy.NAME_AXES,
         )
     for index in range(len(image)):
         part = f", plane {index}" if len(image) > 1 else ""
@@ -256,8 +257,7 @@ def _read_mask(
         values = np.where(valid, values, 0)
     if values.min() < 0:
         raise InputError(
-            f"The mask {name} has negative values; if they mark pixels without annotation, "
-            "say so (--unlabelled VALUE)."
+            f"The mask {name} has negative values.", Remedy.NAME_UNLABELLED, value=values.min()
         )
     if not reading.tells_classes:
         labels = (values > 0).astype(np.uint8)
@@ -271,10 +271,7 @@ def _read_mask(
     background = labels == 0 if valid is None else (labels == 0) & valid
     if not labels.any():
         if reading.empty == "refuse":
-            raise InputError(
-                f"The mask {name} has no foreground at all; annotate it, or say that such planes are "
-                "background (--empty background) or to be left out (--empty skip)."
-            )
+            raise InputError(f"The mask {name} has no foreground at all.", Remedy.EMPTY_MASKS)
         if reading.empty == "skip" or not background.any():
             return None
     if not background.any():

@@ -1,4 +1,4 @@
-"""A prompt's results against annotated images."""
+"""Evaluate a prompt on annotated images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_ptsam.evaluation.metrics import average_precision, overlap
 from napari_ptsam.inference.objects import connected_components
-from napari_ptsam.inference.predict import labels_of
 from napari_ptsam.inference.segment import Segmenter
 
 if TYPE_CHECKING:
@@ -20,24 +19,24 @@ if TYPE_CHECKING:
 
 Way = Literal["cores", "components"]
 WAYS: dict[Way, str] = {"cores": "split by cores", "components": "connected components"}
-"""How objects were told apart, in words."""
+"""How objects were told apart, as shown to the user."""
 
 
 @dataclass(frozen=True)
 class PlaneScore:
-    """How well one plane was segmented.
+    """Scores of one plane.
 
     Attributes
     ----------
     name
-        Of the image, and the plane in it.
+        Name of the image, and of the plane in it.
     iou, dice
-        Of each class's foreground.
+        Overlap of each class with its annotation.
     average_precision
-        Of the objects at IoU 0.5, 0.55, ... 0.95; None where the annotation
-        tells no instances apart.
+        Average precision of the objects at IoU 0.5, 0.55, ... 0.95. None if the
+        annotation does not tell objects apart.
     components_precision
-        The same of connected components.
+        Average precision of the connected components.
     way
         How the objects were told apart.
     """
@@ -51,11 +50,16 @@ class PlaneScore:
 
 
 def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[PlaneScore]:
-    """Segment each annotated plane and compare.
+    """Segment each annotated plane, and compare the result with the annotation.
 
-    Objects are told apart the way that the segmenter does for instances,
-    whatever its output: split by cores where its prompt knows them, unless its
-    settings say otherwise.
+    Objects are told apart as the segmenter tells instances apart, whatever its
+    output is: they are split by their cores if the prompt knows them, unless the
+    settings of the segmenter say otherwise.
+
+    Yields
+    ------
+    PlaneScore
+        The scores of the next plane.
 
     Raises
     ------
@@ -67,26 +71,30 @@ def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[Plane
     segmenter = Segmenter(prompt, segmenter.backbone, settings)
     limits = [prompt.images.limits(stack) for stack in annotations.stacks]
     for example in annotations.examples:
-        logits = segmenter.logits(example.pixels, example.rgb, limits[example.stack])
-        labels = labels_of(logits[: len(prompt.classes)])
+        prediction = segmenter.predict(example.pixels, example.rgb, limits[example.stack])
         if example.instances is None:
-            yield score(example, labels, classes)
+            yield score(example, prediction.labels, classes)
         else:
             way: Way = "cores" if segmenter.splits else "components"
-            yield replace(score(example, labels, classes, segmenter.result(logits)), way=way)
+            instances = segmenter.result(prediction)
+            yield replace(score(example, prediction.labels, classes, instances), way=way)
 
 
 def score(
     example: AnnotatedPlane, labels: np.ndarray, classes: int, instances: np.ndarray | None = None
 ) -> PlaneScore:
-    """Compare a result with an example.
+    """Compare a result with an annotated plane.
 
     Parameters
     ----------
+    example
+        The annotated plane.
     labels
-        The class numbers 1 to ``classes``; 0 is background.
+        Class numbers from 1 to ``classes``, shape (y, x); 0 is background.
+    classes
+        Number of classes.
     instances
-        A number for each object; None takes connected components.
+        Object numbers, shape (y, x). None takes the connected components.
     """
     overlaps = [
         overlap(example.labels == value, labels == value, example.valid)
@@ -111,15 +119,16 @@ def _precision(example: AnnotatedPlane, instances: np.ndarray) -> tuple[float, .
 
 
 def summary(scores: Sequence[PlaneScore], classes: Sequence[str]) -> dict[str, object]:
-    """Means over planes and classes, as plain values.
+    """Return the means of scores over planes and classes as plain values.
 
     Returns
     -------
     dict
-        ``iou`` and ``dice`` (means), ``split`` (how objects were told apart),
-        ``ap50`` and ``ap`` (mean over the thresholds), ``ap50_components`` (of
-        connected components; all of these None without instances),
-        ``classes`` and ``images``.
+        ``iou`` and ``dice`` are means. ``split`` says how objects were told
+        apart, ``ap50`` is the average precision at IoU 0.5, ``ap`` its mean over
+        the thresholds, and ``ap50_components`` the average precision of
+        connected components at IoU 0.5; these are None without instances.
+        ``classes`` and ``images`` hold the scores of each class and plane.
     """
     apart = [s for s in scores if s.average_precision is not None]
     precisions = [s.average_precision for s in apart if s.average_precision is not None]

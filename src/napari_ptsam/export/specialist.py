@@ -1,4 +1,8 @@
-"""Backbone and prompt as one module, from pixels to probabilities."""
+"""Backbone and prompt as one torch module, from pixels to probabilities.
+
+The steps are those of `napari_ptsam.inference.embedded_plane`, for one tile and in torch alone, as
+an export needs them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from napari_ptsam.backbones.encoder import PIXEL_MEAN, PIXEL_STD, SIDE
+from napari_ptsam.backbones.encoder import PIXEL_MEAN, PIXEL_STD, encoder_input
 from napari_ptsam.images.flips import flipped_maps
-from napari_ptsam.inference.predict import mean_of_views
+from napari_ptsam.inference.decoding import mask_logits, merge_views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class Specialist(nn.Module):
-    """What `napari_ptsam.segment` does to one tile, for exports.
+    """Module that segments one tile as `napari_ptsam.segment` does, for exports.
 
     Parameters
     ----------
     prompt
-        What it finds.
+        The prompt.
     backbone
-        Of the prompt, float32 on the CPU.
+        Backbone of the prompt, in float32 on the CPU.
     side
-        Of the square tiles that it takes.
+        Side of the square tiles in pixels.
     """
 
     mean: Tensor
@@ -47,7 +50,7 @@ class Specialist(nn.Module):
         self.encoder_tokens = [torch.from_numpy(own.copy()) for own in prompt.encoder_tokens]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Find the classes on a tile.
+        """Return the probabilities of the classes on a tile.
 
         Parameters
         ----------
@@ -57,23 +60,21 @@ class Specialist(nn.Module):
         Returns
         -------
         torch.Tensor
-            Probability of each class: float32, shape (1, classes, side, side).
+            float32, shape (1, classes, side, side).
         """
         colour = image if image.shape[1] == 3 else _as_three(image)
-        pixels = (colour - self.mean) / self.std
-        if self.side != SIDE:
-            pixels = _resized(pixels, SIDE)
+        pixels = encoder_input(colour, self.mean, self.std)
         views = [pixels, *(flipped_maps(pixels, flip) for flip in self.flips)]
-        logits = torch.stack([self._decoded(view) for view in views], dim=1)
-        logits = _resized(mean_of_views(logits, self.flips), self.side)
+        masks = torch.stack([self._mask_logits(view) for view in views], dim=1)
+        logits = merge_views(masks, self.flips, self.side)
         if self.refinement is not None:
             logits = self._refined(logits[0], colour.mean(1)[0])[None]
         return logits.sigmoid()
 
-    def _decoded(self, pixels: Tensor) -> Tensor:
-        """Logits of one view: (1, classes, 256, 256)."""
+    def _mask_logits(self, pixels: Tensor) -> Tensor:
+        """Embed and decode one view; return its logits, shape (1, classes, 256, 256)."""
         embeddings = self.encoder(pixels, self.encoder_tokens).flatten(2).transpose(1, 2)
-        return torch.stack([self.decoder(embeddings, own) for own in self.tokens], dim=1)
+        return mask_logits(self.decoder, embeddings, self.tokens)
 
     def _refined(self, logits: Tensor, guide: Tensor) -> Tensor:
         from napari_ptsam.images.guided_filter import filtered
@@ -84,13 +85,7 @@ class Specialist(nn.Module):
 
 
 def _as_three(image: Tensor) -> Tensor:
-    """One channel three times, or two and their mean."""
+    """Repeat one channel three times, or add the mean of two."""
     if image.shape[1] == 1:
         return image.expand(-1, 3, -1, -1)
     return torch.cat([image, image.mean(1, keepdim=True)], dim=1)
-
-
-def _resized(maps: Tensor, side: int) -> Tensor:
-    """Bilinear, to a square; smoothed first where it becomes smaller."""
-    smaller = side < maps.shape[-1]
-    return F.interpolate(maps, size=(side, side), mode="bilinear", antialias=smaller)

@@ -1,14 +1,16 @@
-"""How images are turned into what the model sees; stored in every prompt."""
+"""How images are prepared for the model; stored in every prompt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.blank import far_from_objects, is_constant, is_noise, padding_of
+from napari_ptsam.images.guided_filter import guide_of
 from napari_ptsam.images.normalize import (
     MOST_OF_IT,
     Limits,
@@ -24,21 +26,41 @@ from napari_ptsam.images.tiling import Tile, Tiling, cut
 
 @dataclass(frozen=True, eq=False)
 class PreparedPlane:
-    """A plane as the model is to see it, and what of it there is no need to look at.
+    """A plane as the model is shown it: three normalised channels, divided into tiles.
 
     Attributes
     ----------
     pixels
         float32, shape (y, x, 3), range 0 to 1.
+    tiles
+        Tiles that cover the plane, row by row.
     blank
-        bool, shape (y, x): pixels that show nothing; None where all show something.
+        Mask of the pixels that show nothing: bool, shape (y, x). None if every
+        pixel shows something.
     """
 
     pixels: np.ndarray
+    tiles: tuple[Tile, ...]
     blank: np.ndarray | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the plane: (y, x)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @cached_property
+    def guide(self) -> np.ndarray:
+        """Image that guides the filter of the logits: float32, shape (y, x)."""
+        return guide_of(self.pixels)
+
     def cut(self, tile: Tile) -> np.ndarray | None:
-        """Pixels of a tile, see `napari_ptsam.images.tiling.cut`; None if it shows nothing."""
+        """Return the pixels of a tile, or None if the tile shows nothing.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            float32, shape (side, side, 3); see `napari_ptsam.images.tiling.cut`.
+        """
         window = tile.window
         if self.blank is not None and self.blank[window].all():
             return None
@@ -47,16 +69,22 @@ class PreparedPlane:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """Normalisation, channels and tiles.
+    """Normalisation, choice of channels and division into tiles.
 
     Attributes
     ----------
     tiling
-        How planes are cut.
+        How planes are divided into tiles.
     normalization
-        How values become the range 0 to 1.
+        How values are mapped to the range 0 to 1.
     channels
-        Numbers of up to three channels; None takes the image as it is.
+        Numbers of up to three channels to show to the model. None shows the
+        image as it is.
+
+    Raises
+    ------
+    InputError
+        If the choice of channels is empty.
     """
 
     tiling: Tiling
@@ -68,26 +96,24 @@ class ImageSettings:
             raise InputError("Choose one to three channels, or leave the choice out.")
 
     def limits(self, planes: Planes) -> Limits | None:
-        """What `prepare` needs to know of the whole stack, if anything."""
+        """Return the value limits of a stack, or None if planes are normalised one by one."""
         if self.normalization.mode != "stack":
             return None
         return stack_limits(planes, self.normalization, self.channels, planes.rgb)
 
-    def prepare(self, plane: np.ndarray, rgb: bool, limits: Limits | None = None) -> np.ndarray:
-        """Three float32 channels of a plane: (y, x, 3), range 0 to 1."""
-        return self.prepared(plane, rgb, limits).pixels
-
-    def prepared(self, plane: np.ndarray, rgb: bool, limits: Limits | None = None) -> PreparedPlane:
-        """A plane as the model is to see it, with what of it is blank.
+    def prepare(
+        self, plane: np.ndarray, rgb: bool = False, limits: Limits | None = None
+    ) -> PreparedPlane:
+        """Prepare a plane for the model: normalise it, and find the pixels that show nothing.
 
         Parameters
         ----------
         plane
-            Shape (y, x) or (y, x, channels).
+            Pixels as read, of shape (y, x) or (y, x, channels).
         rgb
             Whether the channels are red, green and blue.
         limits
-            See `limits`.
+            Value limits of the stack; see `limits`.
 
         Raises
         ------
@@ -97,12 +123,13 @@ class ImageSettings:
         chosen = select_channels(plane, self.channels, rgb)
         padding = padding_of(chosen)
         pixels = normalize(plane, self.normalization, self.channels, rgb, limits, padding)
+        tiles = tuple(self.tiling.tiles((pixels.shape[0], pixels.shape[1])))
         if is_constant(chosen) or is_noise(chosen, padding):
-            return PreparedPlane(pixels, np.ones(pixels.shape[:2], dtype=bool))
+            return PreparedPlane(pixels, tiles, np.ones(pixels.shape[:2], dtype=bool))
         if padding is not None:
-            # As dark or bright as the picture is, so that no edge is seen at its rim.
+            # The padding becomes as bright as the picture, so that its rim shows no edge.
             pixels[padding] = np.median(pixels[~padding], axis=0)
         noises = list(takewhile(bool, noise_alone(chosen, padding, MOST_OF_IT)))
         if len(noises) == chosen.shape[-1]:
-            return PreparedPlane(pixels, far_from_objects(chosen, noises, padding))
-        return PreparedPlane(pixels, padding)
+            return PreparedPlane(pixels, tiles, far_from_objects(chosen, noises, padding))
+        return PreparedPlane(pixels, tiles, padding)

@@ -1,1 +1,1 @@
-"""Turn images and prompts into labels."""
+"""Predict labels and objects of images with prompts."""

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.io.declaration import Shown, declared
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
 
 
+@declared
 @dataclass(frozen=True)
 class LinkSettings:
-    """When objects on two planes are one.
+    """The settings of linking, which gives objects on neighbouring planes the same number."""
 
-    Attributes
-    ----------
-    threshold
-        Smallest IoU of the two, above 0.
-    gap
-        Planes in between on which the object may be missing.
-
-    Raises
-    ------
-    InputError
-        If a value makes no sense.
-    """
-
-    threshold: float = 0.25
-    gap: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise InputError(
-                f"Objects are linked from an IoU above 0 up to 1 on, not {self.threshold}."
-            )
-        if self.gap not in range(10):
-            raise InputError(f"An object may be missing on 0 to 9 planes, not {self.gap}.")
+    threshold: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            title="IoU from",
+            description="Smallest IoU of two objects on different planes that count as one.",
+        ),
+        Shown(option="link-planes", metavar="IOU", step=0.05),
+    ] = 0.25
+    gap: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=9,
+            title="Gap",
+            description="Largest number of planes in between on which an object may be missing.",
+        ),
+        Shown(option="link-gap", metavar="N"),
+    ] = 1
 
 
 class Linker:

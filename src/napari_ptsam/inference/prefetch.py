@@ -1,4 +1,4 @@
-"""Work in a thread, one item ahead of the one that is in hand."""
+"""Compute the next item in a thread while the current one is used."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """What is made of items, in their order; the next one is made while one is worked with.
+def prefetch(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Call a function on items in order, one item ahead of the caller.
 
-    For reading and preparing, which leave a processor or a disk idle that the
-    model could use. At most two things made are in memory besides the one in
-    hand. What `make` raises is raised where its item's turn comes.
+    Planes are read and prepared in this way while the model computes. At most
+    two results are in memory besides the current one.
+
+    Yields
+    ------
+    Result
+        The results in the order of the items. An exception is raised at the
+        turn of its item.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
-        waiting: Future[Made] | None = None
+        waiting: Future[Result] | None = None
         for item in items:
             following = thread.submit(make, item)
             if waiting is not None:

@@ -1,4 +1,4 @@
-"""A prompt on images whose pixels have another size than those it was trained on."""
+"""Rescale the tiles of a prompt for images with another pixel size than the training images."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ METERS = {
 }  # fmt: skip
 
 TOLERANCE = 1.25
-"""Factor by which pixel sizes may differ without much harm."""
+"""Factor by which pixel sizes may differ before results suffer noticeably."""
 
 
 def pixel_size_ratio(prompt: Prompt, pixel_size: PixelSize | None) -> float | None:
-    """How many times larger the prompt's pixels are than an image's.
+    """Return how many times larger the pixels of the training images are than those of an image.
 
-    That is also how many times more pixels an object has in the image.
+    An object is that many times longer in pixels of the image.
 
     Returns
     -------
     float or None
-        None where one of the sizes is not known, or in a unit that is no length.
+        None if one of the sizes is unknown, or its unit is not a length.
     """
-    own = prompt.pixel_size
-    if own is None or pixel_size is None:
+    trained = prompt.pixel_size
+    if trained is None or pixel_size is None:
         return None
-    if own.unit not in METERS or pixel_size.unit not in METERS:
+    if trained.unit not in METERS or pixel_size.unit not in METERS:
         return None
-    # Pixels need not be squares; tiles are, so that both directions count alike.
-    ratio = sqrt(own.y * own.x) * METERS[own.unit]
+    # Pixels need not be square, but tiles are: both directions count equally.
+    ratio = sqrt(trained.y * trained.x) * METERS[trained.unit]
     ratio /= sqrt(pixel_size.y * pixel_size.x) * METERS[pixel_size.unit]
     return ratio
 
 
 def differs(ratio: float | None) -> bool:
-    """Whether a ratio is known, and so far from 1 that results suffer."""
+    """Return whether a ratio is known, and so far from 1 that results suffer."""
     return ratio is not None and not 1 / TOLERANCE <= ratio <= TOLERANCE
 
 
 def rescaled(prompt: Prompt, pixel_size: PixelSize | None) -> Prompt:
-    """The prompt with tiles that show as much of the sample as in training.
+    """Return the prompt with tiles that show as much of the sample as in training.
 
     Parameters
     ----------
     pixel_size
-        Of the image that it is for.
+        Pixel size of the image to segment.
 
     Returns
     -------
     Prompt
-        With another tile side, within what tiles can be, and another window of
-        its guided filter, if it has one; the prompt itself
-        where the sizes are alike or not known.
+        A prompt with another tile side, within the limits of tiles, and another
+        radius of its guided filter, if it has one. The prompt itself if the
+        sizes are equal or unknown.
     """
     ratio = pixel_size_ratio(prompt, pixel_size)
     if ratio is None:

@@ -1,13 +1,14 @@
-"""What a segmentation is to give."""
+"""The settings of a result, each declared once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.io.declaration import Shown, declared
 
 Output = Literal["labels", "instances", "probabilities"]
 Split = Literal["auto", "cores", "components"]
@@ -15,56 +16,72 @@ Split = Literal["auto", "cores", "components"]
 DTYPES: dict[str, type] = {"labels": np.uint8, "instances": np.uint32, "probabilities": np.float32}
 
 
+@declared
 @dataclass(frozen=True)
 class ResultSettings:
-    """What each plane becomes.
+    """The kind of result that a segmentation gives for each plane."""
 
-    Attributes
-    ----------
-    output
-        ``labels``: a class number a pixel; ``instances``: a number for each
-        object; ``probabilities``: one float a class and pixel.
-    split
-        How instances are told apart: as connected ``components``, or from the
-        ``cores`` that the prompt finds; ``auto``: from the cores where the
-        prompt knows them.
-    min_size
-        Objects of fewer pixels are left out; 0 leaves none out.
-    fill_holes
-        Whether background inside of an object becomes part of it.
-    remove_border
-        Whether objects that touch the plane's edge are left out.
-    flips
-        Whether tiles are looked at flipped, too, where the prompt is better
-        that way; without, segmenting is two or four times as fast.
-
-    Raises
-    ------
-    InputError
-        If a value makes no sense.
-    """
-
-    output: Output = "labels"
-    split: Split = "auto"
-    min_size: int = 0
-    fill_holes: bool = False
-    remove_border: bool = False
-    flips: bool = True
-
-    def __post_init__(self) -> None:
-        for value, choices, what in (
-            (self.output, get_args(Output), "output"), (self.split, get_args(Split), "split"),
-        ):  # fmt: skip
-            if value not in choices:
-                raise InputError(f"Unknown {what} {value!r}; choose one of {', '.join(choices)}.")
-        if type(self.min_size) is not int or self.min_size < 0:
-            raise InputError(
-                f"The minimum size is a whole number of pixels from 0 up, not {self.min_size!r}."
-            )
+    output: Annotated[
+        Output,
+        Field(
+            title="Result",
+            description="`labels` gives each pixel the number of its class; `instances` gives each "
+            "object a number of its own; `probabilities` gives an image from 0 to 1 for each class.",
+        ),
+        Shown(
+            option="",
+            choices={
+                "labels": "Classes", "instances": "Instances", "probabilities": "Probabilities",
+            },
+        ),
+    ] = "labels"  # fmt: skip
+    split: Annotated[
+        Split,
+        Field(
+            title="Touching objects",
+            description="How objects that touch are separated: by the cores that the prompt "
+            "finds, for prompts trained on masks that number objects, or not at all (connected "
+            "components). `auto` uses cores if the prompt has them.",
+        ),
+        Shown(
+            choices={
+                "auto": "Automatic", "cores": "By their cores", "components": "Connected pixels",
+            }
+        ),
+    ] = "auto"  # fmt: skip
+    min_size: Annotated[
+        int,
+        Field(
+            ge=0,
+            title="Smallest object",
+            description="Smallest size of an object in pixels; smaller ones are removed.",
+        ),
+        Shown(metavar="N", most=1_000_000, suffix=" px"),
+    ] = 0
+    fill_holes: Annotated[
+        bool,
+        Field(title="Fill holes", description="Fill background that an object encloses."),
+    ] = False
+    remove_border: Annotated[
+        bool,
+        Field(
+            title="Without those at the edge",
+            description="Remove objects that touch the edge of the plane.",
+        ),
+    ] = False
+    flips: Annotated[
+        bool,
+        Field(
+            title="Flips",
+            description="Flipped copies of each tile are averaged over if the prompt was found to "
+            "be better that way. This takes two or four times as long.",
+        ),
+        Shown(option="no-flips"),
+    ] = True
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the results."""
+        """The dtype of the results."""
         return np.dtype(DTYPES[self.output])
 
     @property

@@ -1,4 +1,4 @@
-"""Prompts applied to planes, one after the other, so that memory does not grow with the stack."""
+"""Segment planes with a prompt."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ import numpy as np
 import torch
 
 from napari_ptsam.backbones.loading import with_encoder_tokens
-from napari_ptsam.errors import InputError
-from napari_ptsam.images.guided_filter import guide_of
-from napari_ptsam.images.planes import Planes
-from napari_ptsam.inference.instances import clean, connected_components, split_by_cores
-from napari_ptsam.inference.predict import embed_views, labels_of, plane_logits
+from napari_ptsam.errors import InputError, Remedy
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane
+from napari_ptsam.inference.instances import clean
 from napari_ptsam.inference.result import Output, ResultSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.settings import PreparedPlane
+    from napari_ptsam.inference.prediction import Prediction
     from napari_ptsam.prompts.prompt import Prompt
 
 
 class Segmenter:
-    """A prompt on its backbone, ready for planes.
+    """A prompt on its backbone, ready to segment planes.
 
     Parameters
     ----------
     prompt
-        The specialist.
+        The prompt.
     backbone
-        The one that it was tuned for.
+        The backbone that the prompt was tuned for.
     settings
-        What each plane becomes; an output's name alone will do.
+        What to return for each plane, or only the name of the output.
 
     Raises
     ------
     InputError
-        If the output is unknown, or the prompt does not know the cores that are
-        to split instances.
+        If the output is unknown, or instances are to be split by markers that
+        the prompt has none of.
     PromptFileError
         If the prompt belongs to another backbone.
     """
@@ -52,141 +51,102 @@ class Segmenter:
         prompt.check_backbone(backbone.name, backbone.signature)
         self.prompt, self.settings = prompt, settings
         self.backbone = with_encoder_tokens(backbone, prompt.encoder_tokens)
-        cores = settings.output == "instances" and settings.split != "components"
-        if cores and settings.split == "cores" and prompt.cores is None:
+        wants_markers = settings.output == "instances" and settings.split != "components"
+        if wants_markers and settings.split == "cores" and prompt.cores is None:
             raise InputError(
-                "The prompt knows no cores to split instances by; train it on masks that tell "
-                "objects apart, or take connected components (--split components)."
+                "The prompt has no cores to split instances by.", Remedy.SPLIT_COMPONENTS
             )
-        self.splits = cores and prompt.cores is not None
-        """Whether instances are split by their cores."""
+        self.splits = wants_markers and prompt.cores is not None
+        """Whether instances are split by their markers."""
         tokens = prompt.all_tokens if self.splits else prompt.tokens
         self.tokens = torch.from_numpy(tokens.copy()).to(backbone.device)
-        """All that are decoded: of the classes, then of their cores."""
+        """Tokens to decode: those of the classes, followed by those of their markers."""
         self.flips = prompt.flips if settings.flips else ()
-        """That tiles are looked at, too."""
+        """Flips that are embedded besides the upright tiles."""
 
     @property
     def output(self) -> Output:
-        """What each plane becomes."""
+        """Kind of result."""
         return self.settings.output
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the results."""
+        """Data type of the results."""
         return self.settings.dtype
 
     def result_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
-        """Shape of a plane's result: (y, x), or (classes, y, x) for probabilities."""
+        """Return the shape of the result for a plane of shape (y, x).
+
+        It is (y, x), or (classes, y, x) for probabilities.
+        """
         return (len(self.prompt.classes), *shape) if self.output == "probabilities" else shape
 
-    def logits(
+    def predict(
         self, plane: np.ndarray, rgb: bool = False, limits: Limits | None = None
-    ) -> np.ndarray:
-        """Logits of a plane.
+    ) -> Prediction:
+        """Predict the logits of a plane.
 
         Parameters
         ----------
         plane
-            Shape (y, x) or (y, x, channels).
+            Pixels as read, of shape (y, x) or (y, x, channels).
         rgb
             Whether the channels are red, green and blue.
         limits
-            Value limits of its stack, where the prompt normalises over the stack.
-
-        Returns
-        -------
-        numpy.ndarray
-            float32, shape (classes, y, x); where instances are split by cores,
-            those of the cores follow: (2 * classes, y, x).
-        """
-        prepared = self.prompt.images.prepared(plane, rgb, limits)
-        guide = guide_of(prepared.pixels)
-        return self.refined(shared_logits([self], prepared), guide, prepared.blank)
-
-    def refined(
-        self, logits: np.ndarray, guide: np.ndarray, blank: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Logits of which those of the classes follow the image, where the prompt wants it so.
-
-        Parameters
-        ----------
-        logits
-            As decoded, those of cores included: float32, shape (n, y, x).
-        guide
-            Of the plane, see `napari_ptsam.images.guided_filter.guide_of`.
-        blank
-            bool, shape (y, x): pixels that show nothing.
-        """
-        refinement, count = self.prompt.refinement, len(self.prompt.classes)
-        if refinement is None:
-            return logits
-        return np.concatenate([refinement.apply(logits[:count], guide, blank), logits[count:]])
-
-    def result(self, logits: np.ndarray) -> np.ndarray:
-        """What `logits` become: shape `result_shape`."""
-        classes = logits[: len(self.prompt.classes)]
-        if self.output == "probabilities":
-            # The logistic function without overflow.
-            return 0.5 * (1 + np.tanh(0.5 * classes))
-        labels = labels_of(classes)
-        if self.output == "labels" and not self.settings.cleans:
-            return labels
-        if self.splits:
-            instances = split_by_cores(labels, classes, logits[len(classes) :])
-        else:
-            instances = connected_components(labels)
-        if self.settings.cleans:
-            instances = clean(instances, self.settings)
-        return instances if self.output == "instances" else _classes_of(instances, labels)
-
-    def plane(
-        self, plane: np.ndarray, rgb: bool = False, limits: Limits | None = None
-    ) -> np.ndarray:
-        """Result for one plane, of shape `result_shape`; see `logits` for the parameters."""
-        return self.result(self.logits(plane, rgb, limits))
-
-    def planes(self, planes: Planes) -> Iterator[np.ndarray]:
-        """Results plane by plane; the next plane is read meanwhile, nothing is kept after.
+            Value limits of the stack, if the prompt normalises over the stack.
 
         Raises
         ------
         InputError
-            If a plane cannot be read or holds NaN or infinity.
+            If the plane does not fit the prompt, or holds NaN or infinity.
         """
-        from napari_ptsam.inference.shared_embedding import SharedSegmenter
+        (prediction,) = predict_plane([self], self.prompt.images.prepare(plane, rgb, limits))
+        return prediction
 
-        shared = SharedSegmenter([self])
-        for number, results in shared.planes(planes, range(len(planes)), shared.limits(planes)):
-            if isinstance(results, InputError):
-                raise InputError(f"{planes.name_of(number)}: {results}") from results
-            yield results[0]
+    def result(self, prediction: Prediction) -> np.ndarray:
+        """Return the result that the settings ask for, of shape `result_shape`."""
+        if self.output == "probabilities":
+            return prediction.probabilities()
+        if self.output == "labels" and not self.settings.cleans:
+            return prediction.labels
+        instances = prediction.objects()
+        if self.settings.cleans:
+            instances = clean(instances, self.settings)
+        return instances if self.output == "instances" else _classes_of(instances, prediction)
+
+    def plane(
+        self, plane: np.ndarray, rgb: bool = False, limits: Limits | None = None
+    ) -> np.ndarray:
+        """Segment a plane; see `predict` for the parameters and `result` for what is returned."""
+        return self.result(self.predict(plane, rgb, limits))
 
 
-def shared_logits(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> np.ndarray:
-    """Logits of all tokens of segmenters that prepare images alike, one after the other.
+def predict_plane(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> Iterator[Prediction]:
+    """Predict a plane with several segmenters, and embed its tiles only once.
 
     Parameters
     ----------
+    segmenters
+        Segmenters whose prompts prepare and embed images alike.
     prepared
-        The plane as they see it.
+        The plane, prepared for them.
 
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape (all tokens, y, x).
+    Yields
+    ------
+    Prediction
+        The prediction of each segmenter, one after the other.
     """
-    backbone = segmenters[0].backbone
-    shape = (prepared.pixels.shape[0], prepared.pixels.shape[1])
-    tiles = segmenters[0].prompt.images.tiling.tiles(shape)
-    flips = segmenters[0].flips
-    embeddings = (embed_views(backbone.encoder, prepared.cut(tile), flips) for tile in tiles)
-    tokens = torch.cat([segmenter.tokens for segmenter in segmenters])
-    return plane_logits(backbone.decoder, embeddings, tiles, shape, tokens, flips, prepared.blank)
+    backbone, flips = segmenters[0].backbone, segmenters[0].flips
+    plane = EmbeddedPlane.from_prepared(prepared, backbone.encoder, flips)
+    logits = plane.logits(backbone.decoder, torch.cat([each.tokens for each in segmenters]))
+    ends = np.cumsum([len(each.tokens) for each in segmenters])
+    for each, part in zip(segmenters, np.split(logits, ends[:-1]), strict=True):
+        yield plane.prediction(part, each.prompt.refinement, len(each.prompt.classes))
 
 
-def _classes_of(instances: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Class numbers of objects that were cleaned; an object's holes have its class."""
+def _classes_of(instances: np.ndarray, prediction: Prediction) -> np.ndarray:
+    """Return the class numbers of cleaned objects; the holes of an object have its class."""
+    labels = prediction.labels
     numbers = np.zeros(int(instances.max()) + 1, dtype=np.uint8)
     known = (instances > 0) & (labels > 0)
     numbers[instances[known]] = labels[known]

@@ -1,4 +1,4 @@
-"""Several prompts on the same planes: read once, embedded once where they see alike."""
+"""Segment the planes of an image with one or several prompts."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.guided_filter import guide_of
-from napari_ptsam.inference.prefetch import made_ahead
-from napari_ptsam.inference.segment import Segmenter, shared_logits
+from napari_ptsam.inference.prefetch import prefetch
+from napari_ptsam.inference.segment import Segmenter, predict_plane
 
 if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import PreparedPlane
 
-Prepared = list["PreparedPlane"]
-"""A plane as each group of prompts sees it."""
-
 
 class SharedSegmenter:
-    """Several prompts on one backbone: what they see alike is embedded once.
+    """Several prompts on one backbone that share embeddings.
+
+    Prompts that see images alike (tiles, values, channels, encoder tokens,
+    flips) form a group whose planes are embedded once: every prompt of a group
+    but the first one costs only its decoding.
 
     Parameters
     ----------
     segmenters
-        One a prompt; those whose prompts see images alike (tiles, values,
-        channels, encoder tokens, flips) share the embeddings, so that each but the
-        first costs its decoder only.
+        A segmenter for each prompt.
     """
 
     def __init__(self, segmenters: Sequence[Segmenter]) -> None:
@@ -38,43 +36,44 @@ class SharedSegmenter:
         groups: dict[object, list[int]] = {}
         for number, segmenter in enumerate(self.segmenters):
             prompt = segmenter.prompt
-            own = tuple(tokens.tobytes() for tokens in prompt.encoder_tokens)
-            seen = prompt.images, own, segmenter.flips
-            groups.setdefault(seen, []).append(number)
+            encoder_tokens = tuple(tokens.tobytes() for tokens in prompt.encoder_tokens)
+            key = prompt.images, encoder_tokens, segmenter.flips
+            groups.setdefault(key, []).append(number)
         self._groups = list(groups.values())
 
     def limits(self, planes: Planes) -> list[Limits | None]:
-        """For each prompt the value limits of a stack, where it normalises over the stack."""
-        found: list[Limits | None] = [None] * len(self.segmenters)
+        """Return the value limits of a stack for each prompt; see `ImageSettings.limits`."""
+        limits: list[Limits | None] = [None] * len(self.segmenters)
         for group in self._groups:
-            own = self.segmenters[group[0]].prompt.images.limits(planes)
+            of_group = self.segmenters[group[0]].prompt.images.limits(planes)
             for number in group:
-                found[number] = own
-        return found
+                limits[number] = of_group
+        return limits
 
     def planes(
         self, planes: Planes, numbers: Iterable[int], limits: Sequence[Limits | None]
     ) -> Iterator[tuple[int, list[np.ndarray] | InputError]]:
-        """Results of planes; while one is segmented, the next is read and prepared in a thread.
+        """Segment planes; while one is segmented, a thread reads and prepares the next one.
 
         Parameters
         ----------
         planes
             The image.
         numbers
-            Of the planes that are wanted.
+            Numbers of the planes to segment.
         limits
-            See `limits`.
+            Value limits as `limits` returns them.
 
         Yields
         ------
         int
             Number of the plane.
         list of numpy.ndarray, or InputError
-            Each prompt's result, or why the plane cannot be segmented.
+            The result of each prompt, or the reason why the plane cannot be
+            segmented.
         """
         read = partial(self._read, planes, limits)
-        for number, prepared in made_ahead(read, numbers):
+        for number, prepared in prefetch(read, numbers):
             if isinstance(prepared, InputError):
                 yield number, prepared
             else:
@@ -82,23 +81,49 @@ class SharedSegmenter:
 
     def _read(
         self, planes: Planes, limits: Sequence[Limits | None], number: int
-    ) -> tuple[int, Prepared | InputError]:
+    ) -> tuple[int, list[PreparedPlane] | InputError]:
         try:
             return number, self._prepared(planes[number], planes.rgb, limits)
         except InputError as error:
             return number, error
 
-    def _prepared(self, plane: np.ndarray, rgb: bool, limits: Sequence[Limits | None]) -> Prepared:
-        firsts = [(self.segmenters[group[0]], limits[group[0]]) for group in self._groups]
-        return [one.prompt.images.prepared(plane, rgb, own) for one, own in firsts]
+    def _prepared(
+        self, plane: np.ndarray, rgb: bool, limits: Sequence[Limits | None]
+    ) -> list[PreparedPlane]:
+        """Prepare a plane for each group."""
+        return [
+            self.segmenters[first].prompt.images.prepare(plane, rgb, limits[first])
+            for first, *_ in self._groups
+        ]
 
-    def _results(self, prepared: Prepared) -> list[np.ndarray]:
+    def _results(self, prepared: list[PreparedPlane]) -> list[np.ndarray]:
+        """Segment a plane that is prepared for each group; return the result of each prompt."""
         results: dict[int, np.ndarray] = {}
         for group, plane in zip(self._groups, prepared, strict=True):
-            own = [self.segmenters[number] for number in group]
-            ends = np.cumsum([len(segmenter.tokens) for segmenter in own])
-            parts = np.split(shared_logits(own, plane), ends[:-1])
-            guide = guide_of(plane.pixels)
-            for number, segmenter, part in zip(group, own, parts, strict=True):
-                results[number] = segmenter.result(segmenter.refined(part, guide, plane.blank))
+            segmenters = [self.segmenters[number] for number in group]
+            predictions = predict_plane(segmenters, plane)
+            for number, segmenter in zip(group, segmenters, strict=True):
+                # Taken one by one, so that the filtered logits of only one prompt are in memory.
+                results[number] = segmenter.result(next(predictions))
         return [results[number] for number in range(len(self.segmenters))]
+
+
+def segment_planes(segmenter: Segmenter, planes: Planes) -> Iterator[np.ndarray]:
+    """Segment all planes of an image with one prompt.
+
+    Yields
+    ------
+    numpy.ndarray
+        The result for the next plane, of shape `Segmenter.result_shape`. Only
+        one plane and the next one, which is read meanwhile, are in memory.
+
+    Raises
+    ------
+    InputError
+        If a plane cannot be read or holds NaN or infinity; the message names it.
+    """
+    shared = SharedSegmenter([segmenter])
+    for number, results in shared.planes(planes, range(len(planes)), shared.limits(planes)):
+        if isinstance(results, InputError):
+            raise InputError(f"{planes.name_of(number)}: {results}") from results
+        yield results[0]

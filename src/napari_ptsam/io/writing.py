@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from napari_ptsam.errors import OutputError
+from napari_ptsam.errors import OutputError, Remedy
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
@@ -27,9 +27,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file.")
         if path.exists() and not overwrite:
-            raise OutputError(
-                f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
-            )
+            raise OutputError(f"{path} exists and is kept.", Remedy.REPLACE)
     except OSError as error:
         raise _no_place(path, error) from error
     check_parent(path)
@@ -154,9 +152,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         else:
             move_where_nothing_is(beside, path)
     except FileExistsError as error:
-        raise OutputError(
-            f"{path} exists and is kept; choose another name, or overwrite it (--overwrite)."
-        ) from error
+        raise OutputError(f"{path} exists and is kept.", Remedy.REPLACE) from error
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({reason(error)}); nothing was left there."

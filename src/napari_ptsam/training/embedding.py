@@ -11,18 +11,18 @@ import numpy as np
 from napari_ptsam.images.tiling import cut
 from napari_ptsam.training.blank_planes import blank_count, blank_examples
 from napari_ptsam.training.tiles import (
+    PreparedPlanes,
     TileJob,
     TrainingTile,
     embed,
     measurable_part,
     plan,
-    turn,
+    turned_tile,
 )
 from napari_ptsam.training.validation import (
-    PreparedPlanes,
     ValidationPlane,
-    alone,
     embed_planes,
+    plane_of_tile,
     planes_of_tiles,
     tiles_to_watch,
 )
@@ -94,7 +94,7 @@ class EmbeddedTiles:
         self.watched: list[ValidationPlane] = []
         self.measured_on_training = not held_out
         self._limits: list[Limits | None] = []
-        self._looks = PreparedPlanes(images, self._limits)
+        self._prepared_planes = PreparedPlanes(images, self._limits)
         self._parts: list[AnnotatedPlane] = []
         self._jobs: list[TileJob] = []
 
@@ -134,7 +134,7 @@ class EmbeddedTiles:
         total = self.count
         upright = self.embed_upright_tiles(backbone)
         turned = self._tiles([job for job in self._jobs if not job.upright], backbone)
-        planes = embed_planes(self._parts, self._images, self._limits, backbone)
+        planes = embed_planes(self._parts, self._prepared_planes, backbone)
         for done, embedded in enumerate(chain(upright, planes, turned), start=1):
             if isinstance(embedded, ValidationPlane):
                 self.measured.append(embedded)
@@ -153,7 +153,7 @@ class EmbeddedTiles:
             self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0, blank=True))
 
     def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
-        return embed(jobs, self.examples, self._images, self._limits, backbone, self._classes)
+        return embed(jobs, self.examples, self._prepared_planes, backbone, self._classes)
 
     def embed_upright_tiles(self, backbone: Backbone) -> Iterator[TrainingTile]:
         """Embed the upright training tiles, then the blank ones."""
@@ -162,12 +162,12 @@ class EmbeddedTiles:
     def embed_validation_planes(self, backbone: Backbone) -> Iterator[ValidationPlane | None]:
         """Embed the validation planes tile by tile; yields a plane with its last tile, else None."""
         parts = self._parts or [measurable_part(e, self._images) for e in self._training]
-        return embed_planes(parts, self._images, self._limits, backbone)
+        return embed_planes(parts, self._prepared_planes, backbone)
 
     def pixels_of(self, job: TileJob) -> np.ndarray:
         """Return a training tile prepared for the encoder: float32, shape (side, side, 3)."""
-        pixels = self._looks.prepared(self.examples[job.example]).pixels
-        return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
+        pixels = self._prepared_planes.prepare(self.examples[job.example]).pixels
+        return turned_tile(pixels, job)
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[ValidationPlane]) -> None:
         """Replace the tiles and validation planes by ones that were embedded again."""
@@ -182,7 +182,9 @@ class EmbeddedTiles:
             self.measured_on_training = True
             self.measured = [plane for parts in self.planes_of_training() for plane in parts]
         elif self._held_out:
-            self.watched = tiles_to_watch(self._training, self.tiles, self._classes, self._looks)
+            self.watched = tiles_to_watch(
+                self._training, self.tiles, self._classes, self._prepared_planes
+            )
 
     def single_tiles(self, count: int) -> list[tuple[np.ndarray, ValidationPlane]]:
         """Return some upright tiles, each as a plane of its own.
@@ -196,21 +198,23 @@ class EmbeddedTiles:
         """
         held_out = [] if self.measured_on_training else self.measured
         measured = [
-            (plane, tile, embedding)
+            (plane, tile, embedding[0])
             for plane in held_out
-            for tile, embedding in zip(plane.tiles, plane.embeddings, strict=True)
+            for tile, embedding in zip(plane.embedded.tiles, plane.embedded.embeddings, strict=True)
             if embedding is not None
         ]
         upright = [tile for tile in self.tiles if tile.upright]
         chosen = []
         for plane, tile, embedding in _spread(measured, max(count // 2, count - len(upright))):
-            pixels = self._looks.prepared(plane.example).pixels
-            single = alone(plane.example, tile, embedding, self._looks)
+            pixels = self._prepared_planes.prepare(plane.example).pixels
+            single = plane_of_tile(plane.example, tile, embedding, self._prepared_planes)
             chosen.append((cut(pixels, tile), single))
         for training_tile in _spread(upright, count - len(chosen)):
             job = training_tile.job
             example = self._training[job.example]
-            single = alone(example, job.tile, training_tile.embedding, self._looks)
+            single = plane_of_tile(
+                example, job.tile, training_tile.embedding, self._prepared_planes
+            )
             chosen.append((self.pixels_of(job), single))
         return chosen
 
@@ -221,12 +225,19 @@ class EmbeddedTiles:
 
     def planes_of_training(self) -> list[list[ValidationPlane]]:
         """Return for each training plane its embedded parts as validation planes."""
-        return planes_of_tiles(self._training, self._images.tiling, self.tiles, self._looks)
+        return planes_of_tiles(
+            self._training, self._images.tiling, self.tiles, self._prepared_planes
+        )
 
     def blank_planes(self) -> list[ValidationPlane]:
         """Return the embedded blank tiles as validation planes."""
         return [
-            alone(self.examples[tile.job.example], tile.job.tile, tile.embedding, self._looks)
+            plane_of_tile(
+                self.examples[tile.job.example],
+                tile.job.tile,
+                tile.embedding,
+                self._prepared_planes,
+            )
             for tile in self.blanks
         ]
 

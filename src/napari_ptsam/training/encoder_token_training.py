@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.errors import Advice, Message, Remedy
 from napari_ptsam.training.joint_training import (
     BATCH,
     Features,
     optimise_both,
     start_encoder_tokens,
 )
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import Batches
 from napari_ptsam.training.settings import ENCODER_STEPS, Progress
 from napari_ptsam.training.validation import ValidationPlane, measure
@@ -34,11 +36,11 @@ PATIENCE = 4.0
 """Least number of minutes allowed if the user asks for a number of encoder tokens."""
 TOO_FEW = (
     "Encoder tokens were left out: without held-out planes it cannot be measured whether they help. "
-    "Annotate at least 4 planes, or ask for them (encoder tokens: 8)."
+    "Annotate at least 4 planes, or ask for 8 encoder tokens."
 )
 TOO_LONG = (
     "Encoder tokens were left out: with them, training takes about {minutes} minutes here. They "
-    "often make labels better; allow the time (preset “thorough”, or --minutes {minutes})."
+    "often make labels better."
 )
 NO_GAIN = (
     "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
@@ -108,7 +110,13 @@ class EncoderTokenTraining:
         minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
         in_time = [n for n, needed in zip(choices, minutes, strict=True) if needed <= allowed]
         if not in_time and not asked:
-            self.note = self._left_out(TOO_LONG.format(minutes=ceil(minutes[-1])))
+            least = ceil(minutes[-1])
+            note = Message(
+                TOO_LONG.format(minutes=least),
+                " ",
+                Advice(Remedy.ALLOW_MINUTES, {"minutes": least}),
+            )
+            self.note = self._left_out(note)
             return
         context.encoder_steps = in_time[0] if in_time else choices[-1]
 
@@ -185,7 +193,13 @@ class EncoderTokenTraining:
         batches = Batches(tiles, BATCH, generator, context.embedded.blanks)
         features = Features(encoder, context.embedded)
         for step in optimise_both(
-            context.backbone, tokens, start, batches, features, context.encoder_steps
+            context.backbone,
+            tokens,
+            start,
+            batches,
+            features,
+            context.encoder_steps,
+            LOSSES[context.settings.loss],
         ):
             self.steps_done = step.number
             seconds_left = clock() / step.number * (context.encoder_steps - step.number)

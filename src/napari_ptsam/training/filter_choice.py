@@ -84,7 +84,7 @@ def _false_foreground(
         empty = example.labels == 0
         if example.valid is not None:
             empty &= example.valid
-        highest = plane.logits(tokens, backbone).max(0)[empty]
+        highest = plane.predict(tokens, backbone).logits.max(0)[empty]
         above += [np.count_nonzero(highest > threshold) for threshold in THRESHOLDS]
         pixels += highest.size
     added: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
@@ -107,8 +107,8 @@ def _gains(
     backbone: Backbone,
     candidates: Sequence[tuple[int, float]],
 ) -> np.ndarray:
-    """Return the gain in IoU of each candidate and threshold: (candidates, thresholds)."""
-    logits = plane.logits(tokens, backbone)
+    """IoU of each candidate and threshold less that without any: (candidates, thresholds)."""
+    logits = plane.predict(tokens, backbone).logits
     example = plane.example
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
     window = _richest(example.labels)

@@ -53,9 +53,9 @@ def choose_flips(
         return ()
     for pixels, tile in tiles:
         flipped = backbone.encoder([flipped_pixels(pixels, flip) for flip in FLIPS])
-        upright = tile.embeddings[0]
+        (upright,) = tile.embedded.embeddings
         assert upright is not None
-        views = torch.cat([upright[None].to(flipped.device), flipped])
+        views = torch.cat([upright.to(flipped.device), flipped])
         gains.append(_gains(tile, views, tokens, backbone))
         clock()
         yield now
@@ -74,10 +74,10 @@ def _gains(
 
     def iou(flips: Sequence[Flip]) -> float:
         chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]
-        flipped = replace(tile, embeddings=(views[chosen],), flips=tuple(flips))
-        classes = overlaps(flipped, tokens, backbone)
-        present = [overlap.iou for overlap in classes if overlap.truth]
-        return float(np.mean(present or [overlap.iou for overlap in classes]))
+        embedded = replace(tile.embedded, embeddings=(views[chosen],), flips=tuple(flips))
+        found = overlaps(replace(tile, embedded=embedded), tokens, backbone)
+        present = [one.iou for one in found if one.truth]
+        return float(np.mean(present or [one.iou for one in found]))
 
     plain = iou(())
     return [iou(flips) - plain for flips in CANDIDATES]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.optimization import (
     OFFSETS,
     ScaledAdamW,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.encoder import ImageEncoder
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.training.embedding import EmbeddedTiles
+    from napari_ptsam.training.loss import Loss
     from napari_ptsam.training.optimization import TileSource
     from napari_ptsam.training.tiles import TileJob
 
@@ -88,6 +90,7 @@ def optimise_both(
     batches: TileSource,
     features: Features,
     steps: int,
+    loss: Loss = bce_dice,
 ) -> Iterator[JointStep]:
     """Tune decoder and encoder tokens together with AdamW.
 
@@ -106,11 +109,8 @@ def optimise_both(
         Features of the same tiles.
     steps
         Number of steps.
-
-    Yields
-    ------
-    JointStep
-        Each step after it was taken.
+    loss
+        The loss to minimize.
     """
     encoder, decoder = backbone.encoder.plain, backbone.decoder
     tuned = tokens.clone().requires_grad_()
@@ -123,10 +123,10 @@ def optimise_both(
         for tile in drawn:  # one at a time, so that only one has to fit into memory
             embedding = encoder.late(features.of(tile.job), layers)[0]
             embedded = [replace(tile, embedding=embedding)]
-            losses_of_tile = class_losses(decoder, tuned, embedded, offset)
-            loss = losses_of_tile / len(drawn)
-            optimiser.backward(loss.sum())
-            losses += loss.detach()
+            offset = OFFSETS[number % len(OFFSETS)]
+            each = class_losses(decoder, tuned, embedded, offset, loss) / len(drawn)
+            optimiser.backward(each.sum())
+            losses += each.detach()
         optimiser.unscale()
         limit_each_class(tuned)
         torch.nn.utils.clip_grad_norm_(layers, 1.0)

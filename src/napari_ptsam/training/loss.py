@@ -1,39 +1,42 @@
-"""Loss of the training: cross entropy and Dice with equal weights."""
+"""The losses that training can minimize."""
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional as F
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
-def bce_dice(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    weight: torch.Tensor,
-    blank: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Compute binary cross entropy plus soft Dice loss over the valid positions.
+def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, blank: Tensor | None = None) -> Tensor:
+    """Compute the sum of binary cross entropy and soft Dice loss.
 
     Both have the same weight, as in CAT-SAM (Xiao et al., ECCV 2024).
 
     Parameters
     ----------
     logits
-        Logits of one class, of shape (B, y, x).
+        Mask logits, shape (B, y, x).
     target
-        Foreground fraction of each position, from 0 to 1; same shape.
+        Fraction of foreground at each position, range 0 to 1, shape (B, y, x).
     weight
-        Valid fraction of each position; same shape. 0 leaves a position out.
+        Weight of each position, shape (B, y, x); 0 excludes it.
     blank
-        Blank tiles: bool, shape (B,). They have no Dice loss if they have no
-        foreground, since it would push down every position, and with them those
-        on other tiles that look alike.
+        bool, shape (B,): tiles that get no Dice loss if they have no foreground.
+        There, the Dice loss would lower the logits of every position, and with
+        them those of similar objects on other tiles.
 
     Returns
     -------
     torch.Tensor
         Mean over the batch, a scalar.
     """
+    import torch
+    from torch.nn import functional as F
+
     entropy = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
     entropy = entropy / weight.sum().clamp(min=1)
     predicted = logits.sigmoid() * weight
@@ -42,3 +45,10 @@ def bce_dice(
     if blank is not None:
         dice = torch.where(blank & (truth == 0), 1.0, dice)
     return entropy + (1 - dice).mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "bce-dice": bce_dice,
+}
+"""Every loss by its name in `TrainingSettings.loss`."""
+DEFAULT_LOSS = "bce-dice"

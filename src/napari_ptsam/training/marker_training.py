@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.evaluation.metrics import average_precision
-from napari_ptsam.inference.objects import connected_components, split_by_cores
-from napari_ptsam.inference.predict import labels_of
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.markers import with_markers
 from napari_ptsam.training.optimization import Batches, optimise
 from napari_ptsam.training.settings import Progress, TrainingSettings
@@ -56,8 +55,8 @@ def marker_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane])
     if not any(e.instances is not None and e.instances.any() for e in training):
         if settings.cores == "yes":
             raise InputError(
-                "Cores are learned from masks that tell objects apart; give each object a number "
-                "of its own in the masks, or leave the cores out (--cores no)."
+                "Cores are learned from masks that tell objects apart, and these do not.",
+                Remedy.NO_CORES,
             )
         return 0
     return max(1, round(settings.steps * PART))
@@ -117,7 +116,8 @@ class MarkerTraining:
         )
         first = classes if self._start is None else self._start
         rate, decoder = RATE * context.settings.learning_rate, context.backbone.decoder
-        for step in optimise(decoder, first, batches, context.marker_steps, rate):
+        loss = LOSSES[context.settings.loss]
+        for step in optimise(decoder, first, batches, context.marker_steps, rate, loss):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
             seconds_left = clock() / step.number * (context.marker_steps - step.number)
@@ -228,19 +228,14 @@ def _score(
     example, count = plane.example, len(tokens) // 2
     annotated = example.instances
     assert annotated is not None
-    logits = plane.logits(tokens, backbone)
-    if refinement is not None:
-        logits[:count] = plane.refined(logits[:count], refinement)
-    labels = labels_of(logits[:count])
+    prediction = plane.predict(tokens, backbone, refinement, count)
+    assert prediction.markers is not None
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
-    foreground = (labels > 0) & valid
-    markers, truth = (logits[count:].max(0) > 0) & valid, with_markers(example).labels > 0
+    foreground = (prediction.labels > 0) & valid
+    markers, truth = (prediction.markers.max(0) > 0) & valid, with_markers(example).labels > 0
     split, components = (
-        float(average_precision(annotated, np.where(valid, way, 0), (0.5,))[0])
-        for way in (
-            split_by_cores(labels, logits[:count], logits[count:]),
-            connected_components(labels),
-        )
+        float(average_precision(annotated, np.where(valid, objects, 0), (0.5,))[0])
+        for objects in (prediction.objects(), prediction.components())
     )
     return _PlaneScore(
         split=split,

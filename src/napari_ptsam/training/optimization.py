@@ -12,13 +12,14 @@ import torch
 
 from napari_ptsam.backbones.decoder import TOKENS, WIDTH
 from napari_ptsam.backbones.gpu_memory import is_out_of_memory, release_memory
-from napari_ptsam.backbones.kernels.subgrid import mask_subgrid
+from napari_ptsam.backbones.kernels.image_positions import mask_subgrid
 from napari_ptsam.training.loss import bce_dice
 from napari_ptsam.training.tiles import SYMMETRIES, TrainingTile
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.decoder import PromptDecoder
-    from napari_ptsam.backbones.kernels.subgrid import Offset
+    from napari_ptsam.backbones.kernels.image_positions import Offset
+    from napari_ptsam.training.loss import Loss
 
 STARTS = ("label", "normal", "normal", "normal")
 """Starting values of tokens: near SAM's embedding of the label "foreground", or drawn from N(0, 1)."""
@@ -113,6 +114,7 @@ def class_losses(
     tokens: torch.Tensor,
     tiles: Sequence[TrainingTile],
     offset: Offset | None = None,
+    loss: Loss = bce_dice,
 ) -> torch.Tensor:
     """Return the loss of each class on a batch, or on a subgrid of its positions: (classes,)."""
     embeddings = torch.stack([tile.embedding for tile in tiles])
@@ -123,7 +125,7 @@ def class_losses(
     blank = torch.tensor([tile.job.blank for tile in tiles], device=weights.device)
     return torch.stack(
         [
-            bce_dice(decoder(embeddings, class_tokens, offset), targets[:, number], weights, blank)
+            loss(decoder(embeddings, class_tokens, offset), targets[:, number], weights, blank)
             for number, class_tokens in enumerate(tokens)
         ]
     )
@@ -135,6 +137,7 @@ def suitable_tiles(
     tokens: torch.Tensor,
     tiles: Sequence[TrainingTile],
     stopped: Callable[[], bool] = lambda: False,
+    loss: Loss = bce_dice,
 ) -> list[TrainingTile]:
     """Leave out the flips and rotations under which the images no longer look alike.
 
@@ -151,12 +154,9 @@ def suitable_tiles(
     tiles
         Upright, turned and flipped tiles.
     stopped
-        Called before each comparison; once it returns True, no more are made.
-
-    Returns
-    -------
-    list of TrainingTile
-        The tiles of all other symmetries.
+        Asked before each comparison; once it says yes, nothing more is compared.
+    loss
+        The loss that is compared.
     """
     upright = {(tile.job.example, tile.job.tile): tile for tile in tiles if tile.upright}
     alike = {0}
@@ -166,7 +166,7 @@ def suitable_tiles(
             continue
         straight = [upright[tile.job.example, tile.job.tile] for tile in turned]
         before, after = (
-            float(class_losses(decoder, tokens, part, OFFSETS[0]).mean())
+            float(class_losses(decoder, tokens, part, OFFSETS[0], loss).mean())
             for part in (straight, turned)
         )
         if after <= MOST_LOSS_WHEN_TURNED * before:
@@ -202,7 +202,12 @@ class Step:
 
 
 def optimise(
-    decoder: PromptDecoder, tokens: torch.Tensor, batches: TileSource, steps: int, rate: float
+    decoder: PromptDecoder,
+    tokens: torch.Tensor,
+    batches: TileSource,
+    steps: int,
+    rate: float,
+    loss: Loss = bce_dice,
 ) -> Iterator[Step]:
     """Tune tokens with AdamW, whose learning rate warms up and then falls along half a cosine.
 
@@ -218,18 +223,15 @@ def optimise(
         Number of steps.
     rate
         Highest learning rate.
-
-    Yields
-    ------
-    Step
-        Each step after it was taken.
+    loss
+        The loss to minimize.
     """
     # The optimiser changes this copy in place. Classes do not depend on each other.
     tuned = tokens.clone().requires_grad_()
     optimiser = ScaledAdamW([tuned], rate, steps, decoder)
     for number in range(1, steps + 1):
         offset = OFFSETS[number % len(OFFSETS)]
-        losses = _losses_and_gradients(decoder, tuned, batches, offset, optimiser)
+        losses = _losses_and_gradients(decoder, tuned, batches, offset, optimiser, loss)
         optimiser.unscale()
         limit_each_class(tuned)
         optimiser.step()
@@ -309,12 +311,13 @@ def _losses_and_gradients(
     batches: TileSource,
     offset: Offset,
     optimiser: ScaledAdamW,
+    loss: Loss,
 ) -> torch.Tensor:
     """Return the loss of each class, and set the gradients; halve batches if memory runs out."""
     while True:
         tokens.grad = None
         try:
-            losses = class_losses(decoder, tokens, batches.draw(), offset)
+            losses = class_losses(decoder, tokens, batches.draw(), offset, loss)
             optimiser.backward(losses.sum())
         except RuntimeError as error:
             if not is_out_of_memory(error) or not batches.halve():

@@ -132,7 +132,7 @@ def _picture(
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
-    labels = plane.labels(trained.tokens, backbone, trained.refinement)
+    labels = plane.predict(trained.tokens, backbone, trained.refinement).labels
     return make_thumbnail(plane.guide, labels, colours, side)
 
 

@@ -1,154 +1,241 @@
-"""What a training is told, and what it tells while it runs."""
+"""The settings of a training, each declared once, and its progress."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import as_numbers
 from napari_ptsam.images.normalize import Normalization
-from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE
+from napari_ptsam.io.declaration import Shown, declared
 from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
+from napari_ptsam.training.loss import DEFAULT_LOSS, LOSSES
 
-Cores = Literal["auto", "yes", "no"]
-EncoderTokens = int | Literal["auto"]
-EncoderSteps = int | Literal["auto"]
 Phase = Literal["embedding", "training", "done"]
 
 ENCODER_STEPS = (400, 180)
-"""Steps for encoder tokens where there is time, and where there is less."""
+"""Steps for encoder tokens if there is enough time, and if there is less."""
 
 
+def _as_channels(value: Any) -> tuple[int, ...] | None:
+    return None if value is None else as_numbers(value)
+
+
+def _as_normalization(value: Any) -> Normalization:
+    if isinstance(value, Normalization):
+        return value
+    if not isinstance(value, Mapping) or "mode" not in value:
+        raise InputError(
+            "The normalization has a mode, a low and a high value, as in "
+            f"Normalization('stack', 1.0, 99.8); {value!r} does not."
+        )
+    limits = {name: value[name] for name in ("low", "high") if value.get(name) is not None}
+    for name, limit in limits.items():
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+            raise InputError(f"The value {name} of the normalization is a number, not {limit!r}.")
+    return Normalization(value["mode"], **{name: float(limit) for name, limit in limits.items()})
+
+
+def _as_loss(value: Any) -> str:
+    if value not in LOSSES:
+        raise InputError(f"Unknown loss {value!r}; choose one of {', '.join(LOSSES)}.")
+    return str(value)
+
+
+@declared
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train.
+    """The settings of a training.
 
-    Attributes
-    ----------
-    steps
-        Steps of the optimiser for the tokens of the classes; a quarter of them
-        tries out where to start. Cores take more steps, after these.
-    batch_size
-        Tiles a step.
-    learning_rate
-        Highest learning rate of the schedule.
-    held_out
-        Part of the planes that is held out to measure on (none of fewer than 4 planes).
-    seed
-        Runs with the same seed on the same machine give the same prompt, if
-        ``auto`` decides the same about encoder tokens, which goes by the time.
-    tile
-        Side of a tile in pixels, ``whole`` for whole planes, or ``auto``.
-    embeddings
-        Tiles to embed for training, flipped and turned ones included, at most:
-        bounds time and memory (2 MB each).
-    normalization, channels
-        What the model is to see.
-    cores
-        Whether to tune a second set of tokens that finds the inner parts of
-        objects, by which objects that touch are told apart: ``yes``, ``no``, or
-        ``auto``, where masks tell objects apart. They are kept if they help.
-    encoder_tokens
-        Tokens for each layer of the image encoder: 0, a number (the method has
-        8), or ``auto``, which tries 8 if the time allows it, and keeps them
-        unless they harm on the held-out planes.
-    encoder_steps
-        Steps of the optimiser for encoder and decoder tokens together, after
-        those for the decoder tokens alone; or ``auto``: 400, or 180 where so
-        many are expected to take too long.
-    minutes
-        That ``auto`` may expect a training to take; where encoder tokens are
-        asked for by number, 4 at least.
-    flips
-        Whether segmenting may look at flipped tiles too, which takes two or four
-        times as long: ``auto``, where a few annotated tiles show that labels
-        become better; or ``no``.
+    Sessions store them under these names. The command line has an option for each, the
+    form a row for those with ``row=True``; ``docs/settings.md`` lists them.
     """
 
-    steps: int = 400
-    batch_size: int = 4
-    learning_rate: float = 0.1
-    held_out: float = 0.15
-    seed: int = 0
-    tile: int | Literal["auto", "whole"] = "auto"
-    embeddings: int = 64
-    normalization: Normalization = field(default_factory=Normalization)
-    channels: tuple[int, ...] | None = None
-    cores: Cores = "auto"
-    encoder_tokens: EncoderTokens = "auto"
-    encoder_steps: EncoderSteps = "auto"
-    minutes: float = 1.0
-    flips: Literal["auto", "no"] = "no"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "embeddings", "seed"):
-            _check_whole_number(name, getattr(self, name))
-        if not isinstance(self.normalization, Normalization):
-            raise InputError(
-                "The normalisation is a Normalization, such as Normalization('stack')."
-            )
-        if self.channels is not None:
-            object.__setattr__(self, "channels", as_numbers(self.channels))
-        if self.steps < 1 or self.batch_size < 1:
-            raise InputError("Training takes at least one step, and at least one tile a step.")
-        if self.embeddings < 1:
-            raise InputError("Training takes at least one embedding.")
-        if not 0 < self.learning_rate < 100:
-            raise InputError(
-                f"A learning rate of {self.learning_rate} makes no sense; 0.1 is usual."
-            )
-        if not 0 <= self.held_out <= 0.5:
-            raise InputError(f"Hold out between 0 and 0.5 of the planes, not {self.held_out}.")
-        if self.cores not in get_args(Cores):
-            raise InputError(f"The setting cores is auto, yes or no, not {self.cores!r}.")
-        if self.flips not in ("auto", "no"):
-            raise InputError(f"The setting flips is auto or no, not {self.flips!r}.")
-        if self.encoder_tokens != "auto":
-            _check_whole_number("encoder_tokens", self.encoder_tokens)
-            if not 0 <= int(self.encoder_tokens) <= MOST_ENCODER_TOKENS:
-                raise InputError(
-                    f"A layer has 0 to {MOST_ENCODER_TOKENS} encoder tokens, not "
-                    f"{self.encoder_tokens}; 8 is usual."
-                )
-        if self.encoder_steps != "auto":
-            _check_whole_number("encoder_steps", self.encoder_steps)
-            if int(self.encoder_steps) < 1:
-                raise InputError("Encoder tokens take at least one step.")
-        if not 0 <= self.minutes < 10_000:
-            raise InputError(f"Allow a training 0 to 10,000 minutes, not {self.minutes}.")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"The seed is a whole number from 0 up, not {self.seed}.")
-        if self.tile not in ("auto", "whole"):
-            _check_whole_number("tile", self.tile)
-            Tiling(int(self.tile))  # says what is wrong with it
-
-
-def _check_whole_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise InputError(f"The setting {name} is a whole number, not {value!r}.")
+    steps: Annotated[
+        int,
+        Field(
+            ge=1,
+            title="Steps",
+            description="Number of optimizer steps for the tokens of the classes. A quarter of them "
+            "tries out several starts. Cores take further steps after these.",
+        ),
+        Shown(row=True, preset=True, step=50, most=20_000),
+    ] = 400
+    embeddings: Annotated[
+        int,
+        Field(
+            ge=1,
+            title="Tiles",
+            description="Largest number of tiles to learn from, including flipped and rotated "
+            "copies. Each takes 2 MB, and about half a second on a laptop.",
+        ),
+        Shown(metavar="N", row=True, preset=True, most=4000),
+    ] = 64
+    batch_size: Annotated[
+        int, Field(ge=1, title="Batch size", description="Number of tiles in each step.")
+    ] = 4
+    learning_rate: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=100,
+            title="Learning rate",
+            description="Highest learning rate of the schedule.",
+        ),
+    ] = 0.1
+    encoder_tokens: Annotated[
+        Annotated[int, Field(ge=0, le=MOST_ENCODER_TOKENS)] | Literal["auto"],
+        Field(
+            title="Encoder tokens",
+            description="Number of tokens for each layer of the image encoder; the published "
+            "method has 8. They often make labels better, but training takes several times as "
+            "long. `auto` tries 8, unless the training would take too long. Tokens that were tried are kept unless "
+            "the Dice on the validation planes becomes clearly worse.",
+        ),
+        Shown(
+            metavar="auto|N",
+            row=True,
+            choices={"auto": "if the time allows", "0": "none", "8": "8 per layer"},
+        ),
+    ] = "auto"
+    encoder_steps: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"],
+        Field(
+            title="Encoder steps",
+            description="Number of optimizer steps that tune encoder and decoder tokens together, "
+            f"after the steps for the decoder tokens alone. `auto` takes {ENCODER_STEPS[0]}, or "
+            f"{ENCODER_STEPS[1]} if so many are expected to take too long.",
+        ),
+        Shown(metavar="auto|N"),
+    ] = "auto"
+    minutes: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=10_000,
+            title="Time",
+            description="Minutes that a training with encoder tokens may take. The time decides "
+            "whether they are tuned, and in how many steps, unless both are given. If their number "
+            "is given, at least 4 minutes are allowed.",
+        ),
+        Shown(row=True, preset=True, most=1000, decimals=1, suffix=" min"),
+    ] = 1.0
+    tile: Annotated[
+        Annotated[int, Field(ge=MINIMUM_SIDE, le=MAXIMUM_SIDE)] | Literal["auto", "whole"],
+        Field(
+            title="Scale",
+            description="Side of a tile in pixels. `whole` takes whole planes; `auto` chooses the "
+            "side from the size of the annotated objects. Small objects need small tiles.",
+        ),
+        Shown(
+            metavar="N|auto|whole",
+            row=True,
+            choices={
+                "auto": "from the size of the objects",
+                "whole": "whole planes",
+                "": "tiles of",
+            },
+            number_title="Tile side",
+            begin=512,
+            suffix=" px",
+        ),
+    ] = "auto"
+    normalization: Annotated[
+        Normalization,
+        BeforeValidator(_as_normalization),
+        Field(
+            title="Brightness",
+            description="How intensities are mapped to the range that the model sees: by two "
+            "percentiles of each plane or of the whole stack, or by a fixed range.",
+        ),
+        Shown(option=""),
+    ] = field(default_factory=Normalization)
+    channels: Annotated[
+        tuple[int, ...] | None,
+        BeforeValidator(_as_channels),
+        Field(
+            title="Channels",
+            description="Numbers of up to three channels that the model sees, counted from 0. "
+            "By default it sees the image as it is.",
+        ),
+        Shown(metavar="C[,C[,C]]"),
+    ] = None
+    held_out: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            title="Held out",
+            description="Part of the planes that validate instead of training. With fewer than 4 "
+            "planes, none is held out.",
+        ),
+        Shown(row=True, decimals=0, factor=100, suffix=" %"),
+    ] = 0.15
+    cores: Annotated[
+        Literal["auto", "yes", "no"],
+        Field(
+            title="Cores",
+            description="Whether to tune a second set of tokens that finds the inner parts of "
+            "objects, which separates objects that touch. `auto` does so if the masks tell objects "
+            "apart. The tokens are kept if they help.",
+        ),
+    ] = "auto"
+    flips: Annotated[
+        Literal["auto", "no"],
+        Field(
+            title="Flips",
+            description="Whether segmenting may average over flipped copies of each tile, which "
+            "takes two or four times as long. `auto` allows it if labels become better on a few "
+            "annotated tiles.",
+        ),
+    ] = "no"
+    seed: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2**63 - 1,
+            title="Seed",
+            description="Seed of the random numbers. The same seed gives the same prompt on the "
+            "same computer, unless decisions are taken that depend on the time.",
+        ),
+        Shown(row=True, most=2**31 - 1),
+    ] = 0
+    loss: Annotated[
+        str,
+        BeforeValidator(_as_loss),
+        Field(
+            title="Loss",
+            description="Name of the loss that the training minimizes, a key of "
+            "`napari_ptsam.training.loss.LOSSES`.",
+        ),
+        Shown(option=""),
+    ] = DEFAULT_LOSS
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes
     ----------
     phase
         ``embedding``, ``training`` or ``done``.
     step, steps
-        Of this phase.
+        Number of steps done, and of all steps, in this phase.
     loss
-        Of the last step for the tokens of the classes; None while embedding, and
+        Loss of the last step for the tokens of the classes; None while embedding, and
         while cores are tuned.
     held_out_dice
-        Of the last check; None before the first one.
+        Dice on the validation planes at the last check; None before the first one.
     seconds_left
-        Estimate over all phases to come; None while there is no telling.
+        Estimated seconds until the end of all phases; None while there is no estimate.
     note
-        Something that the user should know, such as a new start after a collapse.
+        A note for the user, such as a new start after a collapse.
     """
 
     phase: Phase

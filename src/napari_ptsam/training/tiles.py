@@ -123,41 +123,32 @@ def plan(
 def embed(
     jobs: Sequence[TileJob],
     examples: Sequence[AnnotatedPlane],
-    settings: ImageSettings,
-    limits: Sequence[Limits | None],
+    prepared_planes: PreparedPlanes,
     backbone: Backbone,
     classes: int,
 ) -> Iterator[TrainingTile]:
-    """Embed tiles one by one.
+    """Embed the tiles to train on one by one.
 
     Parameters
     ----------
     jobs
-        Tiles to embed.
+        Tiles to embed, which name their examples by number.
     examples
-        Annotated planes that they are cut from.
-    settings
-        Settings with which the planes are prepared.
-    limits
-        Value limits of each stack that the planes come from.
+        Annotated planes.
+    prepared_planes
+        Prepares the examples.
     backbone
         Backbone that embeds the tiles.
     classes
         Number of classes.
-
-    Yields
-    ------
-    TrainingTile
-        Each embedded tile with its target.
     """
     last: tuple[int, np.ndarray] | None = None
     for job in jobs:
         example = examples[job.example]
         if last is None or last[0] != job.example:
-            last = (job.example, prepared(example, settings, limits).pixels)
-        pixels = turn(cut(last[1], job.tile), job.symmetry)
+            last = (job.example, prepared_planes.prepare(example).pixels)
         target, weight = target_of(example, job, classes)
-        embedding = backbone.encoder([np.ascontiguousarray(pixels)])[0]
+        embedding = backbone.encoder([turned_tile(last[1], job)])[0]
         yield TrainingTile(
             embedding,
             target.to(backbone.device),
@@ -166,14 +157,50 @@ def embed(
         )
 
 
-def prepared(
-    example: AnnotatedPlane, settings: ImageSettings, limits: Sequence[Limits | None]
-) -> PreparedPlane:
-    """Prepare a plane for the encoder; errors name the plane."""
-    try:
-        return settings.prepared(example.pixels, example.rgb, limits[example.stack])
-    except InputError as error:
-        raise InputError(f"{example.name}: {error}") from error
+class PreparedPlanes:
+    """Prepares annotated planes for the model, and remembers which of their pixels are blank.
+
+    Prepared pixels take much memory, so that they are made anew each time.
+
+    Parameters
+    ----------
+    settings
+        How images are prepared.
+    limits
+        Value limits of each stack that the examples come from.
+    """
+
+    def __init__(self, settings: ImageSettings, limits: Sequence[Limits | None]) -> None:
+        self._settings, self._limits = settings, limits
+        self._blank: dict[AnnotatedPlane, np.ndarray | None] = {}
+
+    def prepare(self, example: AnnotatedPlane) -> PreparedPlane:
+        """Prepare an example.
+
+        Raises
+        ------
+        InputError
+            If it does not fit the settings; the message names it.
+        """
+        try:
+            prepared = self._settings.prepare(
+                example.pixels, example.rgb, self._limits[example.stack]
+            )
+        except InputError as error:
+            raise InputError(f"{example.name}: {error}") from error
+        self._blank[example] = prepared.blank
+        return prepared
+
+    def blank(self, example: AnnotatedPlane) -> np.ndarray | None:
+        """Return the mask of the pixels that show nothing: bool, shape (y, x), or None."""
+        if example not in self._blank:
+            self.prepare(example)
+        return self._blank[example]
+
+
+def turned_tile(pixels: np.ndarray, job: TileJob) -> np.ndarray:
+    """Cut a tile out of prepared pixels and turn it: float32, shape (side, side, 3), contiguous."""
+    return np.ascontiguousarray(turn(cut(pixels, job.tile), job.symmetry))
 
 
 def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_ptsam.errors import CollapsedError
+from napari_ptsam.errors import CollapsedError, joined
+from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import (
     STARTS,
     Batches,
@@ -177,6 +178,7 @@ class TokenTraining:
                 starts[0],
                 self.suitable,
                 lambda: self._context.stopping,
+                LOSSES[self._context.settings.loss],
             )
             clock()
         for number, tokens in enumerate(starts):
@@ -193,8 +195,8 @@ class TokenTraining:
 
     @property
     def note(self) -> str:
-        """Sentences for the user about what happened, as one text."""
-        return " ".join(self.notes)
+        """What happened, in one text."""
+        return joined(self.notes)
 
     def time_one_step(self) -> float:
         """Return the seconds that one step takes on the tiles that are embedded so far."""
@@ -202,7 +204,8 @@ class TokenTraining:
         tokens = self._start("label", generator)
         batches = Batches(context.embedded.tiles, context.settings.batch_size, generator)
         begin = perf_counter()
-        next(optimise(context.backbone.decoder, tokens, batches, 1, context.settings.learning_rate))
+        rate, loss = context.settings.learning_rate, LOSSES[context.settings.loss]
+        next(optimise(context.backbone.decoder, tokens, batches, 1, rate, loss))
         return perf_counter() - begin
 
     def _start(self, name: str, generator: torch.Generator) -> torch.Tensor:
@@ -269,7 +272,8 @@ class TokenTraining:
         )
         clock = context.clock()
         loss, every = 0.0, 1 if context.backbone.device.type == "cpu" else LOSS_INTERVAL
-        for step in optimise(context.backbone.decoder, tokens, batches, steps, rate):
+        loss_function = LOSSES[context.settings.loss]
+        for step in optimise(context.backbone.decoder, tokens, batches, steps, rate, loss_function):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
             seconds_left = clock() / step.number * (context.steps - self.steps_done)

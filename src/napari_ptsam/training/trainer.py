@@ -15,7 +15,7 @@ from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
 from napari_ptsam.backbones.loading import on_cpu, with_encoder_tokens
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.datasets.split import split
-from napari_ptsam.errors import CollapsedError, InputError
+from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.evaluation.metrics import sum_of
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
@@ -319,8 +319,8 @@ class Training:
     def _now(self) -> Progress:
         """Return the progress between two stages."""
         parts = self._token_training, self._encoder_training, self._marker_training
-        done, note = sum(part.steps_done for part in parts), " ".join(part.note for part in parts)
-        dice, note = self._best.dice, " ".join(note.split())
+        done, note = sum(part.steps_done for part in parts), joined(part.note for part in parts)
+        dice = self._best.dice
         return Progress("training", done, self._context.steps, held_out_dice=dice, note=note)
 
     def _embed(self) -> Generator[Progress, None, None]:

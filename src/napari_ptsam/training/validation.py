@@ -1,4 +1,4 @@
-"""Dice of the tokens on whole planes, the way that segmenting will see them."""
+"""Validation: compare what tokens predict on whole planes with the annotation."""
 
 from __future__ import annotations
 
@@ -11,218 +11,179 @@ import torch
 
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.evaluation.metrics import Overlap, overlap
-from napari_ptsam.images.flips import Flip
-from napari_ptsam.images.guided_filter import Refinement, guide_of
-from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling
-from napari_ptsam.inference.predict import labels_of, plane_logits
-from napari_ptsam.training.tiles import TrainingTile, crop, prepared
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
+from napari_ptsam.training.tiles import PreparedPlanes, TrainingTile, crop
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.images.guided_filter import Refinement
+    from napari_ptsam.inference.prediction import Prediction
 
-SAME = 0.01
-"""A class is collapsed if it finds less than this part of all foreground, or of all background."""
-
-
-NOISE = 0.05
-"""Dice on a few held-out planes is not more exact than that."""
+COLLAPSED = 0.01
+"""A class has collapsed if less than this part of its foreground, or of the background, is found."""
+UNCERTAINTY = 0.05
+"""Uncertainty of the mean Dice on a few validation planes."""
 WATCHED = 4
-"""Training tiles of each class that are watched for a collapse."""
-
-
-class PreparedPlanes:
-    """Annotated planes as the model sees them.
-
-    Parameters
-    ----------
-    settings
-        How images are prepared.
-    limits
-        Value limits of each stack that examples come from.
-    """
-
-    def __init__(self, settings: ImageSettings, limits: Sequence[Limits | None]) -> None:
-        self._settings, self._limits = settings, limits
-        self._blank: dict[int, tuple[AnnotatedPlane, np.ndarray | None]] = {}
-
-    def prepared(self, example: AnnotatedPlane) -> PreparedPlane:
-        """A plane as the model sees it, made anew each time."""
-        found = prepared(example, self._settings, self._limits)
-        self._blank[id(example)] = example, found.blank  # the example, so that its id is its own
-        return found
-
-    def guide(self, example: AnnotatedPlane) -> np.ndarray:
-        """Of a guided filter: float32, shape (y, x); made anew each time."""
-        return guide_of(self.prepared(example).pixels)
-
-    def blank(self, example: AnnotatedPlane) -> np.ndarray | None:
-        """Pixels that show nothing: bool, shape (y, x), or None; kept."""
-        if id(example) not in self._blank:
-            self.prepared(example)
-        return self._blank[id(example)][1]
+"""Number of training tiles of each class that are watched for a collapse."""
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationPlane:
-    """A plane to measure on, embedded.
+    """An embedded plane together with its annotation.
 
     Attributes
     ----------
     example
-        With its annotation.
-    tiles
-        That cover it.
-    embeddings
-        Of the tiles, each of shape (4096, 256), or with flips (1 + flips, 4096,
-        256); None for a tile that shows nothing.
-    see
-        Gives the guide of a guided filter: float32, shape (y, x). Most planes
-        are never filtered, and a guide is as large as its plane.
-    flips
-        That are embedded too.
-    blank
-        bool, shape (y, x): pixels that show nothing.
+        The annotated plane.
+    embedded
+        The same plane, embedded.
     """
 
     example: AnnotatedPlane
-    tiles: tuple[Tile, ...]
-    embeddings: tuple[torch.Tensor | None, ...]
-    see: Callable[[], np.ndarray]
-    flips: tuple[Flip, ...] = ()
-    blank: np.ndarray | None = None
+    embedded: EmbeddedPlane
 
     @property
     def guide(self) -> np.ndarray:
-        """Of a guided filter: float32, shape (y, x); made anew each time."""
-        return self.see()
+        """Image that guides the filter of the logits: float32, shape (y, x); made anew each time."""
+        assert self.embedded.guide is not None
+        return self.embedded.guide()
 
-    def logits(self, tokens: torch.Tensor, backbone: Backbone) -> np.ndarray:
-        """Logits of the plane, not yet refined: float32, shape (classes, y, x)."""
-        shape = self.example.shape
-        return plane_logits(
-            backbone.decoder, self.embeddings, self.tiles, shape, tokens, self.flips, self.blank
-        )
-
-    def refined(self, logits: np.ndarray, refinement: Refinement) -> np.ndarray:
-        """Logits of classes that follow the image's edges."""
-        return refinement.apply(logits, self.guide, self.blank)
-
-    def labels(
-        self, tokens: torch.Tensor, backbone: Backbone, refinement: Refinement | None = None
-    ) -> np.ndarray:
-        """What the tokens find: uint8, shape (y, x)."""
-        logits = self.logits(tokens, backbone)
-        return labels_of(logits if refinement is None else self.refined(logits, refinement))
+    def predict(
+        self,
+        tokens: torch.Tensor,
+        backbone: Backbone,
+        refinement: Refinement | None = None,
+        classes: int | None = None,
+    ) -> Prediction:
+        """Predict the plane with tokens; see `EmbeddedPlane.predict`."""
+        return self.embedded.predict(backbone.decoder, tokens, refinement, classes)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a check found.
+    """Result of a validation.
 
     Attributes
     ----------
     dice
-        Mean over planes and the classes on them.
+        Mean Dice over the planes and the classes on them.
     collapsed
-        Whether some class is found (almost) nowhere or (almost) everywhere.
+        Whether some class is found almost nowhere, or almost everywhere.
     """
 
     dice: float
     collapsed: bool
 
     def no_worse_than(self, dice: float) -> bool:
-        """Whether it has not collapsed, and its Dice is not clearly lower than another one."""
-        return not self.collapsed and self.dice >= dice - NOISE
+        """Whether no class has collapsed, and the Dice is not clearly lower than another one."""
+        return not self.collapsed and self.dice >= dice - UNCERTAINTY
 
 
 def embed_planes(
-    examples: Sequence[AnnotatedPlane],
-    settings: ImageSettings,
-    limits: Sequence[Limits | None],
-    backbone: Backbone,
+    examples: Sequence[AnnotatedPlane], prepared_planes: PreparedPlanes, backbone: Backbone
 ) -> Iterator[ValidationPlane | None]:
-    """Embed planes tile by tile; gives None for a tile, and the plane with its last one."""
-    looks = PreparedPlanes(settings, limits)
+    """Embed planes tile by tile.
+
+    Yields
+    ------
+    ValidationPlane or None
+        None after each tile of a plane but its last one, then the plane.
+    """
     for example in examples:
-        plane = looks.prepared(example)
-        tiles = settings.tiling.tiles(example.shape)
-        embeddings: list[torch.Tensor | None] = []
-        for tile in tiles:
-            pixels = plane.cut(tile)
-            embeddings.append(None if pixels is None else backbone.encoder([pixels])[0])
-            if len(embeddings) < len(tiles):
-                yield None
-        yield _whole(example, tiles, embeddings, looks)
+        prepared, guide = prepared_planes.prepare(example), _guide_maker(prepared_planes, example)
+        for embedded in embed_in_steps(prepared, backbone.encoder, guide=guide):
+            yield None if embedded is None else ValidationPlane(example, embedded)
 
 
-def _whole(
-    example: AnnotatedPlane,
-    tiles: Sequence[Tile],
-    embeddings: Sequence[torch.Tensor | None],
-    looks: PreparedPlanes,
-) -> ValidationPlane:
-    return ValidationPlane(
-        example,
-        tuple(tiles),
-        tuple(embeddings),
-        lambda: looks.guide(example),
-        blank=looks.blank(example),
-    )
+def _guide_maker(
+    prepared_planes: PreparedPlanes, example: AnnotatedPlane, tile: Tile | None = None
+) -> Callable[[], np.ndarray]:
+    """Return a function that makes the guide of an example, or of a tile of it."""
+
+    def guide() -> np.ndarray:
+        whole = prepared_planes.prepare(example).guide
+        return whole if tile is None else whole[tile.window]
+
+    return guide
 
 
 def planes_of_tiles(
     examples: Sequence[AnnotatedPlane],
     tiling: Tiling,
     tiles: Sequence[TrainingTile],
-    looks: PreparedPlanes,
+    prepared_planes: PreparedPlanes,
 ) -> list[list[ValidationPlane]]:
-    """For each example what there is to measure on, of tiles that were embedded for training.
+    """Return planes to validate on that consist of tiles which are embedded for training.
 
-    For when there are too few planes to hold any out: nothing is embedded
-    twice. Of a plane that was not embedded as a whole, each tile counts as a
-    plane of its own.
+    They serve where there are too few planes to hold any out: no tile is
+    embedded twice. If only a part of a plane's tiles is embedded, each of these
+    counts as a plane of its own.
+
+    Returns
+    -------
+    list of list of ValidationPlane
+        One list for each example.
     """
     planes = []
     for number, example in enumerate(examples):
-        own = [
-            (tile.job.tile, tile.embedding)
-            for tile in tiles
-            if tile.job.example == number and tile.upright
-        ]
-        if len(own) == len(tiling.tiles(example.shape)):
-            covering, embeddings = zip(*own, strict=True)
-            planes.append([_whole(example, covering, embeddings, looks)])
+        upright = [tile for tile in tiles if tile.job.example == number and tile.upright]
+        if len(upright) == len(tiling.tiles(example.shape)):
+            embedded = EmbeddedPlane(
+                example.shape,
+                tuple(tile.job.tile for tile in upright),
+                tuple(tile.embedding[None] for tile in upright),
+                blank=prepared_planes.blank(example),
+                guide=_guide_maker(prepared_planes, example),
+            )
+            planes.append([ValidationPlane(example, embedded)])
         else:
-            planes.append([alone(example, *one, looks) for one in own])
+            planes.append(
+                [
+                    plane_of_tile(example, tile.job.tile, tile.embedding, prepared_planes)
+                    for tile in upright
+                ]
+            )
     return planes
 
 
-def alone(
+def plane_of_tile(
     example: AnnotatedPlane,
     tile: Tile,
     embedding: torch.Tensor,
-    looks: PreparedPlanes,
+    prepared_planes: PreparedPlanes,
 ) -> ValidationPlane:
-    """A tile as a plane of its own."""
-    part, blank = crop(example, tile), looks.blank(example)
-    return ValidationPlane(
-        part,
+    """Return an upright tile as a plane of its own.
+
+    Parameters
+    ----------
+    example
+        The annotated plane that the tile belongs to.
+    embedding
+        Shape (4096, 256).
+    """
+    blank = prepared_planes.blank(example)
+    part = crop(example, tile)
+    embedded = EmbeddedPlane(
+        part.shape,
         (Tile(0, 0, tile.side),),
-        (embedding,),
-        lambda: looks.guide(example)[tile.window],
+        (embedding[None],),
         blank=None if blank is None else blank[tile.window],
+        guide=_guide_maker(prepared_planes, example, tile),
     )
+    return ValidationPlane(part, embedded)
 
 
 def tiles_to_watch(
     examples: Sequence[AnnotatedPlane],
     tiles: Sequence[TrainingTile],
     classes: int,
-    looks: PreparedPlanes,
+    prepared_planes: PreparedPlanes,
 ) -> list[ValidationPlane]:
-    """The training tiles with most of each class, to see a collapse that held-out planes hide."""
+    """Return the training tiles with most of each class.
+
+    They show a collapse that the validation planes may hide.
+    """
     upright = [tile for tile in tiles if tile.upright]
     richest = {
         id(tile): tile
@@ -231,11 +192,10 @@ def tiles_to_watch(
             :WATCHED
         ]
     }
-    watched = []
-    for tile in richest.values():
-        example = examples[tile.job.example]
-        watched.append(alone(example, tile.job.tile, tile.embedding, looks))
-    return watched
+    return [
+        plane_of_tile(examples[tile.job.example], tile.job.tile, tile.embedding, prepared_planes)
+        for tile in richest.values()
+    ]
 
 
 def measure(
@@ -245,39 +205,47 @@ def measure(
     watched: Sequence[ValidationPlane] = (),
     stopped: Callable[[], bool] = lambda: False,
 ) -> Measurement | None:
-    """Segment the planes with the tokens and compare with their annotation.
+    """Validate tokens: predict planes, and compare the prediction with the annotation.
 
     Parameters
     ----------
     planes
-        Embedded, with their annotation.
+        Planes to validate on.
     tokens
         float32, shape (classes, 8, 256).
     watched
-        More planes to look for a collapse on; they do not count for the Dice.
+        More planes on which a collapse is looked for. The Dice ignores them.
     stopped
-        Asked before each plane; once it says yes, nothing more is measured.
+        Function that is called before each plane. As soon as it returns True,
+        the validation ends.
 
     Returns
     -------
     Measurement or None
-        None if it was stopped.
+        None if the validation was stopped.
     """
-    seen = []
+    found = []
     for plane in (*planes, *watched):
         if stopped():
             return None
-        seen.append(overlaps(plane, tokens, backbone))
-    dice = mean_dice(seen[: len(planes)])
-    pixels = sum(_counting(plane.example) for plane in (*planes, *watched))
-    return Measurement(dice, any(_collapsed(own, pixels) for own in zip(*seen, strict=True)))
+        found.append(overlaps(plane, tokens, backbone))
+    dice = mean_dice(found[: len(planes)])
+    pixels = sum(_annotated_pixels(plane.example) for plane in (*planes, *watched))
+    collapsed = any(_has_collapsed(of_class, pixels) for of_class in zip(*found, strict=True))
+    return Measurement(dice, collapsed)
 
 
 def mean_dice(found: Sequence[Sequence[Overlap]]) -> float:
-    """Mean Dice over planes and the classes on them."""
-    # A class that is not on a plane says little: finding nothing there is no feat.
-    present = [one.dice for plane in found for one in plane if one.truth]
-    return float(np.mean(present or [one.dice for plane in found for one in plane]))
+    """Return the mean Dice over planes and the classes on them.
+
+    Parameters
+    ----------
+    found
+        For each plane, the overlap of each class.
+    """
+    # A class that is not on a plane says little: it is easy to find nothing there.
+    present = [of_class.dice for plane in found for of_class in plane if of_class.truth]
+    return float(np.mean(present or [of_class.dice for plane in found for of_class in plane]))
 
 
 def overlaps(
@@ -286,24 +254,24 @@ def overlaps(
     backbone: Backbone,
     refinement: Refinement | None = None,
 ) -> list[Overlap]:
-    """Overlap of each class with its annotation."""
-    example, found = plane.example, plane.labels(tokens, backbone, refinement)
+    """Predict a plane, and return the overlap of each class with its annotation."""
+    example, labels = plane.example, plane.predict(tokens, backbone, refinement).labels
     return [
-        overlap(example.labels == value, found == value, example.valid)
+        overlap(example.labels == value, labels == value, example.valid)
         for value in range(1, len(tokens) + 1)
     ]
 
 
-def _counting(example: AnnotatedPlane) -> int:
+def _annotated_pixels(example: AnnotatedPlane) -> int:
     return example.labels.size if example.valid is None else int(np.count_nonzero(example.valid))
 
 
-def _collapsed(overlaps: Sequence[Overlap], pixels: int) -> bool:
-    """Whether one class is found nowhere, or everywhere, though it should not be."""
-    truth = sum(one.truth for one in overlaps)
-    shared = sum(one.shared for one in overlaps)
-    predicted = sum(one.predicted for one in overlaps)
+def _has_collapsed(overlaps: Sequence[Overlap], pixels: int) -> bool:
+    """Whether a class is found (almost) nowhere or everywhere although it should not be."""
+    truth = sum(on_plane.truth for on_plane in overlaps)
+    shared = sum(on_plane.shared for on_plane in overlaps)
+    predicted = sum(on_plane.predicted for on_plane in overlaps)
     true_background = pixels - truth - predicted + shared
-    nowhere = truth > 0 and shared < SAME * truth
-    everywhere = pixels > truth and true_background < SAME * (pixels - truth)
+    nowhere = truth > 0 and shared < COLLAPSED * truth
+    everywhere = pixels > truth and true_background < COLLAPSED * (pixels - truth)
     return nowhere or everywhere

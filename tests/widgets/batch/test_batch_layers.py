@@ -1,4 +1,4 @@
-"""Which planes are segmented, how they are read, and what becomes of them."""
+"""Batch segment: axes, ranges of planes, and the layers of the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import napari_ptsam as ptsam
-from conftest_batch import choose, run, told
+from conftest_batch import choose, notifications, run
 from conftest_widgets import settled
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.inference.linking import Linker, LinkSettings
@@ -28,26 +28,29 @@ def test_axes_are_typed_and_remembered(batch, stack) -> None:
     assert item(0).text() == "two – TZYX 3 x 2 x 128 x 128" and axes.text() == "TZYX"
     axes.setText("zcyx")
     axes.editingFinished.emit()
-    assert item(0).text() == "two – ZCYX 3 x 2 x 128 x 128" and told() == []
+    assert item(0).text() == "two – ZCYX 3 x 2 x 128 x 128" and notifications() == []
     for wrong in ("ZZYX", "ZYX", "Z1YX", ""):
         axes.setText(wrong)
         axes.editingFinished.emit()
         assert axes.text() == "ZCYX"
-    assert len(told()) == 4 and "The axes 'ZZYX' do not fit two" in told()[0]
+    assert len(notifications()) == 4 and "The axes 'ZZYX' do not fit two" in notifications()[0]
     again = ImagePicker(viewer)  # as when the widget is opened again
     assert again.list.item(0).text() == "two – ZCYX 3 x 2 x 128 x 128"
-    again.list.close_list()
+    again.list.disconnect_viewer()
     task = ImageTask(viewer.layers[0], planes_of(viewer.layers[0]))
     assert task.shape == (3, 1, 128, 128) and task.planes.channels == 2
 
 
-def test_planes_whose_axes_are_turned(qtbot, batch, stack, prompt, device) -> None:
-    viewer, widget = batch(turned=stack.images[:2].transpose(0, 2, 1))
+def test_transposed_planes(qtbot, batch, stack, prompt, device) -> None:
+    viewer, widget = batch(transposed=stack.images[:2].transpose(0, 2, 1))
     widget.images.axes.setText("ZXY")
     widget.images.axes.editingFinished.emit()
     run(qtbot, widget)
     expected = ptsam.segment(stack.images[:2], prompt, device=device)
-    assert np.array_equal(viewer.layers[-1].data, expected.transpose(0, 2, 1)) and told() == []
+    assert (
+        np.array_equal(viewer.layers[-1].data, expected.transpose(0, 2, 1))
+        and notifications() == []
+    )
 
 
 def test_a_range_of_planes(qtbot, batch, stack, prompt, device) -> None:
@@ -59,7 +62,7 @@ def test_a_range_of_planes(qtbot, batch, stack, prompt, device) -> None:
     widget.planes.first.setValue(3)
     widget.planes.last.setValue(4)
     run(qtbot, widget)
-    assert told() == ["short has no planes from 3 to 4: it has 0 to 1 along Z."]
+    assert notifications() == ["short has no planes 3 to 4: it has 0 to 1 along Z."]
     assert [layer.name for layer in viewer.layers[3:]] == ["plane – nuclei", "series – nuclei"]
     result = viewer.layers["series – nuclei"]
     expected = ptsam.segment(series[:, 3:5], prompt, device=device)
@@ -89,7 +92,7 @@ def test_objects_are_cleaned_and_linked_as_the_core_does(
         for z in range(3):
             assert np.array_equal(result[t, z], linker.link(segmenter.plane(series[t, z])))
     assert np.array_equal(result[0, 0], result[0, 1]) and result[0].any()
-    assert not set(np.unique(result[0])) & set(np.unique(result[1])) - {0} and told() == []
+    assert not set(np.unique(result[0])) & set(np.unique(result[1])) - {0} and notifications() == []
 
 
 def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, prompt, device) -> None:
@@ -111,12 +114,12 @@ def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, promp
 
 
 def test_tiles_of_a_large_plane_are_counted(qtbot, batch, stack, prompt, monkeypatch) -> None:
-    monkeypatch.setattr(segmentation_run, "TILE_EVERY", 0.0)
+    monkeypatch.setattr(segmentation_run, "TILE_REPORT_INTERVAL", 0.0)
     small = replace(prompt, images=replace(prompt.images, tiling=Tiling(64)))
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     widget.use_prompt(small, Path("small.pt"))
     counted: list[tuple[int, int]] = []
-    widget.run.tiled.connect(lambda done, total: counted.append((done, total)))
+    widget.run.tile_started.connect(lambda done, total: counted.append((done, total)))
     run(qtbot, widget)
     settled(qtbot, widget)
     assert counted == [(number, 9) for number in range(9)]

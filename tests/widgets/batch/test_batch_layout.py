@@ -22,7 +22,7 @@ from napari_ptsam.widgets.batch.batch_segment import BatchSegment
 
 @pytest.fixture
 def on_laptop(make_napari_viewer, prompt) -> Iterator[tuple[Any, BatchSegment]]:
-    """A window of a laptop's size, with images and prompts of long names."""
+    """Return a window of a laptop's size, with images and prompts of long names."""
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(*LAPTOP)
     noise = np.random.default_rng(0).integers(0, 999, (20, 64, 64)).astype(np.uint16)
@@ -31,13 +31,13 @@ def on_laptop(make_napari_viewer, prompt) -> Iterator[tuple[Any, BatchSegment]]:
     viewer.add_image(noise[:3], name="three planes", **where)
     widget = BatchSegment(viewer)
     viewer.window.add_dock_widget(widget, name="Batch segment")
-    long = replace(
+    wordy_prompt = replace(
         prompt, classes=("nucleus in interphase", "mitotic nucleus", "debris"),
         tokens=np.concatenate([prompt.tokens] * 3), colours=default_colours(3), cores=None,
         pixel_size=PixelSize(0.65, 0.65), notes="Stained with Hoechst, 20x. " * 4,
         licence="CC BY 4.0", origin=Origin(16, 4, 400, 4, 0, 0.871),
     )  # fmt: skip
-    widget.prompts.add(long, Path("nuclei of a cell line with a long name 2026-01-31.pt"))
+    widget.prompts.add(wordy_prompt, Path("nuclei of a cell line with a long name 2026-01-31.pt"))
     widget.prompts.add(prompt, Path("nuclei.pt"))
     widget.prompts.list.setCurrentRow(0)
     widget.layers.tick_all(True)
@@ -46,18 +46,18 @@ def on_laptop(make_napari_viewer, prompt) -> Iterator[tuple[Any, BatchSegment]]:
 
 
 def states(widget: BatchSegment) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What the form can look like, one after the other."""
+    """Yield the states of the form, each with a function that shows it."""
     results = widget.results
     yield "classes", lambda: None
     yield "a range", lambda: choose(widget.planes.which, "range")
     yield "instances", lambda: choose(results.output, "instances")
     yield "linked", lambda: results.objects.linked.setChecked(True)
     yield "files", lambda: choose(results.where, "both")
-    yield "running", lambda: begin(widget)
+    yield "running", lambda: show_run(widget)
 
 
-def begin(widget: BatchSegment) -> None:
-    """As if it was in full swing."""
+def show_run(widget: BatchSegment) -> None:
+    """Show the form as it is during a run."""
     widget.bar.setRange(0, 2000)
     widget.bar.setValue(1888)
     widget.bar.setFormat("Plane %v of %m, 99 min left")
@@ -72,7 +72,7 @@ def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) ->
     appearance.theme, appearance.font_size = theme, size
     window = widget.window()
     problems = cut_on_a_laptop(window, widget, states(widget))
-    assert problems == [] and widget.cautions.text()
+    assert problems == [] and widget.warnings.text()
     canvas = window.centralWidget()
     assert canvas.width() > LAPTOP[0] / 4
 
@@ -89,16 +89,16 @@ def test_every_control_has_a_tooltip_and_is_reached_by_the_tab_key(on_laptop, qt
     assert len(controls) > 20
     assert [f"{type(c).__name__} {text_of(c)}" for c in controls if len(c.toolTip()) < 10] == []
     assert all(bar.toolTip() for bar in widget.findChildren(QProgressBar))
-    wanted = {c for c in controls if c.isVisible() and c.isEnabled()}
+    reachable = {c for c in controls if c.isVisible() and c.isEnabled()}
     widget.prompts.open.setFocus()
     reached = set()
     for _ in range(60):
-        at = QApplication.focusWidget()
-        if at is None or not widget.isAncestorOf(at):
+        focused = QApplication.focusWidget()
+        if focused is None or not widget.isAncestorOf(focused):
             break
-        reached.add(at)
-        QTest.keyClick(at, Qt.Key.Key_Tab)
-    assert [f"{type(c).__name__} {text_of(c)}" for c in wanted - reached] == []
+        reached.add(focused)
+        QTest.keyClick(focused, Qt.Key.Key_Tab)
+    assert [f"{type(c).__name__} {text_of(c)}" for c in reachable - reached] == []
 
 
 def test_keys_do_what_the_mouse_does(on_laptop) -> None:

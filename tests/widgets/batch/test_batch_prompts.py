@@ -1,4 +1,4 @@
-"""Prompt files that are opened, dropped, listed and taken off again."""
+"""Batch segment: open, drop, list and remove prompt files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from npe2 import PluginManifest
 
 import napari_ptsam
 import napari_ptsam as ptsam
-from conftest_batch import choose, run, told
+from conftest_batch import choose, notifications, run
 from conftest_widgets import LONG, settled
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.inference.rescaling import rescaled
@@ -25,7 +25,7 @@ from napari_ptsam.widgets.batch.reader import get_reader
 
 @pytest.fixture
 def opener(make_napari_viewer, npe2pm) -> Iterator[Any]:
-    """A viewer whose only plugin is this one, as it is installed."""
+    """Return a viewer with this plugin only, by its installed manifest."""
     notification_manager.records.clear()
     manifest = PluginManifest.from_file(Path(napari_ptsam.__file__).parent / "napari.yaml")
     with npe2pm.tmp_plugin(manifest=manifest):
@@ -50,11 +50,11 @@ def test_a_prompt_file_opens_the_widget(qtbot, opener, prompt, tmp_path: Path) -
     assert opened.path == path and dock.prompts.card.title.text() == "cells.pt"
     assert prompt.classes[0] in dock.prompts.card.classes.text()
     assert "Made from: 6 annotated planes" in dock.prompts.card.facts.text()
-    assert not opener.layers and told() == []
+    assert not opener.layers and notifications() == []
 
 
 class Hostile:
-    """Makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Hostile:
         return Path.touch, (self.path,)
 
 
-def test_other_files_are_told_of_once(qtbot, opener, tmp_path: Path) -> None:
+def test_other_files_are_reported_once(qtbot, opener, tmp_path: Path) -> None:
     import torch
 
     ran = tmp_path / "ran"
@@ -77,13 +77,13 @@ def test_other_files_are_told_of_once(qtbot, opener, tmp_path: Path) -> None:
     ):  # fmt: skip
         notification_manager.records.clear()
         assert opener.open(tmp_path / f"{name}.pt", plugin=None) == []
-        qtbot.waitUntil(lambda: bool(told()), timeout=LONG)
-        (message,) = told()
+        qtbot.waitUntil(lambda: bool(notifications()), timeout=LONG)
+        (message,) = notifications()
         assert words in message
     assert not ran.exists() and not docks(opener) and not opener.layers
 
 
-def test_what_the_reader_takes() -> None:
+def test_which_files_the_reader_accepts() -> None:
     assert get_reader("a.pt") is not None and get_reader("B.PT") is not None
     assert get_reader("a.tif") is None and get_reader(["a.pt", "b.pt"]) is None
 
@@ -104,10 +104,10 @@ def test_a_dropped_prompt_file(qtbot, batch, prompt, tmp_path: Path) -> None:
         widget.dropEvent(event)
         assert event.isAccepted() == accepted
     qtbot.waitUntil(lambda: bool(widget.prompts.opened), timeout=LONG)
-    assert widget.prompts.card.title.text() == "a.pt" and told() == []
+    assert widget.prompts.card.title.text() == "a.pt" and notifications() == []
 
 
-def test_texts_of_a_prompt_are_no_html(batch, prompt) -> None:
+def test_texts_of_a_prompt_are_not_html(batch, prompt) -> None:
 
     _, widget = batch(prompt=None)
     widget.use_prompt(replace(prompt, classes=("<b>x</b>",), notes="<img src=x>"), None)
@@ -136,7 +136,7 @@ def test_all_listed_prompts_are_applied_and_share_embeddings(
     other = replace(prompt, tokens=prompt.tokens[:, ::-1].copy(), classes=("other",))
     widget.use_prompt(other, Path("other.pt"))
     run(qtbot, widget)
-    assert told() == [] and sum(seen) == 2
+    assert notifications() == [] and sum(seen) == 2
     assert [layer.name for layer in viewer.layers[1:]] == ["nuclei – nuclei", "nuclei – other"]
     for layer, applied in zip(viewer.layers[1:], (prompt, other), strict=True):
         expected = ptsam.segment(stack.images[:2], applied, device=device)
@@ -167,8 +167,8 @@ def test_a_prompt_for_another_backbone_is_left_out(qtbot, batch, stack, prompt) 
     viewer, widget = batch(nuclei=stack.images[0])
     widget.use_prompt(replace(prompt, backbone="vit_b", weights="vit_b"), Path("large.pt"))
     run(qtbot, widget)
-    (message,) = told()
-    assert "large was left out: it belongs to the backbone vit_b, and nuclei to vit_t" in message
+    (message,) = notifications()
+    assert "large was left out: it needs the backbone vit_b, but nuclei needs vit_t." in message
     assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei – nuclei"]
 
 
@@ -187,7 +187,7 @@ def test_cores_are_offered_where_all_prompts_know_them(batch, prompt) -> None:
     assert "b knows no cores" in objects.split.model().item(1).toolTip()
 
 
-def test_another_pixel_size_is_told_of_and_can_be_made_up_for(
+def test_another_pixel_size_is_reported_and_can_be_rescaled(
     qtbot, batch, stack, prompt, device
 ) -> None:
     viewer, widget = batch(prompt=None, nuclei=stack.images[0])
@@ -195,15 +195,15 @@ def test_another_pixel_size_is_told_of_and_can_be_made_up_for(
     layer.scale, layer.units = (0.5, 0.5), ("um", "um")
     sized = replace(prompt, pixel_size=PixelSize(0.55, 0.55))
     widget.use_prompt(sized, Path("a.pt"))
-    assert widget.cautions.text() == "" and widget.rescale.isHidden()
+    assert widget.warnings.text() == "" and widget.rescale.isHidden()
     layer.scale = (2.0, 2.0)  # while it is listed
-    qtbot.waitUntil(lambda: "its pixels are 2 micrometer" in widget.cautions.text())
+    qtbot.waitUntil(lambda: "its pixels are 2 micrometer" in widget.warnings.text())
     layer.scale = (0.5, 0.5)
-    qtbot.waitUntil(lambda: widget.cautions.text() == "" and widget.rescale.isHidden())
+    qtbot.waitUntil(lambda: widget.warnings.text() == "" and widget.rescale.isHidden())
     sized = replace(prompt, pixel_size=PixelSize(1.0, 1.0))
     widget.use_prompt(sized, Path("a.pt"))
-    assert "its pixels are 0.5 micrometer, the prompt was made at 1 micrometer" in (
-        widget.cautions.text()
+    assert "its pixels are 0.5 micrometer, but the prompt was trained at 1 micrometer" in (
+        widget.warnings.text()
     )
     assert not widget.rescale.isHidden()
     widget.rescale.setChecked(True)
@@ -211,12 +211,12 @@ def test_another_pixel_size_is_told_of_and_can_be_made_up_for(
     scaled = rescaled(sized, PixelSize(0.5, 0.5))
     assert scaled.images != sized.images
     expected = ptsam.segment(stack.images[0], scaled, device=device)
-    assert np.array_equal(viewer.layers[-1].data, expected) and told() == []
+    assert np.array_equal(viewer.layers[-1].data, expected) and notifications() == []
 
 
-def test_missing_channels_are_told_of_before_the_run(batch, stack, prompt) -> None:
+def test_missing_channels_are_reported_before_the_run(batch, stack, prompt) -> None:
     _, widget = batch(prompt=None, nuclei=stack.images[0])
     wanting = replace(prompt, images=replace(prompt.images, channels=(1,)))
     widget.use_prompt(wanting, Path("a.pt"))
-    assert "a: nuclei is a grey image; the prompt takes channel 1" in widget.cautions.text()
+    assert "a: nuclei is a grey image; the prompt takes channel 1" in widget.warnings.text()
     assert widget.rescale.isHidden()

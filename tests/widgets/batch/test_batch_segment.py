@@ -1,4 +1,4 @@
-"""Prompts and open images to layers, and how that ends."""
+"""Batch segment: results in layers, stopping, closing, and bad input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 
 import napari_ptsam as ptsam
-from conftest_batch import Slow, choose, run, tick, told
+from conftest_batch import Slow, choose, notifications, run, tick
 from conftest_widgets import LONG, refreshed, settled
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.batch.task import ImageTask
@@ -32,7 +32,7 @@ def test_the_result_is_that_of_the_library(qtbot, batch, stack, prompt, device, 
     # What is drawn is what was written to the array meanwhile.
     shown = result._slice.image.raw
     assert np.array_equal(shown, expected[viewer.dims.current_step[0]])
-    assert viewer.layers.selection.active is not result and told() == []
+    assert viewer.layers.selection.active is not result and notifications() == []
     assert widget.status.text().startswith("Done: 1 image segmented")
     if output == "labels":
         assert result.features["name"].tolist() == ["background", *prompt.classes]
@@ -47,7 +47,7 @@ def test_prompts_with_encoder_tokens(qtbot, batch, stack, prompt, backbone, devi
     prompted = replace(prompt, encoder_tokens=tokens)
     viewer, widget = batch(prompt=prompted, nuclei=stack.images[:2])
     run(qtbot, widget)
-    assert widget.status.text().startswith("Done: 1 image segmented") and told() == []
+    assert widget.status.text().startswith("Done: 1 image segmented") and notifications() == []
     expected = ptsam.segment(stack.images[:2], prompted, device=device)
     assert np.array_equal(viewer.layers[-1].data, expected)
     assert (expected != ptsam.segment(stack.images[:2], prompt, device=device)).any()
@@ -93,7 +93,7 @@ def test_stop_keeps_what_is_done_and_reads_a_plane_at_a_time(qtbot, batch, stack
     refreshed(qtbot, widget)
     slow.read.clear()
     done: list[int] = []
-    widget.run.stepped.connect(lambda step: done.append(step.number))
+    widget.run.plane_segmented.connect(lambda step: done.append(step.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
     assert " left" in widget.bar.format() and not widget.stop_button.isHidden()
@@ -102,7 +102,7 @@ def test_stop_keeps_what_is_done_and_reads_a_plane_at_a_time(qtbot, batch, stack
     result = viewer.layers[-1].data
     assert len(slow.read) <= len(done) + 2  # one on its way, one that napari draws
     assert result.shape == (300, 128, 128) and not result[len(done) + 1 :].any()
-    assert result[: len(done)].any() and "Stopped" in widget.status.text() and told() == []
+    assert result[: len(done)].any() and "Stopped" in widget.status.text() and notifications() == []
     assert widget.start_button.isEnabled() and widget.bar.isHidden()
 
 
@@ -132,7 +132,7 @@ def test_closing_while_it_runs(qtbot, batch, stack, how: str) -> None:
         assert viewer.layers["other – nuclei"].data.any()
         assert ("lazy – nuclei" in viewer.layers) == (how == "image")
         assert "Done" in widget.status.text()
-    assert told() == []
+    assert notifications() == []
 
 
 # Bad input
@@ -141,15 +141,15 @@ def test_closing_while_it_runs(qtbot, batch, stack, how: str) -> None:
 def test_nothing_to_do(qtbot, batch, stack, prompt) -> None:
     viewer, widget = batch(prompt=None, nuclei=stack.images)
     widget.start_button.click()
-    assert told() == ["There is no prompt yet; open a prompt file first."]
+    assert notifications() == ["There is no prompt yet; open a prompt file first."]
     widget.use_prompt(prompt)
     tick(widget, 0, False)
     widget.start_button.click()
-    assert told()[1:] == ["No image is ticked; tick the images to segment."]
+    assert notifications()[1:] == ["No image is ticked; tick the images to segment."]
     assert not widget.run.running and len(viewer.layers) == 1
 
 
-def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device) -> None:
+def test_bad_planes_do_not_affect_the_others(qtbot, batch, stack, prompt, device) -> None:
     spoilt = stack.images.astype(np.float32)
     spoilt[2, 5, 5] = spoilt[4, 0, 0] = np.nan
     two = np.stack([stack.images] * 2, axis=-1)
@@ -158,7 +158,7 @@ def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device)
     wanting = replace(prompt, images=replace(prompt.images, channels=(0,)))
     widget.use_prompt(wanting, Path("a.pt"))
     run(qtbot, widget)
-    (message,) = told()
+    (message,) = notifications()
     assert "spoilt, plane 2: The image holds 1 pixels that are NaN" in message
     assert "1 more were left out too: 4" in message
     result = viewer.layers["spoilt – a"].data
@@ -169,7 +169,9 @@ def test_what_is_bad_does_not_keep_the_rest(qtbot, batch, stack, prompt, device)
     widget.prompts.remove()
     widget.use_prompt(replace(prompt, images=replace(prompt.images, channels=(1,))), Path("b.pt"))
     run(qtbot, widget)
-    assert len(told()) == 2 and all("the prompt takes channel 1" in words for words in told())
+    assert len(notifications()) == 2 and all(
+        "the prompt takes channel 1" in words for words in notifications()
+    )
     assert [layer.name for layer in viewer.layers if "– b" in layer.name] == ["two – b"]
 
 
@@ -178,12 +180,12 @@ def test_a_layer_that_cannot_be_used(batch) -> None:
     assert "cannot be used" in widget.layers.item(0).text()
     assert "type a letter for each into the field Axes" in widget.layers.item(0).toolTip()
     widget.viewer.layers[0].axis_labels = ("t", "channel", "z", "y", "x")
-    widget.layers.fill()
+    widget.layers.refresh()
     assert widget.layers.item(0).text() == "five – TCZYX 2 x 2 x 2 x 32 x 32"
     assert "4 planes, 2 channels" in widget.layers.item(0).toolTip()
 
 
-def test_large_results_take_memory_where_something_is(monkeypatch) -> None:
+def test_large_results_take_memory_only_where_written(monkeypatch) -> None:
     monkeypatch.setattr(layers, "LARGE", 1000)
     large = layers.blank((3, 40, 40), np.uint32)
     assert large.dtype == np.uint32 and not isinstance(large, np.ndarray)

@@ -1,4 +1,4 @@
-"""Results that are written to files, and what keeps them from being written."""
+"""Batch segment: results in files, resuming, and files that cannot be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zarr
 from napari.utils.notifications import notification_manager
 
 import napari_ptsam as ptsam
-from conftest_batch import Slow, choose, run, told
+from conftest_batch import Slow, choose, notifications, run
 from conftest_widgets import LONG, refreshed
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -42,7 +42,7 @@ def test_a_file_for_each_image_and_prompt(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a_b_ c-nuclei.tif", "a_b_ c-other.tif", "nuclei-nuclei.tif", "nuclei-other.tif",
     ]  # fmt: skip
-    assert len(viewer.layers) == 2 and told() == []
+    assert len(viewer.layers) == 2 and notifications() == []
     assert f"The files are in {tmp_path}" in widget.status.text()
 
 
@@ -61,13 +61,11 @@ def test_files_and_layers_of_a_part(
     written = np.asarray(zarr.open_group(tmp_path / "nuclei_z2-3-nuclei.ome.zarr", mode="r")["0"])
     shown = viewer.layers[-1]
     assert np.array_equal(np.squeeze(written), np.squeeze(expected))
-    assert np.array_equal(shown.data, np.squeeze(expected)) and told() == []
+    assert np.array_equal(shown.data, np.squeeze(expected)) and notifications() == []
     assert np.allclose(shown.data_to_world((0, 0, 0)), (2, 0, 0))
 
 
-def test_an_unfinished_run_is_gone_on_with(
-    qtbot, batch, stack, prompt, device, tmp_path: Path
-) -> None:
+def test_an_unfinished_run_is_resumed(qtbot, batch, stack, prompt, device, tmp_path: Path) -> None:
     slow = Slow(stack.images, 0.05)
     viewer, widget = batch()
     viewer.add_image(slow.lazy()[:12], name="lazy", contrast_limits=(0, 3000))
@@ -76,7 +74,7 @@ def test_an_unfinished_run_is_gone_on_with(
     choose(widget.results.output, "instances")
     widget.results.objects.linked.setChecked(True)
     done: list[int] = []
-    widget.run.stepped.connect(lambda step: done.append(step.number))
+    widget.run.plane_segmented.connect(lambda plane: done.append(plane.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
     widget.stop_button.click()
@@ -87,10 +85,12 @@ def test_an_unfinished_run_is_gone_on_with(
     result = read(tmp_path, "lazy-nuclei.tif")
     # What is shown is the whole result, with the numbers that the file has.
     assert np.array_equal(viewer.layers["lazy – nuclei"].data, result) and result[-1].any()
-    assert [path.name for path in tmp_path.iterdir()] == ["lazy-nuclei.tif"] and told() == []
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "lazy-nuclei.tif"
+    ] and notifications() == []
     viewer.layers.remove("lazy – nuclei")
-    run(qtbot, widget)  # it is finished: nothing is done again, and it is shown
-    assert np.array_equal(viewer.layers["lazy – nuclei"].data, result) and told() == []
+    run(qtbot, widget)  # the result is complete, so it is only shown
+    assert np.array_equal(viewer.layers["lazy – nuclei"].data, result) and notifications() == []
 
 
 def test_other_pixels_under_the_same_name_are_another_run(
@@ -101,15 +101,15 @@ def test_other_pixels_under_the_same_name_are_another_run(
     run(qtbot, widget)
     viewer.layers[0].data = stack.images[2:4]
     run(qtbot, widget)
-    (message,) = told()
+    (message,) = notifications()
     assert "is the result of another run" in message and "--" not in message
-    assert "tick “Replace results that are there”" in message
+    assert "tick “Replace existing results”" in message
     first = ptsam.segment(stack.images[:2], prompt, device=device)
     assert np.array_equal(read(tmp_path), first)
     widget.files.overwrite.setChecked(True)
     run(qtbot, widget)
     second = ptsam.segment(stack.images[2:4], prompt, device=device)
-    assert np.array_equal(read(tmp_path), second) and len(told()) == 1
+    assert np.array_equal(read(tmp_path), second) and len(notifications()) == 1
 
 
 def test_folders_that_cannot_be_used(qtbot, batch, stack, tmp_path: Path, monkeypatch) -> None:
@@ -120,20 +120,22 @@ def test_folders_that_cannot_be_used(qtbot, batch, stack, tmp_path: Path, monkey
     to_files(widget, tmp_path / "missing")
     widget.files.folder.setText("")
     widget.start_button.click()
-    assert told() == ["Choose a folder for the files first."] and not widget.run.running
+    assert notifications() == ["Choose a folder for the files first."] and not widget.run.running
     widget.files.folder.setText(str(tmp_path / "missing"))
     run(qtbot, widget)
-    assert told()[1:] == [
+    assert notifications()[1:] == [
         f"There is no folder {tmp_path / 'missing'}; choose another one for the files."
     ]
     monkeypatch.setattr(Path, "touch", denied)  # root may write anywhere
     widget.files.folder.setText(str(tmp_path))
     run(qtbot, widget)
-    assert told()[2:] == [f"The folder {tmp_path} cannot be written to; choose another one."]
+    assert notifications()[2:] == [
+        f"The folder {tmp_path} cannot be written to; choose another one."
+    ]
     assert "no images segmented" in widget.status.text() and list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_of_once(qtbot, batch, stack, tmp_path: Path, monkeypatch) -> None:
+def test_a_full_disk_is_reported_once(qtbot, batch, stack, tmp_path: Path, monkeypatch) -> None:
     from napari_ptsam.batch.work_folder import WorkFolder
 
     def full(*_: object) -> int:
@@ -143,7 +145,7 @@ def test_a_full_disk_is_told_of_once(qtbot, batch, stack, tmp_path: Path, monkey
     monkeypatch.setattr(WorkFolder, "write", full)
     to_files(widget, tmp_path)
     run(qtbot, widget)
-    (message,) = told()
+    (message,) = notifications()
     assert "no space left" in message and "1 more image" in message and "--resume" not in message
 
 
@@ -153,7 +155,7 @@ def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) ->
     _, widget = batch(spoilt=spoilt)
     to_files(widget, tmp_path)
     run(qtbot, widget)
-    (message,) = told()
+    (message,) = notifications()
     assert message.startswith("spoilt, plane 1: The image holds 1 pixels that are NaN")
     result = read(tmp_path, "spoilt-nuclei.tif")
     assert result[0].any() and result[2].any() and not result[1].any()
@@ -162,21 +164,24 @@ def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) ->
     widget.viewer.layers[0].name = "nothing"
     refreshed(qtbot, widget)
     run(qtbot, widget)
-    (message,) = told()
+    (message,) = notifications()
     assert message.startswith("nothing, plane 0: ") and "1 more were left out too: 1" in message
     assert [path.name for path in tmp_path.iterdir()] == ["spoilt-nuclei.tif"]
 
 
-def test_an_image_that_is_closed_meanwhile(qtbot, batch, stack, tmp_path: Path) -> None:
+def test_an_image_that_is_closed_during_the_run(qtbot, batch, stack, tmp_path: Path) -> None:
     viewer, widget = batch()
     viewer.add_image(Slow(stack.images, 0.05).lazy(), name="lazy", contrast_limits=(0, 3000))
     refreshed(qtbot, widget)
     to_files(widget, tmp_path)
     done: list[int] = []
-    widget.run.stepped.connect(lambda step: done.append(step.number))
+    widget.run.plane_segmented.connect(lambda plane: done.append(plane.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 2, timeout=LONG)
     viewer.layers.remove("lazy")
     qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
     partial = tmp_path / "lazy-nuclei.tif.partial"
-    assert len((partial / "done").read_text(encoding="utf-8").splitlines()) >= 2 and told() == []
+    assert (
+        len((partial / "done").read_text(encoding="utf-8").splitlines()) >= 2
+        and notifications() == []
+    )

@@ -1,4 +1,4 @@
-"""The prompt library, clicked through."""
+"""The dialog of the prompt library."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ def dialog(folder: Path, prompt, used, qtbot, tmp_path: Path) -> Iterator[Librar
     put(replace(prompt, author="Ada", notes="plate 3"), "nuclei")
     put(make(classes=1), "yeast")
     folders = LibraryFolders(tmp_path / "config.json")
-    dialog = LibraryDialog(lambda *one: used.append(one), None, folders)
+    dialog = LibraryDialog(lambda *prompt_and_path: used.append(prompt_and_path), None, folders)
     qtbot.addWidget(dialog)
     with qtbot.waitSignal(dialog.library_list.refreshed, timeout=LONG):
         dialog.show()
@@ -69,7 +69,7 @@ def test_use_takes_it_into_the_form(dialog: LibraryDialog, used, folder: Path) -
     assert used[0][0].author == "Ada" and used[0][1] == folder / "nuclei.pt"
 
 
-def test_files_that_come_and_go_are_noticed(dialog, folder: Path, qtbot) -> None:
+def test_the_list_follows_the_folder(dialog, folder: Path, qtbot) -> None:
     make().save(folder / "another.pt")
     qtbot.waitUntil(lambda: shown(dialog) == ["another", "nuclei", "yeast"], timeout=LONG)
     assert dialog.entry.path.name == "nuclei.pt"  # still the selected one
@@ -135,7 +135,7 @@ def test_text_to_the_clipboard_and_back(dialog, folder: Path, qtbot) -> None:
     assert clipboard.mimeData().urls()[0].toLocalFile().endswith(".pt")
 
 
-def test_folders_of_the_lab(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
+def test_folders_are_added_and_removed(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
     make().save(lab / "shared.pt")

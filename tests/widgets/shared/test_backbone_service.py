@@ -1,4 +1,4 @@
-"""The backbone that the docks share, and the threads that it is loaded in."""
+"""The shared backbone, and the threads of background jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def backbone_service(qtbot):
     backbone_service.release(10)
 
 
-def test_backbones_of_prompts_share_the_cache_before_anything_is_in_it(
+def test_backbones_share_a_cache_that_is_still_empty(
     backbone_service, backbone, prompt, monkeypatch
 ) -> None:
     other = replace(backbone, name="vit_b")
@@ -40,17 +40,17 @@ def test_backbones_of_prompts_share_the_cache_before_anything_is_in_it(
 
 
 class Loading:
-    """Stands in for `load_backbone`: what is asked for first takes until it is let go."""
+    """A replacement of `load_backbone` whose first call waits for `go_on`."""
 
     def __init__(self, backbone, fails: bool = False) -> None:
-        self.asked: list[str] = []
-        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.devices: list[str] = []
+        self.started, self.go_on = threading.Event(), threading.Event()
         self._backbone, self._fails = backbone, fails
 
     def __call__(self, name, checkpoint, device):
-        self.asked.append(device)
-        if len(self.asked) == 1:
-            self.begun.set()
+        self.devices.append(device)
+        if len(self.devices) == 1:
+            self.started.set()
             self.go_on.wait(5)
             if self._fails:
                 raise CheckpointError("There is no GPU.")
@@ -63,22 +63,22 @@ def test_another_device_can_be_chosen_while_weights_are_loaded(
 ) -> None:
     loading = Loading(backbone, fails)
     monkeypatch.setattr(backbones, "load_backbone", loading)
-    given = []
-    worker = threading.Thread(target=lambda: given.append(backbone_service.backbone().name))
+    names = []
+    worker = threading.Thread(target=lambda: names.append(backbone_service.backbone().name))
     worker.start()
-    assert loading.begun.wait(60)
-    begin = perf_counter()
+    assert loading.started.wait(60)
+    start = perf_counter()
     backbone_service.use("mps")
-    spent = perf_counter() - begin
+    spent = perf_counter() - start
     loading.go_on.set()
     worker.join(10)
-    assert spent < 1, "the window stood still"
-    assert given == ["mps"] and backbone_service.backbone().name == "mps"
+    assert spent < 1, "the GUI thread was blocked"
+    assert names == ["mps"] and backbone_service.backbone().name == "mps"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems give a priority back")
-def test_threads_of_others_keep_their_priority(qtbot) -> None:
-    jobs, seen = BackgroundJobs(), []
+def test_other_threads_keep_their_priority(qtbot) -> None:
+    jobs, priorities = BackgroundJobs(), []
 
     def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
@@ -86,18 +86,18 @@ def test_threads_of_others_keep_their_priority(qtbot) -> None:
     def steps():
         yield priority()
 
-    jobs.submit("job", steps, seen.append)
-    qtbot.waitUntil(lambda: jobs._worker is None and bool(seen), timeout=LONG)
+    jobs.submit("job", steps, priorities.append)
+    qtbot.waitUntil(lambda: jobs._worker is None and bool(priorities), timeout=LONG)
     for _ in range(3):
         worker = create_worker(priority, _start_thread=False)
         with qtbot.waitSignal(worker.returned, timeout=LONG) as returned:
             worker.start()
-        seen += returned.args
-    assert seen == [priority() + 5, *[priority()] * 3]
+        priorities += returned.args
+    assert priorities == [priority() + 5, *[priority()] * 3]
 
 
-def test_saving_waits_for_no_other_work(qtbot) -> None:
-    """On a machine of one core, napari's pool has one thread."""
+def test_saving_does_not_wait_for_other_jobs(qtbot) -> None:
+    """The thread pool of napari has one thread on a machine with one core."""
     pool, end = QThreadPool.globalInstance(), threading.Event()
     most = pool.maxThreadCount()
     pool.setMaxThreadCount(1)

@@ -1,4 +1,4 @@
-"""The dialog of backbones, with a loopback server."""
+"""The dialog of backbones, with a local server."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ NAME = "vit_t_lm"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """Gives out the embedded weights as those of another backbone."""
+    """Serve the embedded weights as those of another backbone."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "backbones"))
     monkeypatch.setattr(downloads, "PAUSE", 0.01)
@@ -60,7 +60,7 @@ def row_of(dialog: BackbonesDialog, name: str) -> list[str]:
     return [dialog.table.item(row, column).text() for column in range(4)]
 
 
-def test_shows_what_there_is_and_what_suits_this_machine(dialog, qtbot) -> None:
+def test_shows_all_backbones_and_recommends_one(dialog, qtbot) -> None:
     assert dialog.table.rowCount() == len(catalogue())
     qtbot.waitUntil(lambda: "recommended here" in row_of(dialog, "vit_t")[0], timeout=LONG)
     assert "in use" in row_of(dialog, "vit_t")[0]
@@ -94,7 +94,7 @@ def test_download_verify_use_remove(dialog, qtbot, monkeypatch, server: Server) 
     assert row_of(dialog, NAME)[2] == "no" and changed
 
 
-def test_cancelled_and_gone_on(dialog, qtbot, server: Server, monkeypatch) -> None:
+def test_a_cancelled_download_is_resumed(dialog, qtbot, server: Server, monkeypatch) -> None:
     monkeypatch.setattr(downloads, "CHUNK", 1 << 12)
     dialog.run.progressed.connect(lambda done, total: done > 10_000 and dialog.run.stop())
     dialog.select(NAME)
@@ -108,7 +108,7 @@ def test_cancelled_and_gone_on(dialog, qtbot, server: Server, monkeypatch) -> No
     assert server.asked_ranges
 
 
-def test_what_goes_wrong_is_said_in_the_dialog(dialog, qtbot, server: Server) -> None:
+def test_errors_are_shown_in_the_dialog(dialog, qtbot, server: Server) -> None:
     server.faults[""] = "absent"
     dialog.select(NAME)
     dialog.start()
@@ -116,26 +116,28 @@ def test_what_goes_wrong_is_said_in_the_dialog(dialog, qtbot, server: Server) ->
     assert "put it here as" in dialog.message.text()
 
 
-def test_an_own_file_is_used(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
-    own = tmp_path / "mine.pth"
-    own.write_bytes(embedded_checkpoint().read_bytes())
-    monkeypatch.setattr(backbones_dialog.QFileDialog, "getOpenFileName", lambda *_: (str(own), ""))
+def test_the_users_own_file_is_used(dialog, qtbot, tmp_path: Path, monkeypatch) -> None:
+    checkpoint = tmp_path / "mine.pth"
+    checkpoint.write_bytes(embedded_checkpoint().read_bytes())
+    monkeypatch.setattr(
+        backbones_dialog.QFileDialog, "getOpenFileName", lambda *_: (str(checkpoint), "")
+    )
     dialog.use_file.click()
-    assert dialog.kept["backbone"] == str(own)
+    assert dialog.kept["backbone"] == str(checkpoint)
     qtbot.waitUntil(
         lambda: "Ready: mine.pth on the CPU" in dialog._backbone_service.state, timeout=LONG
     )
 
 
-def test_batch_notices_a_missing_backbone_and_gets_it(
+def test_batch_reports_a_missing_backbone_and_downloads_it(
     batch, qtbot, prompt, server: Server, stack
 ) -> None:
     _, widget = batch(replace(prompt, weights=NAME, signature="0" * 16), nuclei=stack.images[:1])
-    assert "vit_t_lm" in widget.lacks.text() and not widget.get_backbone.isHidden()
+    assert "vit_t_lm" in widget.missing_backbones.text() and not widget.get_backbone.isHidden()
     widget.get_backbone.click()
     dialog = widget.backbone.dialog
     assert dialog.isVisible() and dialog.entry.name == NAME
     dialog.start()
     qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
     qtbot.waitUntil(lambda: widget.get_backbone.isHidden(), timeout=LONG)
-    assert widget.lacks.text() == ""
+    assert widget.missing_backbones.text() == ""

@@ -1,6 +1,7 @@
-"""Whatever is raised behind the widgets: one sentence is shown, and all can be used on.
+"""Exceptions in workers are shown as one sentence, and the widgets stay usable.
 
-Each test breaks one thing with every exception in turn, then mends it and does it once more.
+Each test breaks one function with every kind of exception in turn, then repairs it and repeats the
+action.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from napari_ptsam.widgets.shared.backbones_dialog import BackbonesDialog
 
 
 class Heard:
-    """What the user is notified of."""
+    """The notifications that the user has got."""
 
     def __init__(self, told: list[str]) -> None:
         self._told = told
@@ -38,32 +39,32 @@ class Heard:
         notification_manager.records.clear()
 
     def all(self) -> list[str]:
-        """Of tests with a `told` fixture, and without."""
+        """Return the messages, with or without the fixture `told`."""
         return [*self._told, *(record.message for record in notification_manager.records)]
 
     def one(self, fault: Fault) -> None:
-        """Exactly one notification, of this fault, with a traceback if it is a bug."""
+        """Check for exactly one notification of a fault, with a traceback if it is a bug."""
         (sentence,) = self.all()
-        assert fault.words in sentence
+        assert fault.expected in sentence
         assert tracebacks() == [sentence] * fault.bug
         self.clear()
 
-    def traceback_alone(self, fault: Fault) -> None:
-        """The widget itself shows the sentence; napari adds a bug's traceback."""
+    def only_traceback(self, fault: Fault) -> None:
+        """Check that only a bug is notified, since the widget itself shows the sentence."""
         assert len(self.all()) == len(tracebacks()) == fault.bug
         self.clear()
 
 
 @pytest.fixture
 def heard(told) -> Heard:
-    found = Heard(told)
-    found.clear()
-    return found
+    heard = Heard(told)
+    heard.clear()
+    return heard
 
 
 @pytest.fixture
 def ready(qtbot, loaded, heard, dock, stack) -> tuple[Any, Any]:
-    """The widget with an annotation layer, the backbone loaded."""
+    """Return the widget with an annotation layer and a loaded backbone."""
     viewer, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
     qtbot.waitUntil(lambda: "Ready" in widget.session_model.backbone_service.state, timeout=LONG)
@@ -72,12 +73,12 @@ def ready(qtbot, loaded, heard, dock, stack) -> tuple[Any, Any]:
 
 
 def idle(qtbot, *all_jobs: Any) -> None:
-    """Wait until nothing runs, and what came of it is shown."""
+    """Wait until all jobs are finished and their results are shown."""
     qtbot.waitUntil(lambda: all(jobs._worker is None for jobs in all_jobs), timeout=LONG)
 
 
 def faults() -> Iterator[Fault]:
-    """The kinds that there are; test_worker.py has more of each."""
+    """Yield one fault of each kind; test_worker.py has more of them."""
     for name in (
         "RuntimeError",
         "KeyError",
@@ -86,11 +87,11 @@ def faults() -> Iterator[Fault]:
         "OSError",
         "PtsamError",
     ):
-        print(name)  # shown if it is this one
+        print(name)  # shown if the test fails
         yield FAULTS[name]
 
 
-def broken_engine(monkeypatch, fault: Fault) -> None:
+def break_backbone_service(monkeypatch, fault: Fault) -> None:
     monkeypatch.setattr(BackboneService, "backbone", fault)
     monkeypatch.setattr(BackboneService, "backbone_of", fault)
 
@@ -101,7 +102,7 @@ def test_clicks(qtbot, ready, heard, stack) -> None:
     at = tuple(np.argwhere(stack.masks[0])[0].astype(float))
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
-            broken_engine(patch, fault)
+            break_backbone_service(patch, fault)
             click_tool.click(source, 0, at)
             idle(qtbot, widget.session_model.jobs)
         heard.one(fault)
@@ -117,10 +118,10 @@ def test_embedding_for_clicks(qtbot, ready, heard) -> None:
     click_tool.state_changed.connect(states.append)
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
-            broken_engine(patch, fault)
+            break_backbone_service(patch, fault)
             click_tool.embed_view()
             idle(qtbot, widget.session_model.jobs)
-        assert fault.words in states[-1]
+        assert fault.expected in states[-1]
         assert len(heard.all()) == len(tracebacks())
         heard.clear()
     click_tool.embed_view()
@@ -133,10 +134,10 @@ def test_suggestions(qtbot, ready, heard) -> None:
     annotate_tab = widget.annotate
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
-            broken_engine(patch, fault)
+            break_backbone_service(patch, fault)
             annotate_tab.suggest.click()
             idle(qtbot, widget.session_model.jobs)
-        assert fault.words in annotate_tab._state.text()
+        assert fault.expected in annotate_tab._state.text()
         assert annotate_tab.suggest.text() == "Suggest a plane"
         assert len(heard.all()) == len(tracebacks())
         heard.clear()
@@ -149,10 +150,10 @@ def test_loading_the_backbone(qtbot, ready, heard) -> None:
     backbone_service = widget.session_model.backbone_service
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
-            broken_engine(patch, fault)
+            break_backbone_service(patch, fault)
             backbone_service.load()
             idle(qtbot, backbone_service._jobs)
-        assert fault.words in widget.backbone.state.text()
+        assert fault.expected in widget.backbone.state.text()
     backbone_service.load()
     qtbot.waitUntil(lambda: "Ready" in widget.backbone.state.text(), timeout=LONG)
 
@@ -168,13 +169,13 @@ def test_training(qtbot, ready, heard, stack) -> None:
             patch.setattr(tab.run, "_backbone", fault)
             train(qtbot, widget)
         heard.one(fault)
-        assert fault.words in tab.judgement.text()
+        assert fault.expected in tab.judgement.text()
         assert tab.train.isEnabled() and not widget.session_model.training and tab.bar.isHidden()
     train(qtbot, widget)
     assert widget.session_model.prompt is not None and heard.all() == []
 
 
-def test_training_that_fails_half_way(qtbot, ready, heard, stack) -> None:
+def test_training_that_fails_midway(qtbot, ready, heard, stack) -> None:
     from napari_ptsam.training.trainer import Training
 
     _, widget = ready
@@ -195,7 +196,7 @@ def test_preview(qtbot, ready, heard, prompt) -> None:
     qtbot.waitUntil(lambda: not widget.train.preview._settled.isActive(), timeout=LONG)
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
-            broken_engine(patch, fault)
+            break_backbone_service(patch, fault)
             widget.train.take(prompt, Path("nuclei.pt"))
             idle(qtbot, widget.session_model.jobs)
         heard.one(fault)
@@ -215,8 +216,10 @@ def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
             widget.label_watcher.read_pending()
             qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
             idle(qtbot, session_model.disk)
-        assert fault.words in widget.saved.text()
-        warned = [words for words in heard.all() if words.startswith("Not everything is saved")]
+        assert fault.expected in widget.saved.text()
+        warned = [
+            message for message in heard.all() if message.startswith("Not everything is saved")
+        ]
         assert len(warned) == 1 and len(heard.all()) - 1 == len(tracebacks()) <= 1
         widget.autosave.write_session()
         qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
@@ -244,7 +247,7 @@ def test_counting_what_is_painted(qtbot, ready, heard, stack) -> None:
             paint(source.labels, 0, (stack.masks[0] > 0) * value)
             widget.label_watcher.read_pending()
             idle(qtbot, widget.session_model.disk)
-        if not fault.words.startswith("The plane"):  # that one is about the labels
+        if not fault.expected.startswith("The plane"):  # that one is about the labels
             heard.one(fault)
         heard.clear()
     paint(source.labels, 1, stack.masks[1])
@@ -282,11 +285,13 @@ def test_batch(qtbot, loaded, heard, batch, stack, prompt) -> None:
     for fault in faults():
         heard.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(widget.run, "_backbone", fault)
+            patch.setattr(widget.run, "_backbone_of", fault)
             widget.start_button.click()
             qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
         heard.one(fault)
-        assert widget.status.text().startswith("Failed, what was done is kept: no images segmented")
+        assert widget.status.text().startswith(
+            "Failed, finished planes are kept: no images segmented"
+        )
         assert widget.start_button.isEnabled() and widget.bar.isHidden()
     tick(widget, 0)
     widget.start_button.click()
@@ -326,8 +331,8 @@ def test_backbone_downloads(qtbot, heard) -> None:
             patch.setattr(backbone_run, "download", fault)
             dialog.download.click()
             qtbot.waitUntil(lambda: not dialog.run.running, timeout=LONG)
-        assert fault.words in dialog.message.text()
-        heard.traceback_alone(fault)
+        assert fault.expected in dialog.message.text()
+        heard.only_traceback(fault)
         assert dialog.download.isEnabled() and dialog.bar.isHidden()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbone_run, "download", lambda *_: None)
@@ -350,12 +355,12 @@ def test_library(qtbot, heard, tmp_path: Path, monkeypatch) -> None:
             patch.setattr(Library, "refresh", fault)
             dialog.library_list.refresh()
             idle(qtbot, jobs)
-            assert fault.words in dialog.message.text()
+            assert fault.expected in dialog.message.text()
             dialog.message.setText("")
             patch.setattr(library_dialog, "load_torch", fault)
             dialog.paste_text()
             idle(qtbot, jobs)
-            assert fault.words in dialog.message.text()
+            assert fault.expected in dialog.message.text()
         assert len(heard.all()) == len(tracebacks()) <= 2
         heard.clear()
     with qtbot.waitSignal(dialog.library_list.refreshed, timeout=LONG):

@@ -1,4 +1,4 @@
-"""Device, preset and session folder are remembered: by napari where it can, else by Qt."""
+"""Preferences are stored in napari's plugin settings, or in Qt's settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qtpy.QtCore import QSettings
 
 import napari_ptsam
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
-from napari_ptsam.widgets.shared import preferences as module
+from napari_ptsam.widgets.shared import preferences as preferences_module
 from napari_ptsam.widgets.shared.preferences import DEFAULTS, preferences, remember
 
 MANIFEST = Path(napari_ptsam.__file__).parent / "napari.yaml"
@@ -21,17 +21,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @pytest.fixture
 def by_qt(monkeypatch, tmp_path) -> Path:
-    """Qt's settings, in a file of the test."""
+    """Store Qt's settings in a file of the test."""
     path = tmp_path / "qt.ini"
     monkeypatch.setattr(
-        module, "_qt_settings", lambda: QSettings(str(path), QSettings.Format.IniFormat)
+        preferences_module, "_qt_settings", lambda: QSettings(str(path), QSettings.Format.IniFormat)
     )
     return path
 
 
 @pytest.fixture
 def by_napari(request, by_qt) -> Any:
-    """Napari's settings of our plugin, in files of the test."""
+    """Store napari's plugin settings in files of the test."""
     if not hasattr(napari.settings, "get_plugin_settings"):
         pytest.skip("a napari without settings for plugins")
     request.getfixturevalue("plugin_settings")
@@ -41,7 +41,7 @@ def by_napari(request, by_qt) -> Any:
         yield lambda: napari.settings.get_plugin_settings("napari-ptsam").training
 
 
-def test_napari_keeps_them(by_napari, by_qt) -> None:
+def test_napari_stores_preferences(by_napari, by_qt) -> None:
     assert preferences() == DEFAULTS
     remember("preset", "quick")
     remember("session_folder", "/somewhere")
@@ -65,7 +65,7 @@ def test_napari_offers_the_choices_of_the_widget(by_napari) -> None:
 
 
 @pytest.mark.parametrize("how", ["old", "not found"])
-def test_qt_keeps_them_where_napari_cannot(by_qt, monkeypatch, how: str) -> None:
+def test_qt_stores_preferences_where_napari_cannot(by_qt, monkeypatch, how: str) -> None:
     if how == "old":
         monkeypatch.delattr(napari.settings, "get_plugin_settings", raising=False)
     else:
@@ -76,15 +76,15 @@ def test_qt_keeps_them_where_napari_cannot(by_qt, monkeypatch, how: str) -> None
     assert preferences() == {**DEFAULTS, "device": "cpu"}
 
 
-def test_what_nobody_offers_is_not_taken(by_qt, monkeypatch) -> None:
-    """Written by hand, or by a newer version; the widget must come up still."""
+def test_unknown_values_are_ignored(by_qt, monkeypatch) -> None:
+    """Values edited by hand, or written by a newer version, must not break the widget."""
     monkeypatch.delattr(napari.settings, "get_plugin_settings", raising=False)
     remember("preset", "from the future")
     remember("device", "abacus")
     assert preferences() == DEFAULTS
 
 
-def test_the_widget_goes_by_them(
+def test_the_widget_uses_the_preferences(
     make_napari_viewer, qtbot, by_qt, monkeypatch, tmp_path, told
 ) -> None:
     monkeypatch.delattr(napari.settings, "get_plugin_settings", raising=False)

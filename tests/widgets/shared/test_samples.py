@@ -19,7 +19,7 @@ PLUGIN = "napari-ptsam"
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, npe2pm) -> Iterator[Any]:
-    """A viewer whose only plugin is this one, with its samples."""
+    """Return a viewer with this plugin's samples only."""
     python = "napari_ptsam.widgets.shared.samples:"
     commands = [
         {"id": f"{PLUGIN}.{name}", "title": name, "python_name": python + name}
@@ -40,7 +40,7 @@ def viewer(make_napari_viewer_proxy, npe2pm) -> Iterator[Any]:
 
 @pytest.fixture
 def in_event_loop(qtbot) -> Callable[[Callable[[], Any]], Any]:
-    """Calls something as a click would: while napari runs."""
+    """Return a function that calls another one in the event loop, as a click does."""
     from qtpy.QtCore import QTimer
 
     def call(function: Callable[[], Any]) -> Any:
@@ -52,12 +52,12 @@ def in_event_loop(qtbot) -> Callable[[Callable[[], Any]], Any]:
     return call
 
 
-def told() -> list[str]:
+def notifications() -> list[str]:
     return [record.message for record in notification_manager.records]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_told_yet() -> None:
+def _no_notifications() -> None:
     notification_manager.records.clear()
 
 
@@ -97,7 +97,7 @@ def test_cells_are_made_in_a_worker(viewer, in_event_loop, qtbot) -> None:
     check_cells(viewer)
     assert viewer.layers.selection.active.name == "sample cells annotations"
     assert viewer.dims.current_step[0] == 0
-    assert not told()
+    assert not notifications()
 
 
 def test_editing_the_layers_leaves_the_sample_as_it_is(viewer) -> None:
@@ -139,13 +139,13 @@ def test_nuclei_are_downloaded_in_a_worker(
     server.hold.clear()
     assert in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039")) == []
     qtbot.waitUntil(lambda: bool(server.asked), timeout=5000)
-    assert in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039")) == []  # impatient
+    assert in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039")) == []  # a second click
     assert not viewer.layers
     server.hold.set()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
     check_nuclei(viewer)
     assert viewer.layers.selection.active.name == "BBBC039 nuclei"
-    assert [message.partition(" (")[0] for message in told()] == [
+    assert [message.partition(" (")[0] for message in notifications()] == [
         "Downloading BBBC039 nuclei",
         "BBBC039 nuclei is already being opened; its layers are added when they are ready.",
     ]
@@ -154,7 +154,7 @@ def test_nuclei_are_downloaded_in_a_worker(
     server.asked.clear()
     in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039"))
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
-    assert not server.asked and len(told()) == 2
+    assert not server.asked and len(notifications()) == 2
 
 
 def test_progress_is_shown(viewer, in_event_loop, qtbot, server: Server) -> None:
@@ -178,8 +178,8 @@ def test_errors_become_one_notification(
 ) -> None:
     server.faults["cell nuclei/images/1.tif"] = "changed"
     in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039"))
-    qtbot.waitUntil(lambda: len(told()) == 2 and not samples._running, timeout=20_000)
-    assert "sent a wrong file" in told()[1]
+    qtbot.waitUntil(lambda: len(notifications()) == 2 and not samples._running, timeout=20_000)
+    assert "sent a wrong file" in notifications()[1]
     record = notification_manager.records[1]
     assert record.severity.value == "warning" and not hasattr(record, "exception")
     assert not viewer.layers
@@ -191,12 +191,12 @@ def test_errors_become_one_notification(
 def test_offline_is_notified(viewer, in_event_loop, qtbot, server, monkeypatch) -> None:
     monkeypatch.setenv(bbbc039.URL_VARIABLE, "http://127.0.0.1:9")
     in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039"))
-    qtbot.waitUntil(lambda: len(told()) == 2 and not samples._running, timeout=20_000)
-    assert "Check the connection to the internet" in told()[1]
+    qtbot.waitUntil(lambda: len(notifications()) == 2 and not samples._running, timeout=20_000)
+    assert "Check the connection to the internet" in notifications()[1]
 
 
 @pytest.mark.parametrize("key", ["cells", "bbbc039"])
-def test_closing_the_viewer_meanwhile_cancels(
+def test_closing_the_viewer_cancels(
     viewer,
     in_event_loop,
     qtbot,
@@ -213,4 +213,6 @@ def test_closing_the_viewer_meanwhile_cancels(
     qtbot.waitUntil(lambda: not samples._running, timeout=20_000)
     settled(qtbot)
     assert names(folder) in ([], ["0.tif"])
-    assert len(told()) == (key == "bbbc039")  # only that it was downloading
+    assert len(notifications()) == (
+        key == "bbbc039"
+    )  # only the notice that the download has started

@@ -1,4 +1,4 @@
-"""Threads: whatever is raised in them comes back as a sentence, and an end."""
+"""Workers, jobs and tasks: each exception in a thread becomes a sentence, and each thread ends."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def heard() -> list[str]:
     return [record.message for record in notification_manager.records]
 
 
-def go(qtbot, steps) -> list:
-    """All that a worker tells."""
+def run_worker(qtbot, steps) -> list:
+    """Run steps in a worker, and return its events."""
     events = []
     worker = Worker(steps, events.append, "Counting")
     worker.start()
@@ -59,13 +59,13 @@ def test_every_exception_becomes_a_sentence_and_an_end(qtbot, fault: Fault, when
         yield 2
 
     if when == "at once":
-        steps = fault  # not even a generator comes of it
-    *values, failed, finished = go(qtbot, steps)
+        steps = fault  # raises instead of returning a generator
+    *values, failed, finished = run_worker(qtbot, steps)
     assert [event.value for event in values] == [1] * (when in ("between steps", "when closed"))
     assert isinstance(failed, Failed) and isinstance(finished, Finished) and finished.value is None
     kind = type(fault.make())
     if when != "at once" or kind is not StopIteration:
-        assert fault.words in failed.sentence
+        assert fault.expected in failed.sentence
     assert (failed.bug is not None) == fault.bug
     assert "\n" not in failed.sentence and failed.sentence.endswith(".")
 
@@ -75,14 +75,14 @@ def test_what_it_yields_and_returns_comes_in_order(qtbot) -> None:
         yield from range(100)
         return "done"
 
-    *values, finished = go(qtbot, steps)
+    *values, finished = run_worker(qtbot, steps)
     assert [event.value for event in values] == list(range(100))
     assert all(isinstance(event, Yielded) for event in values)
     assert isinstance(finished, Finished) and finished.value == "done"
 
 
 def test_a_failure_keeps_no_pixels(qtbot) -> None:
-    """The frames of a traceback hold all that was being computed."""
+    """The frames of a traceback would keep all arrays alive."""
     import gc
     import weakref
 
@@ -97,12 +97,12 @@ def test_a_failure_keeps_no_pixels(qtbot) -> None:
         yield None
         raise KeyError("tile")
 
-    events = go(qtbot, steps)
+    events = run_worker(qtbot, steps)
     gc.collect()
     assert kept[0]() is None and events[1].bug is not None
 
 
-def test_one_that_is_told_to_end_tells_nothing_more(qtbot) -> None:
+def test_a_worker_that_is_asked_to_quit_reports_only_its_end(qtbot) -> None:
     go_on = threading.Event()
 
     def steps():
@@ -121,16 +121,16 @@ def test_one_that_is_told_to_end_tells_nothing_more(qtbot) -> None:
     assert isinstance(events[1], Finished) and not worker.is_running
 
 
-def test_threads_that_cannot_be_had(qtbot, monkeypatch) -> None:
+def test_a_thread_that_cannot_start(qtbot, monkeypatch) -> None:
     def none_left(self) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", none_left)
-    failed, finished = go(qtbot, lambda: iter(()))
+    failed, finished = run_worker(qtbot, lambda: iter(()))
     assert "can't start new thread" in failed.sentence and isinstance(finished, Finished)
 
 
-def test_a_job_that_fails_ends_alone(qtbot, fault: Fault) -> None:
+def test_a_job_that_fails_does_not_affect_others(qtbot, fault: Fault) -> None:
     jobs, shown, failures = BackgroundJobs(), [], []
 
     def steps():
@@ -144,15 +144,15 @@ def test_a_job_that_fails_ends_alone(qtbot, fault: Fault) -> None:
     jobs.submit("good", other, shown.append)
     qtbot.waitUntil(lambda: jobs._worker is None, timeout=10_000)
     assert shown == ["begun", "other"] and not jobs.has("bad")
-    assert len(failures) == 1 and fault.words in failures[0]
-    assert tracebacks() == failures * fault.bug  # else whoever shows it, shows it
+    assert len(failures) == 1 and fault.expected in failures[0]
+    assert tracebacks() == failures * fault.bug  # other failures are shown by the caller
     jobs.submit("bad", steps, shown.append, failures.append)
     qtbot.waitUntil(lambda: len(failures) == 2, timeout=10_000)
-    assert len(tracebacks()) == fault.bug  # of what is tried again and again, once
+    assert len(tracebacks()) == fault.bug  # the same bug is notified once
     notification_manager.records.clear()
     jobs.submit("bad", steps)
     qtbot.waitUntil(lambda: bool(heard()) and jobs._worker is None, timeout=10_000)
-    assert len(heard()) == 1 and fault.words in heard()[0]
+    assert len(heard()) == 1 and fault.expected in heard()[0]
     assert len(tracebacks()) == fault.bug
 
 
@@ -173,7 +173,7 @@ class Counting(BackgroundTask):
 
 
 @pytest.mark.parametrize("notifies", [True, False])
-def test_a_run_that_fails_can_be_started_again(qtbot, fault: Fault, notifies: bool) -> None:
+def test_a_task_that_fails_can_be_started_again(qtbot, fault: Fault, notifies: bool) -> None:
     parent = QObject()
     run, failures = Counting(parent), []
     run.notifies = notifies
@@ -181,17 +181,17 @@ def test_a_run_that_fails_can_be_started_again(qtbot, fault: Fault, notifies: bo
     with qtbot.waitSignal(run.finished, timeout=10_000):
         run.start(fault)
     assert run.counted == [0, 1, 2] and not run.running
-    assert len(failures) == 1 and fault.words in failures[0]
+    assert len(failures) == 1 and fault.expected in failures[0]
     assert heard() == failures * (notifies or fault.bug) and len(tracebacks()) == fault.bug
     with qtbot.waitSignal(run.finished, timeout=10_000):
         run.start(None)
     assert run.counted == [0, 1, 2] * 2 and len(failures) == 1
 
 
-def test_a_run_is_not_closed_upon_unasked(qtbot, make_napari_viewer) -> None:
+def test_napari_asks_before_it_closes_during_a_task(qtbot, make_napari_viewer) -> None:
     window = make_napari_viewer().window
     if not hasattr(window, "_task_status_manager"):
-        pytest.skip("an older napari does not ask")
+        pytest.skip("this version of napari does not ask")
     go_on, parent = threading.Event(), QObject()
     run = Counting(parent)
     run.start(lambda: go_on.wait(10))
@@ -201,8 +201,8 @@ def test_a_run_is_not_closed_upon_unasked(qtbot, make_napari_viewer) -> None:
     assert window._task_status_manager.get_status() == []
 
 
-def test_no_other_thread_is_less_urgent_afterwards(qtbot) -> None:
-    """Qt's pool is napari's, too; its threads live on when a worker is done."""
+def test_only_the_worker_has_a_lower_priority(qtbot) -> None:
+    """Qt's thread pool is also napari's, and its threads outlive a worker."""
     if not sys.platform.startswith("linux"):
         pytest.skip("os.getpriority of a thread is Linux's")
     nice = []
@@ -210,12 +210,12 @@ def test_no_other_thread_is_less_urgent_afterwards(qtbot) -> None:
     def steps():
         yield nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
-    go(qtbot, steps)
-    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert nice == [own + worker_module.NICENESS]
+    run_worker(qtbot, steps)
+    main = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert nice == [main + worker_module.NICENESS]
     pool = QThreadPool.globalInstance()
     pool.start(lambda: nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
-    assert pool.waitForDone(10_000) and nice[1] == own
+    assert pool.waitForDone(10_000) and nice[1] == main
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
 
 
@@ -243,7 +243,7 @@ print("end", flush=True)
 
 
 def test_a_process_that_ends_waits_for_torch() -> None:
-    """Without a word: Python ends threads in the midst of C++, which aborts."""
+    """Python would end the thread during a computation in C++, which aborts the process."""
     code = """
 from time import sleep
 import torch
@@ -262,11 +262,11 @@ sleep(0.5)
     assert run.returncode == 0 and not run.stderr, run
 
 
-def test_napari_that_closes_stops_a_run_in_good_order(qtbot, make_napari_viewer) -> None:
-    """A training keeps the best prompt so far; so it must go on to its end."""
+def test_a_task_finishes_when_napari_closes(qtbot, make_napari_viewer) -> None:
+    """A training must reach its end to keep the best prompt so far."""
     viewer = make_napari_viewer()
     if not hasattr(viewer.window, "_task_status_manager"):
-        pytest.skip("an older napari tells nobody")
+        pytest.skip("this version of napari has no task status")
 
     class Stopped(Counting):
         def _work(self, request):
@@ -281,8 +281,8 @@ def test_napari_that_closes_stops_a_run_in_good_order(qtbot, make_napari_viewer)
     assert run.counted == ["the best so far"]
 
 
-def test_only_workers_of_ours_are_started() -> None:
-    """Superqt's end without a word at a RuntimeError, and run in threads of napari's."""
+def test_only_our_workers_are_used() -> None:
+    """The workers of superqt end silently on a RuntimeError, and run in napari's threads."""
     foreign = (
         "create_worker",
         "thread_worker",
@@ -292,5 +292,5 @@ def test_only_workers_of_ours_are_started() -> None:
         "import Thread",
     )
     for path in Path(worker_module.__file__).parents[1].rglob("*.py"):
-        words = path.read_text(encoding="utf-8")
-        assert [name for name in foreign if name in words] == [], path.name
+        source = path.read_text(encoding="utf-8")
+        assert [name for name in foreign if name in source] == [], path.name

@@ -1,9 +1,10 @@
-"""Linear layers and convolutions with what follows them in one pass, where PyTorch can do that.
+"""Operators that PyTorch has, but does not make public, each beside its plain reference.
 
 On x86 processors, oneDNN applies an activation or adds a residual while a
-product is still in the cache. PyTorch has these operators for its compiler; a
-compiler is more than a biologist's laptop has, so they are called directly.
-Elsewhere, and where a gradient is wanted, the same is done in steps.
+product is still in the cache. PyTorch's compiler uses these operators; they are
+called directly here, because the compiler needs a C++ toolchain. The reference
+is used where an operator is missing or fails a test, on other devices, and
+where the operator has no gradient.
 """
 
 from __future__ import annotations
@@ -21,50 +22,86 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from torch import Tensor
 
+_ABSENT = (AttributeError, RuntimeError, TypeError)
+"""What a call of a missing or changed operator raises."""
+
 
 @lru_cache
 def _works(dtype: torch.dtype) -> bool:
-    """Whether the operators are there, and do what is expected of them."""
+    """Return whether oneDNN's operators exist and agree with their references."""
     try:
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        with torch.random.fork_rng(devices=[]):  # leaves the caller's random state alone
             x, weight, image = (torch.randn(s).to(dtype) for s in ((5, 8), (8, 8), (1, 8, 4, 4)))
             conv = nn.Conv2d(8, 8, 3, padding=1, groups=8).to(dtype)
         pairs = [
-            (_linear_gelu(x, weight, None), F.gelu(F.linear(x, weight))),
-            (_linear_add(x, weight, None, x), x + F.linear(x, weight)),
-            (_conv_gelu(image, conv), F.gelu(conv(image))),
+            (_linear_gelu(x, weight, None), linear_gelu_reference(x, weight, None)),
+            (_linear_add(x, weight, None, x), linear_add_reference(x, weight, None, x)),
+            (_conv_gelu(image, conv), conv_gelu_reference(image, conv)),
         ]
-    except (AttributeError, RuntimeError, TypeError):
+    except _ABSENT:
         return False
     return all(torch.allclose(a.float(), b.float(), atol=0.1, rtol=0.1) for a, b in pairs)
 
 
-_steps_alone = ContextVar("steps_alone", default=False)
+_reference_only = ContextVar("reference_only", default=False)
 
 
 @contextmanager
-def in_steps() -> Iterator[None]:
-    """Do everything in steps, each an operator that other programs know; for exports."""
-    before = _steps_alone.set(True)
+def public_operators() -> Iterator[None]:
+    """Use only the references, whose operators an export can translate."""
+    before = _reference_only.set(True)
     try:
         yield
     finally:
-        _steps_alone.reset(before)
+        _reference_only.reset(before)
 
 
 def _can(x: Tensor) -> bool:
-    wants_gradient = torch.is_grad_enabled() and x.requires_grad
-    if x.device.type != "cpu" or wants_gradient or _steps_alone.get():
+    """Return whether oneDNN's operators can be applied to a tensor."""
+    needs_gradient = torch.is_grad_enabled() and x.requires_grad
+    if x.device.type != "cpu" or needs_gradient or _reference_only.get():
         return False
     return _works(x.dtype)
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute ``gelu(linear(x))`` for x of shape (..., in)."""
+    return _linear_gelu(x, weight, bias) if _can(x) else linear_gelu_reference(x, weight, bias)
+
+
+def linear_gelu_reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute `linear_gelu` with public operators."""
+    return F.gelu(F.linear(x, weight, bias))
 
 
 def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "none")
 
 
+def linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
+    """Compute ``other + linear(x)`` for x of shape (..., in)."""
+    if _can(x) and not (torch.is_grad_enabled() and other.requires_grad):
+        return _linear_add(x, weight, bias, other)
+    return linear_add_reference(x, weight, bias, other)
+
+
+def linear_add_reference(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
+    """Compute `linear_add` with public operators."""
+    return other + F.linear(x, weight, bias)
+
+
 def _linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, bias, "add")
+
+
+def conv_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Compute ``gelu(conv(x))`` for x of shape (B, C, y, x), with channels last in memory."""
+    return _conv_gelu(x, conv) if _can(x) else conv_gelu_reference(x, conv)
+
+
+def conv_gelu_reference(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Compute `conv_gelu` with public operators."""
+    return F.gelu(conv(x))
 
 
 def _conv_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -74,20 +111,35 @@ def _conv_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
     )  # fmt: skip
 
 
-def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``gelu(linear(x))``: (..., in) to (..., out)."""
-    if _can(x):
-        return _linear_gelu(x, weight, bias)
-    return F.gelu(F.linear(x, weight, bias))
+def softmax_backward(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Compute the gradient of a softmax's input.
+
+    Parameters
+    ----------
+    gradient
+        Gradient of the softmax's result.
+    weights
+        The softmax's result.
+    dim
+        Dimension of the softmax.
+    """
+    if _softmax_backward_works():
+        return torch._softmax_backward_data(gradient, weights, dim, weights.dtype)
+    return softmax_backward_reference(gradient, weights, dim)
 
 
-def linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
-    """``other + linear(x)``: (..., in) to (..., out)."""
-    if _can(x) and not (torch.is_grad_enabled() and other.requires_grad):
-        return _linear_add(x, weight, bias, other)
-    return other + F.linear(x, weight, bias)
+def softmax_backward_reference(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Compute `softmax_backward` with public operators."""
+    return weights * (gradient - (gradient * weights).sum(dim, keepdim=True))
 
 
-def conv_gelu(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``gelu(conv(x))``: (B, C, y, x) with channels last in memory."""
-    return _conv_gelu(x, conv) if _can(x) else F.gelu(conv(x))
+@lru_cache
+def _softmax_backward_works() -> bool:
+    """Return whether PyTorch's operator exists and agrees with its reference."""
+    weights = torch.tensor([[0.25, 0.75]])
+    gradient = torch.tensor([[1.0, 3.0]])
+    try:
+        computed = torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
+    except _ABSENT:
+        return False
+    return torch.allclose(computed, softmax_backward_reference(gradient, weights, -1))

@@ -1,86 +1,72 @@
-"""The 4,096 image positions of SAM's mask decoder: every pass over them, forward and backward.
+"""The image side of SAM's mask decoder: 4,096 positions, with gradients written by hand.
 
-These passes are nearly all that a training step costs, and most of them are
-bound by memory, not by arithmetic. So the gradients are written by hand: what
-autograd would add up in passes of its own is added up inside the products.
+Nearly all of a training step is spent on these positions, mostly waiting for
+memory. The hand-written gradients are summed up inside the matrix products,
+where autograd would add them in separate passes. Each function has a reference
+that computes the same with public operators and autograd.
 
 Rows are pairs of a head and a prompt token, head by head. Attention weights
-have the positions last, (B, rows, N), in which softmax over positions and
-softmax over tokens both run along whole vectors.
+have the shape (B, rows, N), so that the softmax over positions and the softmax
+over tokens both run along contiguous vectors.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from napari_ptsam.backbones.kernels.fused import softmax_backward
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Norm = tuple["Tensor", "Tensor", float]
 """Weight, bias and epsilon of a layer norm."""
+Offset = tuple[int, int]
+"""Row and column of the first position of a subgrid, both less than `STRIDE`."""
+STRIDE = 2
+"""Rows and columns from one position of a subgrid to the next."""
+BLOCK = 4
+"""Rows and columns of mask pixels at one position."""
 
 
 def _against(rows: Tensor, image: Tensor) -> Tensor:
-    """Products of rows (B, R, C) with the image's positions (B, N, C): (B, R, N)."""
-    if len(image) == 1:  # of a batch of one, bmm would copy the transposed image
+    """Multiply rows (B, R, C) with the image's positions (B, N, C): shape (B, R, N)."""
+    if len(image) == 1:  # in a batch of one, bmm would copy the transposed image
         return (rows[0] @ image[0].T)[None]
     return rows @ image.transpose(1, 2)
 
 
-def _in_steps(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:
-    """Softmax's gradient, of public operators."""
-    return weights * (gradient - (gradient * weights).sum(dim, keepdim=True))
-
-
-@lru_cache
-def _in_one_pass() -> bool:
-    """Whether PyTorch's own operator, which is not public, is there and does what is expected."""
-    weights = torch.tensor([[0.25, 0.75]])
-    gradient = torch.tensor([[1.0, 3.0]])
-    try:
-        found = torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return torch.allclose(found, _in_steps(gradient, weights, -1))
-
-
-def _before_softmax(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:
-    """Gradient of what softmax was taken of, from that of its result and the result."""
-    if _in_one_pass():
-        return torch._softmax_backward_data(gradient, weights, dim, weights.dtype)
-    return _in_steps(gradient, weights, dim)
-
-
-class _Look(Function):
-    """Softmax over the image positions, and the image seen through it."""
+class _TokenToImage(Function):
+    """Cross attention from tokens to image."""
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
         weights = _against(queries, placed).softmax(-1)
         ctx.save_for_backward(queries, image, placed, weights)
-        # The image goes through, so that its gradient comes by and is added to.
+        # The image is passed through, so that backward adds to its gradient in one product.
         return weights @ image, image.view_as(image)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, seen: Tensor, through: Tensor) -> tuple[Tensor | None, ...]:
         queries, image, placed, weights = ctx.saved_tensors
-        inner = _before_softmax(_against(seen, image), weights, -1)
+        inner = softmax_backward(_against(seen, image), weights, -1)
         to_image = None
         if ctx.needs_input_grad[1]:
-            # Not in place: what comes in may belong to others, too.
+            # Not in place: the incoming gradient may be used elsewhere.
             to_image = torch.baddbmm(through, weights.transpose(1, 2), seen)
             to_image.baddbmm_(inner.transpose(1, 2), queries)
         return inner @ placed, to_image, None
 
 
-class _Answer(Function):
-    """Softmax over the prompt tokens, what they say added to the image, and the layer norm."""
+class _ImageToToken(Function):
+    """Cross attention from image to tokens, with residual and layer norm."""
 
     @staticmethod
     def forward(
@@ -109,7 +95,7 @@ class _Answer(Function):
         through = torch.ops.aten.native_layer_norm_backward(
             gradient, summed, summed.shape[-1:], mean, scale, weight, bias, [True, False, False]
         )[0]
-        inner = _before_softmax(
+        inner = softmax_backward(
             _against(values, through).unflatten(1, (ctx.heads, -1)),
             weights.unflatten(1, (ctx.heads, -1)),
             2,
@@ -121,8 +107,8 @@ class _Answer(Function):
         return to_image, None, inner @ placed, inner.sum(-1), to_values, None, None
 
 
-class _Weigh(Function):
-    """Sum of 32 channels with weights that differ from mask to mask."""
+class _WeightedSum(Function):
+    """Weighted sums of channels."""
 
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, weights: Tensor) -> Tensor:
@@ -133,36 +119,46 @@ class _Weigh(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         pixels, weights = ctx.saved_tensors
-        # One mask is the rule in training; a product with an inner size of 1 would be slow.
-        one = weights.shape[1] == 1
-        to_pixels = gradient * weights if one else gradient @ weights
+        # Training has one mask, for which a matrix product would be slow.
+        single = weights.shape[1] == 1
+        to_pixels = gradient * weights if single else gradient @ weights
         return to_pixels, gradient.transpose(1, 2) @ pixels
 
 
-def look(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
-    """The prompt tokens look at the image.
+def token_to_image(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+    """Attend from the prompt tokens to the image.
 
     Parameters
     ----------
     queries
-        Queries that carry the scale and the key projection, shape (B, rows, 256).
+        Queries that include the scale and the key projection, shape (B, rows, 256).
     image
         Shape (B, N, 256).
     placed
-        The same image with the encoding of the positions added, made without a
-        gradient: all of it goes to the image.
+        The image plus the positional encoding, computed without a gradient; its
+        gradient is added to that of the image.
 
     Returns
     -------
     seen : torch.Tensor
-        The image as each row sees it, not yet projected: shape (B, rows, 256).
+        Weighted mean of the image for each row, before the value projection:
+        shape (B, rows, 256).
     image : torch.Tensor
-        To go on with: the same image, whose gradient is gathered here.
+        The same image. Use it in what follows, so that its gradient is summed
+        up here.
     """
-    return _Look.apply(queries, image, placed)
+    return _TokenToImage.apply(queries, image, placed)
 
 
-def answer(
+def token_to_image_reference(
+    queries: Tensor, image: Tensor, placed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute `token_to_image` with public operators and autograd."""
+    weights = (queries @ _with_gradient_to(image, placed).transpose(1, 2)).softmax(-1)
+    return weights @ image, image
+
+
+def image_to_token(
     image: Tensor,
     placed: Tensor,
     keys: Tensor,
@@ -171,28 +167,79 @@ def answer(
     heads: int,
     norm: Norm,
 ) -> Tensor:
-    """The image looks at the prompt tokens, takes in what they say, and is normalised.
+    """Attend from the image to the prompt tokens, add the result, and apply the layer norm.
 
     Parameters
     ----------
     image
         Shape (B, N, 256).
     placed
-        The same image with the encoding of the positions added, made without a
-        gradient: all of it goes to the image.
-    keys, bias
-        Keys that carry the scale and the query projection, shape (B, rows, 256),
-        and what its bias adds, shape (B, rows).
+        The image plus the positional encoding, computed without a gradient; its
+        gradient is added to that of the image.
+    keys
+        Keys that include the scale and the query projection, shape (B, rows, 256).
+    bias
+        Bias of the attention logits, shape (B, rows).
     values
-        Values that carry the output projection and its bias, shape (B, rows, 256).
+        Values that include the output projection and its bias, shape (B, rows, 256).
     heads
-        Count of heads.
+        Number of heads.
     norm
-        Of the layer norm that follows.
+        The layer norm.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (B, N, 256).
     """
-    return _Answer.apply(image, placed, keys, bias, values, heads, norm)
+    return _ImageToToken.apply(image, placed, keys, bias, values, heads, norm)
 
 
-def weigh(pixels: Tensor, weights: Tensor) -> Tensor:
-    """Mask logits (B, N, masks) of pixels (B, N, 32) under weights (B, masks, 32)."""
-    return _Weigh.apply(pixels, weights)
+def image_to_token_reference(
+    image: Tensor,
+    placed: Tensor,
+    keys: Tensor,
+    bias: Tensor,
+    values: Tensor,
+    heads: int,
+    norm: Norm,
+) -> Tensor:
+    """Compute `image_to_token` with public operators and autograd."""
+    logits = keys @ _with_gradient_to(image, placed).transpose(1, 2) + bias[..., None]
+    weights = logits.unflatten(1, (heads, -1)).softmax(2).flatten(1, 2)
+    summed = image + weights.transpose(1, 2) @ values
+    return F.layer_norm(summed, summed.shape[-1:], *norm)
+
+
+def _with_gradient_to(image: Tensor, placed: Tensor) -> Tensor:
+    """Return ``placed`` with unchanged values, whose gradient goes to the image."""
+    return placed.detach() + (image - image.detach())
+
+
+def mask_logits(pixels: Tensor, weights: Tensor) -> Tensor:
+    """Multiply pixels (B, N, 32) with the weights of masks (B, masks, 32): shape (B, N, masks)."""
+    return _WeightedSum.apply(pixels, weights)
+
+
+def mask_logits_reference(pixels: Tensor, weights: Tensor) -> Tensor:
+    """Compute `mask_logits` with public operators and autograd."""
+    return pixels @ weights.transpose(1, 2)
+
+
+def position_subgrid(positions: Tensor, offset: Offset) -> Tensor:
+    """Return the values at the positions of a subgrid: (..., 4096, C) to (..., 1024, C)."""
+    side = isqrt(positions.shape[-2]) // STRIDE
+    grid = positions.unflatten(-2, (side, STRIDE, side, STRIDE))
+    return grid[..., offset[0], :, offset[1], :].flatten(-3, -2)
+
+
+def mask_subgrid(masks: Tensor, offset: Offset) -> Tensor:
+    """Return the part of masks that belongs to a subgrid: (..., 256, 256) to (..., 128, 128).
+
+    For each position of the subgrid, this is its block of 4 x 4 mask pixels, in
+    the order in which `PromptDecoder` returns them.
+    """
+    row, column = offset
+    split = (masks.shape[-1] // (STRIDE * BLOCK), STRIDE, BLOCK)
+    blocks = masks.unflatten(-1, split).unflatten(-4, split)
+    return blocks[..., row, :, :, column, :].flatten(-4, -3).flatten(-2)

@@ -1,4 +1,4 @@
-"""Attention within windows, with a gradient that does not wait for memory."""
+"""Attention within windows, with a fast gradient."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from napari_ptsam.backbones.kernels.fused import softmax_backward
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class _Attend(Function):
-    """Written out in products: PyTorch's fused kernel takes five times as long backward on a CPU."""
+    """Attention as matrix products: on a CPU, the gradient of PyTorch's fused kernel takes five
+    times as long."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -32,16 +35,14 @@ class _Attend(Function):
         q, k, v, weights = ctx.saved_tensors
         windows, gradient = len(gradient), gradient.flatten(0, 1)
         to_v = weights.transpose(1, 2) @ gradient
-        inner = torch._softmax_backward_data(
-            gradient @ v.transpose(1, 2), weights, -1, weights.dtype
-        )
+        inner = softmax_backward(gradient @ v.transpose(1, 2), weights, -1)
         to_q = (inner @ k).mul_(ctx.scale)
         to_k = (inner.transpose(1, 2) @ q).mul_(ctx.scale)
         return *(part.unflatten(0, (windows, -1)) for part in (to_q, to_k, to_v)), None
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Attention with a frozen bias.
+    """Compute attention with a frozen bias.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     k, v
         Keys and values, shape (windows, heads, M, width of a head).
     bias
-        Added to the logits of every window, shape (heads, N, M); gets no gradient.
+        Bias of the logits of every window, shape (heads, N, M); it gets no gradient.
 
     Returns
     -------
@@ -59,5 +60,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() and any(part.requires_grad for part in (q, k, v)):
         return _Attend.apply(q, k, v, bias)
-    # At full size: PyTorch's quick kernel takes the bias as a view, but broadcasts none.
+    # Expanded, because PyTorch's fast kernel accepts a view, but does not broadcast a bias.
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(len(q), -1, -1, -1))
+
+
+def attend_reference(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Compute `attend` with public operators and autograd."""
+    return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias).softmax(-1) @ v

@@ -15,6 +15,7 @@ from napari_ptsam.widgets.annotate.click_tool import ClickTool
 from napari_ptsam.widgets.annotate.planes_table import PlanesTable
 from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
 from napari_ptsam.widgets.shared.qt_helpers import ScrollingColumn, button, row, text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -131,7 +132,7 @@ class AnnotateTab(ScrollingColumn):
         try:
             added = self._session_model.add_annotation_layers()
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         if not added:
             show_info("Each image has an annotation layer already.")

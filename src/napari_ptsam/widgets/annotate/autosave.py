@@ -22,6 +22,7 @@ from napari_ptsam.widgets.annotate.session_contents import (
 )
 from napari_ptsam.widgets.annotate.session_lock import lock_session
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -196,7 +197,7 @@ class Autosave(QObject):
                 try:
                     write()
                 except PtsamError as error:
-                    problems.append(str(error))
+                    problems.append(in_form(error))
                 except Exception as error:
                     bugs.callback(_raise, error)
         return list(dict.fromkeys(problems))

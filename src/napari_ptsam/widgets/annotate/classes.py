@@ -22,6 +22,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.prompts.prompt import default_colours
 from napari_ptsam.widgets.shared.layers import BACKGROUND
 from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
@@ -107,7 +108,7 @@ class ClassList(QWidget):
                 replace(self._session_model.scheme, classes=classes, colours=colours)
             )
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             self.refresh()
 
     def _renamed(self, item: QListWidgetItem) -> None:

@@ -22,6 +22,7 @@ from napari_ptsam.widgets.annotate.object_paint import (
 )
 from napari_ptsam.widgets.shared.background_jobs import IDLE, URGENT
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -370,7 +371,7 @@ class ClickTool(QObject):
         try:
             label = label or unused_label(image.label_planes[clicked.number])
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         if not paint.write(plane_positions(image, clicked.number, rows, columns), label):
             show_info(ALL_ANNOTATED)

@@ -28,6 +28,7 @@ from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     fits,
     guess_channel_axis,
+    image_layers,
     image_planes,
     in_words,
     lies_elsewhere,
@@ -41,6 +42,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     single_shot,
     text_label,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
@@ -132,7 +134,7 @@ class ImagesTab(ScrollingColumn):
         self._soon.start()
 
     def _layers(self) -> list[Image]:
-        return [layer for layer in self._session_model.viewer.layers if isinstance(layer, Image)]
+        return image_layers(self._session_model.viewer)
 
     def _use_open_image(self) -> None:
         """Use the active image or, if none is active, the topmost one."""
@@ -193,7 +195,7 @@ class ImagesTab(ScrollingColumn):
         try:
             self._session_model.attach(image, labels)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             self._soon.start()
             return
         if labels is not None and lies_elsewhere(labels, image.layer):
@@ -230,7 +232,7 @@ class ImagesTab(ScrollingColumn):
                 usable.append(layer)
             except PtsamError as error:
                 if not quietly:
-                    show_warning(str(error))
+                    show_warning(in_form(error))
         self._session_model.use_images(usable)
         for image in self._session_model.images:
             self._take_annotation(image)
@@ -287,7 +289,7 @@ def _read_as(layer: Image, image: AnnotatedImage | None) -> tuple[str, str]:
     try:
         planes = image.planes if image else image_planes(layer, guess_channel_axis(layer))
     except PtsamError as error:
-        return "cannot be used", str(error)
+        return "cannot be used", in_form(error)
     return in_words(planes)
 
 

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
@@ -124,7 +125,7 @@ class LabelWatcher(QObject):
         try:
             _ = image.label_planes
         except InputError as error:
-            self.updated.emit(PlaneUpdate(image, 0, None, False, True, str(error)))
+            self.updated.emit(PlaneUpdate(image, 0, None, False, True, in_form(error)))
             self._session_model.attach(image, None)
             return
         self._read_all(image)
@@ -161,7 +162,7 @@ class LabelWatcher(QObject):
         try:
             planes = image.label_planes
         except InputError as error:
-            self.updated.emit(PlaneUpdate(image, 0, None, False, first, str(error)))
+            self.updated.emit(PlaneUpdate(image, 0, None, False, first, in_form(error)))
             return
         digests = self._digests.setdefault(image.id, {})
         steps = partial(
@@ -192,7 +193,7 @@ class LabelWatcher(QObject):
                 yield PlaneUpdate(image, number, scheme.counts(labels), changed, first)
             except InputError as error:
                 where = f"{image.planes.name}, plane {number}: " if planes.leading else ""
-                yield PlaneUpdate(image, number, None, changed, first, where + str(error))
+                yield PlaneUpdate(image, number, None, changed, first, where + in_form(error))
 
     def painted_lately(self) -> set[tuple[AnnotatedImage, int]]:
         """Return the planes that may have been painted on since they were read."""

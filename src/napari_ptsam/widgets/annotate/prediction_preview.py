@@ -9,12 +9,13 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
 from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
 from napari_ptsam.widgets.shared.layers import class_colours, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -73,13 +74,13 @@ class Preview(QObject):
         if session_model.training or session_model.prompt is None or view is None:
             return
         try:
-            prompt, words = for_image(
+            prompt, words = fit_prompt(
                 session_model.prompt, view.planes, view.image.chosen, IN_IMAGES
             )
         except InputError as error:
             session_model.jobs.cancel("preview")
             self.remove()
-            self._say(str(error))
+            self._say(in_form(error))
             return
         self._say(words)
         steps = partial(self._steps, view, prompt)
@@ -93,20 +94,18 @@ class Preview(QObject):
 
     def _steps(self, view: PlaneInView, prompt: Prompt) -> Steps:
         backbone = self._studio.backbone_service.backbone_of(prompt)
-        import torch
-
-        from napari_ptsam.backbones.loading import with_encoder_tokens
         from napari_ptsam.inference.preview import PlanePreview
+        from napari_ptsam.inference.segment import Segmenter
 
+        segmenter = Segmenter(prompt, backbone)
         limits = prompt.images.limits(view.planes)
         plane = view.planes[view.number]
-        seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
         preview = PlanePreview(
-            seeing, prompt.images, plane, view.planes.rgb, limits, prompt.refinement, prompt.flips
-        )
+            segmenter.backbone, prompt.images, plane, view.planes.rgb, limits, prompt.refinement,
+            segmenter.flips,
+        )  # fmt: skip
         yield from preview.embed()
-        tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
-        yield LivePrediction(view, preview.labels(tokens))
+        yield LivePrediction(view, preview.labels(segmenter.tokens))
 
     def prepare(self) -> None:
         """Make the layer before the training starts: adding one takes a while."""

@@ -23,7 +23,8 @@ from napari_ptsam.widgets.annotate.autosave import Autosave
 from napari_ptsam.widgets.annotate.session_lock import is_in_use
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
-from napari_ptsam.widgets.shared.layers import image_planes
+from napari_ptsam.widgets.shared.layers import image_planes, is_image_layer
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class SessionRestore(QObject):
             try:
                 labels[plane] = folder.read_labels(plane)
             except PtsamError as error:
-                problems.append(str(error))
+                problems.append(in_form(error))
             yield None
         prompt = None
         if session.prompts:
@@ -110,7 +111,7 @@ class SessionRestore(QObject):
                 prompt = load(path)
                 break
             except PtsamError as error:  # try the one before
-                problems.append(str(error))
+                problems.append(in_form(error))
         yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
     # In the GUI thread
@@ -131,7 +132,7 @@ class SessionRestore(QObject):
     def _find(self, image: SessionImage) -> Image | None:
         """Return an open layer that shows this image; None if there is none."""
         for layer in self._session_model.viewer.layers:
-            if isinstance(layer, Image) and layer.name == image.name and _shows(layer, image):
+            if is_image_layer(layer) and layer.name == image.name and _shows(layer, image):
                 return layer
         return None
 
@@ -189,7 +190,7 @@ class SessionRestore(QObject):
                     session_model.attach(image, None)
             session_model.add_annotation_layers()
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         present = [number for number, layer in enumerate(layers) if layer is not None]
         images = dict(zip(present, session_model.images, strict=True))
@@ -200,10 +201,8 @@ class SessionRestore(QObject):
             _write(image, number, labels)
             try:
                 counts = session_model.scheme.counts(labels)
-            except (
-                InputError
-            ) as error:  # another program changed the file; show it, but do not use it
-                unusable.append(f"{image.planes.name}, plane {number}: {error}")
+            except InputError as error:  # another program changed it; show it, but do not use it
+                unusable.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
                 continue
             session_model.records.put(PlaneRecord(image.id, number, counts, **plane.status))
         for number, image in images.items():

@@ -34,6 +34,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     row,
     text_label,
 )
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -137,7 +138,7 @@ class TrainTab(ScrollingColumn):
         try:
             request = self._request(resume)
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._session_model.training = True
         self.plot.clear_lines(request.settings.steps)
@@ -191,7 +192,7 @@ class TrainTab(ScrollingColumn):
     # During a training
 
     def _progress(self, progress: Progress) -> None:
-        now, self._note = perf_counter(), progress.note
+        now, self._note = perf_counter(), in_form(progress.note)
         if progress.phase == "training":
             self.plot.add(progress.step, progress.loss, progress.held_out_dice)
         last = progress.step == progress.steps
@@ -211,7 +212,7 @@ class TrainTab(ScrollingColumn):
             values.append(f"Loss {progress.loss:.3f}")
         if progress.held_out_dice is not None:
             values.append(f"Dice {progress.held_out_dice:.2f}")
-        self.status.setText(", ".join(values) + (f" – {progress.note}" if progress.note else ""))
+        self.status.setText(", ".join(values) + (f" – {self._note}" if self._note else ""))
         self.plot.draw()
 
     def _viewed(self) -> None:
@@ -291,11 +292,11 @@ class TrainTab(ScrollingColumn):
                 prompt.save(path, overwrite)
         except KeptElsewhereError as error:
             self._session_model.prompt_path = error.path
-            show_warning(str(error))
+            show_warning(in_form(error))
             self._session_model.touch()
             return
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._session_model.prompt_path = path
         show_info(f"Saved {path}; anyone who has the file can segment with it.")
@@ -309,7 +310,7 @@ class TrainTab(ScrollingColumn):
         try:
             path = put(prompt, self.default_name())
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
         self._session_model.prompt_path = path
         show_info(f"{path.stem} is in your library ({path.parent}).")
@@ -326,7 +327,7 @@ class TrainTab(ScrollingColumn):
         self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
         session_model.prompt_changed.emit()
         session_model.touch()
-        if message := missing_backbone(prompt):
+        if message := in_form(missing_backbone(prompt)):
             show_warning(message)
         self.refresh()
 

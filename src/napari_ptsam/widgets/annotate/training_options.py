@@ -1,42 +1,33 @@
-"""How to train: preset, device, and what is folded away."""
+"""The form of the training settings: preset, device, and the advanced settings."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
-from napari_ptsam.training.presets import PRESETS, training_settings
+from napari_ptsam.images.normalize import Normalization
+from napari_ptsam.io.declaration import settings_of
+from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS, training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.widgets.shared.qt_helpers import Fold
+from napari_ptsam.widgets.shared.setting_rows import TIP_WIDTH, add_rows, editors_of, tip_of
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
-PRESET_TIP = {
-    "quick": "A first impression in well under a minute.",
-    "normal": "Good for most images; about a minute on a laptop.",
-    "thorough": "For difficult images: tunes the image encoder too; five to ten minutes on a laptop.",
-}
 DEVICES = {"auto": "auto", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
-TILES = {"auto": "from the objects' size", "whole": "whole planes"}
-ENCODER = {"auto": "if the time allows", "0": "none", "8": "8 a layer"}
-VALUES = {
-    "plane": "each plane by itself",
-    "stack": "alike in the whole stack",
-}
+NORMALIZATIONS = {"plane": "each plane by itself", "stack": "the whole stack alike"}
 
 
 class Options(QWidget):
-    """The settings of the next training; they live in the session_model's settings."""
+    """The form of the settings of the next training.
+
+    The session model holds the settings. The rows of the advanced settings are made from
+    the declaration of `TrainingSettings`.
+    """
 
     changed = Signal()
 
@@ -44,23 +35,26 @@ class Options(QWidget):
         super().__init__()
         self._studio, self._filling = session_model, False
         self.preset, self.device = QComboBox(), QComboBox()
-        for name in PRESETS:
+        for number, name in enumerate(PRESETS):
             self.preset.addItem(name, name)
-            self.preset.setItemData(
-                self.preset.count() - 1, PRESET_TIP[name], Qt.ItemDataRole.ToolTipRole
-            )
+            self.preset.setItemData(number, PRESET_HELP[name], Qt.ItemDataRole.ToolTipRole)
         for name, words in DEVICES.items():
             self.device.addItem(words, name)
-        self.preset.setToolTip(
-            "How long to train. " + " ".join(f"{n}: {t}" for n, t in PRESET_TIP.items())
-        )
+        helps = "\n".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+        self.preset.setToolTip(f"How thoroughly to train.\n{helps}")
         self.device.setToolTip(
-            "Where to train. “auto” takes a GPU if there is one; the line at the bottom tells which."
+            textwrap.fill(
+                "The device to train on. “auto” takes a GPU if there is one; the line at the bottom "
+                "shows which device is used.",
+                TIP_WIDTH,
+            )
         )
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Preset", self.preset)
         form.addRow("Device", self.device)
+        self.editors = editors_of(TrainingSettings, self)
+        self.normalization = QComboBox()
         self._advanced = self._make_advanced()
         self._toggle = Fold(
             "Advanced", "Settings that you need only when the result is poor.", self._advanced
@@ -70,122 +64,74 @@ class Options(QWidget):
         layout.addLayout(form)
         layout.addWidget(self._toggle)
         layout.addWidget(self._advanced)
-        self.preset.activated.connect(self._choose_preset)
-        for box in (self.device, self.tile, self.values, self.encoder):
-            box.activated.connect(self._store)
-        for spin in (
-            self.steps, self.embeddings, self.tile_side, self.held_out, self.seed, self.minutes,
-        ):  # fmt: skip
-            spin.valueChanged.connect(self._store)
         self.show_settings()
+        self.preset.activated.connect(self._choose_preset)
+        self.device.activated.connect(self._store)
+        self.normalization.activated.connect(self._store)
+        for editor in self.editors.values():
+            editor.changed.connect(self._store)
 
     def _make_advanced(self) -> QWidget:
         part = QWidget()
         form = QFormLayout(part)
         form.setContentsMargins(12, 0, 0, 0)
-        self.steps, self.embeddings = QSpinBox(), QSpinBox()
-        self.tile_side, self.seed, self.held_out = QSpinBox(), QSpinBox(), QDoubleSpinBox()
-        self.tile, self.values, self.encoder = QComboBox(), QComboBox(), QComboBox()
-        self.minutes = QDoubleSpinBox()
-        self.minutes.setRange(0, 1000)
-        self.minutes.setDecimals(1)
-        self.minutes.setSuffix(" min")
-        self.steps.setRange(1, 20000)
-        self.steps.setSingleStep(50)
-        self.embeddings.setRange(1, 4000)
-        self.tile_side.setRange(16, 16384)
-        self.tile_side.setSuffix(" px")
-        self.seed.setRange(0, 2**31 - 1)
-        self.held_out.setRange(0, 50)
-        self.held_out.setDecimals(0)
-        self.held_out.setSuffix(" %")
-        for box, choices in (
-            (self.tile, TILES | {"side": "tiles of"}), (self.values, VALUES), (self.encoder, ENCODER),
-        ):  # fmt: skip
-            for name, words in choices.items():
-                box.addItem(words, name)
-        rows = (
-            ("Steps", self.steps, "Steps of the optimiser; more take longer."),
-            ("Tiles", self.embeddings, "Tiles to learn from, flipped and turned ones included; "
-             "each takes about half a second on a laptop."),
-            ("Encoder tokens", self.encoder, "Tokens for the image encoder too: often better labels, "
-             "but training takes several times as long. They are kept unless they harm."),
-            ("Time", self.minutes, "How long a training with encoder tokens may take, where they are "
-             "tuned “if the time allows”."),
-            ("Scale", self.tile, "Small objects want small tiles, large ones whole planes."),
-            ("Tile side", self.tile_side, "Side of a tile, for the scale “tiles of”."),
-            ("Brightness", self.values, "What counts as dark and as bright: the percentiles of each plane, or of the whole stack."),
-            ("Held out", self.held_out, "Part of the planes that measures instead of training."),
-            ("Seed", self.seed, "The same seed gives the same prompt on the same computer."),
-        )  # fmt: skip
-        for name, widget, tip in rows:
-            widget.setToolTip(tip)
-            form.addRow(name, widget)
+        for name, setting in settings_of(TrainingSettings).items():
+            if name in self.editors:
+                add_rows(form, self.editors[name])
+            elif name == "normalization":  # a form offers its mode only
+                for mode, words in NORMALIZATIONS.items():
+                    self.normalization.addItem(words, mode)
+                self.normalization.setToolTip(tip_of(setting))
+                form.addRow(setting.title, self.normalization)
         return part
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802, Qt's name
-        """Leave the room to the plot while a training runs: nothing can be changed then."""
+        """Fold the settings while a training runs, to leave the space to its plot."""
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.EnabledChange:
             self._toggle.unfold(self._toggle.isChecked() and self.isEnabled())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802, Qt's name
-        """As wide as when it is unfolded, so that the dock stays as it is."""
+        """Return the width of the unfolded form, so that folding does not resize the dock."""
         hint = super().minimumSizeHint()
         return hint.expandedTo(QSize(self._advanced.minimumSizeHint().width(), 0))
 
     def show_settings(self) -> None:
-        """Show what the session_model's settings say."""
+        """Show the settings that the session model holds."""
         self._filling = True
         settings = self._studio.settings
         known = training_settings(settings)
-        _choose(self.preset, settings.get("preset") or "normal")
+        _choose(self.preset, settings.get("preset") or DEFAULT_PRESET)
         _choose(self.device, settings.get("device") or "auto")
-        self.steps.setValue(known.steps)
-        self.embeddings.setValue(known.embeddings)
-        self.seed.setValue(known.seed)
-        self.held_out.setValue(100 * known.held_out)
-        count = str(known.encoder_tokens)
-        if self.encoder.findData(count) < 0:  # of a session, or the command line
-            self.encoder.addItem(f"{count} a layer", count)
-        _choose(self.encoder, count)
-        self.minutes.setValue(known.minutes)
-        self.minutes.setEnabled(known.encoder_tokens == "auto")
-        tiled = known.tile not in TILES
-        _choose(self.tile, "side" if tiled else str(known.tile))
-        self.tile_side.setValue(int(known.tile) if tiled else 512)
-        self.tile_side.setEnabled(tiled)
-        _choose(self.values, known.normalization.mode)
+        _choose(self.normalization, known.normalization.mode)
+        for name, editor in self.editors.items():
+            editor.show_value(getattr(known, name))
+        self._enable()
         self._filling = False
 
+    def _enable(self) -> None:
+        """Enable the time where it matters."""
+        ((_, minutes),) = self.editors["minutes"].rows
+        minutes.setEnabled(self.editors["encoder_tokens"].value == "auto")
+
     def _choose_preset(self, position: int = 0) -> None:
-        self._studio.settings |= {
-            "preset": self.preset.currentData(), "steps": None, "embeddings": None, "minutes": None,
-        }  # fmt: skip
+        preset = self.preset.currentData()
+        self._studio.settings |= dict.fromkeys(PRESETS[preset]) | {"preset": preset}
         self.show_settings()
         self._tell()
 
     def _store(self, value: Any = None) -> None:
         if self._filling:
             return
-        tile, encoder = self.tile.currentData(), self.encoder.currentData()
-        low, high = (
-            training_settings({}).normalization.low,
-            training_settings({}).normalization.high,
-        )
+        limits = Normalization()
         self._studio.settings |= {
             "device": self.device.currentData(),
-            "steps": self.steps.value(),
-            "embeddings": self.embeddings.value(),
-            "seed": self.seed.value(),
-            "held_out": self.held_out.value() / 100,
-            "encoder_tokens": encoder if encoder == "auto" else int(encoder),
-            "minutes": self.minutes.value(),
-            "tile": self.tile_side.value() if tile == "side" else tile,
-            "normalization": {"mode": self.values.currentData(), "low": low, "high": high},
-        }
-        self.tile_side.setEnabled(tile == "side")
-        self.minutes.setEnabled(encoder == "auto")
+            "normalization": {
+                "mode": self.normalization.currentData(), "low": limits.low, "high": limits.high,
+            },
+            **{name: editor.value for name, editor in self.editors.items()},
+        }  # fmt: skip
+        self._enable()
         self._tell()
 
     def _tell(self) -> None:
@@ -194,12 +140,12 @@ class Options(QWidget):
         self.changed.emit()
 
     def settings(self) -> TrainingSettings:
-        """For the next training.
+        """Return the settings of the next training.
 
         Raises
         ------
         InputError
-            If a value makes no sense.
+            If a value cannot be used.
         """
         channels = self._studio.channels
         return training_settings(

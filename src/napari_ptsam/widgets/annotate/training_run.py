@@ -18,6 +18,7 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
 from napari_ptsam.widgets.shared.background_task import BackgroundTask
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
@@ -224,7 +225,9 @@ class TrainingRun(BackgroundTask):
                 prompt = training.prompt
             except PtsamError as error:
                 if self._keep is not None:
-                    show_warning(f"The training was stopped when its dock was closed: {error}")
+                    show_warning(
+                        f"The training was stopped when its dock was closed: {in_form(error)}"
+                    )
                 raise
             yield from self._hand_over(FinishedTraining(prompt, self._stop.is_set(), held_out))
             for number, dice in training.plane_scores():
@@ -241,7 +244,7 @@ def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
     try:
         path = keep(trained.prompt, trained.held_out)
     except PtsamError as error:
-        show_warning(str(error))
+        show_warning(in_form(error))
     else:
         show_info(
             f"The training was stopped when its dock was closed; its best prompt is saved in {path}."

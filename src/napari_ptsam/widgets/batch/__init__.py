@@ -1,1 +1,1 @@
-"""The dock widget "Batch segment"."""
+"""The dock widget "Batch segment" and its runs."""

@@ -1,4 +1,4 @@
-"""Prompts applied to an image; everything here runs in a worker, and nothing needs Qt."""
+"""Apply prompts to an image in a worker, without Qt."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.channels import IN_BATCH
 from napari_ptsam.widgets.shared.layers import blank
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -22,48 +23,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FittedPrompt:
-    """A prompt ready for an image."""
+    """A prompt that was fitted to an image.
+
+    Attributes
+    ----------
+    opened
+        The prompt as it was opened.
+    segmenter
+        Applies the prompt, with the channels and the scale of the image.
+    limits
+        Grey values for the normalisation of all planes; None: each plane has its own.
+    """
 
     opened: OpenedPrompt
     segmenter: Segmenter
     limits: Limits | None
 
 
-Plane = tuple[int, "Sequence[np.ndarray] | None", str]
-"""Number, results, and what is wrong with it."""
+PlaneResults = tuple[int, "Sequence[np.ndarray] | None", str]
+"""Number of a plane in the part, a result for each prompt, and the problem if there is one."""
 
 
-def fitting(
+def fit_prompts(
     task: ImageTask, request: BatchRequest, prompts: list[OpenedPrompt], backbone: Backbone
 ) -> tuple[list[FittedPrompt], dict[str, str]]:
-    """Prompts that an image has the channels and values for; why the others do not fit."""
+    """Fit prompts to the channels and values of an image.
+
+    Returns
+    -------
+    list of FittedPrompt
+        The prompts that can be applied.
+    dict of str
+        The reason for each of the other prompts, by its name.
+    """
     from napari_ptsam.inference.segment import Segmenter
 
-    planes = task.image
-    # Of a single plane as it is in the whole, as it is for trying; a range is a stack of its own.
-    seen = planes if all(stop - start == 1 for _, start, stop in task.parts) else task.planes
-    applied, unfit = [], {}
-    known: dict[object, Limits | None] = {}
+    # A single plane is normalised like the whole image, so that a trial shows what the run will
+    # give. A range is treated as a stack of its own.
+    is_single_plane = all(stop - start == 1 for _, start, stop in task.parts)
+    measured_planes = task.image if is_single_plane else task.planes
+    fitted, reasons = [], {}
+    known_limits: dict[object, Limits | None] = {}
     for opened in prompts:
         try:
-            prompt, _ = for_image(opened.prompt, planes, request.channels, IN_BATCH)
+            prompt, _ = fit_prompt(opened.prompt, task.image, request.channels, IN_BATCH)
             images = prompt.images
             if request.rescale:
                 from napari_ptsam.inference.rescaling import rescaled
 
-                prompt = rescaled(prompt, planes.pixel_size)
-            sees = (images.normalization, images.channels)
-            if sees not in known:
-                known[sees] = images.limits(seen)
+                prompt = rescaled(prompt, task.image.pixel_size)
+            key = (images.normalization, images.channels)
+            if key not in known_limits:
+                known_limits[key] = images.limits(measured_planes)
             segmenter = Segmenter(prompt, backbone, request.settings)
-            applied.append(FittedPrompt(opened, segmenter, known[sees]))
+            fitted.append(FittedPrompt(opened, segmenter, known_limits[key]))
         except InputError as error:
-            unfit[opened.name] = str(error)
-    return applied, unfit
+            reasons[opened.name] = in_form(error)
+    return fitted, reasons
 
 
-def blank_results(task: ImageTask, opened: OpenedPrompt, output: str) -> list[LayerResult]:
-    """What becomes the layers of a prompt's result."""
+def create_layer_results(task: ImageTask, opened: OpenedPrompt, output: str) -> list[LayerResult]:
+    """Return the empty results of a prompt: one of labels, or one of probabilities per class."""
     name = f"{task.layer.name} – {opened.name}"
     if output != "probabilities":
         dtype = np.uint8 if output == "labels" else np.uint32
@@ -71,21 +91,21 @@ def blank_results(task: ImageTask, opened: OpenedPrompt, output: str) -> list[La
     classes = opened.prompt.classes
     return [
         LayerResult(
-            task, opened, f"{name} – {words}" if len(classes) > 1 else name,
-            blank(task.shape, np.float32), number,
+            task, opened, f"{name} – {class_name}" if len(classes) > 1 else name,
+            blank(task.shape, np.float32), class_index,
         )
-        for number, words in enumerate(classes)
+        for class_index, class_name in enumerate(classes)
     ]  # fmt: skip
 
 
-def in_memory(task: ImageTask, applied: list[FittedPrompt]) -> Iterator[Plane]:
-    """Results plane by plane."""
+def segment_in_memory(task: ImageTask, fitted: list[FittedPrompt]) -> Iterator[PlaneResults]:
+    """Yield the results of each plane."""
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
     planes = task.planes
-    shared = SharedSegmenter([a.segmenter for a in applied])
-    limits = [a.limits for a in applied]
-    for number, results in shared.planes(planes, range(len(planes)), limits):
+    segmenter = SharedSegmenter([prompt.segmenter for prompt in fitted])
+    limits = [prompt.limits for prompt in fitted]
+    for number, results in segmenter.planes(planes, range(len(planes)), limits):
         if isinstance(results, InputError):
             yield number, None, str(results)
         else:
@@ -93,22 +113,33 @@ def in_memory(task: ImageTask, applied: list[FittedPrompt]) -> Iterator[Plane]:
 
 
 class Linkers:
-    """What lets objects keep their numbers from plane to plane, one for each prompt, if wanted."""
+    """Link the objects of each prompt from plane to plane, if the request asks for it.
+
+    Parameters
+    ----------
+    task
+        The image.
+    request
+        Says whether and how objects are linked.
+    count
+        Number of prompts.
+    """
 
     def __init__(self, task: ImageTask, request: BatchRequest, count: int) -> None:
         from napari_ptsam.inference.linking import StackLinker
 
         self._planes = task.planes
-        wanted = request.link is not None and request.layers
-        self._linkers = [StackLinker(task.planes, request.link) for _ in range(count * wanted)]
+        self._linkers = []
+        if request.link is not None and request.layers:
+            self._linkers = [StackLinker(task.planes, request.link) for _ in range(count)]
 
     def link(
         self, number: int, results: Sequence[np.ndarray] | None
     ) -> Sequence[np.ndarray] | None:
-        """Renumber the next plane; one without results counts as a plane without objects."""
+        """Renumber the objects of the next plane; a plane without results has no objects."""
         if not self._linkers:
             return results
-        nothing = [np.zeros(self._planes.shape, np.uint32)] * len(self._linkers)
-        pairs = zip(self._linkers, results or nothing, strict=True)
+        no_objects = [np.zeros(self._planes.shape, np.uint32)] * len(self._linkers)
+        pairs = zip(self._linkers, results or no_objects, strict=True)
         linked = [linker.link(number, plane) for linker, plane in pairs]
         return None if results is None else linked

@@ -1,4 +1,4 @@
-"""The dock widget "Batch segment": prompt files and open images to layers or files."""
+"""The dock widget "Batch segment": apply prompt files to open images, into layers or files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from qtpy.QtWidgets import QCheckBox, QProgressBar, QVBoxLayout
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.backbone import missing_backbone
-from napari_ptsam.widgets.batch.compatibility import cautions
-from napari_ptsam.widgets.batch.file_options import FileForm
+from napari_ptsam.widgets.batch.compatibility import compatibility_warnings
+from napari_ptsam.widgets.batch.file_options import FileOptionsForm
 from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
 from napari_ptsam.widgets.batch.plane_range import PlaneRange
-from napari_ptsam.widgets.batch.prompt_list import PromptList, dropped_prompts
+from napari_ptsam.widgets.batch.prompt_list import PromptList, dropped_prompts, load_prompt
 from napari_ptsam.widgets.batch.result_options import ResultOptions
 from napari_ptsam.widgets.batch.segmentation_run import (
     BatchRun,
@@ -41,97 +41,98 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     row,
     separator,
     text_label,
+    warning_label,
 )
-from napari_ptsam.widgets.shared.torch_loading import load_torch
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     import napari
 
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.shared.worker import Steps
 
 
 class BatchSegment(ClosableDock):
-    """Open prompt files, tick images, run.
+    """Open prompt files, tick images, and segment them.
 
     Parameters
     ----------
     napari_viewer
-        Given by napari.
+        The viewer, which napari passes.
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
         self.jobs = BackgroundJobs(self)
-        liked = preferences()
+        stored = preferences()
         self.backbone_service = shared_backbone_service(
-            napari_viewer, str(liked["device"]), str(liked["backbone"])
+            napari_viewer, str(stored["device"]), str(stored["backbone"])
         )
         self.run = BatchRun(self.backbone_service.backbone_of, self)
         self._request: BatchRequest | None = None
-        self._begin, self._failure = 0.0, ""
+        self._start_time, self._has_failed = 0.0, False
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
         for signal, slot in (
-            (self.run.begun, self._begun), (self.run.stepped, self._stepped),
-            (self.run.left, self._left), (self.run.warned, show_warning),
-            (self.run.failed, self._failed),
-            (self.run.tiled, self._tiled), (self.run.finished, self._ended),
+            (self.run.layer_started, self._on_layer_started),
+            (self.run.plane_segmented, self._on_plane_segmented),
+            (self.run.image_finished, self._on_image_finished),
+            (self.run.warned, show_warning), (self.run.failed, self._on_failed),
+            (self.run.tile_started, self._on_tile_started), (self.run.finished, self._on_finished),
             (self.backbone.changed, self.refresh),
             (self.prompts.changed, self.refresh), (self.images.changed, self.refresh),
             (self.results.changed, self.refresh), (self.channels.changed, self.refresh),
         ):  # fmt: skip
             signal.connect(slot)
-        napari_viewer.layers.events.removed.connect(self._removed)
+        napari_viewer.layers.events.removed.connect(self._on_layer_removed)
         self.setAcceptDrops(True)
         self.refresh()
 
     def _build(self) -> None:
-        scrolling = ScrollingColumn()
-        column = scrolling.column
+        scroll_area = ScrollingColumn()
+        column = scroll_area.column
         self.prompts = PromptList(self.open_prompt, self.use_prompt)
         self.images = ImagePicker(self.viewer)
         self.layers = self.images.list
-        self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileForm()
+        self.planes, self.results, self.files = PlaneRange(), ResultOptions(), FileOptionsForm()
         self.channels = ChannelsChoice()
-        self.cautions = text_label(tip="What speaks against the prompts for the ticked images.")
-        self.cautions.setStyleSheet("color: #D55E00;")
-        self.lacks = text_label(tip="Why a prompt cannot be applied yet.")
-        self.lacks.setStyleSheet("color: #D55E00;")
+        self.warnings = warning_label("Why the prompts may not suit the ticked images.")
+        self.missing_backbones = warning_label("Why a prompt cannot be applied yet.")
         self.rescale = QCheckBox("Rescale to the prompt's pixel size")
         self.rescale.setToolTip(
-            "Look at these images in tiles of another size, so that objects appear as large as "
-            "they did in training."
+            "Cut these images into tiles of another size, so that objects appear as large as in "
+            "training."
         )
         self.start_button = button("Run", "Apply the prompts to the ticked images.", self.start)
-        self.stop_button = button("Stop", "End now; the planes that are done stay.", self.stop)
+        self.stop_button = button("Stop", "Stop the run; finished planes are kept.", self.stop)
         self.bar = QProgressBar()
-        self.bar.setToolTip("How far the run is, and how long it still takes.")
+        self.bar.setToolTip("The progress of the run, and the time that is left.")
         self.bar.hide()
-        self.status = text_label(tip="How far a large plane is, and what came of the last run.")
+        self.status = text_label(
+            tip="The progress of a large plane, and the result of the last run."
+        )
         self.backbone = BackboneStatus(self.backbone_service)
         self.get_backbone = button(
-            "Get the backbone…", "Download what the prompt works with.", self._get_backbone
+            "Download the backbone…", "Open the dialog to download it.", self._get_backbone
         )
-        self._missing = ""
+        self._missing_name = ""
         column.addWidget(self.prompts)
-        column.addWidget(self.lacks)
+        column.addWidget(self.missing_backbones)
         column.addLayout(row(self.get_backbone))
         column.addWidget(separator())
         column.addWidget(text_label("Tick the images to segment: planes, stacks or time series."))
         column.addWidget(self.images, 1)
         column.addWidget(self.planes)
         column.addWidget(self.channels)
-        column.addWidget(self.cautions)
+        column.addWidget(self.warnings)
         column.addWidget(self.rescale)
         column.addWidget(separator())
         column.addWidget(self.results)
         column.addWidget(self.files)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(scrolling, 1)
+        layout.addWidget(scroll_area, 1)
         layout.addLayout(row(self.start_button, self.stop_button, stretch=0))
         for widget in (self.bar, self.status, self.backbone):
             layout.addWidget(widget)
@@ -139,40 +140,42 @@ class BatchSegment(ClosableDock):
     # Prompts
 
     def open_prompt(self, path: Path) -> None:
-        """Read a prompt file in the background, and list it."""
-        show = partial(self.use_prompt, path=path)
-        self.jobs.submit(f"prompt {path}", partial(_load, path), show)
+        """Read a prompt file in the background, and add the prompt to the list."""
+        add = partial(self.use_prompt, path=path)
+        self.jobs.submit(f"prompt {path}", partial(load_prompt, path), add)
 
     def use_prompt(self, prompt: Prompt, path: Path | None = None) -> None:
-        """List a prompt; a run under way goes on with its own."""
+        """Add a prompt to the list; a run that is under way keeps its own prompts."""
         self.prompts.add(prompt, path)
         self.backbone_service.load()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802, Qt's name
-        """Prompt files may be dropped; all else is left to napari."""
+        """Accept prompt files; leave all other files to napari."""
         if event is not None and dropped_prompts(event.mimeData()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802, Qt's name
-        """Open what was dropped."""
+        """Open the dropped prompt files."""
         paths = [] if event is None else dropped_prompts(event.mimeData())
         if event is not None and paths:
             event.acceptProposedAction()
         for path in paths:
             self.open_prompt(path)
 
-    def _show_missing(self) -> None:
-        """Notice a backbone that is not here before anything runs."""
+    def _show_missing_backbones(self) -> None:
+        """Report backbones that are not on this computer before a run is started."""
         prompts = [opened.prompt for opened in self.prompts.opened]
-        missing = {words: prompt for prompt in prompts if (words := missing_backbone(prompt))}
-        self.lacks.setText("\n".join(missing))
+        missing = {
+            message: prompt for prompt in prompts if (message := in_form(missing_backbone(prompt)))
+        }
+        self.missing_backbones.setText("\n".join(missing))
         names = [prompt.weights for prompt in missing.values() if prompt.weights in catalogue()]
-        self._missing = names[0] if names else ""
-        self.get_backbone.setText(f"Get {self._missing}…")
+        self._missing_name = names[0] if names else ""
+        self.get_backbone.setText(f"Download {self._missing_name}…")
         self.get_backbone.setVisible(bool(names))
 
     def _get_backbone(self) -> None:
-        self.backbone.open(self._missing)
+        self.backbone.open(self._missing_name)
 
     # Start and stop
 
@@ -183,12 +186,12 @@ class BatchSegment(ClosableDock):
         try:
             request = self._make_request()
         except PtsamError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
             return
-        self._request, self._begin, self._failure = request, perf_counter(), ""
+        self._request, self._start_time, self._has_failed = request, perf_counter(), False
         self.status.setText("")
         self.bar.setRange(0, 0)
-        self.bar.setFormat("Getting ready…")
+        self.bar.setFormat("Preparing…")
         self.bar.show()
         self.run.start(request)
         self.refresh()
@@ -206,15 +209,14 @@ class BatchSegment(ClosableDock):
         for layer in ticked:
             try:
                 planes = planes_of(layer)
-                tasks.append(
-                    ImageTask(layer, planes, self.planes.parts(self.viewer, layer, planes))
-                )
+                parts = self.planes.parts(self.viewer, layer, planes)
+                tasks.append(ImageTask(layer, planes, parts))
             except PtsamError as error:
-                problems.append(str(error))
+                problems.append(in_form(error))
         if not tasks:
             raise InputError("\n".join(problems))
-        for words in problems:
-            show_warning(words)
+        for problem in problems:
+            show_warning(problem)
         rescale = self.rescale.isVisibleTo(self) and self.rescale.isChecked()
         return BatchRequest(
             prompts, self.results.settings(), tasks, self.results.link(), rescale,
@@ -222,53 +224,54 @@ class BatchSegment(ClosableDock):
         )  # fmt: skip
 
     def stop(self) -> None:
-        """End the run; what is done stays."""
+        """Stop the run; finished planes are kept."""
         if self.run.running:
             self.stop_button.setEnabled(False)
             self.bar.setFormat("Stopping…")
             self.run.stop()
 
-    # While it runs
+    # During the run
 
-    def _begun(self, begun: LayerStarted) -> None:
-        result = begun.result
+    def _on_layer_started(self, started: LayerStarted) -> None:
+        result = started.result
         if not (result.removed or result.task.cancelled):
             result.show(self.viewer)
 
-    def _stepped(self, step: PlaneSegmented) -> None:
-        task = step.task
+    def _on_plane_segmented(self, plane: PlaneSegmented) -> None:
+        task = plane.task
         if task.results and not task.cancelled:
-            whole = len(task.planes) > 1
-            shown = plane_in_view(self.viewer, task.layer, task.image) if whole else step.number
-            if shown == step.number:
+            is_in_view = (
+                len(task.planes) == 1
+                or plane_in_view(self.viewer, task.layer, task.image) == plane.number
+            )
+            if is_in_view:
                 self._redraw(task)
         if self.run.stopping:
             return
-        self.bar.setRange(0, step.total)
-        self.bar.setValue(step.done)
-        self.bar.setFormat(f"Plane %v of %m, {format_duration(step.seconds_left)} left")
+        self.bar.setRange(0, plane.total)
+        self.bar.setValue(plane.done)
+        self.bar.setFormat(f"Plane %v of %m, {format_duration(plane.seconds_left)} left")
 
     @staticmethod
     def _redraw(task: ImageTask) -> None:
         for result in task.results:
             result.redraw()
 
-    def _tiled(self, done: int, total: int) -> None:
+    def _on_tile_started(self, done: int, total: int) -> None:
         if self.run.running and not self.run.stopping and not self._closed:
-            self.status.setText(f"Tile {done + 1} of {total} of the plane under way.")
+            self.status.setText(f"Tile {done + 1} of {total} of the current plane.")
 
-    def _left(self, left: ImageFinished) -> None:
-        if left.problem:
-            show_warning(left.problem)
-        if not left.task.cancelled:
-            self._redraw(
-                left.task
-            )  # a volume or a cut along z, which does not follow plane by plane
+    def _on_image_finished(self, finished: ImageFinished) -> None:
+        if finished.problem:
+            show_warning(finished.problem)
+        if not finished.task.cancelled:
+            # A 3D view or a section along z is not redrawn for each plane.
+            self._redraw(finished.task)
 
-    def _failed(self, sentence: str) -> None:
-        self._failure = sentence
+    def _on_failed(self, sentence: str) -> None:
+        self._has_failed = True
 
-    def _ended(self) -> None:
+    def _on_finished(self) -> None:
         self.bar.hide()
         self.refresh()
         request, self._request = self._request, None
@@ -276,27 +279,27 @@ class BatchSegment(ClosableDock):
             return
         count = sum(bool(task.segmented) for task in request.tasks)
         images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
-        how = "Done"
-        if self._failure or self.run.stopping:
-            how = f"{'Failed' if self._failure else 'Stopped'}, what was done is kept"
+        outcome = "Done"
+        if self._has_failed or self.run.stopping:
+            outcome = f"{'Failed' if self._has_failed else 'Stopped'}, finished planes are kept"
         where = f" The files are in {request.files.folder}." if request.files and count else ""
-        self.status.setText(
-            f"{how}: {images} in {format_duration(perf_counter() - self._begin)}.{where}"
-        )
+        duration = format_duration(perf_counter() - self._start_time)
+        self.status.setText(f"{outcome}: {images} in {duration}.{where}")
 
-    def _removed(self, event: Any) -> None:
-        request = self._request
-        if request is None:
+    def _on_layer_removed(self, event: Any) -> None:
+        """Cancel the tasks of a removed image, or of one whose results are all removed."""
+        if self._request is None:
             return
-        for task in request.tasks:
+        writes_files = self._request.files is not None
+        for task in self._request.tasks:
             for result in task.results:
                 result.removed |= event.value is result.layer
-            unseen = bool(task.results) and all(result.removed for result in task.results)
-            if event.value is task.layer or (unseen and request.files is None):
+            all_removed = bool(task.results) and all(result.removed for result in task.results)
+            if event.value is task.layer or (all_removed and not writes_files):
                 task.cancelled = True
 
     def refresh(self) -> None:
-        """Show what can be done, and what speaks against it."""
+        """Update what can be changed, and the warnings."""
         running = self.run.running
         self.start_button.setEnabled(not running)
         self.stop_button.setVisible(running)
@@ -306,46 +309,41 @@ class BatchSegment(ClosableDock):
         ):  # fmt: skip
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
-        self._show_missing()
+        self._show_missing_backbones()
         self.results.fit(self.prompts.opened)
         images = []
         for layer in self.layers.ticked():
             try:
                 images.append(planes_of(layer))
-            except PtsamError:  # told in the list, and when it is to be segmented
+            except PtsamError:  # shown in the list, and when the run is started
                 continue
         self.planes.fit(images)
-        words, other_scale = self._cautions(images)
-        self.cautions.setText("\n".join(words))
-        self.rescale.setVisible(other_scale)
+        self._show_warnings(images)
 
-    def _cautions(self, images: list[Planes]) -> tuple[list[str], bool]:
-        """What speaks against the prompts; the channels can be chosen wherever there are several."""
-        prompts = [opened.prompt for opened in self.prompts.opened]
+    def _show_warnings(self, images: list[Planes]) -> None:
+        """Show why the prompts may not suit the images, and the options that can help."""
+        prompts = self.prompts.opened
         self.channels.setVisible(
             any(planes.channels > 1 for planes in images)
-            or any(prompt.images.channels is not None for prompt in prompts)
+            or any(opened.prompt.images.channels is not None for opened in prompts)
         )
         try:
-            return cautions(self.prompts.opened, images, self.channels.channels())
+            warnings, other_scale = compatibility_warnings(
+                prompts, images, self.channels.channels()
+            )
+            self.rescale.setVisible(other_scale)
         except InputError as error:
-            return [str(error)], self.rescale.isVisibleTo(self)
+            warnings = [in_form(error)]
+        self.warnings.setText("\n".join(warnings))
 
     # End
 
-    def _end_work(self, wait: float) -> None:
-        """Leave what is done, and let go of the viewer."""
-        self.viewer.layers.events.removed.disconnect(self._removed)
-        self.layers.close_list()
-        self.backbone.close_down(wait)
-        self.prompts.library.close_down(wait)
-        self.run.close(wait)
-        self.jobs.close(wait)
-        self.backbone_service.release(wait)
-
-
-def _load(path: Path) -> Steps:
-    load_torch()
-    from napari_ptsam.prompts.files import load
-
-    yield load(path)
+    def _end_work(self, timeout: float) -> None:
+        """Stop all work and disconnect from the viewer."""
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.layers.disconnect_viewer()
+        self.backbone.close_down(timeout)
+        self.prompts.library.close_down(timeout)
+        self.run.close(timeout)
+        self.jobs.close(timeout)
+        self.backbone_service.release(timeout)

@@ -1,4 +1,4 @@
-"""What speaks against applying a prompt to an image as it is, before it is tried."""
+"""Warnings about prompts that may not suit an image, before they are applied."""
 
 from __future__ import annotations
 
@@ -8,61 +8,73 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio
 from napari_ptsam.widgets.shared.channels import IN_BATCH
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import PixelSize, Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.batch.task import OpenedPrompt
 
-MOST = 4
-"""Sentences that are shown, at most."""
+MAX_WARNINGS = 4
+"""Warnings that are shown, at most."""
 
 
-def other_scale(prompt: Prompt, planes: Planes) -> str:
-    """A sentence if the pixels have another size than those that the prompt was made on."""
+def scale_warning(prompt: Prompt, planes: Planes) -> str:
+    """Return a sentence if the pixel size differs from that of the training, else ``""``."""
     if not differs(pixel_size_ratio(prompt, planes.pixel_size)):
         return ""
     assert prompt.pixel_size is not None and planes.pixel_size is not None
     return (
-        f"its pixels are {_words(planes.pixel_size)}, the prompt was made at "
-        f"{_words(prompt.pixel_size)}."
+        f"its pixels are {_format_size(planes.pixel_size)}, but the prompt was trained at "
+        f"{_format_size(prompt.pixel_size)}."
     )
 
 
-def other_channels(prompt: Prompt, planes: Planes, choice: Sequence[int] | None) -> str:
-    """A sentence if the image has not the channels that the prompt was trained on."""
+def channel_warning(prompt: Prompt, planes: Planes, channels: Sequence[int] | None) -> str:
+    """Return a sentence if the image lacks the channels of the training, else ``""``."""
     try:
-        return for_image(prompt, planes, choice, IN_BATCH)[1]
+        return fit_prompt(prompt, planes, channels, IN_BATCH)[1]
     except InputError as error:
-        return str(error)
+        return in_form(error)
 
 
-def _words(size: PixelSize) -> str:
+def _format_size(size: PixelSize) -> str:
     sides = f"{size.x:.3g}" if np.isclose(size.y, size.x) else f"{size.y:.3g} x {size.x:.3g}"
     return f"{sides} {size.unit}"
 
 
-def cautions(
-    prompts: Sequence[OpenedPrompt], images: Sequence[Planes], choice: Sequence[int] | None = None
+def compatibility_warnings(
+    prompts: Sequence[OpenedPrompt], images: Sequence[Planes], channels: Sequence[int] | None = None
 ) -> tuple[list[str], bool]:
-    """Sentences about prompts and images, and whether any of them is about the pixel size.
+    """Return the warnings for all prompts and images.
 
     Parameters
     ----------
-    choice
-        Channels that the prompts are shown; None: those that they were trained on.
+    prompts
+        The prompts to be applied.
+    images
+        The images to be segmented.
+    channels
+        Channels that the prompts are shown; None: those of their training.
+
+    Returns
+    -------
+    list of str
+        The warnings; if there are many, the last entry says how many more there are.
+    bool
+        Whether any of them is about the pixel size.
     """
-    scale, channels = [], []
+    about_scale, about_channels = [], []
     for planes in images:
         for opened in prompts:
-            name = f"{planes.name} – {opened.name}"
-            if words := other_scale(opened.prompt, planes):
-                scale.append(f"{name}: {words}")
-            if words := other_channels(opened.prompt, planes, choice):
-                channels.append(f"{opened.name}: {words}")
-    found = channels + scale
-    more = len(found) - MOST
-    return found[:MOST] + ([f"… and {more} more."] if more > 0 else []), bool(scale)
+            if warning := scale_warning(opened.prompt, planes):
+                about_scale.append(f"{planes.name} – {opened.name}: {warning}")
+            if warning := channel_warning(opened.prompt, planes, channels):
+                about_channels.append(f"{opened.name}: {warning}")
+    warnings = about_channels + about_scale
+    more = len(warnings) - MAX_WARNINGS
+    shown = warnings[:MAX_WARNINGS] + ([f"… and {more} more."] if more > 0 else [])
+    return shown, bool(about_scale)

@@ -1,4 +1,4 @@
-"""Where results are written, and how."""
+"""The part of the form that says where and how results are written to files."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QLineEdit, QWidget
 
+from napari_ptsam.batch.formats import FORMATS, choices
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.batch.task import FileOptions
 from napari_ptsam.widgets.shared.qt_helpers import button, row
 
 
-class FileForm(QWidget):
-    """Folder, format, and what becomes of files that are there already."""
+class FileOptionsForm(QWidget):
+    """Folder and format of the result files, and what happens to existing files."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("choose a folder")
-        self.folder.setToolTip("The folder that results are written into, a file for each image.")
-        self.choose_button = button("Choose…", "Choose the folder for results.", self._choose)
+        self.folder.setToolTip("The folder for the results; each image gets a file of its own.")
+        self.choose_button = button("Choose…", "Choose the folder for the results.", self._choose)
         self.format = QComboBox()
-        for words, value in (
-            ("Automatic", "auto"), ("OME-TIFF", "ome-tiff"), ("OME-Zarr", "ome-zarr"),
-        ):  # fmt: skip
-            self.format.addItem(words, value)
+        for name, title in choices().items():
+            self.format.addItem(title, name)
+        hints = [format.hint for format in FORMATS.values() if format.hint]
         self.format.setToolTip(
-            "OME-TIFF opens in Fiji and napari. OME-Zarr suits results that are larger than memory. "
-            "Automatic: a TIFF, and OME-Zarr for large results."
+            " ".join((*hints, "Automatic: a TIFF, and OME-Zarr for large results."))
         )
-        self.resume = QCheckBox("Go on with an unfinished run")
+        self.resume = QCheckBox("Resume an unfinished run")
         self.resume.setChecked(True)
-        self.resume.setToolTip("Planes that an earlier run has written already are not done again.")
-        self.overwrite = QCheckBox("Replace results that are there")
-        self.overwrite.setToolTip("Otherwise an image whose result is there already is left.")
+        self.resume.setToolTip("Planes that an earlier run has written are not segmented again.")
+        self.overwrite = QCheckBox("Replace existing results")
+        self.overwrite.setToolTip("If not ticked, images that have a result already are skipped.")
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setSpacing(4)
@@ -43,19 +42,19 @@ class FileForm(QWidget):
         form.addRow(self.overwrite)
 
     def _choose(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(
+        folder = QFileDialog.getExistingDirectory(
             self, "Folder for results", self.folder.text() or str(Path.home())
         )
-        if chosen:
-            self.folder.setText(chosen)
+        if folder:
+            self.folder.setText(folder)
 
     def options(self) -> FileOptions:
-        """What is chosen.
+        """Return the chosen options.
 
         Raises
         ------
         InputError
-            If there is no folder yet.
+            If no folder is chosen.
         """
         folder = self.folder.text().strip()
         if not folder:

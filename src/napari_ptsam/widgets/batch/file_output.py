@@ -1,49 +1,44 @@
-"""The bridge from open layers to result files; everything here runs in a worker."""
+"""Write the results of image layers to files, in a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.io.writing import probe_folder, safe_file_name
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_files import PlaneDone
+    from napari_ptsam.batch.result_format import Layout
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.segment import Segmenter
-    from napari_ptsam.widgets.batch.task import BatchRequest, FileOptions, ImageTask, OpenedPrompt
+    from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, OpenedPrompt
 
-FORM_WORDS = (
-    ("(--overwrite)", "(tick “Replace results that are there”)"),
-    ("(--resume)", "(tick “Go on with an unfinished run”)"),
-    ("with --resume", "with “Go on with an unfinished run”"),
-)
-"""Options of the command line, and what they are called in the form."""
-READ_BACK = 2 * 2**30
-"""Bytes of a finished file that are read to be shown, at most."""
+MAX_BYTES_SHOWN = 2 * 2**30
+"""Size up to which results that an earlier run has written are read to be shown."""
 
 
 class ResultFiles:
-    """The results of an image, written plane by plane.
+    """Segment an image into files, plane by plane.
 
     Parameters
     ----------
     task
         The image.
     request
-        Says where to.
+        Says where and how the files are written.
     segmenters
-        One for each prompt, with the prompt.
+        Each prompt, with what applies it.
 
     Raises
     ------
     OutputError
-        If a result cannot be written, or is there already.
+        If a result cannot be written, or exists already.
     """
 
     def __init__(
@@ -56,10 +51,10 @@ class ResultFiles:
 
         options = request.files
         assert options is not None
-        check(options)
+        check_folder(options.folder)
         planes = task.planes
         self._task = task
-        self._parts = [
+        self._results = [
             FileResult(
                 segmenter,
                 target_for(
@@ -69,112 +64,89 @@ class ResultFiles:
             )
             for opened, segmenter in segmenters
         ]  # fmt: skip
-        with _in_form_words():
-            self._steps = segment_to_files(
-                planes, self._parts, link=request.link,
-                resume=options.resume, overwrite=options.overwrite,
-            )  # fmt: skip
-        self.skipped = False
-        """Whether an earlier run had done some of it: these planes come without results."""
+        self._steps = segment_to_files(
+            planes, self._results, link=request.link,
+            resume=options.resume, overwrite=options.overwrite,
+        )  # fmt: skip
+        self.has_skipped = False
+        """Whether an earlier run had written some planes, which come without results."""
 
     def __iter__(self) -> Iterator[tuple[int, list[np.ndarray] | None, str]]:
-        """Number, results and problem of each plane."""
-        wrong = False
-        with _in_form_words():
-            try:
-                for done in self._steps:
-                    problem = _plain(done, self._task.planes)
-                    wrong |= bool(problem)
-                    self.skipped |= done.results is None and not problem
-                    yield done.number, done.results, problem
-            except InputError:
-                if not wrong:  # else no plane was good, and each has been told of
-                    raise
-            finally:
-                self._steps.close()
+        """Yield number, results and problem of each plane."""
+        has_problems = False
+        try:
+            for done in self._steps:
+                problem = _plain_problem(done, self._task.planes)
+                has_problems |= bool(problem)
+                self.has_skipped |= done.results is None and not problem
+                yield done.number, done.results, problem
+        except InputError:
+            if not has_problems:  # otherwise each plane had one, which was reported
+                raise
+        finally:
+            self._steps.close()
 
-    def read_back(self) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """All planes as they are in the files; nothing if these are too large."""
-        from napari_ptsam.batch.formats import format_of, layout_for
+    def read_planes(self) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yield number and results of all planes from the files, unless these are too large."""
+        from napari_ptsam.batch.formats import FORMATS, format_of
         from napari_ptsam.batch.result_files import where
 
         planes, arrays, layouts = self._task.planes, [], []
-        for part in self._parts:
-            probabilities = part.segmenter.output == "probabilities"
-            classes = len(part.segmenter.prompt.classes) if probabilities else 0
-            place = where(part.target)
-            layout = layout_for(planes, classes, format_of(place))
-            if np.prod(layout.shape, dtype=np.int64) * part.segmenter.dtype.itemsize > READ_BACK:
+        for result in self._results:
+            segmenter = result.segmenter
+            is_probabilities = segmenter.output == "probabilities"
+            classes = len(segmenter.prompt.classes) if is_probabilities else 0
+            path = where(result.target)
+            file_format = FORMATS[format_of(path)]
+            layout = file_format.layout(planes, classes)
+            size = np.prod(layout.shape, dtype=np.int64) * segmenter.dtype.itemsize
+            if size > MAX_BYTES_SHOWN:
                 return
-            arrays.append(_read(place).reshape(layout.shape))
+            arrays.append(file_format.read(path).reshape(layout.shape))
             layouts.append(layout)
         for number in range(len(planes)):
-            index = list(planes.position(number).values())
+            position = list(planes.position(number).values())
             yield (
                 number,
                 [
-                    np.asarray(array[_at(layout, index)])
+                    np.asarray(array[_plane_index(layout, position)])
                     for array, layout in zip(arrays, layouts, strict=True)
                 ],
             )
 
 
-def _at(layout: Any, index: list[int]) -> tuple[int | slice, ...]:
-    where = dict(zip(layout.source, index, strict=False))
-    return tuple(where.get(axis, slice(None)) for axis in layout.axes)
+def _plane_index(layout: Layout, position: list[int]) -> tuple[int | slice, ...]:
+    """Return the index of a plane in the array of a file."""
+    index = dict(zip(layout.source, position, strict=False))
+    return tuple(index.get(axis, slice(None)) for axis in layout.axes)
 
 
-def _read(place: Path) -> np.ndarray:
-    if place.is_dir():
-        import zarr
-
-        return np.asarray(zarr.open_group(place, mode="r")["0"])
-    import tifffile
-
-    return tifffile.imread(place)
-
-
-def check(options: FileOptions) -> None:
-    """Make sure that there is a folder that can be written to.
+def check_folder(folder: Path) -> None:
+    """Check that a folder exists and can be written to.
 
     Raises
     ------
     OutputError
-        If there is none.
+        If it does not, or cannot.
     """
-    folder = options.folder
     try:
         probe_folder(folder)
     except NotADirectoryError as error:
-        raise OutputError(
-            f"There is no folder {folder}; choose another one for the files."
-        ) from error
+        message = f"There is no folder {folder}; choose another one for the files."
+        raise OutputError(message) from error
     except OSError as error:
-        raise OutputError(
-            f"The folder {folder} cannot be written to; choose another one."
-        ) from error
+        message = f"The folder {folder} cannot be written to; choose another one."
+        raise OutputError(message) from error
 
 
 def _file_name(task: ImageTask) -> str:
-    """After the layer, and the part of it."""
+    """Return a name made of the layer's name and the ranges of planes."""
     parts = [f"{axis.lower()}{start}" + f"-{stop - 1}" * (stop - start > 1)
              for axis, start, stop in task.parts]  # fmt: skip
     return "_".join([safe_file_name(task.layer.name, "image"), *parts])
 
 
-def _plain(done: PlaneDone, planes: Planes) -> str:
-    """What is wrong with a plane, without its name, which the form's message begins with."""
-    words = done.problem.removeprefix(f"{planes.name}, plane {done.number}: ")
-    return words.removeprefix(f"{planes.name}: ")
-
-
-@contextmanager
-def _in_form_words() -> Iterator[None]:
-    """Errors speak of what stands in the form."""
-    try:
-        yield
-    except OutputError as error:
-        words = str(error)
-        for option, name in FORM_WORDS:
-            words = words.replace(option, name)
-        raise OutputError(words) from error
+def _plain_problem(done: PlaneDone, planes: Planes) -> str:
+    """Return the problem of a plane without the plane's name, which the form adds itself."""
+    problem = in_form(done.problem).removeprefix(f"{planes.name}, plane {done.number}: ")
+    return problem.removeprefix(f"{planes.name}: ")

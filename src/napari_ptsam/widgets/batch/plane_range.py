@@ -1,4 +1,4 @@
-"""Which planes of the ticked images are segmented."""
+"""The part of the form that chooses which planes of the ticked images are segmented."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PlaneRange(QWidget):
-    """All planes, some along the last axis before y and x, or the one in view."""
+    """All planes, a range along the last axis before y and x, or the plane in view."""
 
     changed = Signal()
 
@@ -28,58 +28,58 @@ class PlaneRange(QWidget):
         super().__init__()
         self.which = QComboBox()
         self.which.setToolTip(
-            "From … to counts as the slider does, from 0, along z (or time, where there is no z). "
-            "The plane in view is for trying a prompt."
+            "A range counts from 0, like the slider, along z (or along time if there is no z). "
+            "Choose the plane in view to try a prompt."
         )
-        for words, value in (
+        for label, value in (
             ("All planes", "all"), ("From … to …", "range"), ("Only the plane in view", "view"),
         ):  # fmt: skip
-            self.which.addItem(words, value)
+            self.which.addItem(label, value)
         self.first, self.last = QSpinBox(), QSpinBox()
-        self.first.setToolTip("The first plane that is segmented; the slider counts from 0 too.")
-        self.last.setToolTip("The last plane that is segmented.")
-        self._untouched = True
-        self._along, to = QLabel("from"), QLabel("to")
-        self._numbers = QWidget()
-        numbers = row(self._along, self.first, to, self.last)
-        numbers.addStretch(1)
-        self._numbers.setLayout(numbers)
+        self.first.setToolTip("The first plane to segment, counted from 0 like the slider.")
+        self.last.setToolTip("The last plane to segment.")
+        self._last_changed_by_user = False
+        self._first_label = QLabel("from")
+        self._range = QWidget()
+        range_row = row(self._first_label, self.first, QLabel("to"), self.last)
+        range_row.addStretch(1)
+        self._range.setLayout(range_row)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row(QLabel("Planes"), self.which, stretch=1))
-        layout.addWidget(self._numbers)
-        self.which.currentIndexChanged.connect(self._choose)
+        layout.addWidget(self._range)
+        self.which.currentIndexChanged.connect(self._show_range)
         self.first.valueChanged.connect(self.last.setMinimum)
-        self.last.valueChanged.connect(self._touch)
-        self._choose()
+        self.last.valueChanged.connect(self._on_last_changed)
+        self._show_range()
 
-    def _choose(self) -> None:
-        self._numbers.setVisible(self.which.currentData() == "range")
+    def _show_range(self) -> None:
+        self._range.setVisible(self.which.currentData() == "range")
         self.changed.emit()
 
-    def _touch(self) -> None:
-        self._untouched = False
+    def _on_last_changed(self) -> None:
+        self._last_changed_by_user = True
 
     def fit(self, images: list[Planes]) -> None:
-        """Offer the planes that the ticked images have."""
+        """Limit the range to the planes of the ticked images."""
         stacks = [planes for planes in images if planes.leading]
-        most = max([planes.leading[-1] for planes in stacks], default=1)
-        names = {planes.leading_axes[-1] for planes in stacks}
-        self._along.setText(f"along {names.pop()} from" if len(names) == 1 else "from")
-        self.first.setMaximum(most - 1)
+        most_planes = max([planes.leading[-1] for planes in stacks], default=1)
+        axes = {planes.leading_axes[-1] for planes in stacks}
+        self._first_label.setText(f"along {axes.pop()} from" if len(axes) == 1 else "from")
+        self.first.setMaximum(most_planes - 1)
         self.last.blockSignals(True)
-        self.last.setMaximum(most - 1)
-        if self._untouched:
-            self.last.setValue(most - 1)
+        self.last.setMaximum(most_planes - 1)
+        if not self._last_changed_by_user:
+            self.last.setValue(most_planes - 1)
         self.last.blockSignals(False)
 
     def parts(self, viewer: napari.Viewer, layer: Image, planes: Planes) -> tuple[Part, ...]:
-        """What is wanted of an image.
+        """Return the chosen ranges of an image's planes; none means all planes.
 
         Raises
         ------
         InputError
-            If it has no such planes, or none is in view.
+            If the image has no such planes, or none of them is in view.
         """
         which = self.which.currentData()
         if which == "all" or not planes.leading:
@@ -89,7 +89,7 @@ class PlaneRange(QWidget):
             first, last = self.first.value(), self.last.value()
             if first >= size:
                 raise InputError(
-                    f"{planes.name} has no planes from {first} to {last}: it has 0 to {size - 1} "
+                    f"{planes.name} has no planes {first} to {last}: it has 0 to {size - 1} "
                     f"along {axis}."
                 )
             return () if (first, last + 1) == (0, size) else ((axis, first, min(last + 1, size)),)
@@ -98,4 +98,4 @@ class PlaneRange(QWidget):
             raise InputError(
                 f"No plane of {layer.name} is in view; move the sliders to one, in the 2D view."
             )
-        return tuple((axis, at, at + 1) for axis, at in planes.position(number).items())
+        return tuple((axis, index, index + 1) for axis, index in planes.position(number).items())

@@ -1,4 +1,4 @@
-"""The prompts that are applied, and a card for the selected one."""
+"""The list of prompts to apply, with a card for the selected one."""
 
 from __future__ import annotations
 
@@ -20,46 +20,48 @@ from napari_ptsam.widgets.batch.task import OpenedPrompt
 from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.library.prompt_card import PromptCard
 from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, row
+from napari_ptsam.widgets.shared.torch_loading import load_torch
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.widgets.shared.worker import Steps
 
-ROWS = 3
-"""That the list shows at a time, at most."""
+MAX_ROWS = 3
+"""Rows of the list that are visible at a time, at most."""
 
 
 class PromptList(QWidget):
-    """Prompts, each once; all of them are applied.
+    """The prompts, all of which are applied; each file is listed once.
 
     Parameters
     ----------
     open_file
         Called with each file that the user chooses.
-    use
-        Called with each prompt of the library, and its file, that the user chooses.
+    use_prompt
+        Called with each prompt that the user chooses in the library, and with its file.
     """
 
     changed = Signal()
 
     def __init__(
-        self, open_file: Callable[[Path], object], use: Callable[[Prompt, Path], object]
+        self, open_file: Callable[[Path], object], use_prompt: Callable[[Prompt, Path], object]
     ) -> None:
         super().__init__()
         self._open_file = open_file
-        self.library = LibraryButton(use)
+        self.library = LibraryButton(use_prompt)
         self.opened: list[OpenedPrompt] = []
         self.open = button(
             "Open files…",
-            "Choose one or more .pt files; or drop them onto this form.",
-            self._choose,
+            "Choose one or more .pt files. You can also drop them onto this form.",
+            self._choose_files,
         )
         self.remove_button = button(
-            "Remove", "Take the selected prompt off the list (Delete).", self.remove
+            "Remove", "Remove the selected prompt from the list (Delete).", self.remove
         )
-        self.list = _List()
-        self.list.remove.connect(self.remove)
+        self.list = _ListWithDelete()
+        self.list.delete_pressed.connect(self.remove)
         self.list.setToolTip(
-            "All prompts listed here are applied; the card shows the selected one."
+            "All prompts in this list are applied. The card shows the selected one."
         )
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.currentRowChanged.connect(self._show_card)
@@ -69,61 +71,62 @@ class PromptList(QWidget):
         layout.addLayout(row(self.open, self.library, self.remove_button, stretch=0))
         layout.addWidget(self.list)
         layout.addWidget(self.card)
-        self._fit()
+        self._update_height()
 
     def add(self, prompt: Prompt, path: Path | None = None) -> None:
-        """List a prompt and show its card; one from the same file is replaced."""
+        """Add a prompt and show its card; it replaces a prompt from the same file."""
         if path is not None:
             path = path.absolute()
-        known = [n for n, o in enumerate(self.opened) if path is not None and o.path == path]
-        if known:
-            position = known[0]
-            self.opened[position] = OpenedPrompt(prompt, self.opened[position].name, path)
+        paths = [opened.path for opened in self.opened]
+        if path is not None and path in paths:
+            index = paths.index(path)
+            self.opened[index] = OpenedPrompt(prompt, self.opened[index].name, path)
         else:
-            position = len(self.opened)
-            stem = "prompt" if path is None else path.stem
-            self.opened.append(OpenedPrompt(prompt, self._free(stem), path))
-            item = QListWidgetItem(colour_icon(prompt.colours[0]), self.opened[-1].name)
+            index = len(self.opened)
+            name = self._unique_name("prompt" if path is None else path.stem)
+            self.opened.append(OpenedPrompt(prompt, name, path))
+            item = QListWidgetItem(colour_icon(prompt.colours[0]), name)
             item.setToolTip("" if path is None else str(path).replace("<", "&lt;"))
             self.list.addItem(item)
-        self._fit()
-        if self.list.currentRow() == position:
-            self._show_card(position)
-        self.list.setCurrentRow(position)
+        self._update_height()
+        if self.list.currentRow() == index:
+            self._show_card(index)
+        self.list.setCurrentRow(index)
         self.changed.emit()
 
-    def _free(self, stem: str) -> str:
-        """A name that no other prompt has: results are called by it."""
+    def _unique_name(self, stem: str) -> str:
+        """Return a name that no other prompt has, since results are named after prompts."""
         names = {opened.name for opened in self.opened}
-        numbered = (f"{stem} ({n})" for n in range(2, len(names) + 3))
-        return stem if stem not in names else next(n for n in numbered if n not in names)
+        numbered = (f"{stem} ({number})" for number in range(2, len(names) + 3))
+        return stem if stem not in names else next(name for name in numbered if name not in names)
 
     def remove(self) -> None:
-        """Take the selected prompt off the list."""
-        position = self.list.currentRow()
-        if 0 <= position < len(self.opened) and self.isEnabled():
-            del self.opened[position]
-            self.list.takeItem(position)
+        """Remove the selected prompt from the list."""
+        index = self.list.currentRow()
+        if 0 <= index < len(self.opened) and self.isEnabled():
+            del self.opened[index]
+            self.list.takeItem(index)
             self._show_card(self.list.currentRow())
-            self._fit()
+            self._update_height()
             self.changed.emit()
 
-    def _show_card(self, position: int) -> None:
-        if 0 <= position < len(self.opened):
-            opened = self.opened[position]
+    def _show_card(self, index: int) -> None:
+        if 0 <= index < len(self.opened):
+            opened = self.opened[index]
             self.card.show_prompt(opened.prompt, opened.path)
         else:
             self.card.show_message()
 
-    def _fit(self) -> None:
-        """As high as what is listed."""
+    def _update_height(self) -> None:
+        """Make the list as high as its prompts, up to `MAX_ROWS`."""
         count = len(self.opened)
         self.list.setVisible(count > 0)
         self.remove_button.setEnabled(count > 0)
-        height = max(self.list.sizeHintForRow(0), self.fontMetrics().height())
-        self.list.setFixedHeight(min(max(count, 1), ROWS) * height + 2 * self.list.frameWidth() + 4)
+        row_height = max(self.list.sizeHintForRow(0), self.fontMetrics().height())
+        rows = min(max(count, 1), MAX_ROWS)
+        self.list.setFixedHeight(rows * row_height + 2 * self.list.frameWidth() + 4)
 
-    def _choose(self) -> None:
+    def _choose_files(self) -> None:
         paths = [opened.path for opened in self.opened if opened.path is not None]
         folder = paths[-1].parent if paths else Path.home()
         chosen, _ = QFileDialog.getOpenFileNames(
@@ -133,22 +136,30 @@ class PromptList(QWidget):
             self._open_file(Path(path))
 
 
-class _List(QListWidget):
-    """A list that tells when the key Delete is pressed."""
+class _ListWithDelete(QListWidget):
+    """A list with a signal for the key Delete."""
 
-    remove = Signal()
+    delete_pressed = Signal()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802, Qt's name
-        """Delete, or what all lists know."""
+        """Emit `delete_pressed` for the key Delete; handle other keys as usual."""
         if event is not None and event.matches(QKeySequence.StandardKey.Delete):
-            self.remove.emit()
+            self.delete_pressed.emit()
         else:
             super().keyPressEvent(event)
 
 
 def dropped_prompts(data: QMimeData | None) -> list[Path]:
-    """The files that are dropped, if all of them may be prompts."""
+    """Return the dropped files if all of them are prompt files by their name, else none."""
     urls = data.urls() if data is not None else []
     paths = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
-    every = len(paths) == len(urls) and all(path.suffix.lower() == ".pt" for path in paths)
-    return paths if every else []
+    only_prompts = len(paths) == len(urls) and all(path.suffix.lower() == ".pt" for path in paths)
+    return paths if only_prompts else []
+
+
+def load_prompt(path: Path) -> Steps:
+    """Load a prompt file in a worker, and yield the prompt."""
+    load_torch()
+    from napari_ptsam.prompts.files import load
+
+    yield load(path)

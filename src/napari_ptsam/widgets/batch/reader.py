@@ -1,50 +1,47 @@
-"""A prompt file that is opened like an image: the dock widget "Batch segment" takes it."""
+"""napari's reader for prompt files, which opens them in the dock widget "Batch segment"."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.widgets.shared.torch_loading import load_torch
-
 if TYPE_CHECKING:
     import napari
 
-    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.batch.batch_segment import BatchSegment
     from napari_ptsam.widgets.shared.worker import WorkerEvent
 
-Nothing = list[tuple[None]]
-NO_LAYERS: Nothing = [(None,)]
-"""What tells napari that a file was read and gives no layer."""
+NoLayers = list[tuple[None]]
+NO_LAYERS: NoLayers = [(None,)]
+"""The return value by which napari knows that a file was read and adds no layer."""
 PLUGIN, WIDGET = "napari-ptsam", "Batch segment"
 
 
-def get_reader(path: str | list[str]) -> Callable[[str | list[str]], Nothing] | None:
-    """What reads a path, for napari.
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], NoLayers] | None:
+    """Return the reader for a path, or None if it is not a prompt file.
 
     Parameters
     ----------
     path
-        One, or several that are to become one stack; of prompts there is none.
+        A path, or the paths of files to be read as one stack, which prompts cannot be.
     """
     if not isinstance(path, str) or Path(path).suffix.lower() != ".pt":
         return None
     return read
 
 
-def read(path: str | list[str]) -> Nothing:
-    """Show a prompt file in the dock widget; a worker reads it, as torch takes its time to load.
+def read(path: str | list[str]) -> NoLayers:
+    """Open a prompt file in the dock widget.
 
-    A file that is no prompt is told of in a notification: what a reader raises,
-    napari shows together with its traceback.
+    A worker reads the file, because torch takes seconds to load. If it is not a prompt,
+    the user is notified; an exception here would be shown with its traceback.
 
     Parameters
     ----------
     path
-        Of the file.
+        Path of the file.
 
     Returns
     -------
@@ -56,25 +53,19 @@ def read(path: str | list[str]) -> Nothing:
 
     viewer = napari.current_viewer()
     if viewer is None or not isinstance(path, str):
-        show_warning("A prompt is opened in a viewer, one at a time; open an image first.")
+        show_warning("Prompts are opened one at a time, in a viewer; open an image first.")
         return NO_LAYERS
+    from napari_ptsam.widgets.batch.prompt_list import load_prompt
     from napari_ptsam.widgets.shared.worker import Worker
 
     file = Path(path)
-    worker = Worker(partial(_load, file), partial(_take, viewer, file), f"Reading {file.name}")
-    worker.start(announced=True)
+    on_event = partial(_on_event, viewer, file)
+    Worker(partial(load_prompt, file), on_event, f"Reading {file.name}").start(announced=True)
     return NO_LAYERS
 
 
-def _load(path: Path) -> Generator[Prompt, None, None]:
-    load_torch()
-    from napari_ptsam.prompts.files import load
-
-    yield load(path)
-
-
-def _take(viewer: napari.Viewer, path: Path, event: WorkerEvent) -> None:
-    """Tell what a worker found, in the main thread; nothing comes once the viewer is closed."""
+def _on_event(viewer: napari.Viewer, path: Path, event: WorkerEvent) -> None:
+    """Use the prompt, or notify the user, in the GUI thread."""
     from napari_ptsam.widgets.shared.failures import Failed, notify
     from napari_ptsam.widgets.shared.worker import Yielded
 
@@ -85,16 +76,16 @@ def _take(viewer: napari.Viewer, path: Path, event: WorkerEvent) -> None:
 
 
 def open_dock(viewer: napari.Viewer) -> BatchSegment:
-    """The dock widget "Batch segment": the one that is open, or a new one."""
+    """Return the dock widget "Batch segment" of a viewer; open one if there is none."""
     from napari_ptsam.widgets.batch.batch_segment import BatchSegment
 
     docked = viewer.window.dock_widgets.values()
-    open_ones = (w for w in docked if isinstance(w, BatchSegment) and not w._closed)
-    widget = next(open_ones, None)
+    open_widgets = (w for w in docked if isinstance(w, BatchSegment) and not w._closed)
+    widget = next(open_widgets, None)
     if widget is None:
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     dock = widget.parentWidget()
-    if dock is not None:  # hidden, or behind another
+    if dock is not None:  # the dock may be hidden, or behind another one
         dock.show()
         dock.raise_()
     return widget

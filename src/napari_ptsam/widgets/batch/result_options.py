@@ -1,4 +1,4 @@
-"""What a segmentation is to give: the kind of result, and how objects are told apart."""
+"""The form of the result settings: the kind of result, its objects, and where it goes."""
 
 from __future__ import annotations
 
@@ -7,53 +7,34 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QStandardItemModel
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QLabel,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.widgets.shared.qt_helpers import not_none, row
+from napari_ptsam.widgets.shared.setting_rows import add_rows, editors_of
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.batch.task import OpenedPrompt
 
-CORES, COMPONENTS = 1, 2
-"""Positions in the choice of how objects are told apart."""
-
 
 class ResultOptions(QWidget):
-    """Classes, instances or probabilities; layers, files or both."""
+    """The form of a result: its kind, and whether it becomes layers, files or both."""
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.output = QComboBox()
-        self.output.setToolTip(
-            "Classes: each pixel has the number of its class. Instances: each object has a number "
-            "of its own. Probabilities: an image for each class, from 0 to 1."
-        )
-        for words, value in (
-            ("Classes", "labels"), ("Instances", "instances"), ("Probabilities", "probabilities"),
-        ):  # fmt: skip
-            self.output.addItem(words, value)
+        self.output = not_none(editors_of(ResultSettings, self, ["output"])["output"].choice)
         self.where = QComboBox()
-        self.where.setToolTip("Layers lie in memory only; files are written plane by plane.")
+        self.where.setToolTip("Layers are kept in memory only; files are written plane by plane.")
         for words, value in (("Layers", "layers"), ("Files", "files"), ("Both", "both")):
             self.where.addItem(words, value)
         self.objects = ObjectOptions()
         self.fast = QCheckBox("Faster, less exact")
         self.fast.setToolTip(
-            "These prompts look at flipped copies of each tile too, which takes two or four times as "
-            "long. Look at the image as it is alone."
+            "These prompts average over flipped copies of each tile, which takes two or four times "
+            "as long. Tick this to use the tiles as they are only."
         )
         self.fast.toggled.connect(self.changed)
         layout = QVBoxLayout(self)
@@ -70,72 +51,51 @@ class ResultOptions(QWidget):
         self.changed.emit()
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
-        """Offer what the prompts can do."""
+        """Offer only what the prompts can do."""
         self.objects.fit(prompts)
         self.fast.setVisible(any(opened.prompt.flips for opened in prompts))
 
     @property
     def to_layers(self) -> bool:
-        """Whether layers are wanted."""
+        """Whether the result is to become layers."""
         return self.where.currentData() != "files"
 
     @property
     def to_files(self) -> bool:
-        """Whether files are wanted."""
+        """Whether the result is to be written to files."""
         return self.where.currentData() != "layers"
 
     def settings(self) -> ResultSettings:
-        """What each plane becomes."""
+        """Return the settings of the result."""
         output = self.output.currentData()
-        found = self.objects.settings() if output == "instances" else ResultSettings(output)
-        return replace(found, flips=not self.fast.isChecked())
+        chosen = self.objects.settings() if output == "instances" else ResultSettings(output)
+        return replace(chosen, flips=not self.fast.isChecked())
 
     def link(self) -> LinkSettings | None:
-        """How planes are linked, if they are."""
+        """Return how planes are linked; None if they are not."""
         return self.objects.link() if self.output.currentData() == "instances" else None
 
 
 class ObjectOptions(QWidget):
-    """How objects are told apart, cleaned, and followed from plane to plane."""
+    """The form of the objects: how they are separated, cleaned and linked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.split = QComboBox()
-        for words, value in (
-            ("Automatic", "auto"), ("By their cores", "cores"),
-            ("Connected pixels", "components"),
-        ):  # fmt: skip
-            self.split.addItem(words, value)
-        self.split.setToolTip(
-            "How objects that touch are told apart. By their cores: for prompts trained on masks "
-            "that number objects. Connected pixels: what touches is one object. Automatic: by cores "
-            "where a prompt knows them."
+        self._cleaning = editors_of(
+            ResultSettings, self, ["split", "min_size", "fill_holes", "remove_border"]
         )
-        self.min_size = QSpinBox()
-        self.min_size.setRange(0, 1_000_000)
-        self.min_size.setSuffix(" px")
-        self.min_size.setToolTip("Objects of fewer pixels are left out; 0 leaves none out.")
-        self.fill_holes = QCheckBox("Fill holes")
-        self.fill_holes.setToolTip("Background inside of an object becomes part of it.")
-        self.remove_border = QCheckBox("Without those at the edge")
-        self.remove_border.setToolTip("Objects that touch the edge of the plane are left out.")
+        self._linking = editors_of(LinkSettings, self, ["threshold", "gap"])
+        self.split = not_none(self._cleaning["split"].choice)
+        self.min_size = not_none(self._cleaning["min_size"].number)
+        self.fill_holes = not_none(self._cleaning["fill_holes"].flag)
+        self.remove_border = not_none(self._cleaning["remove_border"].flag)
+        self.threshold = not_none(self._linking["threshold"].number)
+        self.gap = not_none(self._linking["gap"].number)
         self.linked = QCheckBox("Link planes")
         self.linked.setToolTip(
-            "An object keeps its number from plane to plane: 3D objects along z, tracks along time. "
-            "Otherwise each plane counts from 1."
+            "Let an object keep its number from plane to plane: 3D objects along z, tracks along "
+            "time. Otherwise each plane counts from 1."
         )
-        self.threshold = QDoubleSpinBox()
-        self.threshold.setRange(0.05, 1.0)
-        self.threshold.setSingleStep(0.05)
-        self.threshold.setToolTip(
-            "Objects on two planes are one if they overlap by this part at least (IoU)."
-        )
-        self.gap = QSpinBox()
-        self.gap.setRange(0, 9)
-        self.gap.setToolTip("Planes in between on which an object may be missing.")
-        known = LinkSettings()
-        self.threshold.setValue(known.threshold)
-        self.gap.setValue(known.gap)
         self._link = QWidget()
         link = row(QLabel("IoU from"), self.threshold, QLabel("gap"), self.gap)
         link.addStretch(1)
@@ -143,8 +103,8 @@ class ObjectOptions(QWidget):
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setSpacing(4)
-        form.addRow("Touching objects", self.split)
-        form.addRow("Smallest object", self.min_size)
+        add_rows(form, self._cleaning["split"])
+        add_rows(form, self._cleaning["min_size"])
         form.addRow(row(self.fill_holes, self.remove_border, stretch=1))
         form.addRow(self.linked)
         form.addRow(self._link)
@@ -152,25 +112,23 @@ class ObjectOptions(QWidget):
         self._link.hide()
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
-        """Offer cores only if every prompt knows them."""
+        """Offer to separate by cores only if every prompt has them."""
         without = [opened.name for opened in prompts if opened.prompt.cores is None]
-        model = self.split.model()
+        model, cores = self.split.model(), self.split.findData("cores")
         assert isinstance(model, QStandardItemModel)
-        item = not_none(model.item(CORES))
+        item = not_none(model.item(cores))
         item.setEnabled(not without)
         item.setToolTip(f"{', '.join(without)} knows no cores." if without else "")
-        if without and self.split.currentIndex() == CORES:
-            self.split.setCurrentIndex(0)
+        if without and self.split.currentIndex() == cores:
+            self.split.setCurrentIndex(self.split.findData("auto"))
 
     def settings(self) -> ResultSettings:
-        """What each plane becomes."""
-        return ResultSettings(
-            "instances", self.split.currentData(), self.min_size.value(),
-            self.fill_holes.isChecked(), self.remove_border.isChecked(),
-        )  # fmt: skip
+        """Return the settings of the result."""
+        values = {name: editor.value for name, editor in self._cleaning.items()}
+        return ResultSettings("instances", **values)
 
     def link(self) -> LinkSettings | None:
-        """How planes are linked, if they are."""
+        """Return how planes are linked; None if they are not."""
         if not self.linked.isChecked():
             return None
-        return LinkSettings(round(self.threshold.value(), 2), self.gap.value())
+        return LinkSettings(**{name: editor.value for name, editor in self._linking.items()})

@@ -1,8 +1,8 @@
-"""Images segmented in a worker, plane by plane; what is done stays, however it ends."""
+"""Segment images in a worker, plane by plane; finished planes are kept, however the run ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 from time import perf_counter
@@ -16,11 +16,11 @@ from napari_ptsam.errors import InputError, OutputError, PtsamError
 from napari_ptsam.widgets.batch.apply_prompts import (
     FittedPrompt,
     Linkers,
-    blank_results,
-    fitting,
-    in_memory,
+    create_layer_results,
+    fit_prompts,
+    segment_in_memory,
 )
-from napari_ptsam.widgets.batch.file_output import ResultFiles, check
+from napari_ptsam.widgets.batch.file_output import ResultFiles, check_folder
 from napari_ptsam.widgets.batch.task import (
     BatchRequest,
     ImageTask,
@@ -29,6 +29,8 @@ from napari_ptsam.widgets.batch.task import (
     Problems,
 )
 from napari_ptsam.widgets.shared.background_task import BackgroundTask
+from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
     import torch
@@ -37,15 +39,23 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.prompts.prompt import Prompt
 
-WAIT = 0.05
-"""Seconds between two looks at whether the run is to end."""
-TILE_EVERY = 0.2
-"""Seconds between two words about tiles."""
+STOP_CHECK_INTERVAL = 0.05
+"""Seconds between two checks for a stop while the run waits."""
+TILE_REPORT_INTERVAL = 0.2
+"""Seconds between two reports of tiles."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerStarted:
-    """A result has its first plane; it is filled on in the thread once it is shown."""
+    """A result has its first plane and can be shown.
+
+    Attributes
+    ----------
+    result
+        The result; the thread fills its other planes once it is shown.
+    shown
+        Set when the layer is shown.
+    """
 
     result: LayerResult
     shown: Event = field(default_factory=Event)
@@ -53,7 +63,19 @@ class LayerStarted:
 
 @dataclass(frozen=True, eq=False)
 class PlaneSegmented:
-    """Plane ``number`` of an image is through; ``done`` of ``total`` planes of the run are."""
+    """A plane has been segmented.
+
+    Attributes
+    ----------
+    task
+        The image.
+    number
+        Number of the plane in the image.
+    done, total
+        Planes of the run that are finished, and all planes of the run.
+    seconds_left
+        Estimated time that is left for the run.
+    """
 
     task: ImageTask
     number: int
@@ -64,7 +86,15 @@ class PlaneSegmented:
 
 @dataclass(frozen=True, eq=False)
 class ImageFinished:
-    """An image is through, or was left; a problem says what could not be segmented."""
+    """An image is finished or was skipped.
+
+    Attributes
+    ----------
+    task
+        The image.
+    problem
+        Says what could not be segmented, if anything.
+    """
 
     task: ImageTask
     problem: str = ""
@@ -72,26 +102,26 @@ class ImageFinished:
 
 @dataclass(frozen=True)
 class RunWarning:
-    """Something goes another way than asked for, while the run goes on."""
+    """The run continues, but not as requested."""
 
-    words: str
-
-
-class _Ended(Exception):  # noqa: N818, not an error
-    """Nobody wants the plane any more."""
+    message: str
 
 
-class _Stoppable:
-    """An `Encoder` that calls a function before each tile, which may raise to stop.
+class _Cancelled(Exception):  # noqa: N818, not an error
+    """The run was stopped, or the image is not wanted any more."""
 
-    A large plane has hundreds of tiles; a stop must not wait for all of them.
+
+class _StoppableEncoder:
+    """An `Encoder` that calls a function before each batch of tiles, which may raise to stop.
+
+    A large plane has hundreds of tiles, and a stop must not wait for all of them.
 
     Parameters
     ----------
     encoder
-        The encoder that computes.
+        The encoder that computes the embeddings.
     check
-        Called before each tile.
+        Called before each batch of tiles.
     """
 
     def __init__(self, encoder: Encoder, check: Callable[[], None]) -> None:
@@ -110,172 +140,186 @@ class _Stoppable:
         self._check()
         return self._encoder(tiles) if dtype is None else self._encoder(tiles, dtype)
 
-    def on(self, device: torch.device, dtype: torch.dtype) -> _Stoppable:
+    def on(self, device: torch.device, dtype: torch.dtype) -> _StoppableEncoder:
         """Return a copy on another device that stops in the same way."""
-        return _Stoppable(self._encoder.on(device, dtype), self._check)
+        return _StoppableEncoder(self._encoder.on(device, dtype), self._check)
 
-    def with_tokens(self, tokens: Sequence[torch.Tensor]) -> _Stoppable:
+    def with_tokens(self, tokens: Sequence[torch.Tensor]) -> _StoppableEncoder:
         """Return the same encoder with encoder tokens, which stops in the same way."""
-        return _Stoppable(self._encoder.with_tokens(tokens), self._check)
+        return _StoppableEncoder(self._encoder.with_tokens(tokens), self._check)
 
 
 class BatchRun(BackgroundTask):
-    """Prompts applied to images.
+    """Apply prompts to images.
 
     Parameters
     ----------
-    backbone
-        Gives the backbone of a prompt; called in the thread.
+    backbone_of
+        Returns the backbone of a prompt; called in the thread.
+    parent
+        The owner of the run in Qt.
     """
 
     title = "Segmenting"
 
-    begun = Signal(object)
-    stepped = Signal(object)
-    left = Signal(object)
+    layer_started = Signal(object)
+    plane_segmented = Signal(object)
+    image_finished = Signal(object)
     warned = Signal(str)
-    tiled = Signal(int, int)
-    """Tiles of the plane under way that are through, and all of them."""
+    tile_started = Signal(int, int)
+    """Finished tiles of the current plane, and the number of its tiles."""
 
-    def __init__(self, backbone: Callable[[Prompt], Backbone], parent: QObject) -> None:
+    def __init__(self, backbone_of: Callable[[Prompt], Backbone], parent: QObject) -> None:
         super().__init__(parent)
-        self._backbone = backbone
+        self._backbone_of = backbone_of
         self._task: ImageTask | None = None
         self._done = self._total = self._tile = self._tiles = 0
-        self._begin = self._told = 0.0
+        self._start_time = self._last_tile_report = 0.0
 
     def _show(self, result: object) -> None:
         if isinstance(result, RunWarning):
-            self.warned.emit(result.words)
-            return
-        signals = {LayerStarted: self.begun, PlaneSegmented: self.stepped, ImageFinished: self.left}
-        signals[type(result)].emit(result)
-        if isinstance(result, LayerStarted):
+            self.warned.emit(result.message)
+        elif isinstance(result, PlaneSegmented):
+            self.plane_segmented.emit(result)
+        elif isinstance(result, ImageFinished):
+            self.image_finished.emit(result)
+        elif isinstance(result, LayerStarted):
+            self.layer_started.emit(result)
             result.shown.set()
 
     # In the thread
 
-    def _check(self) -> None:
+    def _check_cancelled(self) -> None:
         if self._stop.is_set() or (self._task is not None and self._task.cancelled):
-            raise _Ended
+            raise _Cancelled
 
-    def _next_tile(self) -> None:
-        self._check()
+    def _on_tile(self) -> None:
+        self._check_cancelled()
         now = perf_counter()
-        if self._tiles > 1 and now > self._told + TILE_EVERY and not self._closed:
-            self._told = now
-            self.tiled.emit(self._tile, self._tiles)
+        is_due = now > self._last_tile_report + TILE_REPORT_INTERVAL
+        if self._tiles > 1 and is_due and not self._closed:
+            self._last_tile_report = now
+            self.tile_started.emit(self._tile, self._tiles)
         self._tile += 1
 
-    def _work(self, request: BatchRequest) -> Generator[object, None, None]:
+    def _work(self, request: BatchRequest) -> Steps:
         try:
             yield from self._segment(request)
-        except _Ended:
+        except _Cancelled:
             return
         finally:
             self._task = None
 
-    def _segment(self, request: BatchRequest) -> Generator[object, None, None]:
+    def _segment(self, request: BatchRequest) -> Steps:
         if request.files is not None:
-            check(request.files)
-        from napari_ptsam.backbones.embedding_cache import sparing_disk  # torch
+            check_folder(request.files.folder)
+        from napari_ptsam.backbones.embedding_cache import sparing_disk  # loads torch
 
-        backbone = sparing_disk(self._backbone(request.prompts[0].prompt))
-        backbone = replace(backbone, encoder=_Stoppable(backbone.encoder, self._next_tile))
+        backbone = sparing_disk(self._backbone_of(request.prompts[0].prompt))
+        backbone = replace(backbone, encoder=_StoppableEncoder(backbone.encoder, self._on_tile))
         prompts = []
         for opened in request.prompts:
-            own = opened.prompt
-            if own.belongs_to(backbone.name, backbone.signature):
+            prompt = opened.prompt
+            if prompt.belongs_to(backbone.name, backbone.signature):
                 prompts.append(opened)
             else:
                 yield RunWarning(
-                    f"{opened.name} was left out: it belongs to the backbone {own.backbone_name}, and "
-                    f"{request.prompts[0].name} to {backbone.weights}. Apply them one after the other."
+                    f"{opened.name} was left out: it needs the backbone {prompt.backbone_name}, but "
+                    f"{request.prompts[0].name} needs {backbone.weights}. Apply them in separate runs."
                 )
         if request.layers and request.settings.output != "probabilities":
-            # napari compiles what it draws such labels with; the window would wait for it.
+            # napari compiles its drawing code for such labels here rather than in the GUI thread.
             Labels(np.zeros((1, 8, 8), request.settings.dtype))
         self._done, self._total = 0, sum(len(task.planes) for task in request.tasks)
-        self._begin = perf_counter()
-        unwritten: list[str] = []
+        self._start_time = perf_counter()
+        write_errors: list[str] = []
         for task in request.tasks:
-            before, self._task = self._done, task
+            done_before, self._task = self._done, task
             try:
-                yield from self._image(task, request, prompts, backbone)
-            except _Ended:
+                yield from self._segment_image(task, request, prompts, backbone)
+            except _Cancelled:
                 yield ImageFinished(task)
             except OutputError as error:
-                unwritten.append(str(error))
+                write_errors.append(in_form(error))
                 yield ImageFinished(task)
             except PtsamError as error:
-                yield ImageFinished(task, f"{task.image.name}: {error}")
+                yield ImageFinished(task, f"{task.image.name}: {in_form(error)}")
             if self._stop.is_set():
                 break
-            self._total -= len(task.planes) - (self._done - before)  # of an image that was left
-        if unwritten:
-            more = len(unwritten) - 1
+            skipped_planes = len(task.planes) - (self._done - done_before)
+            self._total -= skipped_planes
+        if write_errors:
+            more = len(write_errors) - 1
             others = f" {more} more image{'s' * (more > 1)} could not be written either."
-            yield RunWarning(unwritten[0] + others * (more > 0))
+            yield RunWarning(write_errors[0] + others * (more > 0))
 
-    def _image(
+    def _segment_image(
         self,
         task: ImageTask,
         request: BatchRequest,
         prompts: list[OpenedPrompt],
         backbone: Backbone,
-    ) -> Generator[object, None, None]:
-        self._check()
-        applied, unfit = fitting(task, request, prompts, backbone)
-        if not applied:
-            raise InputError(next(iter(unfit.values())))
-        for name, words in unfit.items():
-            yield RunWarning(f"{task.image.name}: {words} The prompt {name} was not applied to it.")
-        tilings = {a.segmenter.prompt.images for a in applied}
+    ) -> Steps:
+        self._check_cancelled()
+        fitted, reasons = fit_prompts(task, request, prompts, backbone)
+        if not fitted:
+            raise InputError(next(iter(reasons.values())))
+        for name, reason in reasons.items():
+            yield RunWarning(
+                f"{task.image.name}: {reason} The prompt {name} was not applied to it."
+            )
+        tilings = {prompt.segmenter.prompt.images for prompt in fitted}
         self._tiles = sum(len(images.tiling.tiles(task.planes.shape)) for images in tilings)
         problems = Problems(task)
-        written: ResultFiles | None = None
+        files: ResultFiles | None = None
         if request.files is not None:
-            written = ResultFiles(task, request, [(a.opened, a.segmenter) for a in applied])
-        linkers = Linkers(task, request, len(applied))
-        for number, results, problem in written or in_memory(task, applied):
+            segmenters = [(prompt.opened, prompt.segmenter) for prompt in fitted]
+            files = ResultFiles(task, request, segmenters)
+        linkers = Linkers(task, request, len(fitted))
+        for number, results, problem in files or segment_in_memory(task, fitted):
             results = linkers.link(number, results)
             task.segmented += not problem
             if problem:
                 problems.add(number, problem)
             elif results is not None and request.layers:
-                yield from self._fill(task, request, applied, number, results)
+                yield from self._fill_layers(task, request, fitted, number, results)
             self._done, self._tile = self._done + 1, 0
             yield PlaneSegmented(
                 task, task.number_in_image(number), self._done, self._total, self._seconds_left()
             )
-            self._check()
-        if written is not None and written.skipped and request.layers:
-            for number, results in written.read_back():
-                yield from self._fill(task, request, applied, number, results)
+            self._check_cancelled()
+        if files is not None and files.has_skipped and request.layers:
+            for number, results in files.read_planes():
+                yield from self._fill_layers(task, request, fitted, number, results)
         yield ImageFinished(task, str(problems))
 
-    def _fill(
-        self, task: ImageTask, request: BatchRequest, applied: list[FittedPrompt],
-        number: int, planes: Sequence[np.ndarray],
-    ) -> Generator[object, None, None]:  # fmt: skip
-        """Put a plane into the layers; the first one makes them."""
-        new = not task.results
-        if new:
+    def _fill_layers(
+        self, task: ImageTask, request: BatchRequest, fitted: list[FittedPrompt],
+        number: int, results: Sequence[np.ndarray],
+    ) -> Steps:  # fmt: skip
+        """Write the results of a plane into the layers, which are made for the first plane."""
+        is_first = not task.results
+        if is_first:
             task.results = [
-                result
-                for a in applied
-                for result in blank_results(task, a.opened, request.settings.output)
+                layer_result
+                for prompt in fitted
+                for layer_result in create_layer_results(
+                    task, prompt.opened, request.settings.output
+                )
             ]
-        channels = [part for plane in planes for part in (plane if plane.ndim == 3 else [plane])]
-        for result, plane in zip(task.results, channels, strict=True):
-            if not result.removed:
-                task.write_plane(result.array, number, plane)
-        for result in task.results if new else ():
-            begun = LayerStarted(result)
-            yield begun
-            # napari takes four times as long to add a layer beside work that goes on.
-            while not begun.shown.wait(WAIT):
-                self._check()
+        planes = [
+            plane for result in results for plane in (result if result.ndim == 3 else [result])
+        ]
+        for layer_result, plane in zip(task.results, planes, strict=True):
+            if not layer_result.removed:
+                task.write_plane(layer_result.array, number, plane)
+        for layer_result in task.results if is_first else ():
+            started = LayerStarted(layer_result)
+            yield started
+            # Wait, since adding a layer takes four times as long while this thread computes.
+            while not started.shown.wait(STOP_CHECK_INTERVAL):
+                self._check_cancelled()
 
     def _seconds_left(self) -> float:
-        return (perf_counter() - self._begin) / self._done * (self._total - self._done)
+        seconds_per_plane = (perf_counter() - self._start_time) / self._done
+        return seconds_per_plane * (self._total - self._done)

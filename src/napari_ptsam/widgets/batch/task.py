@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-    from napari_ptsam.batch.formats import Format
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
     from napari_ptsam.inference.result import ResultSettings
@@ -63,7 +62,7 @@ class FileOptions:
     """
 
     folder: Path
-    format: Format = "auto"
+    format: str = "auto"
     resume: bool = True
     overwrite: bool = False
 

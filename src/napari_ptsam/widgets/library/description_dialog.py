@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.qt_helpers import text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -68,6 +69,6 @@ class DescriptionDialog(QDialog):
             )  # fmt: skip
             prompt.save(self._path, overwrite=True)
         except PtsamError as error:
-            self.message.setText(str(error))
+            self.message.setText(in_form(error))
         else:
             self.accept()

@@ -27,6 +27,7 @@ from napari_ptsam.widgets.library.description_dialog import DescriptionDialog
 from napari_ptsam.widgets.library.library_list import LibraryList
 from napari_ptsam.widgets.library.prompt_card import PromptCard
 from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 from napari_ptsam.widgets.shared.worker import Steps
 
@@ -165,7 +166,7 @@ class LibraryDialog(QDialog):
             has_prompts = self.library_list.list.count() > 0
             self.card.show_message("No prompt matches the search." if has_prompts else EMPTY)
         elif entry.prompt is None:
-            self.card.show_message(entry.problem)
+            self.card.show_message(in_form(entry.problem))
         else:
             self.card.show_prompt(entry.prompt, entry.path)
         self.remove_folder.setEnabled(len(self.folders.folders) > 1)
@@ -181,7 +182,7 @@ class LibraryDialog(QDialog):
         try:
             self.message.setText(action())
         except PtsamError as error:
-            self.message.setText(str(error))
+            self.message.setText(in_form(error))
         self.library_list.refresh()
 
     def _use(self) -> None:
@@ -275,7 +276,7 @@ class LibraryDialog(QDialog):
         try:
             change()
         except PtsamError as error:
-            self.message.setText(str(error))
+            self.message.setText(in_form(error))
         self.library_list.reload_folders()
 
     # Open and close

@@ -79,7 +79,7 @@ class LibraryList(QWidget):
             self._regular_refresh.stop()
 
     def reload_folders(self) -> None:
-        """List the prompts anew, after folders were added or removed."""
+        """List the prompts again, after folders were added or removed."""
         self._library, self._entries = Library(self._folders.folders), []
         self.list.clear()
         self.refresh()
@@ -92,7 +92,7 @@ class LibraryList(QWidget):
         load_torch()
         library = self._library
         library.refresh()
-        yield library, library.shelved
+        yield library, library.items
 
     def _on_read(self, result: tuple[Library, list[LibraryItem]]) -> None:
         library, entries = result

@@ -31,6 +31,7 @@ from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRun
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import Fold, button, not_none, row, text_label
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
@@ -284,7 +285,7 @@ class BackbonesDialog(QDialog):
         try:
             self._files.remove(entry)
         except PtsamError as error:
-            self.message.setText(str(error))
+            self.message.setText(in_form(error))
         else:
             self.message.setText(f"{entry.name} was removed.")
             self.changed.emit()

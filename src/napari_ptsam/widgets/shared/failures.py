@@ -9,6 +9,7 @@ from traceback import clear_frames, walk_tb
 from napari.utils.notifications import ErrorNotification, notification_manager, show_warning
 
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.widgets.shared.remedies import in_form
 
 INTERRUPTED = "{title} was interrupted. Start it again if you still want it."
 OUT_OF_MEMORY = (
@@ -100,7 +101,7 @@ def notify(failure: Failed) -> None:
 def _message_of(error: BaseException) -> str:
     """Return the message of an exception, or its type if it has none."""
     try:
-        return str(error).strip() or type(error).__name__
+        return in_form(error).strip() or type(error).__name__
     except Exception:  # the __str__ of a library's exception may fail
         return type(error).__name__
 

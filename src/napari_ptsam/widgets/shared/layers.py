@@ -1,18 +1,21 @@
-"""napari's layers as planes, and layers that fit them."""
+"""Read napari's layers as planes, and add layers that fit them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image, Labels
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize, Planes
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Layer
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotation.scheme import Scheme
@@ -20,32 +23,85 @@ if TYPE_CHECKING:
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
 LARGE = 2 * 2**30
-"""Bytes; larger labels are kept in chunks, of which only those written to take memory."""
+"""Size in bytes above which labels are kept in chunks, which take memory only once they are
+written to."""
 
 
-def guess_channel_axis(layer: Image) -> int | None:
-    """The axis that is labelled as channels, if any."""
+@dataclass(frozen=True)
+class LayerPixels:
+    """The pixels of a layer.
+
+    Attributes
+    ----------
+    array
+        An array with ``shape``, ``dtype`` and indexing, such as numpy, dask or
+        zarr. Its axes are those of the layer; if `rgb` is set, colours follow.
+    rgb
+        Whether the last axis holds red, green and blue.
+    """
+
+    array: Any
+    rgb: bool = False
+
+
+def _pixels_of_image(layer: Image) -> LayerPixels:
+    """Return the full resolution of an Image layer."""
+    return LayerPixels(layer.data[0] if layer.multiscale else layer.data, layer.rgb)
+
+
+LAYER_CLASSES: dict[type[Layer], Callable[[Any], LayerPixels]] = {
+    Image: _pixels_of_image,
+}
+"""The classes of layers that can be read as images, each with a function that returns the
+pixels. Subclasses are read like their base."""
+
+
+def _reader_of(layer: Layer) -> Callable[[Any], LayerPixels] | None:
+    return next((read for kind, read in LAYER_CLASSES.items() if isinstance(layer, kind)), None)
+
+
+def is_image_layer(layer: Layer) -> bool:
+    """Return whether a layer's class can be read as an image."""
+    return _reader_of(layer) is not None
+
+
+def image_layers(viewer: napari.Viewer) -> list[Any]:
+    """Return a viewer's layers whose class can be read as an image, in the viewer's order."""
+    return [layer for layer in viewer.layers if is_image_layer(layer)]
+
+
+def guess_channel_axis(layer: Layer) -> int | None:
+    """Return the axis that is labelled as channels, if any."""
     names = [str(name).lower() for name in layer.axis_labels]
     return next((i for i, name in enumerate(names) if name in ("c", "channel", "channels")), None)
 
 
-def image_planes(layer: Image, channel_axis: int | None = None, axes: str | None = None) -> Planes:
-    """An Image layer's planes; nothing is read yet.
+def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None = None) -> Planes:
+    """Return the planes of a layer, without reading any pixels yet.
 
     Parameters
     ----------
     layer
-        2D, RGB, (z|t, y, x) or (t, z, y, x); numpy, dask or zarr behind it.
+        A layer of a class in `LAYER_CLASSES`, with the axes (y, x), (z or t, y, x)
+        or (t, z, y, x), and colours or channels.
     channel_axis
-        Axis that holds channels.
+        Axis that holds channels; None if there is none.
     axes
-        A letter for each axis, where they are known; then any number will do.
+        One letter for each axis, if they are known. The number of axes is then
+        not limited.
 
     Raises
     ------
     InputError
-        If the layer has another number of axes, or its planes cannot be used.
+        If the layer's class cannot be read, the layer is empty, or its axes
+        cannot be used.
     """
+    read = _reader_of(layer)
+    if read is None:
+        kinds = " or ".join(kind.__name__ for kind in LAYER_CLASSES)
+        raise InputError(
+            f"The layer {layer.name} cannot be read as an image; choose a layer of the type {kinds}."
+        )
     plain = layer.ndim - (channel_axis is not None)
     if axes is None and not 2 <= plain <= MOST_AXES:
         hint = "choose below the table which of its axes holds channels, or "
@@ -55,9 +111,9 @@ def image_planes(layer: Image, channel_axis: int | None = None, axes: str | None
         )
     if layer.data is None:
         raise InputError(f"The layer {layer.name} is empty; choose another.")
-    array = layer.data[0] if layer.multiscale else layer.data
+    pixels = read(layer)
     axes = axes or _axes(layer.ndim, channel_axis)
-    planes = Planes(array, axes + "S" * layer.rgb, layer.name)
+    planes = Planes(pixels.array, axes + "S" * pixels.rgb, layer.name)
     planes.pixel_size = _pixel_size(layer, axes)
     source = layer.source.path
     planes.path = Path(source) if source is not None else None
@@ -82,7 +138,7 @@ def _pixel_size(layer: Layer, axes: str) -> PixelSize | None:
 
 
 def in_words(planes: Planes) -> tuple[str, str]:
-    """How an image is understood, in short and exactly."""
+    """Describe how an image is read: in a few words, and in full."""
     count = "1 plane" if not planes.leading else f"{len(planes)} planes"
     colours = ", RGB" if planes.rgb else f", {planes.channels} channels" * (planes.channels > 1)
     short = f"{count}{colours}"
@@ -90,12 +146,12 @@ def in_words(planes: Planes) -> tuple[str, str]:
 
 
 def labels_planes(layer: Labels, image: Planes) -> Planes:
-    """An annotation layer's planes.
+    """Return the planes of an annotation layer.
 
     Raises
     ------
     InputError
-        If it does not fit the image.
+        If the labels do not fit the image.
     """
     axes = image.data_axes
     expected = tuple(
@@ -116,7 +172,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def fits(labels: Labels, image: Planes) -> bool:
-    """Whether labels can annotate an image."""
+    """Return whether labels can annotate an image."""
     try:
         labels_planes(labels, image)
     except InputError:
@@ -124,11 +180,11 @@ def fits(labels: Labels, image: Planes) -> bool:
     return True
 
 
-def lies_elsewhere(labels: Labels, image: Image) -> bool:
-    """Whether labels of the right shape are drawn at another place or scale than the image."""
+def lies_elsewhere(labels: Labels, image: Layer) -> bool:
+    """Return whether labels are drawn at another position or scale than the image they fit."""
     corners = np.array([np.zeros(2), [labels.data.shape[-2], labels.data.shape[-1]]])
-    own, other = (_corners(layer, corners) for layer in (labels, image))
-    return not np.allclose(own, other, rtol=1e-3, atol=1e-6)
+    of_labels, of_image = (_corners(layer, corners) for layer in (labels, image))
+    return not np.allclose(of_labels, of_image, rtol=1e-3, atol=1e-6)
 
 
 def _corners(layer: Layer, corners: np.ndarray) -> np.ndarray:
@@ -137,21 +193,21 @@ def _corners(layer: Layer, corners: np.ndarray) -> np.ndarray:
 
 
 def placement(layer: Layer, offset: dict[int, float] | None = None) -> dict[str, Any]:
-    """What lets another layer lie where this one does.
+    """Return the keywords that place another layer where a layer is.
 
     Parameters
     ----------
     layer
-        To be matched.
+        The layer whose position is wanted.
     offset
-        Where the other one begins, in pixels of this one, by axis.
+        Position of the other layer's origin along axes, in pixels of this layer.
     """
     start = np.zeros(layer.ndim)
     for axis, pixels in (offset or {}).items():
         start[axis] = pixels
     translate = layer.translate
     if offset:
-        # The affine comes after the translation, so what it does to the offset is taken back.
+        # The affine is applied after the translation, so its effect on the offset is undone.
         translate = layer.affine.inverse(np.asarray(layer.data_to_world(start)))
     return {
         "scale": np.array(layer.scale), "translate": np.array(translate), "rotate": layer.rotate,
@@ -161,9 +217,9 @@ def placement(layer: Layer, offset: dict[int, float] | None = None) -> dict[str,
 
 
 def add_annotation_layer(
-    viewer: napari.Viewer, layer: Image, image: Planes, scheme: Scheme
+    viewer: napari.Viewer, layer: Layer, image: Planes, scheme: Scheme
 ) -> Labels:
-    """Add labels that fit an image, with nothing painted yet."""
+    """Add an empty Labels layer that fits an image."""
     axes = image.data_axes
     sizes = dict(zip(image.axes, image.array_shape, strict=True))
     shape = tuple(1 if axis == "C" else sizes[axis] for axis in axes)
@@ -179,12 +235,12 @@ def add_annotation_layer(
 
 
 def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
-    """An array of zeros; if it is large, one that takes memory only where something is written.
+    """Return an array of zeros; a large one takes memory only where it is written to.
 
     Raises
     ------
     InputError
-        If it is large, and zarr is not installed.
+        If the array is large and zarr is not installed.
     """
     dtype = np.dtype(dtype)
     if np.prod(shape, dtype=np.int64) * dtype.itemsize < LARGE:
@@ -201,7 +257,7 @@ def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
 
 
 def dress(labels: Labels, scheme: Scheme) -> None:
-    """Give labels the colours and names of the classes; objects keep napari's own colours."""
+    """Give labels the colours and names of the classes; instances keep napari's colours."""
     from napari.utils.colormaps import label_colormap
 
     names = {0: "not labelled" if scheme.sparse else "background"}
@@ -219,10 +275,10 @@ def dress(labels: Labels, scheme: Scheme) -> None:
 
 
 def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
-    """A colour for each label; white tells of labels that have none.
+    """Return a colormap with the colour of each label; labels without a colour are white.
 
-    napari's colormap for given colours compiles code when it is first used,
-    which keeps the window waiting for seconds; a cyclic one does the same here.
+    napari's `DirectLabelColormap` compiles code when it is first used, which
+    blocks the window for seconds; a cyclic colormap looks the same here.
     """
     from napari.utils.colormaps import CyclicLabelColormap
 
@@ -232,7 +288,7 @@ def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
 
 
 def warm_up() -> None:
-    """Let napari compile what it draws and paints labels with; call this in a worker."""
+    """Let napari compile the code that draws and paints labels. Call this in a worker."""
     from napari.layers import Labels
 
     labels = Labels(np.zeros((1, 8, 8), np.uint16))
@@ -240,11 +296,11 @@ def warm_up() -> None:
 
 
 BACKGROUND = "#808080"
-"""Colour of strokes on the background."""
+"""Colour of scribbles on the background."""
 
 
 def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | None:
-    """Number of the image's plane that the viewer shows; None if it shows none of them."""
+    """Return the number of the image's plane that the viewer shows; None if it shows none."""
     displayed = tuple(viewer.dims.displayed)
     if displayed != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
         return None
@@ -259,7 +315,7 @@ def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | N
 
 
 def go_to_plane(viewer: napari.Viewer, layer: Layer, image: Planes, number: int) -> None:
-    """Let the viewer show a plane of an image."""
+    """Make the viewer show a plane of an image."""
     axes = image.data_axes
     leading = image.position(number)
     position = [float(leading.get(axis, 0)) for axis in axes]

@@ -96,6 +96,13 @@ def text_label(text: str = "", tip: str = "") -> QLabel:
     return label
 
 
+def warning_label(tip: str) -> QLabel:
+    """Return a label for warnings, in orange."""
+    label = text_label(tip=tip)
+    label.setStyleSheet("color: #D55E00;")
+    return label
+
+
 def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
     """Lay out widgets side by side; the widget at index ``stretch`` takes the free space."""
     layout = QHBoxLayout()

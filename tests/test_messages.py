@@ -1,0 +1,131 @@
+"""Messages are worded by the front end that shows them."""
+
+import ast
+import pickle
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Literal
+
+import numpy as np
+import pytest
+from pydantic import Field
+
+import napari_ptsam as ptsam
+from napari_ptsam.cli.remedies import COMMAND_LINE, on_command_line
+from napari_ptsam.errors import (
+    PYTHON,
+    Advice,
+    InputError,
+    Message,
+    OutputError,
+    Remedy,
+    framed,
+    joined,
+    worded,
+)
+from napari_ptsam.io.declaration import Shown, declared, settings_of
+from napari_ptsam.training.settings import TrainingSettings
+
+SOURCE = Path(ptsam.__file__).parent
+
+
+def form():
+    """The wording of the widgets, whose package needs napari."""
+    return pytest.importorskip("napari_ptsam.widgets.shared.remedies").FORM
+
+
+def placeholders(text: str) -> set[str | None]:
+    return {field for _, field, _, _ in Formatter().parse(text) if field}
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_each_front_end_words_each_remedy(remedy: Remedy) -> None:
+    for words in (COMMAND_LINE, form()):
+        text = words.remedies[remedy]
+        assert placeholders(text) <= placeholders(remedy.value)
+        assert text[0].isupper() and text[-1] == "."
+    assert "--" not in form().remedies[remedy] and "=" not in form().remedies[remedy]
+    assert "--" not in remedy.value
+
+
+def test_nothing_but_the_command_line_names_its_options() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if "cli" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"(?<![\w-])--[a-z]", node.value), (path, node.lineno)
+
+
+def test_an_error_is_worded_by_each_front_end() -> None:
+    error = OutputError("a.tif exists and is kept.", Remedy.REPLACE)
+    assert str(error) == worded(error, PYTHON)
+    assert "overwrite=True" in str(error) and "--overwrite" in on_command_line(error)
+    assert "tick “Replace existing results”" in worded(error, form())
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert on_command_line(pickle.loads(pickle.dumps(error))) == on_command_line(error)
+    assert on_command_line(OutputError("The disk is full.")) == "The disk is full."
+
+
+def test_messages_within_others_keep_their_remedy() -> None:
+    error = InputError("There are no cores.", Remedy.SPLIT_COMPONENTS)
+    within = framed(error, before="cells, plane 2: ", after=" It is left out.")
+    assert within == f"cells, plane 2: {error} It is left out."
+    assert on_command_line(InputError(within)).startswith("cells, plane 2: There are no cores. T")
+    assert "--split components" in on_command_line(within)
+    notes = joined(["", "One.", Message("Two.", " ", Advice(Remedy.ALLOW_MINUTES, {"minutes": 4}))])
+    assert on_command_line(notes).startswith("One. Two. Allow the time")
+    assert "--minutes 4" in on_command_line(notes) and "“Time”" in worded(notes, form())
+
+
+def test_a_wrong_setting_is_named_as_the_front_end_names_it() -> None:
+    with pytest.raises(InputError) as raised:
+        TrainingSettings(batch_size=0)
+    rest = "is a whole number from 1 up, not 0; the default is 4."
+    assert str(raised.value) == f"The setting batch_size {rest}"
+    assert on_command_line(raised.value) == f"The option --batch-size {rest}"
+    assert worded(raised.value, form()) == f"The setting “Batch size” {rest}"
+
+
+@declared
+@dataclass(frozen=True)
+class Example:
+    """Settings of every kind."""
+
+    number: Annotated[float, Field(gt=0, le=1, title="Number", description="A number.")] = 0.5
+    side: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"], Field(title="Side", description="A side.")
+    ] = "auto"
+    flag: Annotated[bool, Field(title="Flag", description="A flag."), Shown(option="")] = False
+
+
+def test_a_declaration_is_checked_and_described() -> None:
+    found = settings_of(Example)
+    assert [each.expected for each in found.values()] == [
+        "a number above 0 up to 1",
+        "a whole number from 1 up, or auto",
+        "True or False",
+    ]
+    assert [each.option for each in found.values()] == ["number", "side", ""]
+    assert "number\n    A number." in str(Example.__doc__)
+    made = Example(np.float32(0.25), side=np.int64(3))
+    assert type(made.number) is float and type(made.side) is int
+    assert replace(made, flag=True).flag and pickle.loads(pickle.dumps(made)) == made
+    for wrong in ({"number": 0}, {"number": float("nan")}, {"number": True}, {"side": "3"},
+                  {"side": 1.5}, {"flag": 1}, {"flag": None}):  # fmt: skip
+        with pytest.raises(InputError, match=f"The setting {next(iter(wrong))} is "):
+            Example(**wrong)
+    with pytest.raises(InputError, match="The setting side is"):
+        Example(0.5, "many")
+    with pytest.raises(TypeError, match="no parameter 'size'"):
+        Example(size=3)
+
+
+def test_the_page_of_the_settings_is_up_to_date() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "settings_tables.py"
+    run = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
