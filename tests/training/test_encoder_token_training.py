@@ -123,7 +123,7 @@ def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkey
     monkeypatch.setattr(
         encoder_token_training,
         "measure",
-        lambda *_, stopped: Measurement(training._attempts.best[0] - lower, False),
+        lambda *_, stopped: Measurement(training._token_training.best[0] - lower, False),
     )
     *_, last = training
     tokens = training.prompt.encoder_tokens
