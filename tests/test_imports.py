@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,44 @@ def imported_modules(path: Path) -> set[str]:
     """Modules that a file imports names from, wherever in the file."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+MODULES = {
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in SOURCE.rglob("*.py")
+}
+LATE = {("napari_ptsam.prompts.prompt", name) for name in (
+    "napari_ptsam.prompts.files", "napari_ptsam.prompts.contents",
+)}  # fmt: skip
+"""Imports inside of methods that make a circle: `Prompt.save` is a shorthand for what files do."""
+
+
+def imported_by(module: str) -> set[str]:
+    """Modules of the package that one imports: at its top, for type checking, and in functions.
+
+    The package itself does not count: it loads its names only when they are used.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if names <= MODULES.keys() else {node.module}
+    return {
+        other for other in found & MODULES.keys() - {"napari_ptsam", module}
+        if (module, other) not in LATE
+    }  # fmt: skip
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for type checking count, too: who knows whom is to be clear when one reads."""
+    graph = {module: imported_by(module) for module in MODULES}
+    assert sum(map(len, graph.values())) > 500
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + " <- ".join(error.args[1]))
 
 
 def test_nothing_outside_the_widgets_imports_qt_or_napari() -> None:

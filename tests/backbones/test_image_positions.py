@@ -47,6 +47,7 @@ def test_looking_at_the_image(way, batch: int, device: str) -> None:
     ours = token_to_image(queries, image, (image + places).detach())
     weights = (queries @ (image + places).transpose(1, 2)).softmax(-1)
     compare(ours, (weights @ image, image), (queries, image))
+    ours = token_to_image(queries, image, (image + places).detach())
     compare(ours, token_to_image_reference(queries, image, image + places), (queries, image))
 
 
@@ -64,6 +65,7 @@ def test_answering(way, batch: int, device: str) -> None:
     weights = logits.unflatten(1, (HEADS, -1)).softmax(2).flatten(1, 2)
     theirs = F.layer_norm(image + weights.transpose(1, 2) @ values, (WIDTH,), *norm)
     compare((ours,), (theirs,), (image, keys, bias, values))
+    ours = image_to_token(image, (image + places).detach(), keys, bias, values, HEADS, norm)
     reference = image_to_token_reference(image, image + places, keys, bias, values, HEADS, norm)
     compare((ours,), (reference,), (image, keys, bias, values))
 

@@ -18,7 +18,7 @@ import zarr
 import napari_ptsam as ptsam
 from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 from napari_ptsam.batch.job import Job
-from napari_ptsam.batch.result_files import FileResult, segment_to_files, target_for, where
+from napari_ptsam.batch.result_files import FileResult, segment_to_files, target_for, written_path
 from napari_ptsam.batch.work_folder import WorkFolder
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.linking import LinkSettings
@@ -309,8 +309,8 @@ def test_too_many_objects_for_imagej_become_ome_zarr(tmp_path) -> None:
 
     path, planes, segmenter = tmp_path / "a.tif", stack(2), Many("instances")
     run(planes, segmenter, path)
-    assert where(path) == tmp_path / "a.ome.zarr" and names(tmp_path) == ["a.ome.zarr"]
-    assert read(where(path)).dtype == np.uint32 and read(where(path)).max() == 70_000
+    assert written_path(path) == tmp_path / "a.ome.zarr" and names(tmp_path) == ["a.ome.zarr"]
+    assert read(written_path(path)).dtype == np.uint32 and read(written_path(path)).max() == 70_000
     assert len(run(planes, segmenter, path, resume=True)) == 2
     run(planes, segmenter, tmp_path / "b.ome.tif")
     assert tifffile.imread(tmp_path / "b.ome.tif").dtype == np.uint32

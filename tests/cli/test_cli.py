@@ -308,7 +308,7 @@ def test_what_would_be_found_out_too_late_is_found_out_first(folders, tmp_path, 
         ("no valid text", "--notes", "\udcff"),
         ("1 to 60 printable", "--classes", ""),
         ("1 to 60 printable", "--classes", "a,"),
-        ("at most 16384", "--tile", "3000000"),
+        ("from 16 to 16,384", "--tile", "3000000"),
         ("same name", "--classes", "a,a"),
     ):
         fails(capsys, message, "train", *folders, "-o", out, "--steps", "10000000", *options)
@@ -357,13 +357,14 @@ def load_two_classes():
 
 
 def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypatch) -> None:
-    """With four planes to measure on instead of 24, and a quarter of each."""
+    """With four planes to measure on instead of 24, and a part of each."""
     from napari_ptsam.cli import demo
     from napari_ptsam.datasets.sample import Sample, make_sample
     from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 
     whole = make_sample()
-    few = Sample(whole.images[:20, :256, :256], whole.instances[:20, :256, :256])
+    part = slice(20), slice(384, 512), slice(192, 320)
+    few = Sample(whole.images[part], whole.instances[part])
     monkeypatch.setattr(demo, "make_sample", lambda: few)
     monkeypatch.setattr(demo, "SHOWN", (17, 18, 19))
     out = tmp_path / "demo"
@@ -376,9 +377,9 @@ def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypat
     ]  # fmt: skip
     with tifffile.TiffFile(out / "labels.tif") as file:
         assert file.is_imagej and file.series[0].axes == "ZYX"
-        assert file.series[0].shape == (20, 256, 256)
+        assert file.series[0].shape == (20, 128, 128)
     with Image.open(out / "overlay.png") as picture:
-        assert picture.size == (3 * 262 - 6, 2 * 262 - 6)
+        assert picture.size == (3 * 134 - 6, 2 * 134 - 6)
     report = (out / "report.txt").read_text(encoding="utf-8")
     for part in ("IoU of the foreground", "Dice", "embedding", "training", "2,048", "bytes"):
         assert part in report

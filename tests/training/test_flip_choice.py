@@ -11,8 +11,7 @@ import napari_ptsam as ptsam
 from conftest_cli import fails, run
 from conftest_prompts import make
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.flips import FLIPS, flipped_maps, flipped_pixels
-from napari_ptsam.images.tiling import cut
+from napari_ptsam.images.tiling import FLIPS, cut, flipped_maps, flipped_pixels
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_views
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter

@@ -11,7 +11,7 @@ import numpy as np
 from napari_ptsam.errors import InputError, OutputError, SessionError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import replacing
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
@@ -114,7 +114,7 @@ def read_plane_file(
             (y, x), (image_y, image_x) = planes.shape, shape
             raise InputError(f"{path} has {y} x {x} pixels, its image {image_y} x {image_x}.")
         if labels and (planes.channels > 1 or planes.dtype.kind not in "ui"):
-            raise InputError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
+            raise InputError(f"{path} is not a mask: a mask has a single channel of whole numbers.")
         plane: np.ndarray = planes[0]
     return plane
 

@@ -18,8 +18,8 @@ from napari_ptsam.io.safe_loading import (
     check_sums,
     holds_more_than_values,
     load_plain,
+    unreadable_as,
 )
-from napari_ptsam.io.user_files import unreadable_as
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.families.family import StateDict

@@ -35,6 +35,7 @@ ABANDONED = 3600.0
 """Age in seconds at which a temporary file counts as left behind by a killed process."""
 
 
+# diskcache was last released in 2023, and keeps an SQLite index, which breaks on network shares.
 class DiskCache:
     """Embeddings in one file each, under a key; the least recently used are removed first.
 

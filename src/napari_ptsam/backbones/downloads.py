@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.files import FOLDER_VARIABLE, BackboneFiles, matches
 from napari_ptsam.errors import DownloadError
-from napari_ptsam.io.downloads import quiet_pooch, server_of, trouble
+from napari_ptsam.io.downloads import failure_reason, quiet_pooch, server_of
 from napari_ptsam.io.locking import locked
 from napari_ptsam.io.writing import reason
 
@@ -219,7 +219,7 @@ def _explain(
     error: requests.RequestException, entry: CatalogueEntry, url: str, files: BackboneFiles
 ) -> str:
     """Explain a failed download, and what to do."""
-    what = trouble(error, entry.name, url, MIRROR_VARIABLE)
+    what = failure_reason(error, entry.name, url, MIRROR_VARIABLE)
     kept = " The next attempt continues this download." if files.part(entry).exists() else ""
     return (
         f"The backbone {entry.name} could not be downloaded: {what}.{kept} Try again later. "

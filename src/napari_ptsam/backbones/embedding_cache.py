@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.disk_cache import DiskCache
@@ -36,39 +36,29 @@ class EmbeddingCache:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(limit, lambda one: one.nbytes)
         self._lock = Lock()
-        self._size = 0
 
     @property
     def size(self) -> int:
         """Size in bytes."""
-        return self._size
+        return int(self._kept.currsize)
 
     def get(self, key: bytes) -> torch.Tensor | None:
         """Return the embedding of a key; None if it is missing."""
         with self._lock:
-            embedding = self._kept.get(key)
-            if embedding is not None:
-                self._kept.move_to_end(key)
-            return embedding
+            return self._kept.get(key)
 
     def put(self, key: bytes, embedding: torch.Tensor) -> None:
         """Store an embedding."""
         with self._lock:
-            if key in self._kept:  # another thread was faster
-                return
-            self._kept[key] = embedding
-            self._size += embedding.nbytes
-            while self._size > self.limit and self._kept:
-                _, oldest = self._kept.popitem(last=False)
-                self._size -= oldest.nbytes
+            if embedding.nbytes <= self.limit:
+                self._kept[key] = embedding
 
     def clear(self) -> None:
         """Remove all embeddings."""
         with self._lock:
             self._kept.clear()
-            self._size = 0
 
 
 def with_cache(

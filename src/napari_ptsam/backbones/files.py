@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.errors import CheckpointError, OutputError
-from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.safe_loading import read_or
 from napari_ptsam.io.writing import reason, replacing
 
 FOLDER_VARIABLE = "NAPARI_PTSAM_BACKBONES"

@@ -1,4 +1,4 @@
-"""The same job on many processes or machines, with dask.distributed."""
+"""Run a job on several processes or machines with dask.distributed."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ TIMEOUT = 10
 """Seconds to wait for the scheduler."""
 
 RUN = 4
-"""Planes of one task: what a worker that dies has to do again, at most."""
+"""Number of planes in a task. A worker that dies loses at most these."""
 
 Outcome = tuple[int, "list[int] | str"]
-"""Number of a plane, and the largest number of each part's result, or why it was left out."""
+"""Number of a plane, and the largest value of each result or the reason why it was skipped."""
 
 
 @dataclass(frozen=True)
 class _WorkerTask:
-    """What a worker needs to know; all of it can be sent.
+    """What a worker needs to segment planes; all of it can be pickled.
 
     Attributes
     ----------
-    image, axes, cut
-        Of the file; see `Planes`.
+    image, axes, name, cut
+        The path of the image and how to open it; see `Planes`.
     prompts, settings, limits, arrays
-        One a part; arrays are paths.
+        One item for each result. The arrays are paths.
     checkpoint, device
-        Of the backbone.
+        The backbone's file and the device to run it on.
     """
 
     image: str
@@ -70,26 +70,30 @@ def segment_on_cluster(
     checkpoint: str | Path | None = None,
     device: str = "auto",
 ) -> Iterator[PlaneDone]:
-    """As `segment_to_files`, by the workers of a dask cluster.
+    """Segment planes into files, as `segment_to_files`, on the workers of a dask cluster.
 
-    Workers open the image and write into the work folder by its path, so that
-    both must be on a disk that all of them see. What a worker that died was
-    doing, another does again. Planes whose task failed for good are told of,
-    and the run stays unfinished: it can be gone on with.
+    The workers open the image and write into the work folder by their paths, so
+    both must be on a disk that all workers share. If a worker dies, another one
+    repeats its task. If a task fails for good, the run stays unfinished and can
+    be resumed.
 
     Parameters
     ----------
     planes
         An image that was opened from a file.
+    parts
+        The results to write.
     scheduler
-        Address, for instance ``tcp://10.0.0.1:8786``.
+        The scheduler's address, for instance ``tcp://10.0.0.1:8786``.
+    link, resume, overwrite
+        See `segment_to_files`.
     checkpoint, device
-        Of the backbone, on the workers.
+        The backbone's file and device on the workers.
 
     Yields
     ------
     PlaneDone
-        In the order in which they are done, without results.
+        One for each plane, in the order of completion, without results.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def segment_on_cluster(
         If the image is no file, the package distributed is missing, or the
         scheduler cannot be reached.
     OutputError
-        As `segment_to_files`, and if tasks failed for good.
+        As in `segment_to_files`, and if tasks failed for good.
     """
     if planes.path is None:
         raise InputError(
@@ -120,7 +124,7 @@ def _on_cluster(
         left = set(todo)
         for number in range(len(job.planes)):
             if number not in left:
-                yield job.told(number)
+                yield job.report(number)
         failed: dict[int, str] = {}
         if todo:
             task = _task(job, image, limits, checkpoint, device)
@@ -149,7 +153,7 @@ def _task(
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
-    """A connection to the scheduler."""
+    """Connect to the scheduler."""
     try:
         from distributed import Client
     except ImportError as error:
@@ -165,7 +169,7 @@ def _client(address: str) -> Iterator[Any]:
         ) from error
     try:
         if not client.ncores():
-            # Python shows warnings of a log that nobody has set up.
+            # Without a configured logger, Python prints warnings to the terminal.
             log.warning("No worker has joined %s yet; the first that does begins.", address)
         yield client
     finally:
@@ -175,7 +179,7 @@ def _client(address: str) -> Iterator[Any]:
 def _collect(
     job: Job, client: Any, task: _WorkerTask, todo: Sequence[int], failed: dict[int, str]
 ) -> Iterator[PlaneDone]:
-    """Let the workers do it, and keep the journal; planes of tasks that failed go to `failed`."""
+    """Submit the planes to the workers, and record what they finish or fail to do."""
     from distributed import as_completed
 
     runs = [list(todo[start : start + RUN]) for start in range(0, len(todo), RUN)]
@@ -196,9 +200,9 @@ def _collect(
 
 def _told(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
     if isinstance(outcome, str):
-        return job.told(number, problem=outcome)
+        return job.report(number, problem=outcome)
     job.record(number, outcome)
-    return job.told(number)
+    return job.report(number)
 
 
 def _in_words(error: BaseException | None) -> str:
@@ -219,10 +223,10 @@ def _unfinished(job: Job, failed: dict[int, str]) -> OutputError:
     )
 
 
-# On the workers.
+# The functions below run on the workers.
 
 _ONE_AT_A_TIME = Lock()
-"""A process computes one plane at a time, with all threads that dask gives it."""
+"""A process computes one plane at a time, with all threads that dask assigns to it."""
 
 
 def _threads() -> int:
@@ -232,7 +236,7 @@ def _threads() -> int:
 
 
 def _do(task: _WorkerTask, numbers: Sequence[int]) -> list[Outcome]:
-    """Segment some planes, and write them into the work folders."""
+    """Segment planes, and write the results into the work folders."""
     import torch
 
     with _ONE_AT_A_TIME:
@@ -250,7 +254,7 @@ def _segment(task: _WorkerTask, numbers: Sequence[int]) -> list[Outcome]:
     for axis, start, stop in task.cut:
         planes = planes.part(axis, start, stop)
     planes.name = task.name
-    # Loaded once a process, however many tasks it does.
+    # It is loaded once in each process.
     backbone = backbone_of(task.prompts[0], task.checkpoint, task.device)
     shared = SharedSegmenter(
         [Segmenter(p, backbone, s) for p, s in zip(task.prompts, task.settings, strict=True)]

@@ -13,7 +13,7 @@ import numpy as np
 from napari_ptsam.batch.ome_zarr import OmeZarr
 from napari_ptsam.batch.tiff_result import ImageJTiff, OmeTiff
 from napari_ptsam.errors import InputError, OutputError
-from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.safe_loading import read_or
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_format import ResultFormat

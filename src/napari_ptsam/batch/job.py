@@ -1,4 +1,4 @@
-"""The bookkeeping of a run into files: what may be written, what is done, what comes of it."""
+"""Keep track of a run that writes files: targets, finished planes and results."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What is to be written where.
+    """A result to write, and its target.
 
     Attributes
     ----------
     segmenter
-        Prompt, backbone and what each plane becomes.
+        The prompt, the backbone and the result settings.
     target
-        File or folder; its ending tells the format: ``.tif``, ``.ome.tif`` or
+        A file or folder. Its ending determines the format: ``.tif``, ``.ome.tif`` or
         ``.ome.zarr``. See `target_for`.
     """
 
@@ -50,19 +50,19 @@ class FileResult:
 
 @dataclass(frozen=True)
 class PlaneDone:
-    """A plane that is done, or left out.
+    """A plane that is finished or was skipped.
 
     Attributes
     ----------
     number
-        Of the plane, from 0 (last leading axis fastest).
+        Number of the plane, from 0 (last leading axis fastest).
     done, total
-        Planes done or left out so far, and all of them.
+        Count of finished or skipped planes, and of all planes.
     results
-        One array for each `FileResult`; None where the plane was done before,
-        was left out, or was computed elsewhere.
+        One array for each `FileResult`. None if the plane was finished in an
+        earlier run, was skipped, or was computed by another process.
     problem
-        Why it was left out; its result stays empty (0).
+        The reason why it was skipped. Its result stays empty (0).
     """
 
     number: int
@@ -73,10 +73,10 @@ class PlaneDone:
 
 
 class Job:
-    """The bookkeeping of a run, whoever computes the planes.
+    """The state of a run, independent of what computes the planes.
 
-    Everything is checked when it is made; nothing is written before `begin`.
-    See `segment_to_files` for the parameters and what is raised.
+    The constructor checks everything. Nothing is written before `begin`. See
+    `segment_to_files` for the parameters and errors.
     """
 
     def __init__(
@@ -97,19 +97,19 @@ class Job:
         self.works = [WorkFolder(target) for target in targets]
         self.finished = [self._check(position) for position in range(len(parts))]
         self.problems: dict[int, str] = {}
-        """Planes that were left out, and why."""
-        self._told = 0
-        self.results = [where(part.target) for part in self.parts]
-        """Where each result is, or will be."""
+        """Skipped planes, and the reasons."""
+        self._reported = 0
+        self.results = [written_path(part.target) for part in self.parts]
+        """The path of each result, also before it is written."""
 
     @cached_property
     def runs(self) -> list[RunIdentity]:
-        """What each part's run is made of; planes are read for it, so only where it is wanted."""
+        """The identity of each result's run. Planes are read for it, so it is computed only if needed."""
         pixels = digest_of_pixels(self.planes)
         return [describe_run(self.planes, part.segmenter, self.link, pixels) for part in self.parts]
 
     def _check(self, position: int) -> bool:
-        """Whether a part is finished; raises where it must not be begun."""
+        """Return whether a result is finished; raise an error if it must not be started."""
         target, work = self.parts[position].target, self.works[position]
         check_parent(target)
         there = is_there(target)
@@ -121,7 +121,9 @@ class Job:
             return True
         if there and not self.overwrite:
             if self._resume:
-                raise OutputError(f"{target} is not the result of this run.", Remedy.REPLACE)
+                raise OutputError(
+                    f"{target} is the result of another run, or of none.", Remedy.REPLACE
+                )
             raise OutputError(f"{target} exists and is kept.", Remedy.REPLACE)
         if work.exists:
             self._check_work(target, work, position)
@@ -142,11 +144,11 @@ class Job:
             )
 
     def claimed(self) -> AbstractContextManager[None]:
-        """Keeps other runs from the targets while it is entered; see `claim`."""
+        """Return a context that keeps other runs from the targets; see `claim`."""
         return claim([part.target.absolute() for part in self.parts])
 
     def begin(self) -> list[int]:
-        """Make the work folders, or open them; gives the planes that are to be computed."""
+        """Create or open the work folders, and return the planes to compute."""
         for part, work, run, finished in self._all():
             if finished:
                 continue
@@ -163,39 +165,39 @@ class Job:
         return zip(self.parts, self.works, self.runs, self.finished, strict=True)
 
     def keep(self, number: int, results: Sequence[np.ndarray]) -> None:
-        """Write the results of a plane, one a part."""
+        """Write the results of a plane, one for each `FileResult`."""
         for position, part, work in self._wanting(number):
             with writing(part.target):
                 work.record(number, work.write(number, results[position]))
 
     def record(self, number: int, highest: Sequence[int]) -> None:
-        """Note that a plane was written, by whoever wrote it, with each part's largest number."""
+        """Record that a plane was written, with the largest value of each result."""
         for position, part, work in self._wanting(number):
             with writing(part.target):
                 work.record(number, highest[position])
 
     def _wanting(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
-        """The parts that a plane is not done for yet."""
+        """Yield the results for which a plane is not finished yet."""
         for position, (part, work, _, finished) in enumerate(self._all()):
             if not finished and number not in work.done:
                 yield position, part, work
 
-    def told(
+    def report(
         self, number: int, results: list[np.ndarray] | None = None, problem: str = ""
     ) -> PlaneDone:
-        """What to tell of a plane."""
+        """Count a plane as finished or skipped, and return its report."""
         if problem:
             self.problems[number] = problem
-        self._told += 1
-        return PlaneDone(number, self._told, len(self.planes), results, problem)
+        self._reported += 1
+        return PlaneDone(number, self._reported, len(self.planes), results, problem)
 
     def finish(self) -> None:
-        """Turn what is done into the results, and remove the work folders.
+        """Write the results from the finished planes, and remove the work folders.
 
         Raises
         ------
         InputError
-            If no plane is done at all.
+            If no plane could be segmented.
         """
         begun = [one for one in self._all() if not one[3]]
         if begun and not any(work.done for _, work, _, _ in begun):
@@ -214,22 +216,22 @@ class Job:
                         self.overwrite,
                         self.link,
                     )
-                elif work.exists:  # killed after the result was in place
+                elif work.exists:  # the run was killed after the result was in place
                     work.remove()
 
 
-def where(target: Path) -> Path:
-    """Where the result for a target is: there, or beside it as OME-Zarr.
+def written_path(target: Path) -> Path:
+    """Return the path at which the result for a target is, or will be.
 
-    A ``.tif`` that turns out to have more than 65,535 objects becomes an
-    ``.ome.zarr`` of the same name.
+    It is the target itself, except where a ``.tif`` turned out to have more
+    than 65,535 objects. Then an ``.ome.zarr`` of the same name is written.
     """
     return next((place for place in places(target) if place.exists()), target)
 
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Tell what the operating system says while a run writes."""
+    """Turn errors of the operating system into errors with a remedy."""
     try:
         yield
     except OSError as error:
@@ -237,5 +239,5 @@ def writing(target: Path) -> Iterator[None]:
 
 
 def plane_problem(planes: Planes, number: int, error: InputError) -> str:
-    """Why a plane was left out, with its name."""
+    """Return the reason why a plane was skipped, with its name."""
     return framed(error, before=f"{planes.name_of(number)}: ")

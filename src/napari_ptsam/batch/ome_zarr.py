@@ -24,6 +24,8 @@ LENGTHS = (
 """The units of length of NGFF that images can have."""
 
 
+# Neither ome-zarr (Python 3.12, and brings aiohttp and S3 along) nor ngff-zarr (brings ITK along)
+# writes plane by plane, with the same bytes each time.
 class OmeZarr(ResultFormat):
     """An OME-Zarr group with one resolution level."""
 

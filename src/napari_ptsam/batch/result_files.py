@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.formats import suffix_for
-from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem, where
+from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem, written_path
 from napari_ptsam.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
-__all__ = ["FileResult", "PlaneDone", "segment_to_files", "target_for", "where"]
+__all__ = ["FileResult", "PlaneDone", "segment_to_files", "target_for", "written_path"]
 
 
 def target_for(
@@ -121,11 +121,11 @@ def _segment(job: Job, shared: SharedSegmenter) -> Iterator[PlaneDone]:
     left = set(todo)
     for number in range(len(job.planes)):
         if number not in left:
-            yield job.told(number)
+            yield job.report(number)
     for number, results in shared.planes(job.planes, todo, limits):
         if isinstance(results, InputError):
-            yield job.told(number, problem=plane_problem(job.planes, number, results))
+            yield job.report(number, problem=plane_problem(job.planes, number, results))
         else:
             job.keep(number, results)
-            yield job.told(number, results)
+            yield job.report(number, results)
     job.finish()

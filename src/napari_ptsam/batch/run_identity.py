@@ -1,4 +1,4 @@
-"""What a run is made of, so that another one of the same can go on with its work."""
+"""Describe a run, so that a later one with the same description can resume it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 VERSION = 1
-"""Of the layout of work folders; another one is another run."""
+"""Version of the layout of work folders. A run of another version cannot be resumed."""
 
 ASIDE = (
     "backbone", "signature", "weights", "pixel_size", "origin", "notes", "licence", "author",
     "thumbnail", "trained_channels",
 )  # fmt: skip
-"""Fields of a prompt that change no label, and the backbone's, which a run tells by themselves."""
+"""Fields of a prompt that change no label, and those of the backbone, which are named separately."""
 
 RunIdentity = dict[str, Any]
-"""Plain values that decide about the result, by what they are called in messages."""
+"""Plain values that determine the result, by their names in messages."""
 
 
 def describe_run(
     planes: Planes, segmenter: Segmenter, link: LinkSettings | None, pixels: str
 ) -> RunIdentity:
-    """All that decides about a result: plain values, as they come back from JSON."""
+    """Return all that determines a result, as plain values that JSON does not change."""
     prompt, size = segmenter.prompt, planes.pixel_size
     run = {
         "format version": VERSION,
@@ -53,51 +53,51 @@ def describe_run(
 
 
 def digest_of_pixels(planes: Planes) -> str:
-    """Fingerprint of three planes: an image of the same name and shape may hold other pixels."""
-    found = hashlib.sha256()
+    """Return a digest of three planes. Images of the same name and shape may differ in their pixels."""
+    digest = hashlib.sha256()
     for number in sorted({0, len(planes) // 2, len(planes) - 1}):
         try:
-            found.update(np.ascontiguousarray(planes[number]).data)
-        except InputError:  # told of when its turn comes
+            digest.update(np.ascontiguousarray(planes[number]).data)
+        except InputError:  # it is reported when the plane is segmented
             continue
-    return found.hexdigest()[:16]
+    return digest.hexdigest()[:16]
 
 
 def digest_of(prompt: Prompt) -> str:
-    """Fingerprint of what a prompt does: every field but those of `ASIDE`.
+    """Return a digest of all fields of a prompt except those in `ASIDE`.
 
-    A field that has its default is left out, so that fields which come later do
-    not change the fingerprint of prompts that were there before.
+    Fields with their default value are left out, so that fields which later
+    versions add do not change the digest of older prompts.
     """
     plain: dict[str, Any] = {}
     arrays: list[np.ndarray] = []
     for field in fields(prompt):
         value = getattr(prompt, field.name)
-        own = value if isinstance(value, tuple) else (value,)
+        items = value if isinstance(value, tuple) else (value,)
         if field.name in ASIDE:
             continue
-        if own and all(isinstance(one, np.ndarray) for one in own):
-            arrays += own
-        elif value != field.default or field.name == "refinement":  # which was always told
+        if items and all(isinstance(item, np.ndarray) for item in items):
+            arrays += items
+        elif value != field.default or field.name == "refinement":  # it has always been included
             plain[field.name] = value
     text = json.dumps(plain, sort_keys=True, default=_as_plain)
-    found = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(text.encode())
     for array in arrays:
-        found.update(array.astype("<f4").tobytes())
-    return found.hexdigest()[:16]
+        digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _as_plain(value: Any) -> Any:
-    """A part of a prompt as JSON knows it."""
+    """Convert a part of a prompt to a type that JSON knows."""
     return value.item() if isinstance(value, np.generic) else asdict(value)
 
 
 def digest_of_run(run: RunIdentity) -> str:
-    """Fingerprint of a run: 32 hexadecimal digits."""
+    """Return the digest of a run: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def differences(run: RunIdentity, other: RunIdentity) -> str:
-    """In what two runs differ, in words."""
+    """Return the names of the values in which two runs differ, separated by commas."""
     names = [name for name in {**run, **other} if run.get(name) != other.get(name)]
     return ", ".join(names)

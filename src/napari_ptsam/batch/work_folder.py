@@ -1,4 +1,4 @@
-"""The folder beside a target in which a run keeps what is done, so that it can go on."""
+"""The folder beside a target that holds the finished planes of a run, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import OutputError, Remedy
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import reason
 
 if TYPE_CHECKING:
@@ -20,45 +20,46 @@ if TYPE_CHECKING:
 
 RUN, PLANES, JOURNAL, RESULT, OLD = "run.json", "planes.zarr", "done", "result", "old"
 CHUNK = 2048
-"""Side of a chunk in pixels, of planes that are larger."""
+"""Side of a chunk in pixels, if the plane is larger."""
 
 
 def chunks_of(shape: tuple[int, int]) -> tuple[int, int]:
-    """Chunk of a plane: the plane itself, or squares of `CHUNK` pixels."""
+    """Return the shape of a chunk: the whole plane, or a square of `CHUNK` pixels."""
     large = max(shape) > CHUNK
     return (min(CHUNK, shape[0]), min(CHUNK, shape[1])) if large else shape
 
 
 class WorkFolder:
-    """``<target>.partial/``: which run it is of, results of planes, and a journal of those done.
+    """The folder ``<target>.partial``, with a run's description, results and journal.
 
-    A plane is in the journal only after all of it was written; what is not in
-    the journal does not count. So the folder may be left at any moment.
+    A plane is added to the journal only after its result was written
+    completely. Planes that are not in the journal do not count, so a run may be
+    killed at any moment.
 
     Parameters
     ----------
     target
-        The file or folder that the run is to write.
+        The file or folder that the run writes.
     """
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.partial")
         self.done: dict[int, int] = {}
-        """Planes in the journal, with the largest number of each result (0 for floats)."""
+        """Finished planes, with the largest value of each result (0 for floats)."""
         self._array: Any = None
 
     @property
     def exists(self) -> bool:
-        """Whether something of that name is there."""
+        """Whether a file or folder of that name exists."""
         return os.path.lexists(self.path)
 
     def run(self) -> RunIdentity | None:
-        """Of which run it is; None where nothing was begun yet.
+        """Return the description of the run, or None if it has not started yet.
 
         Raises
         ------
         OutputError
-            If it is no work folder, or its run cannot be read.
+            If this is not a work folder, or the description cannot be read.
         """
         file = self.path / RUN
         if not file.exists():
@@ -72,28 +73,28 @@ class WorkFolder:
         return f"{self.path} {problem}; remove it, or choose another name."
 
     def _reading(self, name: str) -> AbstractContextManager[None]:
-        """For reading what a part of the folder holds."""
+        """Return a context for reading a file of the folder."""
         problem = self._problem(f"holds a {name} that cannot be read")
         return unreadable_as(OutputError, lambda _: problem)
 
     def create(self, run: RunIdentity) -> None:
-        """Begin anew, with nothing done; whatever the folder holds is removed."""
+        """Start a run without finished planes. An existing folder is removed first."""
         if self.exists:
             self.remove()
         self.path.mkdir()
         beside = self.path / f"{RUN}.new"
         beside.write_text(json.dumps(run, indent=1, sort_keys=True), encoding="utf-8")
-        beside.replace(self.path / RUN)  # in one step: a run that is there can be read
+        beside.replace(self.path / RUN)  # in one step, so that an existing description is complete
 
     def open(self, count: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Go on with what is there: read the journal, without a last line that is torn.
+        """Resume the run: read the journal, and discard an incomplete last line.
 
         Parameters
         ----------
         count
-            Planes in all.
+            Number of planes.
         shape, dtype
-            Of a plane's result: (y, x) or (classes, y, x).
+            Shape and dtype of a plane's result: (y, x) or (classes, y, x).
         """
         journal, array = self.path / JOURNAL, self.path / PLANES
         data = journal.read_bytes() if journal.exists() else b""
@@ -106,22 +107,22 @@ class WorkFolder:
         if self.done:
             with self._reading(PLANES):
                 self._array = open_array(array)
-        else:  # nothing counts, and the array itself may be half made
+        else:  # no plane is finished, and the array itself may be incomplete
             discard(array)
             self._array = new_array(array, count, shape, dtype)
 
     @property
     def array(self) -> Any:
-        """Results of all planes, a zarr array: shape (planes, y, x) or (planes, classes, y, x)."""
+        """Zarr array of all results: shape (planes, y, x) or (planes, classes, y, x)."""
         return self._array
 
     def write(self, number: int, result: np.ndarray) -> int:
-        """Write a plane's result, and give its largest number; `record` is to follow."""
+        """Write a plane's result, and return its largest value. Call `record` afterwards."""
         self._array[number] = result
         return largest(result)
 
     def record(self, number: int, highest: int) -> None:
-        """Note in the journal that a plane is done."""
+        """Add a finished plane to the journal."""
         with (self.path / JOURNAL).open("ab") as file:
             file.write(f"{number} {highest}\n".encode())
             file.flush()
@@ -129,7 +130,7 @@ class WorkFolder:
         self.done[number] = highest
 
     def remove(self) -> None:
-        """Remove the folder; the journal first, so that no half of it is taken for a whole."""
+        """Remove the folder, the journal first, so that no incomplete folder looks complete."""
         (self.path / JOURNAL).unlink(missing_ok=True)
         for entry in self.path.iterdir():
             if entry.name != RUN:
@@ -139,12 +140,12 @@ class WorkFolder:
 
 
 def largest(result: np.ndarray) -> int:
-    """The largest number of labels or instances; 0 for probabilities."""
+    """Return the largest label or instance number, or 0 for probabilities."""
     return 0 if result.dtype.kind == "f" else int(result.max())
 
 
 def new_array(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """A zarr array for the results of ``count`` planes, one chunk (or more) a plane and class."""
+    """Create a zarr array for the results of ``count`` planes, with chunks of one plane and class."""
     import zarr
 
     chunks = (1,) * (len(shape) - 1) + chunks_of((shape[-2], shape[-1]))
@@ -155,21 +156,21 @@ def new_array(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -
 
 
 def open_array(path: Path) -> Any:
-    """An array of `new_array`, to be written and read."""
+    """Open an array that `new_array` created, for reading and writing."""
     import zarr
 
     return zarr.open_array(path, mode="r+")
 
 
 def compressors() -> list[Any]:
-    """The same bytes for the same values, wherever it runs; all zarr readers know it."""
+    """Return codecs that give the same bytes everywhere, and that all zarr readers know."""
     from zarr.codecs import ZstdCodec
 
     return [ZstdCodec(level=3)]
 
 
 def discard(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -177,7 +178,7 @@ def discard(path: Path) -> None:
 
 
 def no_space(error: OSError, target: Path) -> OutputError:
-    """What to tell when writing failed midway."""
+    """Return the error for a run that could not go on writing."""
     return OutputError(
         f"{target.name} cannot be written ({reason(error)}); what is done is kept in "
         f"{target.name}.partial.",

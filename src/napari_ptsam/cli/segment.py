@@ -158,7 +158,7 @@ class _SegmentCommand:
 
     def segment(self, source: Path) -> tuple[list[dict[str, Any]], list[str]]:
         """Segment an image; return the files written, and why planes were left out."""
-        from napari_ptsam.batch.result_files import where
+        from napari_ptsam.batch.result_files import written_path
 
         planes = self._open(source)
         self._warn(planes)
@@ -178,7 +178,7 @@ class _SegmentCommand:
                 ) from None
         files = []
         for part in parts:
-            place = where(part.target)
+            place = written_path(part.target)
             files.append(
                 {
                     "input": str(source),

@@ -21,7 +21,13 @@ import numpy as np
 
 from napari_ptsam.errors import DownloadError
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.io.downloads import CACHE_VARIABLE, cache_folder, quiet_pooch, server_of, trouble
+from napari_ptsam.io.downloads import (
+    CACHE_VARIABLE,
+    cache_folder,
+    failure_reason,
+    quiet_pooch,
+    server_of,
+)
 from napari_ptsam.io.writing import reason
 
 if TYPE_CHECKING:
@@ -215,7 +221,7 @@ def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) ->
 
     if isinstance(error, requests.RequestException):
         return (
-            f"BBBC039 could not be downloaded: {trouble(error, file.name, base_url, URL_VARIABLE)}. Check "
+            f"BBBC039 could not be downloaded: {failure_reason(error, file.name, base_url, URL_VARIABLE)}. Check "
             "the connection to the internet, then open the sample again."
         )
     if isinstance(error, OSError):
@@ -224,7 +230,7 @@ def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) ->
             f"set {CACHE_VARIABLE} to a folder that can be written to."
         )
     return (
-        f"What {server_of(base_url)} sent as {file.name} of BBBC039 is another file, and was thrown away; "
+        f"{server_of(base_url)} sent a wrong file for {file.name} of BBBC039, which was not kept; "
         "open the sample again."
     )
 

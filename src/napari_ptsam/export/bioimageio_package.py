@@ -151,8 +151,8 @@ def _describe(
 
 def _reason(summary: Any) -> str:
     """Return the first error of a test."""
-    told = [error.msg for detail in summary.details for error in detail.errors]
-    return told[0] if told else "no reason was given"
+    messages = [error.msg for detail in summary.details for error in detail.errors]
+    return messages[0] if messages else "no reason was given"
 
 
 def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from napari_ptsam.backbones.encoder import PIXEL_MEAN, PIXEL_STD, encoder_input
-from napari_ptsam.images.flips import flipped_maps
+from napari_ptsam.images.tiling import flipped_maps
 from napari_ptsam.inference.decoding import mask_logits, merge_views
 
 if TYPE_CHECKING:

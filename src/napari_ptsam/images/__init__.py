@@ -1,1 +1,1 @@
-"""Turn images into tiles that a model sees: reading, normalization, tiling."""
+"""Read images, normalize their planes, and cut them into tiles for the model."""

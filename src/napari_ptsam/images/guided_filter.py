@@ -1,8 +1,8 @@
-"""Logits that follow the edges of the image, which SAM's coarse masks cannot.
+"""Refine logits with a guided filter, so that they follow the edges of the image.
 
-SAM's masks have 256 x 256 positions a tile. A guided filter brings the detail
-of the image back into them, without any parameter that had to be trained (He,
-Sun and Tang, "Guided Image Filtering", IEEE TPAMI 35, 2013).
+SAM's masks have 256 x 256 positions per tile. A guided filter restores the
+detail of the image in them and has no trained parameters (He, Sun and Tang,
+"Guided Image Filtering", IEEE TPAMI 35, 2013).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     import torch
 
 LIMIT = 8.0
-"""Logits beyond it are certain enough; what is further away would only outweigh its neighbours."""
+"""Largest absolute logit that enters the filter. Larger ones would only outweigh their neighbours."""
 NOTHING = -16.0
-"""Logit where there is nothing to look at."""
+"""Logit of pixels that show nothing."""
 LARGEST_RADIUS = 128
 BAND = 512
-"""Rows that are filtered at a time, which bounds the memory."""
+"""Number of rows that are filtered at a time, which limits the memory."""
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """A guided filter, and the logit from which on a pixel is foreground.
+    """The settings of a guided filter, and the threshold that follows it.
 
     Attributes
     ----------
     radius
-        Of the filter's window, in pixels: the window has 2 * radius + 1.
+        Radius of the window in pixels; its side is 2 * radius + 1.
     epsilon
-        Variance of the image (range 0 to 1) from which on an edge is followed.
+        Variance of the image (range 0 to 1) above which edges are followed.
     threshold
-        Logit that becomes 0.
+        Logit above which a pixel is foreground; it is subtracted.
 
     Raises
     ------
@@ -62,14 +62,14 @@ class Refinement:
             )
 
     def scaled(self, factor: float) -> Refinement:
-        """The same for an image whose pixels are smaller by that factor."""
+        """Return the settings for an image whose pixels are smaller by a factor."""
         radius = min(LARGEST_RADIUS, max(1, round(self.radius * factor)))
         return Refinement(radius, self.epsilon, self.threshold)
 
     def apply(
         self, logits: np.ndarray, guide: np.ndarray, blank: np.ndarray | None = None
     ) -> np.ndarray:
-        """Logits that follow the guide's edges.
+        """Filter logits, so that they follow the edges of the guide.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Refinement:
         guide
             float32, shape (y, x); see `guide_of`.
         blank
-            bool, shape (y, x): pixels that show nothing, and stay so whatever is beside them.
+            bool, shape (y, x): pixels that show nothing. They become background.
 
         Returns
         -------
@@ -92,9 +92,9 @@ class Refinement:
         with torch.no_grad():
             for top in range(0, height, BAND):
                 rows = slice(top, min(top + BAND, height))
-                # What lies up to twice the radius away has a say.
+                # Pixels up to twice the radius away have an influence.
                 wide = slice(max(0, top - reach), min(rows.stop + reach, height))
-                found = filtered(
+                refined = filtered(
                     torch.from_numpy(np.ascontiguousarray(logits[:, wide])),
                     torch.from_numpy(np.ascontiguousarray(guide[wide])),
                     self.radius,
@@ -102,7 +102,7 @@ class Refinement:
                     running_box,
                 )
                 begin = rows.start - wide.start
-                result[:, rows] = found[:, begin : begin + rows.stop - rows.start].numpy()
+                result[:, rows] = refined[:, begin : begin + rows.stop - rows.start].numpy()
         result -= np.float32(self.threshold)
         if blank is not None:
             result[:, blank] = NOTHING
@@ -110,7 +110,7 @@ class Refinement:
 
 
 def guide_of(pixels: np.ndarray) -> np.ndarray:
-    """What a filter is guided by: the mean of a prepared plane's channels.
+    """Return the guide of a prepared plane: the mean of its channels.
 
     Parameters
     ----------
@@ -127,9 +127,16 @@ def guide_of(pixels: np.ndarray) -> np.ndarray:
 
 
 def box(maps: torch.Tensor, radius: int) -> torch.Tensor:
-    """Means over a square window, (maps, y, x), without what lies beyond the edge.
+    """Return the means over a square window; pixels beyond the edge do not count.
 
-    Of operators that other programs know, too.
+    It consists of operators that ONNX knows, too.
+
+    Parameters
+    ----------
+    maps
+        Shape (maps, y, x).
+    radius
+        Radius of the window in pixels.
     """
     from torch.nn.functional import avg_pool2d
 
@@ -139,17 +146,17 @@ def box(maps: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 def running_box(maps: torch.Tensor, radius: int) -> torch.Tensor:
-    """As `box`, in a time that does not grow with the window; on the CPU, without gradients."""
+    """Return the same as `box`, in a time that does not depend on the radius. For the CPU only."""
     import torch
     from scipy.ndimage import uniform_filter1d
 
-    size, found = 2 * radius + 1, maps.numpy()
+    size, means = 2 * radius + 1, maps.numpy()
     for axis in (1, 2):
-        found = uniform_filter1d(found, size, axis=axis, mode="constant")
-        place = np.arange(found.shape[axis])
-        inside = 1 + np.minimum(place, radius) + np.minimum(place[::-1], radius)
-        found *= (size / inside).astype(np.float32).reshape((-1, 1) if axis == 1 else (1, -1))
-    return torch.from_numpy(found)
+        means = uniform_filter1d(means, size, axis=axis, mode="constant")
+        position = np.arange(means.shape[axis])
+        inside = 1 + np.minimum(position, radius) + np.minimum(position[::-1], radius)
+        means *= (size / inside).astype(np.float32).reshape((-1, 1) if axis == 1 else (1, -1))
+    return torch.from_numpy(means)
 
 
 def filtered(
@@ -159,7 +166,7 @@ def filtered(
     epsilon: float,
     box: Callable[[torch.Tensor, int], torch.Tensor] = box,
 ) -> torch.Tensor:
-    """The filter itself, on logits (classes, y, x) and a guide (y, x), both float32."""
+    """Apply a guided filter to logits (classes, y, x) with a guide (y, x), both float32."""
     import torch
 
     logits = logits.clamp(-LIMIT, LIMIT)

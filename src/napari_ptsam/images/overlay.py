@@ -1,4 +1,4 @@
-"""Pictures of results: labels laid over their images."""
+"""Draw labels over their images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def overlay(plane: np.ndarray, labels: np.ndarray, colours: Sequence[str]) -> np
     plane
         float32, shape (y, x, 3), range 0 to 1.
     labels
-        Class numbers, shape (y, x); 0 is left as it is.
+        Class numbers, shape (y, x); 0 is background.
     colours
-        ``#RRGGBB`` of the classes 1, 2, ...
+        Colours ``#RRGGBB`` of the classes 1, 2, ...
 
     Returns
     -------
     numpy.ndarray
-        uint8, shape (y, x, 3): filled in the class's colour, outlined in it.
+        uint8, shape (y, x, 3). Each class is tinted and outlined in its colour.
     """
     from scipy import ndimage
 
@@ -43,7 +43,7 @@ def overlay(plane: np.ndarray, labels: np.ndarray, colours: Sequence[str]) -> np
 
 
 def save_grid(rows: Sequence[Sequence[np.ndarray]], path: Path, overwrite: bool = False) -> None:
-    """Write pictures of equal size as rows of one PNG.
+    """Write rows of pictures of equal size as one PNG file.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiff import open_tiff
 from napari_ptsam.images.zarrs import ZARR, is_zarr, open_zarr
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")

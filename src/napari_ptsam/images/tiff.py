@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize
-from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.safe_loading import read_or
 
 # What tifffile logs, and goes on, where pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
@@ -117,6 +117,7 @@ def _array(path: Path, file: Any, series: Any) -> Any:
     return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
 
 
+# tifffile's aszarr gives the same pixels, but takes 1.2 to 2.6 times as long.
 class _Pages:
     """A TIFF series that is read page by page, like an array, from any thread.
 

@@ -1,13 +1,22 @@
-"""Planes to overlapping square tiles, and tiles' values back to planes."""
+"""Cut planes into overlapping square tiles, flip the tiles, and join their values again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from napari_ptsam.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+Flip = Literal["x", "y", "xy"]
+"""Axes of the plane that are reversed."""
+
+FLIPS: tuple[Flip, ...] = ("x", "y", "xy")
 
 MINIMUM_SIDE = 16
 """Smallest plane and tile, in pixels."""
@@ -112,6 +121,32 @@ def cut(plane: np.ndarray, tile: Tile) -> np.ndarray:
     padded[:] = PADDING
     padded[: part.shape[0], : part.shape[1]] = part
     return padded
+
+
+def flipped_pixels(tile: np.ndarray, flip: Flip) -> np.ndarray:
+    """Return a tile with some of its axes reversed.
+
+    Parameters
+    ----------
+    tile
+        Shape (y, x, channels).
+    flip
+        The axes to reverse.
+
+    Returns
+    -------
+    numpy.ndarray
+        Same shape and dtype, contiguous.
+    """
+    return np.ascontiguousarray(np.flip(tile, tuple("yx".index(axis) for axis in flip)))
+
+
+def flipped_maps(maps: torch.Tensor, flip: Flip) -> torch.Tensor:
+    """Return maps of shape (..., y, x) with some of their axes reversed.
+
+    Flipping twice gives the maps as they were.
+    """
+    return maps.flip(["yx".index(axis) - 2 for axis in flip])
 
 
 class Blend:

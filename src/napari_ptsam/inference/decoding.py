@@ -10,7 +10,7 @@ import torch
 from napari_ptsam.backbones.devices import choose_dtype
 from napari_ptsam.backbones.encoder import resize
 from napari_ptsam.backbones.gpu_memory import CPU, gpu_is_full, release_memory, warn_of_full_gpu
-from napari_ptsam.images.flips import Flip, flipped_maps
+from napari_ptsam.images.tiling import Flip, flipped_maps
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.decoder import PromptDecoder

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.images.flips import Flip, flipped_pixels
 from napari_ptsam.images.guided_filter import NOTHING
-from napari_ptsam.images.tiling import Blend, Tile
+from napari_ptsam.images.tiling import Blend, Flip, Tile, flipped_pixels
 from napari_ptsam.inference.decoding import decode, merge_views
 from napari_ptsam.inference.prediction import Prediction
 

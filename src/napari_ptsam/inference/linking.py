@@ -1,4 +1,4 @@
-"""Objects of neighbouring planes that belong together."""
+"""Link the objects of neighbouring planes."""
 
 from __future__ import annotations
 
@@ -43,22 +43,27 @@ class LinkSettings:
 
 
 class Linker:
-    """Renumbers planes one after the other, so that an object keeps its number.
+    """Renumber planes one after the other, so that an object keeps its number.
 
-    Objects are assigned one to one so that their IoU is largest in all
-    (Hungarian method); first to those of the plane before, then, what is left,
-    to those that were last seen before that. Along z the result is 3D objects,
-    along time it is tracks.
+    Objects are assigned one to one such that the sum of their IoUs is largest
+    (Hungarian method). They are first compared with the objects of the previous
+    plane. Those that remain are compared with the planes before it. Along z the
+    result is 3D objects, along time it is tracks.
+
+    Parameters
+    ----------
+    settings
+        Conditions for a link; the defaults if None.
     """
 
     def __init__(self, settings: LinkSettings | None = None) -> None:
         self.settings = settings or LinkSettings()
         self._seen: deque[np.ndarray] = deque(maxlen=self.settings.gap + 1)
         self.found = 0
-        """Objects so far; the next new one has the number after that."""
+        """Number of objects so far. The next new object gets the following number."""
 
     def start_afresh(self) -> None:
-        """The next plane follows on none: a new stack. Numbers go on."""
+        """Start a new stack. Its first plane is linked to none, but the numbers continue."""
         self._seen.clear()
 
     def link(self, instances: np.ndarray) -> np.ndarray:
@@ -67,18 +72,18 @@ class Linker:
         Parameters
         ----------
         instances
-            Shape (y, x); 0 is background, objects are numbered in any way.
+            Integers, shape (y, x); 0 is background, objects have any numbers.
 
         Returns
         -------
         numpy.ndarray
-            uint32, shape (y, x); numbers of the planes before where objects go
-            on, new ones from `found` + 1 on where they begin.
+            uint32, shape (y, x). A linked object has the number that it has on
+            the earlier planes; the others have new numbers.
         """
-        own = np.unique(instances[instances > 0])
-        numbers = np.zeros(len(own), dtype=np.uint32)
-        position = np.zeros(int(own[-1]) + 1 if len(own) else 1, dtype=np.int64)
-        position[own] = np.arange(1, len(own) + 1)
+        present = np.unique(instances[instances > 0])
+        numbers = np.zeros(len(present), dtype=np.uint32)
+        position = np.zeros(int(present[-1]) + 1 if len(present) else 1, dtype=np.int64)
+        position[present] = np.arange(1, len(present) + 1)
         compact = position[instances]
         taken: set[int] = set()
         for before in self._seen:
@@ -95,7 +100,7 @@ class Linker:
     def _pairs(
         self, compact: np.ndarray, before: np.ndarray, numbers: np.ndarray, taken: set[int]
     ) -> list[tuple[int, int]]:
-        """Positions of objects without a number, each with that of its partner on a plane before."""
+        """Return positions of objects without a number, and the numbers of their partners."""
         both = (compact > 0) & (before > 0)
         if not both.any():
             return []
@@ -108,21 +113,21 @@ class Linker:
         )
         rows, columns = pairs
         iou = shared / (areas[rows] + old_areas[columns] - shared)
-        enough = (iou >= self.settings.threshold) & (numbers[rows] == 0)
-        enough &= ~np.isin(old[columns], list(taken))
-        chosen = _assign(rows[enough], columns[enough], iou[enough])
+        possible = (iou >= self.settings.threshold) & (numbers[rows] == 0)
+        possible &= ~np.isin(old[columns], list(taken))
+        chosen = _assign(rows[possible], columns[possible], iou[possible])
         return [(row, int(old[column])) for row, column in chosen]
 
 
 class StackLinker:
-    """A `Linker` for an image: along its last leading axis, each stack by itself; numbers go on.
+    """Link the planes of an image along its last leading axis, each stack by itself.
 
     Parameters
     ----------
     planes
         The image.
     settings
-        When objects on two planes are one.
+        Conditions for a link; the defaults if None.
     """
 
     def __init__(self, planes: Planes, settings: LinkSettings | None = None) -> None:
@@ -130,17 +135,17 @@ class StackLinker:
         self._linker = Linker(settings)
 
     def link(self, number: int, instances: np.ndarray) -> np.ndarray:
-        """Renumber plane ``number``, which follows on the one before; see `Linker.link`."""
+        """Renumber plane ``number``; call it in the order of the planes. See `Linker.link`."""
         if number % self._length == 0:
             self._linker.start_afresh()
         return self._linker.link(instances)
 
 
 def _assign(rows: np.ndarray, columns: np.ndarray, gain: np.ndarray) -> list[tuple[int, int]]:
-    """One to one, so that the gain is largest in all.
+    """Assign rows to columns one to one, such that the total gain is largest.
 
-    Objects overlap with few others, so that each group of those that do is
-    solved by itself: a plane may have tens of thousands of objects.
+    A plane may have tens of thousands of objects, but each overlaps with few
+    others. So each connected group of objects is solved by itself.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.sparse import coo_array
@@ -155,11 +160,11 @@ def _assign(rows: np.ndarray, columns: np.ndarray, gain: np.ndarray) -> list[tup
     order = np.argsort(groups, kind="stable")
     chosen = []
     for part in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        own_rows, row = np.unique(rows[part], return_inverse=True)
-        own_columns, column = np.unique(columns[part], return_inverse=True)
-        table = np.zeros((len(own_rows), len(own_columns)))
+        group_rows, row = np.unique(rows[part], return_inverse=True)
+        group_columns, column = np.unique(columns[part], return_inverse=True)
+        table = np.zeros((len(group_rows), len(group_columns)))
         table[row, column] = gain[part]
         for i, j in zip(*linear_sum_assignment(-table), strict=True):
             if table[i, j] > 0:
-                chosen.append((int(own_rows[i]), int(own_columns[j])))
+                chosen.append((int(group_rows[i]), int(group_columns[j])))
     return chosen

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from napari_ptsam.inference.objects import connected_components, split_by_cores
+from napari_ptsam.inference.objects import connected_components, split_by_markers
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Prediction:
         """Return the objects, split by their markers if these were decoded: uint32, shape (y, x)."""
         if self.markers is None:
             return self.components()
-        return split_by_cores(self.labels, self.logits, self.markers)
+        return split_by_markers(self.labels, self.logits, self.markers)
 
 
 def labels_of(logits: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.images.flips import Flip
+from napari_ptsam.images.tiling import Flip
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Read and write files safely: locks, checks of values, files that are replaced whole."""
+"""Read and write files safely: downloads, locks, checked values, atomic replacement."""

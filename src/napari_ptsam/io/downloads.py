@@ -1,4 +1,4 @@
-"""Help with downloads: where files are kept, quiet libraries, and errors in plain words."""
+"""Helpers for downloads: the cache folder, a quiet pooch, and readable error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CACHE_VARIABLE = "NAPARI_PTSAM_CACHE"
 
 
 def cache_folder() -> Path:
-    """Return the folder that NAPARI_PTSAM_CACHE names, or else the user's own cache folder."""
+    """Return the folder named by NAPARI_PTSAM_CACHE, or the user's cache folder by default."""
     from platformdirs import user_cache_path
 
     folder = os.environ.get(CACHE_VARIABLE)
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def quiet_pooch() -> Iterator[None]:
-    """Keep pooch from printing a line for each file."""
+    """Stop pooch from printing a line for each file."""
     import pooch
 
     logger = pooch.get_logger()
@@ -39,34 +39,36 @@ def quiet_pooch() -> Iterator[None]:
 
 
 def server_of(url: str) -> str:
-    """Whom an address names."""
+    """Return the name of the server in a URL."""
     return urlsplit(url).netloc or url
 
 
-def trouble(error: requests.RequestException, name: str, url: str, variable: str) -> str:
-    """What went wrong, as a part of a sentence.
+def failure_reason(error: requests.RequestException, name: str, url: str, variable: str) -> str:
+    """Explain why a download failed, as a clause of a sentence.
 
     Parameters
     ----------
     error
-        Of the request.
+        The error that requests raised.
     name
-        Of what was to be downloaded.
+        The name of the file.
     url
-        Where from.
+        The address of the file.
     variable
-        Of the environment, that names another address.
+        The environment variable that sets another address.
     """
     import requests
 
-    wrong = requests.exceptions
+    exceptions = requests.exceptions
     if isinstance(error, requests.HTTPError):
         status = "an error" if error.response is None else error.response.status_code
         return f"{server_of(url)} does not give out {name} (it answers {status})"
-    if isinstance(error, wrong.ProxyError):
-        return "the proxy cannot be reached or does not let it through"
-    if isinstance(error, wrong.SSLError):
-        return f"{server_of(url)} has no certificate that is trusted here"
-    if isinstance(error, (wrong.InvalidURL, wrong.InvalidSchema, wrong.MissingSchema)):
+    if isinstance(error, exceptions.ProxyError):
+        return "the proxy cannot be reached or refuses the connection"
+    if isinstance(error, exceptions.SSLError):
+        return f"{server_of(url)} has no certificate that this computer trusts"
+    if isinstance(
+        error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
+    ):
         return f"{url} is no address to download from (see {variable})"
     return f"{server_of(url)} cannot be reached, or broke off"

@@ -1,4 +1,4 @@
-"""Locks of files, across threads, processes and machines that share a disk."""
+"""File locks between threads, processes and machines that share a disk."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from pathlib import Path
 from napari_ptsam.errors import OutputError
 
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
-"""What locking a file says that is locked already."""
+"""Error numbers that mean that another holder has the lock."""
 
 
+# filelock leaves its files beside the results, and falls back to files that outlive a crash where a
+# disk has no locks.
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep others from entering with the same path for as long as this is entered.
+    """Hold an exclusive lock on a path.
 
-    The operating system lets go of a lock when its process ends, however it
-    ends. A disk that knows no locks is no reason not to work: there, nobody is
-    kept out.
+    The operating system releases the lock when its process ends, however it
+    ends. On a disk without locks, the context is entered without one.
 
     Parameters
     ----------
     path
-        Of a file that is there only for this, and removed at the end.
+        The lock file. It is created on entry and removed on exit.
 
     Raises
     ------
     BlockingIOError
-        If another has it.
+        If another thread or process holds the lock.
     """
-    handle = _locked(path)
+    handle = _acquire(path)
     try:
         yield
     finally:
         if handle is not None:
-            _let_go(path, handle)
+            _release(path, handle)
 
 
 @contextmanager
 def claim(targets: Sequence[Path]) -> Iterator[None]:
-    """Keep other runs from the targets for as long as this is entered.
+    """Keep other runs from writing the same targets.
 
     Raises
     ------
     OutputError
-        If another run has one of them.
+        If another run is writing one of them.
     """
     with ExitStack() as stack:
         for target in targets:
@@ -62,8 +63,8 @@ def claim(targets: Sequence[Path]) -> Iterator[None]:
         yield
 
 
-def _locked(path: Path) -> int | None:
-    """Open and lock a file; None where that cannot be done."""
+def _acquire(path: Path) -> int | None:
+    """Open and lock a file. Return its descriptor, or None if files cannot be locked there."""
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -78,23 +79,24 @@ def _locked(path: Path) -> int | None:
             return None
         if _is_at(path, handle):
             return handle
-        os.close(handle)  # whoever had it has removed it between the opening and the locking
+        os.close(handle)  # its holder removed it after it was opened here and before it was locked
 
 
 def _is_at(path: Path, handle: int) -> bool:
-    """Whether a path still leads to the file that is open."""
+    """Return whether a path still leads to the open file."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except OSError:
         return False
 
 
-def _let_go(path: Path, handle: int) -> None:
-    """Remove a lock's file, which is never that of another one.
+def _release(path: Path, handle: int) -> None:
+    """Release a lock and remove its file, but never the file of another holder.
 
-    Elsewhere than on Windows, it is removed as long as it is locked; whoever has opened it by then
-    notices. Windows removes no file that is open, so there it is closed before, and whoever
-    has opened it meanwhile keeps it.
+    On POSIX systems the file is removed while it is still locked. A process
+    that has opened it by then notices this in `_acquire`. Windows does not
+    remove open files, so there the file is closed first. If another process
+    has opened it in the meantime, its file stays.
     """
     if sys.platform == "win32":
         os.close(handle)
@@ -105,7 +107,7 @@ def _let_go(path: Path, handle: int) -> None:
 
 
 def _lock(handle: int) -> None:
-    """Lock an open file, or raise an OSError at once; closing it unlocks it."""
+    """Lock an open file, or raise an OSError at once. Closing the file unlocks it."""
     if sys.platform == "win32":
         import msvcrt
 

@@ -1,4 +1,4 @@
-"""PyTorch files that anybody may have made: tensors and plain values, and nothing is run."""
+"""Read files from untrusted sources: readable errors, and PyTorch files without running code."""
 
 from __future__ import annotations
 
@@ -6,25 +6,68 @@ import pickle
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from napari_ptsam.errors import PtsamError
+
+Value = TypeVar("Value")
 
 PART = 2**20
-"""Bytes that are read at a time."""
+"""Number of bytes that are read at a time."""
+
+
+@contextmanager
+def unreadable_as(
+    error_type: type[PtsamError], message: Callable[[Exception], str]
+) -> Iterator[None]:
+    """Turn every exception into an error with a message for the user.
+
+    On damaged files, zipfile, zlib, torch, json, numpy, tifffile, Pillow and
+    zarr raise exceptions of almost any type, so all are caught. The context
+    must contain nothing but reading.
+
+    Parameters
+    ----------
+    error_type
+        The type of the error. Exceptions of this type pass unchanged.
+    message
+        Returns the message for an exception.
+
+    Raises
+    ------
+    PtsamError
+        An error of the given type.
+    """
+    try:
+        yield
+    except error_type:
+        raise
+    except Exception as error:
+        raise error_type(message(error)) from error
+
+
+def read_or(default: Value, read: Callable[[], Value]) -> Value:
+    """Return the result of ``read``, or the default if it raises an exception."""
+    try:
+        return read()
+    except Exception:
+        return default
 
 
 def check_sums(archive: zipfile.ZipFile) -> None:
-    """Compare the checksums and sizes of an archive's members, which torch.load does not look at.
+    """Compare the checksums and sizes of an archive's members, which torch.load does not check.
 
     Raises
     ------
     zipfile.BadZipFile
-        If one is another.
+        If a checksum or size is wrong.
     """
     for info in archive.infolist():
         size = 0
-        with archive.open(info) as member:  # which compares the checksum
+        with archive.open(info) as member:  # it compares the checksum at the end
             while part := member.read(PART):
                 size += len(part)
         if size != info.file_size:
@@ -32,20 +75,20 @@ def check_sums(archive: zipfile.ZipFile) -> None:
 
 
 def check_storages(content: Any, archive: zipfile.ZipFile) -> None:
-    """Make sure that the archive holds all of each tensor, before anything reads them.
+    """Check that the archive holds the complete data of each tensor.
 
-    torch.load believes what a file says of its tensors' sizes, and takes what is
-    missing from wherever in memory.
+    torch.load trusts the sizes that a file states. It fills a tensor whose
+    data is too short with whatever follows in memory.
 
     Parameters
     ----------
     content
-        What `load_plain` read from the archive.
+        The result of `load_plain` for the archive.
 
     Raises
     ------
     zipfile.BadZipFile
-        If there is a tensor without numbers of its own size.
+        If the data of a tensor is missing or has another size.
     """
     held = Counter(info.file_size for info in archive.infolist() if "/data/" in info.filename)
     if Counter(_storages(content).values()) - held:
@@ -53,7 +96,7 @@ def check_storages(content: Any, archive: zipfile.ZipFile) -> None:
 
 
 def _storages(content: Any) -> dict[int, int]:
-    """Where the numbers of all tensors lie, and their bytes."""
+    """Return the address of each tensor's storage, with its size in bytes."""
     import torch
 
     if isinstance(content, torch.Tensor):
@@ -61,30 +104,30 @@ def _storages(content: Any) -> dict[int, int]:
             return {}
         storage = content.untyped_storage()
         return {storage.data_ptr(): storage.nbytes()} if storage.nbytes() else {}
-    parts: Iterable[Any] = ()
+    items: Iterable[Any] = ()
     if isinstance(content, Mapping):
-        parts = content.values()
+        items = content.values()
     elif isinstance(content, (list, tuple)):
-        parts = content
-    return {place: size for part in parts for place, size in _storages(part).items()}
+        items = content
+    return {address: size for item in items for address, size in _storages(item).items()}
 
 
 def load_plain(source: Path | IO[bytes]) -> Any:
-    """What is in a PyTorch file, on the CPU.
+    """Load a PyTorch file to the CPU without running any code in it.
 
     Raises
     ------
     Exception
-        If it holds anything but tensors and plain values (see
-        `holds_more_than_values`), or is damaged.
+        If the file is damaged, or holds anything but tensors and plain values
+        (see `holds_more_than_values`).
     """
     import torch
 
-    with warnings.catch_warnings():  # about pickles that are declined anyway
+    with warnings.catch_warnings():  # they concern pickles that are refused anyway
         warnings.simplefilter("ignore")
         return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def holds_more_than_values(error: Exception) -> bool:
-    """Whether `load_plain` declined a file because of what is in it, maybe code."""
+    """Return whether `load_plain` refused a file because it holds other objects, maybe code."""
     return isinstance(error, pickle.UnpicklingError)

@@ -1,4 +1,4 @@
-"""Results on disk: written beside and renamed, and never over something by accident."""
+"""Write files: names that are safe, folders that are writable, and atomic replacement."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from napari_ptsam.errors import OutputError, Remedy
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
-    """Find out before the work starts whether a result can be written.
+    """Check, before the work starts, that a result can be written.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    overwrite
+        Whether an existing file may be replaced.
 
     Raises
     ------
     OutputError
-        If something is there already and must not be overwritten, or the
-        folder does not exist or cannot be written to.
+        If the path is a folder, if the file exists and must not be replaced, or
+        if its folder does not exist or cannot be written to.
     """
     path = Path(path)
     try:
@@ -113,17 +120,17 @@ def _no_place(path: Path, error: OSError) -> OutputError:
 
 
 def _beside(path: Path) -> Path:
-    """A name for a temporary file, never the same twice."""
+    """Return a unique path for a temporary file in the same folder."""
     return path.with_name(f".{path.stem}-{uuid4().hex[:12]}{path.suffix}")
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder for results, if it is not there yet.
+    """Create a folder for results, if it does not exist yet.
 
     Raises
     ------
     OutputError
-        If it cannot be made.
+        If it cannot be created.
     """
     path = Path(path)
     try:
@@ -135,12 +142,13 @@ def make_folder(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary file beside ``path``, and move it there when all went well.
+    """Yield a temporary file, and rename it to ``path`` when the context exits without an error.
 
     Raises
     ------
     OutputError
-        As `check_output`, and if the disk is full or the file cannot be written.
+        As in `check_output`, and if the disk is full or the file cannot be
+        written. The temporary file is removed.
     """
     path = check_output(path, overwrite)
     beside = _beside(path)
@@ -162,19 +170,19 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def move_where_nothing_is(source: Path, target: Path) -> None:
-    """Rename without replacing what somebody else put there meanwhile."""
+    """Rename a file without replacing one that another process has created in the meantime."""
     try:
         os.link(source, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         if target.exists():
             raise FileExistsError(target) from None
         source.replace(target)
 
 
 def reason(error: OSError) -> str:
-    """What the system says, as a part of a sentence."""
+    """Return the operating system's reason for an error, as a clause of a sentence."""
     if error.strerror is None and isinstance(error, PermissionError):
-        return "permission denied"  # pooch has a whole paragraph
+        return "permission denied"  # pooch writes a whole paragraph
     return (error.strerror or str(error)).lower()

@@ -11,12 +11,11 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import Channels
-from napari_ptsam.images.flips import Flip
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
-from napari_ptsam.images.tiling import Tiling
+from napari_ptsam.images.tiling import Flip, Tiling
 from napari_ptsam.io.validation import python_values, read_values
 from napari_ptsam.prompts.prompt import (
     MAX_CLASSES,

@@ -16,8 +16,8 @@ from napari_ptsam.io.safe_loading import (
     check_sums,
     holds_more_than_values,
     load_plain,
+    unreadable_as,
 )
-from napari_ptsam.io.user_files import unreadable_as
 from napari_ptsam.io.writing import replacing
 from napari_ptsam.prompts.checksum import is_sealed, seal
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError, framed
-from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.safe_loading import read_or
 from napari_ptsam.io.writing import make_folder, move_where_nothing_is, reason, replacing
 from napari_ptsam.prompts.files import load
 

@@ -13,10 +13,10 @@ import numpy as np
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.errors import InputError, PromptFileError, Remedy
 from napari_ptsam.images.channels import Channels
-from napari_ptsam.images.flips import FLIPS, Flip
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
+from napari_ptsam.images.tiling import FLIPS, Flip
 from napari_ptsam.prompts.thumbnail import LIMIT
 
 TOKENS, WIDTH = 8, 256

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, PromptFileError
-from napari_ptsam.io.user_files import unreadable_as
+from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH
 

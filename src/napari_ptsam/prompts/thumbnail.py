@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_ptsam.io.user_files import read_or
+from napari_ptsam.io.safe_loading import read_or
 
 SIDE = 96
 """Width and height in pixels."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.images.flips import FLIPS, Flip, flipped_pixels
+from napari_ptsam.images.tiling import FLIPS, Flip, flipped_pixels
 from napari_ptsam.training.validation import ValidationPlane, overlaps
 
 if TYPE_CHECKING:

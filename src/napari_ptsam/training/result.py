@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.datasets.annotated_planes import AnnotationSet
     from napari_ptsam.images.channels import Channels
-    from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.settings import ImageSettings
+    from napari_ptsam.images.tiling import Flip
     from napari_ptsam.training.settings import TrainingSettings
     from napari_ptsam.training.validation import ValidationPlane
 

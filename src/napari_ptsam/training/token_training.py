@@ -24,8 +24,8 @@ from napari_ptsam.training.validation import Measurement, measure
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.images.flips import Flip
     from napari_ptsam.images.guided_filter import Refinement
+    from napari_ptsam.images.tiling import Flip
     from napari_ptsam.training.embedding import EmbeddedTiles
     from napari_ptsam.training.tiles import TrainingTile
 
@@ -39,7 +39,7 @@ LOSS_INTERVAL = 10
 """Steps between two readings of the loss on a GPU, each of which waits for the GPU."""
 ATTEMPTS = 3
 """Largest number of starts that are followed up, one after the other, if trainings collapse."""
-COLLAPSED = "The training had collapsed; going on from another start."
+COLLAPSED = "The training collapsed, and continues from another start."
 PROMPT_RATE = 0.3
 """Factor of the learning rate when the training continues from a prompt."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from conftest_widgets import LONG, annotate, paint, train
+from conftest_widgets import LONG, annotate, paint, settled, train
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
@@ -51,9 +51,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     assert min(dice) > 0.6
     assert f"{dice[held_out[0]]:.2f}" in widget.train.judgement.text()
 
-    qtbot.waitUntil(
-        lambda: PREVIEW in viewer.layers and viewer.layers[PREVIEW].data.any(), timeout=LONG
-    )
+    settled(qtbot, widget)  # the preview is that of the finished prompt now
     preview = viewer.layers[PREVIEW]
     assert preview.data.shape == (1, 128, 128)
     corner = preview.data_to_world((0, 0, 0))

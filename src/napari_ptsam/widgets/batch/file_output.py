@@ -89,14 +89,14 @@ class ResultFiles:
     def read_planes(self) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Yield number and results of all planes from the files, unless these are too large."""
         from napari_ptsam.batch.formats import FORMATS, format_of
-        from napari_ptsam.batch.result_files import where
+        from napari_ptsam.batch.result_files import written_path
 
         planes, arrays, layouts = self._task.planes, [], []
         for result in self._results:
             segmenter = result.segmenter
             is_probabilities = segmenter.output == "probabilities"
             classes = len(segmenter.prompt.classes) if is_probabilities else 0
-            path = where(result.target)
+            path = written_path(result.target)
             file_format = FORMATS[format_of(path)]
             layout = file_format.layout(planes, classes)
             size = np.prod(layout.shape, dtype=np.int64) * segmenter.dtype.itemsize

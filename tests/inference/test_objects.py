@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage import measure, morphology, segmentation
 
-from napari_ptsam.inference.instances import clean, connected_components, split_by_cores
+from napari_ptsam.inference.objects import clean, connected_components, split_by_markers
 from napari_ptsam.inference.result import ResultSettings
 
 
@@ -43,7 +43,7 @@ def test_touching_discs_are_split_in_the_middle() -> None:
     logits = discs((32, 22), (32, 40))
     labels = (logits > 0).astype(np.uint8)
     assert connected_components(labels).max() == 1
-    found = split_by_cores(labels, logits[None], logits[None] - 5)
+    found = split_by_markers(labels, logits[None], logits[None] - 5)
     assert found.dtype == np.uint32 and numbers(found) == [1, 2]
     assert np.array_equal(found > 0, labels > 0)
     left, right = found[32, 22], found[32, 40]
@@ -55,7 +55,7 @@ def test_touching_discs_are_split_in_the_middle() -> None:
 def test_the_watershed_is_scikit_images() -> None:
     logits = discs((32, 22), (32, 40), (50, 31))
     labels = (logits > 0).astype(np.uint8)
-    found = split_by_cores(labels, logits[None], logits[None] - 5)
+    found = split_by_markers(labels, logits[None], logits[None] - 5)
     seeds = measure.label(logits > 5, connectivity=2)
     expected = segmentation.watershed(-logits, seeds, mask=labels > 0, connectivity=2)
     assert np.mean(found != expected) < 0.01  # only where two are equally near
@@ -66,7 +66,7 @@ def test_a_part_without_a_core_stays_an_object() -> None:
     cores = logits - 5
     cores[40:] = -9
     labels = (logits > 0).astype(np.uint8)
-    found = split_by_cores(labels, logits[None], cores[None])
+    found = split_by_markers(labels, logits[None], cores[None])
     assert numbers(found) == [1, 2, 3]
     assert np.array_equal(found[40:] > 0, labels[40:] > 0) and len(numbers(found[40:])) == 1
 
@@ -75,23 +75,25 @@ def test_cores_outside_of_the_foreground_are_no_objects() -> None:
     logits = discs((16, 16))
     labels = (logits > 0).astype(np.uint8)
     everywhere = np.ones((1, 64, 64), np.float32)
-    assert np.array_equal(split_by_cores(labels, logits[None], everywhere), labels)
+    assert np.array_equal(split_by_markers(labels, logits[None], everywhere), labels)
     empty = np.zeros_like(labels)
-    assert not split_by_cores(empty, -everywhere, everywhere).any()
+    assert not split_by_markers(empty, -everywhere, everywhere).any()
 
 
 def test_cores_that_waver_split_nothing() -> None:
     logits = discs((32, 22), (32, 40))
     labels = (logits > 0).astype(np.uint8)
     ripples = 1.5 * np.random.default_rng(0).choice([-1, 1], (64, 64)).astype(np.float32)
-    found = split_by_cores(labels, logits[None], logits[None] - 5 + ripples)
+    found = split_by_markers(labels, logits[None], logits[None] - 5 + ripples)
     assert len(numbers(found)) == 2
 
 
 def test_each_class_is_split_by_its_own_cores() -> None:
     one, two = discs((16, 14), (16, 32)), discs((46, 14), (46, 32))
     labels = np.where(one > 0, 1, np.where(two > 0, 2, 0)).astype(np.uint8)
-    found = split_by_cores(labels, np.stack([one, two]), np.stack([one - 5, np.full_like(two, 5)]))
+    found = split_by_markers(
+        labels, np.stack([one, two]), np.stack([one - 5, np.full_like(two, 5)])
+    )
     assert numbers(found) == [1, 2, 3]
     assert len(numbers(found[:32])) == 2 and len(numbers(found[32:])) == 1
 

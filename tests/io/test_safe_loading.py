@@ -31,7 +31,7 @@ from napari_ptsam.errors import (
     SessionError,
 )
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.io.user_files import read_or, unreadable_as
+from napari_ptsam.io.safe_loading import read_or, unreadable_as
 from napari_ptsam.prompts import text
 from napari_ptsam.prompts.text import from_text, to_text
 from napari_ptsam.prompts.thumbnail import read_thumbnail
