@@ -214,7 +214,7 @@ def test_an_image_of_the_same_name_with_other_pixels_is_another_run(tmp_path) ->
     path = target(tmp_path, planes, segmenter)
     run(planes, segmenter, path)
     other = Planes(np.stack(list(planes))[::-1], planes.axes, planes.name)
-    with pytest.raises(ptsam.OutputError, match="result of another run"):
+    with pytest.raises(ptsam.OutputError, match="not the result of this run"):
         run(other, segmenter, path, resume=True)
 
 
