@@ -36,7 +36,7 @@ from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.inference.shared_embedding import segment_planes
 from napari_ptsam.training.loss import bce_dice
-from napari_ptsam.training.optimization import PHASES, class_losses
+from napari_ptsam.training.optimization import OFFSETS, class_losses
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import PreparedPlanes, TileJob, TrainingTile, embed
@@ -116,11 +116,13 @@ def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str
         tokens = start[0].clone().requires_grad_()
         bce_dice(plain.decode(square, tokens), target, weight).backward()
 
-    def ours(phase: tuple[int, int] | None) -> None:
+    def ours(offset: tuple[int, int] | None) -> None:
         tokens = start.clone().requires_grad_()
-        class_losses(backbone.decoder, tokens, tiles, phase).sum().backward()
+        class_losses(backbone.decoder, tokens, tiles, offset).sum().backward()
 
-    found = medians({"plain": theirs, "whole": lambda: ours(None), "ours": lambda: ours(PHASES[0])})
+    found = medians(
+        {"plain": theirs, "whole": lambda: ours(None), "ours": lambda: ours(OFFSETS[0])}
+    )
     yield _row("a step of the decoder, batch 4", found["ours"], found["plain"], 5)
     yield _row("the same, all positions in every step", found["whole"], found["plain"])
 

@@ -66,7 +66,8 @@ def line(setting: Setting) -> str:
     default = {None: "none"}.get(setting.default, setting.default)
     if setting.name == "normalization":
         option, default = "`--normalize`, `--percentiles`", "percentiles 1 and 99.8 of each plane"
-    values = setting.expected or {"channels": "whole numbers"}.get(setting.name, "a Normalization")
+    kinds = {"channels": "whole numbers", "normalization": "a Normalization"}
+    values = setting.expected or kinds.get(setting.name, "a name")
     return f"| `{setting.name}` | {option} | {values} | {default} | {setting.description} |"
 
 

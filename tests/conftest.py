@@ -165,11 +165,24 @@ def counted(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture(scope="session")
 def prompt(nuclei, backbone, device: str):
-    """A prompt tuned on the crops, in few steps."""
+    """A prompt tuned on the crops, in few steps; once for all tests that run beside each other."""
+    from filelock import FileLock
+
+    import napari_ptsam as ptsam
+
+    path = Path(os.environ["NAPARI_PTSAM_CACHE"]) / "shared" / "prompt.pt"
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            train_prompt(nuclei, backbone, device).save(path)
+    return ptsam.load(path)
+
+
+def train_prompt(nuclei, backbone, device: str):
     import napari_ptsam as ptsam
 
     settings = {
-        "steps": 120, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0,
+        "steps": 80, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0,
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         keep_loaded(backbone, patch)

@@ -10,7 +10,7 @@ import napari_ptsam as ptsam
 pytestmark = pytest.mark.usefixtures("loaded")
 
 QUICK = {
-    "steps": 30, "embeddings": 5, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "steps": 30, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "cores": "no",
     "minutes": 0,
 }  # fmt: skip
 

@@ -84,6 +84,9 @@ def test_a_new_family_is_detected_loaded_and_tuned(extended) -> None:
     import sys
     import numpy as np
     from napari_ptsam.backbones.families.registry import FAMILIES, architectures
+    from napari_ptsam.cli.parser import build_parser
+    command = ["train", "images", "masks", "--backbone", "vit_s", "--checkpoint", "small.pt"]
+    assert build_parser().parse_args(command).backbone == "vit_s"
     assert "torch" not in sys.modules
     import torch
     import napari_ptsam
@@ -187,8 +190,8 @@ def test_a_new_class_of_layer_is_read(extended) -> None:
     from napari_ptsam.widgets.shared.layers import image_layers, image_planes
 
     viewer = ViewerModel()
-    image = viewer.add_image(np.zeros((3, 8, 9)))
-    labels = viewer.add_labels(np.arange(3 * 8 * 9).reshape(3, 8, 9), scale=(2, 1, 1))
+    image = viewer.add_image(np.zeros((3, 20, 24)))
+    labels = viewer.add_labels(np.arange(3 * 20 * 24).reshape(3, 20, 24), scale=(2, 1, 1))
     viewer.add_points(np.zeros((2, 3)))
     assert image_layers(viewer) == [image, labels]
     planes = image_planes(labels)

@@ -65,7 +65,7 @@ def test_an_error_is_worded_by_each_front_end() -> None:
     error = OutputError("a.tif exists and is kept.", Remedy.REPLACE)
     assert str(error) == worded(error, PYTHON)
     assert "overwrite=True" in str(error) and "--overwrite" in on_command_line(error)
-    assert "tick “Replace results that are there”" in worded(error, form())
+    assert "tick “Replace existing results”" in worded(error, form())
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert on_command_line(pickle.loads(pickle.dumps(error))) == on_command_line(error)
     assert on_command_line(OutputError("The disk is full.")) == "The disk is full."

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
-from napari_ptsam.datasets.pairing import Source, as_planes, is_path, pair
+from napari_ptsam.datasets.pairing import ImageSource, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings, StackLinker
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.prompts.files import load
@@ -28,8 +28,8 @@ __all__ = ["load", "segment", "train"]
 
 
 def train(
-    images: Source,
-    masks: Source,
+    images: ImageSource,
+    masks: ImageSource,
     *,
     axes: str | None = None,
     classes: Sequence[str] | None = None,
@@ -107,7 +107,7 @@ def train(
 
 
 def segment(
-    image: Source,
+    image: ImageSource,
     prompt: Prompt | str | Path,
     *,
     output: Output = "labels",
@@ -168,7 +168,7 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
-    prompt, caution = for_image(prompt, planes, channels)  # type: ignore[arg-type]
+    prompt, caution = fit_prompt(prompt, planes, channels)  # type: ignore[arg-type]
     if caution:
         warnings.warn(caution, PtsamWarning, stacklevel=2)
     settings = ResultSettings(output, split, min_size, fill_holes, remove_border, flips)
@@ -195,7 +195,7 @@ def segment(
     return np.moveaxis(result, -3, 0) if output == "probabilities" else result
 
 
-def _single(image: Source, axes: str | None) -> Planes:
+def _single(image: ImageSource, axes: str | None) -> Planes:
     planes = as_planes(image, axes)
     if len(planes) != 1:
         raise InputError(

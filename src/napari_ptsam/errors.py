@@ -47,7 +47,7 @@ class Remedy(Enum):
     INSTANCES = "Ask for instances (output='instances')."
     DEVICE = "Choose another device (device='auto' or device='cpu')."
     BACKBONE = "Choose backbone='{backbone}', or another checkpoint."
-    CHECKPOINT = "Ask the maker of the prompt for that checkpoint, and name it (checkpoint=FILE)."
+    CHECKPOINT = "Ask the prompt's maker for that checkpoint, and name it (checkpoint=FILE)."
     DOWNLOAD = (
         "Get it with “napari-ptsam backbones download {backbone}”, or in the dialog Backbones."
     )

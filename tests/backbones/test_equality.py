@@ -158,3 +158,20 @@ def test_state_with_missing_tensors_is_refused() -> None:
     del state["mask_decoder.iou_token.weight"]
     with pytest.raises(RuntimeError, match="iou_token"):
         backbone_from_state("vit_t", state, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_operators_agree_with_their_references(dtype: torch.dtype) -> None:
+    x, other, weight = (torch.randn(shape).to(dtype) for shape in ((7, 16), (7, 8), (8, 16)))
+    bias, image = torch.randn(8).to(dtype), torch.randn(1, 8, 6, 5).to(dtype)
+    conv = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8).to(dtype).requires_grad_(False)
+    for fast, reference, values in (
+        (fused.linear_gelu, fused.linear_gelu_reference, (x, weight, bias)),
+        (fused.linear_add, fused.linear_add_reference, (x, weight, bias, other)),
+        (fused.conv_gelu, fused.conv_gelu_reference, (image, conv)),
+    ):
+        expected = reference(*values)
+        tolerance = 1e-5 if dtype == torch.float32 else 0.05
+        torch.testing.assert_close(fast(*values), expected, atol=tolerance, rtol=tolerance)
+        with fused.public_operators():
+            assert torch.equal(fast(*values), expected)

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from napari_ptsam.backbones.kernels import fused
 from napari_ptsam.backbones.kernels.image_positions import (
-    answer,
-    answer_reference,
-    look,
-    look_reference,
-    weigh,
-    weigh_reference,
+    image_to_token,
+    image_to_token_reference,
+    mask_logits,
+    mask_logits_reference,
+    token_to_image,
+    token_to_image_reference,
 )
 from napari_ptsam.backbones.kernels.window_attention import attend, attend_reference
 
@@ -44,10 +44,11 @@ def test_looking_at_the_image(way, batch: int, device: str) -> None:
     image = random(batch, POSITIONS, WIDTH, device=device)
     places = random(POSITIONS, WIDTH, device=device).detach()
 
-    ours = look(queries, image, (image + places).detach())
+    ours = token_to_image(queries, image, (image + places).detach())
     weights = (queries @ (image + places).transpose(1, 2)).softmax(-1)
     compare(ours, (weights @ image, image), (queries, image))
-    compare(ours, look_reference(queries, image, image + places), (queries, image))
+    ours = token_to_image(queries, image, (image + places).detach())
+    compare(ours, token_to_image_reference(queries, image, image + places), (queries, image))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -59,19 +60,24 @@ def test_answering(way, batch: int, device: str) -> None:
     bias = random(batch, HEADS * TOKENS, device=device)
     norm = random(WIDTH, device=device).detach(), random(WIDTH, device=device).detach(), 1e-5
 
-    ours = answer(image, (image + places).detach(), keys, bias, values, HEADS, norm)
+    ours = image_to_token(image, (image + places).detach(), keys, bias, values, HEADS, norm)
     logits = keys @ (image + places).transpose(1, 2) + bias[..., None]
     weights = logits.unflatten(1, (HEADS, -1)).softmax(2).flatten(1, 2)
     theirs = F.layer_norm(image + weights.transpose(1, 2) @ values, (WIDTH,), *norm)
     compare((ours,), (theirs,), (image, keys, bias, values))
-    reference = answer_reference(image, image + places, keys, bias, values, HEADS, norm)
+    ours = image_to_token(image, (image + places).detach(), keys, bias, values, HEADS, norm)
+    reference = image_to_token_reference(image, image + places, keys, bias, values, HEADS, norm)
     compare((ours,), (reference,), (image, keys, bias, values))
 
 
 @pytest.mark.parametrize("masks", [1, 4])
 def test_weighing_pixels(masks: int, device: str) -> None:
     pixels, weights = (random(2, n, WIDTH, device=device) for n in (POSITIONS, masks))
-    compare((weigh(pixels, weights),), (weigh_reference(pixels, weights),), (pixels, weights))
+    compare(
+        (mask_logits(pixels, weights),),
+        (mask_logits_reference(pixels, weights),),
+        (pixels, weights),
+    )
 
 
 def test_attending_within_windows(way, device: str) -> None:

@@ -24,6 +24,10 @@ QUICK = [
 ]  # fmt: skip
 
 
+SHORT = ["--steps", "2", *QUICK[2:], "--start"]
+"""What was learned already is kept, however short it is."""
+
+
 @pytest.fixture(scope="module")
 def prompt_path(prompt, tmp_path_factory) -> Path:
     return prompt.save(tmp_path_factory.mktemp("prompt") / "nuclei.pt")
@@ -32,10 +36,10 @@ def prompt_path(prompt, tmp_path_factory) -> Path:
 def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     images, masks = folders
     out = tmp_path / "a.pt"
-    longer = ["--steps", "120", *QUICK[2:]]
+    longer = ["--steps", "60", *QUICK[2:]]
     assert run("train", images, masks, "-o", out, *longer, "--notes", "crops", "--json") == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert line["steps"] == 120 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
+    assert line["steps"] == 60 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
     assert line["tile"] == 128 and 0 < line["held_out_dice"] <= 1
     assert set(line["seconds"]) == {"embedding", "training", "total"}
     assert line["seconds"]["total"] >= line["seconds"]["embedding"] + line["seconds"]["training"]
@@ -70,7 +74,8 @@ def test_evaluation_is_that_of_the_written_labels(folders, prompt_path, tmp_path
 
 
 def test_words_for_people(folders, prompt_path, tmp_path: Path, capsys) -> None:
-    assert run("train", *folders, "-o", tmp_path / "b.pt", *QUICK) == 0
+    assert run("train", *folders, "-o", tmp_path / "b.pt", *SHORT, prompt_path) == 0
+    assert load(tmp_path / "b.pt").origin.start == "a prompt"
     out = capsys.readouterr().out
     assert "1 held-out planes of 6" in out and "2,048 parameters" in out
     assert run("evaluate", prompt_path, *folders) == 0
@@ -94,17 +99,13 @@ def test_a_stack_keeps_axes_and_pixel_size(nuclei, prompt_path, tmp_path: Path) 
             assert tag[0] / tag[1] == 4
 
 
-def test_two_stacks_train(nuclei, tmp_path: Path) -> None:
+def test_two_stacks_train(nuclei, prompt_path, tmp_path: Path) -> None:
     for name, arrays in zip(("images.tif", "masks.tif"), nuclei, strict=True):
         tifffile.imwrite(tmp_path / name, np.stack(arrays), photometric="minisblack")
     out = tmp_path / "a.pt"
-    assert run("train", tmp_path / "images.tif", tmp_path / "masks.tif", "-o", out, *QUICK) == 0
+    stacks = tmp_path / "images.tif", tmp_path / "masks.tif"
+    assert run("train", *stacks, "-o", out, *SHORT, prompt_path) == 0
     assert load(out).origin.images == 6
-
-
-def test_going_on_from_a_prompt(folders, prompt_path, tmp_path: Path) -> None:
-    assert run("train", *folders, "-o", tmp_path / "b.pt", *QUICK, "--start", prompt_path) == 0
-    assert load(tmp_path / "b.pt").origin.start == "a prompt"
 
 
 # What can be wrong. Each must leave nothing behind.
@@ -315,7 +316,8 @@ def test_what_would_be_found_out_too_late_is_found_out_first(folders, tmp_path, 
 
 def test_negative_values_are_no_options(folders, tmp_path: Path) -> None:
     out = tmp_path / "a.pt"
-    assert run("train", *folders, "-o", out, *QUICK, "--normalize", "-10,2000") == 0
+    few = ["--steps", "10", "--embeddings", "2", *QUICK[4:]]
+    assert run("train", *folders, "-o", out, *few, "--normalize", "-10,2000") == 0
     assert load(out).images.normalization.low == -10
 
 
@@ -355,13 +357,14 @@ def load_two_classes():
 
 
 def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypatch) -> None:
-    """With four planes to measure on instead of 24, and a quarter of each."""
+    """With four planes to measure on instead of 24, and a part of each."""
     from napari_ptsam.cli import demo
     from napari_ptsam.datasets.sample import Sample, make_sample
     from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 
     whole = make_sample()
-    few = Sample(whole.images[:20, :256, :256], whole.instances[:20, :256, :256])
+    part = slice(20), slice(384, 512), slice(192, 320)
+    few = Sample(whole.images[part], whole.instances[part])
     monkeypatch.setattr(demo, "make_sample", lambda: few)
     monkeypatch.setattr(demo, "SHOWN", (17, 18, 19))
     out = tmp_path / "demo"
@@ -374,9 +377,9 @@ def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypat
     ]  # fmt: skip
     with tifffile.TiffFile(out / "labels.tif") as file:
         assert file.is_imagej and file.series[0].axes == "ZYX"
-        assert file.series[0].shape == (20, 256, 256)
+        assert file.series[0].shape == (20, 128, 128)
     with Image.open(out / "overlay.png") as picture:
-        assert picture.size == (3 * 262 - 6, 2 * 262 - 6)
+        assert picture.size == (3 * 134 - 6, 2 * 134 - 6)
     report = (out / "report.txt").read_text(encoding="utf-8")
     for part in ("IoU of the foreground", "Dice", "embedding", "training", "2,048", "bytes"):
         assert part in report

@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,23 @@ from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Prompt
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """ONNX Runtime's threads wait by spinning, which tests beside these would pay for."""
+
+    def session(*arguments, sess_options=None, **options):
+        sess_options = sess_options or onnxruntime.SessionOptions()
+        sess_options.intra_op_num_threads = 1
+        return whole(*arguments, sess_options=sess_options, **options)
+
+    whole = onnxruntime.InferenceSession
+    with pytest.MonkeyPatch.context() as patch:
+        import bioimageio.core.backends.onnx_backend  # noqa: F401, its types name the class
+
+        patch.setattr(onnxruntime, "InferenceSession", session)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -106,8 +106,7 @@ def test_a_round_field_of_view_has_padding_around_it() -> None:
 
 
 def test_clipped_background_and_flat_objects_are_no_padding() -> None:
-    image = real()
-    mask = whole_plane()[1]
+    image, mask = real(number=3), whole_plane(3)[1]
     level = np.median(image)
     clipped = np.clip(image, level + 20, level + 400)
     drawn = (mask > 0).astype(np.uint8)[..., None] * 200

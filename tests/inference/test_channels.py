@@ -20,7 +20,7 @@ from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.describe import facts
 from napari_ptsam.prompts.merging import merge
 from napari_ptsam.prompts.text import from_text, to_text
@@ -64,7 +64,7 @@ def test_channels_of_an_image(planes, expected) -> None:
 )  # fmt: skip
 def test_what_fits_is_taken_without_a_word(trained, shown, planes, choice) -> None:
     prompt = prompt_of(trained, shown)
-    fitted, caution = for_image(prompt, planes, choice)
+    fitted, caution = fit_prompt(prompt, planes, choice)
     assert caution == "" and fitted.images.channels == (shown if choice is None else choice)
     assert (fitted is prompt) == (choice is None)
 
@@ -95,7 +95,7 @@ def test_what_fits_is_taken_without_a_word(trained, shown, planes, choice) -> No
 )  # fmt: skip
 def test_what_does_not_fit_is_declined(trained, shown, planes, choice, words) -> None:
     with pytest.raises(InputError) as error:
-        for_image(prompt_of(trained, shown), planes, choice, CHANNELS)
+        fit_prompt(prompt_of(trained, shown), planes, choice, CHANNELS)
     assert words in str(error.value)
 
 
@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_declined(trained, shown, planes, choice, words) ->
 )  # fmt: skip
 def test_what_may_not_fit_is_told(trained, shown, planes, words) -> None:
     prompt = prompt_of(trained, shown)
-    fitted, caution = for_image(prompt, planes)
+    fitted, caution = fit_prompt(prompt, planes)
     assert fitted is prompt and words in caution
 
 
@@ -292,5 +292,5 @@ def test_what_a_training_stores_and_compares(grey, nuclei, device, tmp_path, cap
 
 def test_a_prompt_whose_channels_were_replaced_is_not_compared() -> None:
     prompt = replace(prompt_of(TWO), images=ImageSettings(Tiling(64), channels=(3,)))
-    assert for_image(prompt, image(4)) == (prompt, "")
+    assert fit_prompt(prompt, image(4)) == (prompt, "")
     assert prompt.describe() and facts(prompt)

@@ -193,8 +193,8 @@ def bomb() -> bytes:
         (saved(plain_of(make(), colours=["red"])), "#RRGGBB"),
         (saved(plain_of(make(), channels=[0, "1"])), "whole number"),
         (saved(plain_of(make(), tile={"side": 3, "whole": False, "overlap": 0.1})), "at least 16"),
-        (saved(plain_of(make(), normalization={"mode": "x", "low": 0, "high": 1})), "Unknown norm"),
-        (saved({k: v for k, v in plain_of(make()).items() if k != "origin"}), "part is missing"),
+        (saved(plain_of(make(), normalization={"mode": "x", "low": 0, "high": 1})), "the value of 'mode' in normalization is not known"),
+        (saved({k: v for k, v in plain_of(make()).items() if k != "origin"}), "'origin' is missing"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # files hold the time
 )  # fmt: skip

@@ -80,13 +80,13 @@ def test_changes_on_disk_are_noticed(shelf: Path, tmp_path: Path) -> None:
     lab.mkdir()
     make(notes="of the lab").save(lab / "a.pt")
     assert library.refresh() and not library.refresh()
-    assert [entry.path.name for entry in library.shelved] == ["b.pt", "a.pt"]
+    assert [entry.path.name for entry in library.items] == ["b.pt", "a.pt"]
     first.write_bytes(b"damaged")
     assert library.refresh()
-    damaged = library.shelved[0]
+    damaged = library.items[0]
     assert damaged.prompt is None and "no prompt file" in damaged.problem
     first.unlink()
-    assert library.refresh() and len(library.shelved) == 1
+    assert library.refresh() and len(library.items) == 1
 
 
 def test_only_what_changed_is_read_again(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_search(shelf: Path) -> None:
     put(make(notes="Präparat", author="Ada Lovelace", weights="vit_t"), "Yeast buds")
     library = Library([shelf])
     library.refresh()
-    (entry,) = library.shelved
+    (entry,) = library.items
     for words in ("", "yeast", "BUDS lovelace", "präparat", "class 0", "cc0", "vit_t", "2026-11"):
         assert entry.matches(words), words
     assert not entry.matches("yeast mitochondria")

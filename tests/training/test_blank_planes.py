@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import napari_ptsam as ptsam
 from conftest_data import real_pair, whole_plane
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, annotate
+from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training.blank_planes import FEWEST, MOST, blank_count, blank_examples
@@ -125,9 +125,7 @@ def test_padding_stays_empty_and_the_rest_as_it_was(prompt, nuclei, backbone) ->
     image = nuclei[0][0]
     for segmenter in (
         Segmenter(prompt, backbone),
-        Segmenter(
-            replace(prompt, refinement=ptsam.prompts.refinement.Refinement(4, 1e-2)), backbone
-        ),
+        Segmenter(replace(prompt, refinement=Refinement(4, 1e-2)), backbone),
     ):
         plain = segmenter.plane(image) > 0
         found = segmenter.plane(np.pad(image, ((0, 128), (60, 68)))) > 0

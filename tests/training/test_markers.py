@@ -156,7 +156,7 @@ def test_same_seed_same_cores(two, backbone) -> None:
     for _ in range(2):
         training = Training(two, backbone, TrainingSettings(**FEW))
         list(training)
-        found.append(training._markers)
+        found.append(training._marker_training)
     assert found[0].steps_done == 1
     assert (found[0].kept is None) == (found[1].kept is None)
     if found[0].kept is not None:

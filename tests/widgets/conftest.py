@@ -98,7 +98,7 @@ def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[
         widget = AnnotateAndTrain(viewer)
         viewer.window.add_dock_widget(widget, name="Annotate and train")
         quick = {
-            "steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0,
+            "steps": 12, "embeddings": 4, "batch_size": 1, "tile": "whole", "seed": 0, "minutes": 0,
         }  # fmt: skip
         widget.session_model.settings |= quick
         docked.append(widget)

@@ -13,11 +13,15 @@ import zarr
 
 from conftest_batch import choose, run
 from conftest_batch import notifications as notified
-from conftest_every import CHOSEN, OUTPUTS
+from conftest_every import CHOSEN
 from conftest_widgets import LONG, refreshed
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
+
+
+FEW = ("one class", "several classes", "cores", CHOSEN)
+"""Kinds that differ in where results go and what they are called; `segment` tells the others apart."""
 
 
 def shown(viewer: Any, kind: str, count: int) -> np.ndarray:
@@ -42,9 +46,14 @@ def test_batch_segment(qtbot, batch, prompts, grey, found, tmp_path: Path) -> No
     viewer.add_image(composite, name="composite", axis_labels=("z", "channel", "y", "x"))
     refreshed(qtbot, widget)
     widget.layers.tick_all(True)
-    for kind, prompt in prompts.items():
-        widget.use_prompt(prompt, Path(f"{kind}.pt"))
-    for where, output in zip(("layers", "files", "both"), OUTPUTS, strict=True):
+    few = {kind: prompts[kind] for kind in FEW}
+    listed: set[str] = set()
+    for where, output, kinds in (
+        ("layers", "labels", few), ("files", "instances", few), ("both", "probabilities", prompts),
+    ):  # fmt: skip
+        for kind in kinds.keys() - listed:
+            widget.use_prompt(prompts[kind], Path(f"{kind}.pt"))
+        listed |= kinds.keys()
         folder = tmp_path / where
         folder.mkdir()
         choose(widget.results.where, where)
@@ -52,7 +61,7 @@ def test_batch_segment(qtbot, batch, prompts, grey, found, tmp_path: Path) -> No
         widget.files.folder.setText(str(folder))
         widget.start_button.click()
         qtbot.waitUntil(lambda: not widget.run.running, timeout=4 * LONG)  # many at once
-        for kind, prompt in prompts.items():
+        for kind, prompt in kinds.items():
             count = len(prompt.classes) if output == "probabilities" else 1
             results = [] if where == "files" else [shown(viewer, kind, count)]
             if where != "layers":

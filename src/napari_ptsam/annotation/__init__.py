@@ -1,1 +1,1 @@
-"""Help a person annotate: suggestions, outlines, the session folder."""
+"""Annotate planes by hand: labels, outlines of clicked objects, suggestions, session folders."""

@@ -1,4 +1,4 @@
-"""Which of SAM's masks is meant by clicks, and whether it is an object at all."""
+"""Choose which of SAM's masks the user means by clicks, or find that none is an object."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 # The numbers were chosen on training images of four sets (docs/method.md, "Clicks").
 LARGE = 0.6
-"""Part of the tile above which the answer to clicks is the background rather than an object."""
+"""Largest fraction of the tile that an object may cover; larger masks are background."""
 LONG = 0.2
-"""Part of the tile's border above which what lies along it is the background."""
+"""Largest fraction of the tile's border that an object may lie along; longer ones are background."""
 STABLE = 0.3
-"""What a mask gains that stays as it is when its threshold is moved."""
+"""Weight of a mask's stability under other thresholds in its score."""
 FINEST = 0.06
-"""What the finest mask gains: SAM thinks too little of it in micrographs."""
+"""Bonus of the finest mask, whose IoU SAM underestimates in micrographs."""
 TOLERANCE = 0.5
-"""Natural logarithm of the factor by which objects may be larger or smaller than earlier ones."""
+"""Natural logarithm of the ratio of areas up to which objects count as equal in size."""
 UNLIKE = 0.05
-"""What a mask loses with each factor of e beyond."""
+"""Penalty for each factor of e beyond this tolerance."""
 GUESSED = 0.1
-"""What the mask of a guessed box loses (see `usual_box`)."""
+"""Penalty of the mask for a guessed box, see `usual_box`."""
 BOX = 1.3
-"""Side of the guessed box, in square roots of the area of earlier objects."""
+"""Side of the guessed box, as a multiple of the square root of the area of earlier objects."""
 DOUBTFUL = 0.85
-"""Score under which the best mask is no object."""
+"""Score below which even the best mask is not an object."""
 
 NOTHING_HERE = (
     "Nothing that looks like an object was found here. Click nearer to the middle of an object, or "
@@ -58,22 +58,23 @@ NOT_REMOVED = (
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """What a choice among SAM's masks needs to know about one of them.
+    """The properties of one of SAM's masks by which it is chosen.
 
     Attributes
     ----------
     mask
-        bool, shape (y, x): the parts that were clicked on; all, if a box is given.
+        Components that were clicked on or, if there is a box, the whole mask:
+        bool, shape (y, x).
     iou
-        As SAM predicts it.
+        IoU that SAM predicts for the mask.
     stability
-        IoU of the mask with itself when its threshold is raised and lowered by 1.
+        IoU of the masks at thresholds raised and lowered by 1.
     area
-        Of these parts, in pixels of the plane; 0 if there are none.
+        Area of the mask in pixels of the plane; 0 if it is empty.
     share
-        Of the tile's part of the plane that they cover.
+        Fraction of the tile that the mask covers, within the plane.
     border
-        Part of the border of that area that lies in them.
+        Fraction of the border of this region that the mask covers.
     """
 
     mask: np.ndarray
@@ -85,22 +86,22 @@ class Candidate:
 
     @property
     def background(self) -> bool:
-        """Whether it is too large for an object, or runs along too much of the tile's border."""
+        """Whether the mask is too large for an object, or lies along too much of the border."""
         return self.share > LARGE or self.border > LONG
 
     def score(self, usual: float | None) -> float:
-        """How well it fits; `usual` is the area of earlier objects, in pixels of the plane."""
-        beyond = 0.0 if usual is None else max(abs(log(self.area / usual)) - TOLERANCE, 0.0)
-        return self.iou + STABLE * self.stability - UNLIKE * beyond
+        """Return a score, given the usual area of earlier objects in pixels of the plane, if any."""
+        excess = 0.0 if usual is None else max(abs(log(self.area / usual)) - TOLERANCE, 0.0)
+        return self.iou + STABLE * self.stability - UNLIKE * excess
 
 
 def usual_box(clicks: Clicks, areas: Sequence[float]) -> Clicks | None:
-    """Return a click with a box of the usual size around it, as another way to ask SAM.
+    """Add a box of the usual object size around a single click, as another prompt for SAM.
 
     Returns
     -------
     Clicks or None
-        None unless there is a single click, and objects were annotated before.
+        None if there are several clicks or a box, or no objects were annotated before.
     """
     if not clicks.single or not len(areas):
         return None
@@ -116,111 +117,126 @@ def choose(
     shape: tuple[int, int],
     areas: Sequence[float] = (),
 ) -> int:
-    """Number of the mask that is meant.
+    """Choose the mask that the user means.
 
-    One click is ambiguous. The usual advice, the best of the three masks for
-    such prompts by predicted IoU, suits photographs; in micrographs the third
-    of them is nearly always the whole tile, and its predicted IoU is high. So
-    it is left out, as is what is as large as a background, and of the rest the
-    one is taken that is best by predicted IoU, stability and, where objects were
-    annotated before, likeness to their size. On phase contrast the answer to a
-    box of their size around the click is often better than all of these; it has
-    a say in which mask is taken, but not in whether there is an object.
+    One click is ambiguous. For photographs, it is usual to take the best of
+    SAM's three multimask outputs by predicted IoU. In micrographs the third
+    output is nearly always the whole tile, and its predicted IoU is high.
+    Therefore it is left out, as are masks as large as a background. Among the
+    others, the best is chosen by predicted IoU, stability and, if objects were
+    annotated before, similarity to their size. In phase contrast, the mask for
+    a box of their size around the click is often better than all of these. It
+    takes part in the choice, but not in the decision whether there is an object.
 
-    Several clicks or a box are clear: SAM's single mask is taken, unless
+    Several clicks or a box are unambiguous. SAM's single mask is taken, unless
     another one agrees with more of the clicks.
 
     Parameters
     ----------
-    masks, ious
-        Of `sam.clicks.click_masks`: logits of shape (4, 256, 256), and
-        predicted IoUs of shape (4,); a fifth is the answer to `usual_box`.
+    masks
+        Logits from `napari_ptsam.backbones.point_prompts.click_masks`, of shape
+        (4, 256, 256). A fifth mask may be that for `usual_box`.
+    ious
+        Predicted IoU of each mask, of shape (4,) or (5,).
     clicks
-        In pixels of the tile.
+        Clicks in pixels of the tile.
     side
-        Of the tile, in pixels.
+        Side of the tile, in pixels.
     shape
-        Of the tile's part that lies in the plane, in pixels: (y, x).
+        Size of the part of the tile that lies in the plane, in pixels: (y, x).
     areas
-        Of objects that were annotated before, in pixels.
+        Areas of objects that were annotated before, in pixels.
+
+    Returns
+    -------
+    int
+        Index of the mask.
 
     Raises
     ------
     NoObjectError
-        If there is most likely background at a single click, or the last one
-        of several clicks would change nothing, or take in the background.
+        If a single click is most likely on background, or if the last of
+        several clicks would change nothing or make the mask spread over the
+        background.
     """
     scale = side / masks.shape[-1]
     rows, columns = (ceil(length / scale) for length in shape)
     logits = masks[:, :rows, :columns].cpu().numpy()
-    found = [measure(*answer, clicks, scale) for answer in zip(logits, ious.tolist(), strict=True)]
+    pairs = zip(logits, ious.tolist(), strict=True)
+    candidates = [describe_mask(mask, iou, clicks, scale) for mask, iou in pairs]
     if not clicks.single:
-        return _agreeing(found, clicks, scale)
+        return _most_agreeing(candidates, clicks, scale)
     usual = float(np.median(areas)) if len(areas) else None
     scores = {
-        number: found[number].score(usual) + gain
+        number: candidates[number].score(usual) + gain
         for number, gain in ((0, 0.0), (1, FINEST), (2, 0.0), (4, -GUESSED))
-        if number < len(found) and found[number].area and not found[number].background
+        if number < len(candidates)
+        and candidates[number].area
+        and not candidates[number].background
     }
     if max((score for number, score in scores.items() if number < 4), default=0) < DOUBTFUL:
         raise NoObjectError(NOTHING_HERE)
     return max(scores, key=scores.__getitem__)
 
 
-def measure(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) -> Candidate:
-    """What a mask is like.
+def describe_mask(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) -> Candidate:
+    """Compute the properties of a mask.
 
     Parameters
     ----------
     logits
-        Shape (y, x): the part of the tile that lies in the plane.
+        Logits of the mask in the part of the tile that lies in the plane: shape (y, x).
     iou
-        As SAM predicts it.
+        IoU that SAM predicts for the mask.
     clicks
-        In pixels of the tile.
+        Clicks in pixels of the tile.
     scale
-        Side of the logits' pixels, in pixels of the tile.
+        Side of a pixel of the logits, in pixels of the tile.
     """
     from scipy import ndimage
 
-    found = logits > 0
+    mask = logits > 0
     if clicks.box is None:
-        parts, _ = ndimage.label(found, CONNECTED)
-        numbers = [parts[pixel] for pixel in clicks.pixels(True, logits.shape, scale)]
-        found = np.isin(parts, [number for number in numbers if number])
-    area = int(found.sum())
-    rim = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+        components, _ = ndimage.label(mask, CONNECTED)
+        clicked = [components[pixel] for pixel in clicks.pixels(True, logits.shape, scale)]
+        mask = np.isin(components, [number for number in clicked if number])
+    area = int(mask.sum())
+    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     stability = float((logits > 1).sum() / max((logits > -1).sum(), 1))
-    return Candidate(found, iou, stability, area * scale**2, area / found.size, float(rim.mean()))
+    return Candidate(mask, iou, stability, area * scale**2, area / mask.size, float(rim.mean()))
 
 
-def _agreeing(found: list[Candidate], clicks: Clicks, scale: float) -> int:
-    """The first of the masks that agree with most clicks."""
-    shape = found[0].mask.shape
+def _most_agreeing(candidates: list[Candidate], clicks: Clicks, scale: float) -> int:
+    """Return the index of the first mask that agrees with the largest number of clicks."""
+    shape = candidates[0].mask.shape
     on, off = (clicks.pixels(positive, shape, scale) for positive in (True, False))
 
     def agreed(number: int) -> int:
-        mask = found[number].mask
+        mask = candidates[number].mask
         return sum(bool(mask[at]) for at in on) + sum(not mask[at] for at in off)
 
-    bounded = [n for n, one in enumerate(found) if clicks.box is not None or not one.background]
+    bounded = [
+        number
+        for number, candidate in enumerate(candidates)
+        if clicks.box is not None or not candidate.background
+    ]
     if not bounded:
         raise NoObjectError(SPREADS)
     best = max(bounded, key=agreed)
     if clicks.points:
         positive = clicks.positive[-1]
         last = (on if positive else off)[-1:]
-        if any(bool(found[best].mask[at]) != positive for at in last):
+        if any(bool(candidates[best].mask[at]) != positive for at in last):
             raise NoObjectError(NOT_REACHED if positive else NOT_REMOVED)
     return best
 
 
 def object_areas(labels: np.ndarray) -> list[int]:
-    """Areas of a plane's objects, each of which has a label of its own, in pixels.
+    """Return the areas of the objects on a plane in pixels, if each has its own label.
 
     Parameters
     ----------
     labels
-        Integers, shape (y, x); 0 is what is not annotated.
+        Labels as painted: integer, shape (y, x); 0 is not annotated.
     """
     return [int(area) for area in np.unique(labels[labels > 0], return_counts=True)[1]]

@@ -1,4 +1,4 @@
-"""Which files lie where in a session folder."""
+"""The layout of a session folder: the paths of its files."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ LONGEST_SLUG = 40
 
 
 def plane_path(folder: Path, kind: str, plane: SessionPlane) -> Path:
-    """File of a plane's pixels (``images``) or labels (``masks``)."""
+    """Return the path of a plane's pixels (kind ``images``) or labels (kind ``masks``)."""
     return folder / kind / f"{plane.stem}.tif"
 
 
 def planes_with_masks(folder: Path) -> list[SessionPlane]:
-    """Planes whose masks are there, by their names alone."""
+    """Return the planes for which there is a mask file, going by the files' names."""
     names = _names(folder / MASKS, r"\d{3,9}(-\d{1,9})*\.tif")
-    found = [[int(part) for part in name.removesuffix(".tif").split("-")] for name in names]
-    return [SessionPlane(image, tuple(index)) for image, *index in sorted(found)]
+    places = [[int(part) for part in name.removesuffix(".tif").split("-")] for name in names]
+    return [SessionPlane(image, tuple(index)) for image, *index in sorted(places)]
 
 
 def prompt_names(folder: Path) -> list[str]:
-    """Names of the prompt files that are there, those with the highest number last."""
+    """Return the names of the prompt files, ordered by number."""
     return sorted(_names(folder / PROMPTS, r"[^.].*\.pt"), key=lambda name: (number(name), name))
 
 
 def number(prompt: str) -> int:
-    """Number of a prompt file that was named by `next_prompt_path`; 0 of others."""
+    """Return the number of a prompt file named by `next_prompt_path`, and 0 for other files."""
     digits = re.fullmatch(r"(\d{3,9})\.pt", prompt)
     return int(digits[1]) if digits else 0
 
 
 def next_prompt_path(folder: Path) -> Path:
-    """The next free name in the folder of prompts, which is made if need be."""
+    """Return the next free path in the folder of prompts, which is made if it is missing."""
     make(folder / PROMPTS)
     return folder / PROMPTS / f"{max(map(number, prompt_names(folder)), default=0) + 1:03}.pt"
 
 
 def _names(folder: Path, pattern: str) -> list[str]:
-    """Names of the files that match; files that are just being written begin with a dot."""
+    """Return the names of files that match. Files that are being written begin with a dot."""
     try:
         return [path.name for path in folder.iterdir() if re.fullmatch(pattern, path.name)]
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def _names(folder: Path, pattern: str) -> list[str]:
 
 
 def make(folder: Path) -> None:
-    """Make a folder in a session's; it is made again if somebody removed it."""
+    """Make a folder inside a session folder, if it does not exist."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -65,7 +65,7 @@ def make(folder: Path) -> None:
 
 
 def make_new(root: Path, title: str) -> Path:
-    """Make a folder that was not there, with a number if one of that title was."""
+    """Make a new folder, adding a number to its name if the title is taken."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         for attempt in count(1):

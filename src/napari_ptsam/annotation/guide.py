@@ -1,4 +1,4 @@
-"""What to do next, in one sentence."""
+"""Guide the user: say in one sentence what to do next."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Literal
 from napari_ptsam.annotation.plane_records import WANTED
 
 FEWEST = 4
-"""Annotated planes from which a first training is worth while: one can be held out."""
+"""Smallest number of annotated planes for a first training, of which one is held out."""
 
 Place = Literal["images", "annotate", "train"]
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the guide looks at.
+    """The state of a session, as far as the guide needs it.
 
     Attributes
     ----------
     images
-        Images that are chosen.
+        Number of images in use.
     annotation_layers
-        How many of them have an annotation layer.
+        Number of them that have an annotation layer.
     painted
-        Planes with any paint on them.
+        Number of planes with labels.
     counting
-        Planes that a training would take.
+        Number of planes that a training would use.
     sparse
-        Whether strokes suffice.
+        Whether annotation is sparse.
     training
-        Whether a training runs.
+        Whether a training is running.
     trained
-        Planes that the last prompt was trained on; 0 without a prompt.
+        Number of planes that the last prompt was trained on; 0 if there is none.
     saved
-        Whether the last prompt is saved.
+        Whether the last prompt is saved, or there is none.
     """
 
     images: int = 0
@@ -48,7 +48,7 @@ class Situation:
 
 
 def next_step(now: Situation) -> tuple[Place, str]:
-    """Where to go on, and a sentence for the user."""
+    """Return the tab where the next step is done, and a sentence for the user."""
     if not now.images:
         return "images", "Choose an image, or open one: File > Open Sample has some to try."
     if now.training:

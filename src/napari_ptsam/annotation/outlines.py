@@ -1,4 +1,4 @@
-"""Clicks on a plane to the outline of the object that is meant."""
+"""Turn clicks on a plane into the outline of an object."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
 
 SMALLEST_TILE, LARGEST_TILE = 512, 768
-"""In pixels: smaller planes are padded to the first, larger planes than the second are cut."""
+"""Sides of tiles in pixels. Smaller planes are padded to the first, and larger ones are cut."""
 
 OVERLAP = 0.25
-"""Part of a tile's side; an object of up to that size lies whole in the tile nearest to it."""
+"""Overlap of tiles as a fraction of their side. Smaller objects lie wholly in the nearest tile."""
 
 SMALL_HOLE = 0.05
-"""Part of the object's area up to which a hole in it is filled."""
+"""Area of a hole, as a fraction of the object's area, up to which it is filled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,13 @@ class Outline:
     Attributes
     ----------
     window
-        Rows and columns of the plane that the mask covers: the tile's, cut at the plane's edge.
+        Rows and columns of the plane that the mask covers, which are those of
+        the tile within the plane.
     mask
-        bool, shape of the window; True on the object.
+        Pixels of the object: bool, with the shape of the window.
     logits
-        What SAM answered in the tile, float32, shape (256, 256), to refine from.
+        SAM's logits in the tile, from which the outline can be refined: float32,
+        shape (256, 256).
     """
 
     window: tuple[slice, slice]
@@ -50,7 +52,7 @@ class Outline:
 
 
 def click_tiling(shape: tuple[int, int]) -> Tiling:
-    """Tiles in which a plane of shape (y, x) is clicked on: one if it is not large.
+    """Return the tiling for clicks on a plane of shape (y, x), which is one tile for most planes.
 
     Mean IoU of one click with nuclei (696 px planes) in tiles of 512, 768 and
     1,024 px: 0.86, 0.84, 0.80; of a box with phase-contrast cells (1,024 px
@@ -62,31 +64,31 @@ def click_tiling(shape: tuple[int, int]) -> Tiling:
 
 
 def choose_tile(tiling: Tiling, shape: tuple[int, int], clicks: Clicks) -> Tile:
-    """The tile in which to answer clicks.
+    """Choose the tile in which SAM is prompted with clicks.
 
-    Of the tiles that hold all points and the box, the one whose centre is
-    nearest to the box's centre or else to the first point, so that further
-    clicks on the same object stay in its tile. Where there is none, the whole
-    plane as one tile.
+    Among the tiles that hold all points and the box, this is the one whose
+    centre is nearest to the centre of the box or, without a box, to the first
+    point, so that further clicks on the same object stay in its tile. If there
+    is no such tile, it is the whole plane.
 
     Parameters
     ----------
     tiling
-        See `click_tiling`.
+        Tiling of the plane, see `click_tiling`.
     shape
-        Of the plane: (y, x).
+        Size of the plane: (y, x).
     clicks
-        Positions in pixels of the plane.
+        Clicks in pixels of the plane.
 
     Raises
     ------
     InputError
-        If a point or the whole box lies outside the plane, or no tile holds
-        them and the plane is too large to be one tile.
+        If a point or the whole box lies outside the plane, or if no tile holds
+        them all and the plane is too large to be one tile.
     """
     points = list(clicks.points)
     if clicks.box is not None:
-        # A box may be dragged over the plane's edge.
+        # The user may drag a box over the edge of the plane.
         y0, x0, y1, x1 = np.clip(clicks.box, 0, (shape[0] - 1, shape[1] - 1) * 2).tolist()
         if y0 >= y1 or x0 >= x1:
             raise InputError("The box lies outside the image; drag it around an object in it.")
@@ -113,7 +115,7 @@ def choose_tile(tiling: Tiling, shape: tuple[int, int], clicks: Clicks) -> Tile:
 
 
 def _within(point: tuple[float, float], shape: tuple[int, ...]) -> bool:
-    """Whether the pixel that holds a point lies in a plane or tile of that shape."""
+    """Return whether the pixel at a point lies in a plane or tile of this shape."""
     return all(0 <= round(at) < length for at, length in zip(point, shape, strict=True))
 
 
@@ -126,18 +128,18 @@ def find_outline(
     former: torch.Tensor | None = None,
     areas: Sequence[float] = (),
 ) -> Outline:
-    """Outline of the object that is clicked on.
+    """Find the outline of an object that was clicked on.
 
     Parameters
     ----------
     backbone
-        That the embedding comes from.
+        Backbone that computed the embedding.
     embedding
-        Of the tile, shape (4096, 256).
+        Embedding of the tile, of shape (4096, 256).
     tile
-        See `choose_tile`.
+        Tile from `choose_tile`.
     shape
-        Of the plane: (y, x).
+        Size of the plane: (y, x).
     clicks
         All clicks on this object, in pixels of the plane.
     former
@@ -158,57 +160,59 @@ def find_outline(
         If what is found there is no object but the background, or nothing, or
         if the last click changes nothing.
     """
-    own = clicks.seen_from(tile.y, tile.x)
-    masks, ious = click_masks(backbone.decoder, embedding, own, tile.side, former)
-    boxed = usual_box(own, areas)
+    tile_clicks = clicks.seen_from(tile.y, tile.x)
+    masks, ious = click_masks(backbone.decoder, embedding, tile_clicks, tile.side, former)
+    boxed = usual_box(tile_clicks, areas)
     if boxed is not None:
-        more, of_more = click_masks(backbone.decoder, embedding, boxed, tile.side)
-        masks, ious = torch.cat([masks, more[:1]]), torch.cat([ious, of_more[:1]])
+        box_masks, box_ious = click_masks(backbone.decoder, embedding, boxed, tile.side)
+        masks, ious = torch.cat([masks, box_masks[:1]]), torch.cat([ious, box_ious[:1]])
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
-    logits = masks[choose(masks, ious, own, tile.side, (rows, columns), areas)]
+    logits = masks[choose(masks, ious, tile_clicks, tile.side, (rows, columns), areas)]
     return outline_of(logits, tile, shape, clicks)
 
 
 def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks: Clicks) -> Outline:
-    """Outline that one of SAM's masks stands for; parameters and errors as of `find_outline`."""
+    """Turn one of SAM's masks into an outline, with parameters and errors as in `find_outline`."""
     side = (tile.side, tile.side)
     resized = F.interpolate(
         logits[None, None], size=side, mode="bilinear", antialias=tile.side < len(logits)
     )
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
-    own = clicks.seen_from(tile.y, tile.x)
-    mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), own)
+    tile_clicks = clicks.seen_from(tile.y, tile.x)
+    mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), tile_clicks)
     window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
     return Outline(window, mask, logits)
 
 
 def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
-    """Parts of a mask that are meant, without small holes; both bool, shape (y, x).
+    """Keep the components of a mask that the clicks select, and fill small holes.
 
     Raises
     ------
     NoObjectError
-        If none is meant.
+        If the clicks select none.
     """
     from scipy import ndimage
 
-    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    meant = {int(parts[pixel]) for pixel in clicks.pixels(True, mask.shape)}
+    components, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    selected = {int(components[pixel]) for pixel in clicks.pixels(True, mask.shape)}
     if clicks.box is not None:
         y0, x0, y1, x1 = (max(round(edge), 0) for edge in clicks.box)
-        sizes = np.bincount(parts[y0 : y1 + 1, x0 : x1 + 1].ravel())
+        sizes = np.bincount(components[y0 : y1 + 1, x0 : x1 + 1].ravel())
         sizes[:1] = 0
-        meant.add(int(sizes.argmax()) if sizes.any() else 0)
-    meant.discard(0)
-    if not meant:
+        selected.add(int(sizes.argmax()) if sizes.any() else 0)
+    selected.discard(0)
+    if not selected:
         raise NoObjectError(
             NOTHING_HERE
             if clicks.box is None
             else "No object was found in the box; drag it closely around one object, or click on it."
         )
-    found = np.isin(parts, list(meant))
-    holes, _ = ndimage.label(ndimage.binary_fill_holes(found) & ~found)
-    small = np.bincount(holes.ravel()) <= SMALL_HOLE * found.sum()
-    small[0] = False  # what is no hole
-    small[[holes[pixel] for pixel in clicks.pixels(False, mask.shape)]] = False  # made on purpose
-    return found | small[holes]
+    chosen = np.isin(components, list(selected))
+    holes, _ = ndimage.label(ndimage.binary_fill_holes(chosen) & ~chosen)
+    small = np.bincount(holes.ravel()) <= SMALL_HOLE * chosen.sum()
+    small[0] = False  # label 0 is not a hole
+    small[[holes[pixel] for pixel in clicks.pixels(False, mask.shape)]] = (
+        False  # the user made these
+    )
+    return chosen | small[holes]

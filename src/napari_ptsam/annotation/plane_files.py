@@ -1,4 +1,4 @@
-"""Single planes and masks as TIFF files that Fiji opens too."""
+"""Write and read single planes and masks as TIFF files, which Fiji opens too."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import replacing
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
-"""Of ImageJ's own kind of TIFF, which tells the pixel size; others are plain TIFFs."""
+"""Dtypes that are written as ImageJ TIFFs, which hold the pixel size; others are plain TIFFs."""
 COLOUR_DTYPES = ("uint8", "uint16")
-"""In which red, green and blue are shown as colours; in others they are kept as channels."""
+"""Dtypes in which red, green and blue are written as colours; in others they are channels."""
 SMALLEST, LARGEST = 1e-6, 1e6
-"""Pixel sizes between these fit into a TIFF, and make sense."""
+"""Range of pixel sizes that are written into a TIFF."""
 
 
 def write_plane_file(
     path: Path, pixels: np.ndarray, rgb: bool = False, size: PixelSize | None = None
 ) -> None:
-    """Write a plane, compressed, in place of one that may be there.
+    """Write a plane as a compressed file, replacing one that exists.
 
     Parameters
     ----------
     path
-        Ends with ``.tif``.
+        Path that ends with ``.tif``.
     pixels
-        bool, integer or float; shape (y, x) or (y, x, channels).
+        Pixels: bool, integer or float, shape (y, x) or (y, x, channels).
     rgb
         Whether the channels are red, green and blue.
     size
-        Of the pixels, if known.
+        Pixel size, if it is known.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _options(dtype: np.dtype, axes: str, size: PixelSize | None) -> dict[str, An
 
 
 def _fits(size: PixelSize) -> bool:
-    """Whether TIFF and ImageJ can tell a pixel size."""
+    """Return whether TIFF and ImageJ can represent a pixel size."""
     plain = size.unit.isascii() and size.unit.isprintable()
     return plain and all(SMALLEST < length < LARGEST for length in (size.y, size.x))
 
@@ -84,33 +84,35 @@ def _fits(size: PixelSize) -> bool:
 def read_plane_file(
     path: Path, labels: bool = False, shape: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Read what `write_plane_file` wrote.
+    """Read a plane that `write_plane_file` wrote.
 
     Parameters
     ----------
+    path
+        Path of the file.
     labels
-        Whether it is a mask.
+        Whether the file is a mask.
     shape
-        That the plane must have: (y, x).
+        Size that the plane must have: (y, x); None for any size.
 
     Returns
     -------
     numpy.ndarray
-        Shape (y, x) or (y, x, channels), in the dtype that was written.
+        Pixels of shape (y, x) or (y, x, channels), in the dtype that was written.
 
     Raises
     ------
     SessionError
-        If the file is missing or damaged, or holds more than a plane, or
-        something of another shape.
+        If the file is missing or damaged, holds more than one plane, or has
+        another size.
     """
     with unreadable_as(SessionError, str):
         planes = open_image(path, labels=labels)
         if len(planes) > 1:
             raise InputError(f"{path} holds {len(planes)} planes instead of one.")
-        if shape is not None and planes.shape != shape:  # before anything of a wrong size is read
-            (y, x), (own_y, own_x) = planes.shape, shape
-            raise InputError(f"{path} has {y} x {x} pixels, its image {own_y} x {own_x}.")
+        if shape is not None and planes.shape != shape:  # checked before the pixels are read
+            (y, x), (image_y, image_x) = planes.shape, shape
+            raise InputError(f"{path} has {y} x {x} pixels, its image {image_y} x {image_x}.")
         if labels and (planes.channels > 1 or planes.dtype.kind not in "ui"):
             raise InputError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
         plane: np.ndarray = planes[0]
@@ -118,17 +120,17 @@ def read_plane_file(
 
 
 class SavedPlanes:
-    """Plane files of an image, one after the other, like an array that is read when asked for.
+    """An array-like stack of plane files, each of which is read when it is indexed.
 
     Parameters
     ----------
     paths
-        Of the files, at least one.
+        Paths of at least one file.
 
     Raises
     ------
     SessionError
-        If the first of them cannot be read.
+        If the first file cannot be read.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -137,7 +139,7 @@ class SavedPlanes:
         self.shape, self.dtype = (len(self._paths), *first.shape), first.dtype
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
-        """Part of one plane; the first of the indices is its number."""
+        """Return a part of one plane, whose number is the first index."""
         path = self._paths[index[0]]
         plane = read_plane_file(path)
         if plane.shape != self.shape[1:]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,15 +14,7 @@ from napari_ptsam.annotation.plane_records import PlaneStatus
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
-from napari_ptsam.io.validation import (
-    as_flag,
-    as_integer,
-    as_list,
-    as_mapping,
-    as_number,
-    as_text,
-    python_values,
-)
+from napari_ptsam.io.validation import python_values, read_values
 
 KIND = "napari-ptsam session"
 VERSION = 1
@@ -175,25 +166,18 @@ class Session:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Session:
-        """Make a session from the result of `to_plain`, checking every value's type.
+        """Return the session that `to_plain` turned into JSON values.
 
         Raises
         ------
-        InputError, KeyError, TypeError, ValueError
-            If a value is missing, or of the wrong type or range.
+        InputError
+            If a value is missing, has another type, or cannot be used.
         """
-        settings = as_mapping(plain["settings"])
-        json.dumps(settings, allow_nan=False)  # refuses NaN and infinity
-        session = cls(
-            scheme=Scheme.from_plain(as_mapping(plain["scheme"])),
-            images=tuple(_image(as_mapping(image)) for image in as_list(plain["images"])),
-            planes=tuple(_plane(as_mapping(plane)) for plane in as_list(plain["planes"])),
-            settings=settings,
-            prompts=tuple(_file_name(name) for name in as_list(plain["prompts"])),
-            closed=as_flag(plain["closed"]),
-            created=_time(plain["created"]),
-            saved=_time(plain["saved"]),
-        )
+        session = read_values(cls, {**plain, "problems": ()})
+        for name in session.prompts:
+            _check_file_name(name)
+        for time in (session.created, session.saved):
+            _check_time(time)
         if not all(session.has_place_for(plane) for plane in session.planes):
             raise InputError("a plane lies in none of the images")
         if len({plane.stem for plane in session.planes}) < len(session.planes):
@@ -206,47 +190,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _image(plain: Mapping[str, Any]) -> SessionImage:
-    size, path, sample, channels = (
-        plain[key] for key in ("pixel_size", "path", "sample", "channels")
-    )
-    if sample is not None and len(as_list(sample)) != 2:
-        raise InputError("a sample has two names")
-    return SessionImage(
-        name=as_text(plain["name"]),
-        shape=tuple(as_integer(length) for length in as_list(plain["shape"])),
-        axes=as_text(plain["axes"]),
-        pixel_size=None if size is None else PixelSize.from_values(size),
-        path=None if path is None else as_text(path),
-        sample=None if sample is None else (as_text(sample[0]), as_text(sample[1])),
-        channels=None if channels is None else tuple(as_integer(c) for c in as_list(channels)),
-    )
-
-
-def _plane(plain: Mapping[str, Any]) -> SessionPlane:
-    held_out, dice = plain["held_out"], plain["dice"]
-    return SessionPlane(
-        image=as_integer(plain["image"]),
-        index=tuple(as_integer(i) for i in as_list(plain["index"])),
-        done=as_flag(plain["done"]),
-        held_out=None if held_out is None else as_flag(held_out),
-        dice=None if dice is None else as_number(dice),
-    )
-
-
-def _file_name(value: Any) -> str:
-    """Return a file name, checked not to lead into another folder."""
-    name = as_text(value)
+def _check_file_name(name: str) -> None:
+    """Make sure that a name is that of a file, and leads to no other folder."""
     if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:"):
         raise InputError("a prompt's name is no name of a file")
-    return name
 
 
-def _time(value: Any) -> str:
+def _check_time(text: str) -> None:
     try:
-        time = datetime.fromisoformat(as_text(value))
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError("a time is not of the form 2026-01-31T12:00:00+00:00") from error
     if time.tzinfo is None:
-        raise InputError("a time tells no time zone")
-    return as_text(value)
+        raise InputError("a time has no time zone")

@@ -1,4 +1,4 @@
-"""session.json: read with every value checked, and written whole."""
+"""The file session.json, which is read with every value checked, and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import json
 from pathlib import Path
 
 from napari_ptsam.annotation.session import KIND, VERSION, Session
-from napari_ptsam.errors import OutputError, SessionError
+from napari_ptsam.errors import OutputError, SessionError, framed
 from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import reason, replacing
 
 FILE = "session.json"
 SIZE_LIMIT = 64 * 2**20
-"""Bytes; no session.json is larger, and what is larger is not even read."""
+"""Bytes; no session.json is larger, so larger files are not read."""
 
 
 def load_session(folder: Path) -> Session:
-    """What a folder's session.json says; whether the planes are there is not looked at.
+    """Read the session.json of a folder, without looking for the files of the planes.
 
     Raises
     ------
     SessionError
-        If there is none, or it is damaged or from a newer version.
+        If the file is missing, damaged, or from a newer version.
     """
     path = folder / FILE
     try:
@@ -53,7 +53,7 @@ def load_session(folder: Path) -> Session:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with the values of a session."""
+    """Return what is wrong with the values of a session."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
 
 
@@ -65,19 +65,19 @@ def _damaged(path: Path, why: str) -> str:
 
 
 def save_session(folder: Path, session: Session) -> None:
-    """Write a folder's session.json.
+    """Write the session.json of a folder.
 
     Raises
     ------
     SessionError
-        If it cannot be written, or could not be read again.
+        If the file cannot be written, or could not be read again.
     """
-    senseless = "The session is not saved, since something in it makes no sense ({})."
-    with unreadable_as(SessionError, senseless.format):
+    wrong = "The session is not saved, since it holds a value that cannot be read again ({})."
+    with unreadable_as(SessionError, wrong.format):
         text = json.dumps(session.to_plain(), indent=1, allow_nan=False)
         Session.from_plain(json.loads(text))
     try:
         with replacing(folder / FILE, overwrite=True) as beside:
             beside.write_text(text, encoding="utf-8")
     except OutputError as error:
-        raise SessionError(f"The session is not saved: {error}") from error
+        raise SessionError(framed(error, before="The session is not saved: ")) from error

@@ -1,6 +1,6 @@
-"""The session folder: an annotation set, its masks and its prompts on disk.
+"""The session folder: images, masks, settings and prompts of a session on disk.
 
-The layout is documented in docs/session-folder.md.
+Its layout is documented in docs/session-folder.md.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ ROOT_VARIABLE = "NAPARI_PTSAM_SESSIONS"
 
 
 class SessionFolder:
-    """A session on disk, consistent at any moment.
+    """A session on disk, which is consistent at any moment.
 
-    Each file is written beside and renamed. Write the session before the
-    planes of an image that is new in it, and before planes are removed.
+    Each file is written under another name and then renamed. Write the session
+    before the planes of an image that is new in it, and before removing planes.
 
     Parameters
     ----------
     path
-        The folder; it is looked at when something is read or written.
+        Path of the folder. It is not accessed before something is read or written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -51,12 +51,12 @@ class SessionFolder:
 
     @classmethod
     def create(cls, root: str | Path, name: str) -> SessionFolder:
-        """Make a new folder, ``<date>-<name>``, with an empty session.
+        """Make a new folder named ``<date>-<name>``, with an empty session.
 
         Raises
         ------
         SessionError
-            If it cannot be made.
+            If the folder cannot be made.
         """
         path = folder_layout.make_new(
             Path(root), f"{date.today().isoformat()}-{folder_layout.slug(name)}"
@@ -70,21 +70,22 @@ class SessionFolder:
         return folder
 
     def read(self) -> Session:
-        """The session, with the planes that can be read.
+        """Read the session, with all planes that can be read.
 
-        A mask with labels that session.json does not name is taken too, as a
-        plane that is not done. What cannot be read is told in ``problems``.
+        A mask with labels that session.json does not name is included as a
+        plane that is not done. Files that cannot be read are listed in
+        ``problems``.
 
         Raises
         ------
         SessionError
-            If this is no session folder, or session.json cannot be read.
+            If this is not a session folder, or session.json cannot be read.
         """
         session = load_session(self.path)
         self._images = session.images
         planes: list[SessionPlane] = []
         problems: list[str] = []
-        for plane in self._named_or_there(session):
+        for plane in self._all_planes(session):
             if not session.has_place_for(plane):
                 path = plane_path(self.path, MASKS, plane)
                 problems.append(f"{path} is left out: it belongs to no image of the session.")
@@ -94,13 +95,13 @@ class SessionFolder:
                     planes.append(plane)
             except SessionError as error:
                 problems.append(f"{session.name_of(plane)} is left out: {error}")
-        there = folder_layout.prompt_names(self.path)
-        known = [name for name in session.prompts if name in there]
-        new = [name for name in there if name not in known and folder_layout.number(name)]
+        existing = folder_layout.prompt_names(self.path)
+        known = [name for name in session.prompts if name in existing]
+        new = [name for name in existing if name not in known and folder_layout.number(name)]
         problems += [
             f"There is no prompt {self.path / PROMPTS / name} any more."
             for name in session.prompts
-            if name not in there
+            if name not in existing
         ]
         return replace(
             session,
@@ -110,12 +111,12 @@ class SessionFolder:
         )
 
     def write(self, session: Session) -> None:
-        """Write session.json; the time of saving is filled in.
+        """Write session.json with the current time.
 
         Raises
         ------
         SessionError
-            If it cannot be written, or holds something that could not be read again.
+            If the file cannot be written, or could not be read again.
         """
         time = now()
         save_session(self.path, replace(session, created=session.created or time, saved=time))
@@ -124,21 +125,21 @@ class SessionFolder:
     def write_plane(
         self, plane: SessionPlane, pixels: np.ndarray | None, labels: np.ndarray
     ) -> None:
-        """Write a plane's labels, and its pixels if they are not there yet.
+        """Write a plane's labels, and its pixels if there is no file of them yet.
 
         Parameters
         ----------
         plane
-            Of an image that the session names.
+            Plane of an image that the session names.
         pixels
-            Shape (y, x) or (y, x, channels); None if they are there.
+            Pixels of shape (y, x) or (y, x, channels); None if they are on disk.
         labels
-            As painted: integer, shape (y, x).
+            Labels as painted: integer, shape (y, x).
 
         Raises
         ------
         InputError
-            If the labels are none, or do not fit the pixels.
+            If the labels are not valid, or do not fit the pixels.
         SessionError
             If a file cannot be written.
         """
@@ -154,24 +155,36 @@ class SessionFolder:
             folder_layout.make(self.path / IMAGES)
             rgb = image is not None and image.rgb
             write_plane_file(plane_path(self.path, IMAGES, plane), pixels, rgb, size)
-        # The mask comes last, so that there is none without pixels.
+        # The mask is written last, so that no mask lacks its pixels.
         folder_layout.make(self.path / MASKS)
         write_plane_file(plane_path(self.path, MASKS, plane), labels.astype(dtype), size=size)
 
     def has_pixels(self, plane: SessionPlane) -> bool:
-        """Whether a plane's pixels are there."""
+        """Return whether a plane's pixels are on disk."""
         return plane_path(self.path, IMAGES, plane).exists()
 
     def read_pixels(self, plane: SessionPlane) -> np.ndarray:
-        """Pixels as saved: shape (y, x) or (y, x, channels); a SessionError if there are none."""
+        """Read the pixels of a plane, of shape (y, x) or (y, x, channels).
+
+        Raises
+        ------
+        SessionError
+            If they cannot be read.
+        """
         return read_plane_file(plane_path(self.path, IMAGES, plane), False, self._shape(plane))
 
     def read_labels(self, plane: SessionPlane) -> np.ndarray:
-        """Labels as painted: unsigned, shape (y, x); a SessionError if there are none."""
+        """Read the labels of a plane as painted: unsigned integer, shape (y, x).
+
+        Raises
+        ------
+        SessionError
+            If they cannot be read.
+        """
         return read_plane_file(plane_path(self.path, MASKS, plane), True, self._shape(plane))
 
     def remove_plane(self, plane: SessionPlane) -> None:
-        """Remove a plane's files, those that are there.
+        """Remove the files of a plane, if they exist.
 
         Raises
         ------
@@ -185,61 +198,64 @@ class SessionFolder:
                 raise SessionError(f"{path} cannot be removed ({reason(error)}).") from error
 
     def save_prompt(self, prompt: Prompt) -> Path:
-        """Write a prompt file under the next free name; the session is to name it then.
+        """Write a prompt file under the next free name, and return its path.
+
+        The caller adds the name to the session.
 
         Raises
         ------
         SessionError
-            If it cannot be written.
+            If the prompt cannot be written.
         """
         while True:
             path = folder_layout.next_prompt_path(self.path)
             try:
                 return prompt.save(path)
             except OutputError as error:
-                if not path.exists():  # else somebody else took the name
+                if not path.exists():  # otherwise another process took the name
                     raise SessionError(f"The prompt is not saved: {error}") from error
 
     def add_trained(self, prompt: Prompt, held_out: Mapping[str, bool]) -> Path:
-        """Write the prompt of a training on this session, and have session.json name it.
+        """Write the prompt of a training on this session, and add it to session.json.
 
         Parameters
         ----------
         prompt
-            What the training gave.
+            The trained prompt.
         held_out
-            Whether a plane measured it, by the plane's stem; so it stays.
+            Whether each plane was held out, by the plane's stem. The session
+            keeps this split.
 
         Raises
         ------
         KeptElsewhereError
-            If the prompt cannot be written here; it says where it is kept.
+            If the prompt cannot be written here; the message says where it is kept.
         SessionError
-            If it can be kept nowhere, or if it was written and session.json was not.
+            If the prompt can be kept nowhere, or if session.json cannot be written.
         """
         try:
             path = self.save_prompt(prompt)
         except SessionError as error:
             raise kept_elsewhere(prompt, self.path.name, error) from error
         try:
-            # As it is now: somebody may have gone on annotating.
+            # Read again, since annotation may have continued meanwhile.
             session = load_session(self.path)
             named = {plane.stem for plane in session.planes}
-            there = self.read()
-            others = [plane for plane in there.planes if plane.stem not in named]
+            current = self.read()
+            others = [plane for plane in current.planes if plane.stem not in named]
             planes = tuple(
                 replace(plane, held_out=held_out.get(plane.stem, plane.held_out))
                 for plane in (*session.planes, *others)
             )
-            prompts = (*(name for name in there.prompts if name != path.name), path.name)
+            prompts = (*(name for name in current.prompts if name != path.name), path.name)
             self.write(replace(session, planes=planes, prompts=prompts))
         except SessionError as error:
             raise SessionError(f"The prompt is saved in {path}, but: {error}") from error
         return path
 
     def has_annotation(self, session: Session) -> bool:
-        """Whether there is a mask of a plane that is done, or one with labels."""
-        for plane in self._named_or_there(session):
+        """Return whether there is a mask with labels, or one of a plane that is done."""
+        for plane in self._all_planes(session):
             try:
                 if session.scheme.is_annotated(self.read_labels(plane)) or plane.done:
                     return True
@@ -248,32 +264,38 @@ class SessionFolder:
         return False
 
     def planes_that_count(self, session: Session) -> list[SessionPlane]:
-        """Planes to learn from: dense annotation those that are done, sparse those with labels."""
+        """Return the planes to learn from: those with labels if sparse, else those that are done."""
         if not session.scheme.sparse:
             return [plane for plane in session.planes if plane.done]
-        return [p for p in session.planes if session.scheme.is_annotated(self.read_labels(p))]
+        return [
+            plane
+            for plane in session.planes
+            if session.scheme.is_annotated(self.read_labels(plane))
+        ]
 
     def annotation_set(
         self, session: Session | None = None, part: float | None = None, seed: int | None = None
     ) -> AnnotationSet:
-        """The planes that count, an example each, in their order.
+        """Make an annotation set of the planes to learn from.
 
-        The saved planes of an image are the stack for normalisation.
+        All saved planes of an image make up its stack, from which value limits
+        are computed.
 
         Parameters
         ----------
         session
-            As read; None: it is read.
+            The session as read from this folder; it is read if None.
         part, seed
-            For the planes whose side of the split is not decided; None: as the
-            session's settings say.
+            Fraction of the planes to hold out and seed of the choice, for
+            planes for which this is not decided; None for the values in the
+            session's settings.
 
         Raises
         ------
         InputError
-            If too little is annotated, or a setting makes no sense.
+            If too little is annotated, or a setting is not valid.
         SessionError
-            If something cannot be read.
+            If a file cannot be read.
         """
         session = session or self.read()
         settings = training_settings(session.settings)
@@ -287,7 +309,7 @@ class SessionFolder:
         )
 
     def _image(self, plane: SessionPlane) -> SessionImage | None:
-        """The plane's image, as far as it is known; labels are saved without it too."""
+        """Return the image of a plane; None if session.json cannot be read."""
         if self._images is None:
             try:
                 self._images = load_session(self.path).images
@@ -299,14 +321,14 @@ class SessionFolder:
         image = self._image(plane)
         return None if image is None else image.plane_shape
 
-    def _named_or_there(self, session: Session) -> list[SessionPlane]:
-        """Planes that session.json names, then those of which there is only a mask."""
+    def _all_planes(self, session: Session) -> list[SessionPlane]:
+        """Return the planes that session.json names, then those with only a mask."""
         stems = {plane.stem for plane in session.planes}
-        there = folder_layout.planes_with_masks(self.path)
-        return [*session.planes, *(plane for plane in there if plane.stem not in stems)]
+        with_masks = folder_layout.planes_with_masks(self.path)
+        return [*session.planes, *(plane for plane in with_masks if plane.stem not in stems)]
 
     def _check(self, plane: SessionPlane, session: Session) -> bool:
-        """Whether a plane has labels; a SessionError if it cannot be read."""
+        """Return whether a plane has labels, checking that its files can be read."""
         annotated = session.scheme.is_annotated(self.read_labels(plane))
         if annotated or plane in session.planes:
             self.read_pixels(plane)
@@ -314,11 +336,11 @@ class SessionFolder:
 
 
 def unfinished_sessions(root: str | Path) -> list[Path]:
-    """Sessions that were not closed and have an annotated plane, the newest first.
+    """Return the sessions that were not closed and have an annotated plane, the newest first.
 
-    Folders that are none, or are broken, are left out.
+    Other folders, and sessions that cannot be read, are left out.
     """
-    found: list[tuple[datetime, Path]] = []
+    sessions: list[tuple[datetime, Path]] = []
     try:
         paths = sorted(Path(root).iterdir())
     except OSError:
@@ -327,14 +349,15 @@ def unfinished_sessions(root: str | Path) -> list[Path]:
         try:
             session = load_session(path)
             if not session.closed and SessionFolder(path).has_annotation(session):
-                found.append((datetime.fromisoformat(session.saved), path))
+                sessions.append((datetime.fromisoformat(session.saved), path))
         except (PtsamError, OSError):
             continue
-    return [path for _, path in sorted(found, key=lambda one: one[0], reverse=True)]
+    sessions.sort(key=lambda session: session[0], reverse=True)
+    return [path for _, path in sessions]
 
 
 def default_root() -> Path:
-    """Where sessions are kept if the user names no other place."""
+    """Return the folder for sessions, unless the user names another one."""
     named = os.environ.get(ROOT_VARIABLE, "")
     if named:
         return Path(named).expanduser()

@@ -1,4 +1,4 @@
-"""Which planes to annotate: those that add most to what is annotated already."""
+"""Suggest planes to annotate: those that differ most from the annotated ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     import torch
 
 MOST_CANDIDATES = 64
-"""Planes of a large stack that are looked at; embedding each takes a while."""
+"""Largest number of planes of a stack that are embedded for suggestions."""
 
 
 def pool(embedding: torch.Tensor) -> np.ndarray:
-    """Describe a plane by the mean and the spread of its embedding.
+    """Summarise the embedding of a plane by its mean and standard deviation.
 
     Parameters
     ----------
     embedding
-        Shape (4096, 256).
+        Embedding of the whole plane, of shape (4096, 256).
 
     Returns
     -------
@@ -34,34 +34,34 @@ def pool(embedding: torch.Tensor) -> np.ndarray:
 
 
 def candidates(count: int, most: int = MOST_CANDIDATES) -> list[int]:
-    """Planes to choose from: all, or evenly spaced ones of a large stack."""
+    """Return the numbers of the planes to choose from: all, or evenly spaced ones of a large stack."""
     spread = np.linspace(0, count - 1, min(count, most)).round().astype(int)
     return [int(number) for number in np.unique(spread)]
 
 
 def suggest(features: np.ndarray, annotated: Collection[int], count: int = 1) -> list[int]:
-    """The planes that are least like those annotated: greedy k-centre.
+    """Suggest the planes that are least similar to the annotated ones, by greedy k-centre.
 
-    Each suggestion is the plane farthest from its nearest annotated (or
-    already suggested) one, as in the farthest-first traversal of Gonzalez,
-    "Clustering to minimize the maximum intercluster distance", 1985; on
-    embeddings, Sener and Savarese, "Active learning for convolutional neural
-    networks: a core-set approach", ICLR 2018.
+    Each suggestion is the plane with the largest distance to the nearest plane
+    that is annotated or suggested already, as in the farthest-first traversal
+    of Gonzalez, "Clustering to minimize the maximum intercluster distance",
+    1985. For embeddings, see Sener and Savarese, "Active learning for
+    convolutional neural networks: a core-set approach", ICLR 2018.
 
     Parameters
     ----------
     features
-        Shape (planes, features).
+        Features of the planes, of shape (planes, features).
     annotated
-        Numbers of the planes that are annotated.
+        Numbers of the annotated planes.
     count
-        How many to suggest, at most.
+        Largest number of suggestions.
 
     Returns
     -------
     list of int
-        Numbers of planes, best first; without annotated planes the first one is
-        the most typical. Fewer than ``count`` if there are no more.
+        Numbers of the suggested planes, best first. If no plane is annotated,
+        the first suggestion is the most typical one.
     """
     chosen, suggested = sorted(annotated), list[int]()
     nearest = np.full(len(features), np.inf)

@@ -90,6 +90,14 @@ def entry_of(name: str) -> CatalogueEntry:
     return entry
 
 
+def backbone_names() -> tuple[str, ...]:
+    """Return the names of the catalogue, and the architectures that it has no entry for.
+
+    The latter need the user's own checkpoint.
+    """
+    return tuple(dict.fromkeys((*catalogue(), *architectures())))
+
+
 def architecture_named(name: str) -> str:
     """Return the architecture of a catalogue entry, or of a name that is an architecture itself.
 

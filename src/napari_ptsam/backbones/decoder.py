@@ -1,12 +1,11 @@
-"""Embeddings and decoder tokens to mask logits: SAM's mask decoder, computed cheaply.
+"""Compute mask logits from embeddings and decoder tokens: SAM's mask decoder, made fast.
 
-The image side of SAM's two-way decoder has 4,096 tokens and the prompt side
-13 (IoU token, 4 mask tokens, 8 learned ones). Every projection is therefore
-moved to the prompt side, where it costs next to nothing: instead of projecting
-4,096 keys, the transposed projection is applied to the 13 queries; instead of
-projecting 4,096 queries, it is applied to the 13 keys, and the output
-projection to the 13 values. The logits are those of segment-anything's own
-modules up to rounding.
+The image side of SAM's two-way decoder has 4,096 positions; the prompt side has
+13 tokens (IoU token, 4 mask tokens, 8 learned tokens). Projections are therefore
+moved to the prompt side. Instead of 4,096 keys, the 13 queries are multiplied
+with the transposed projection; instead of 4,096 queries, the 13 keys; and the
+output projection is applied to the 13 values. The logits equal those of
+segment-anything's modules up to rounding.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from napari_ptsam.backbones.kernels.fused import linear_gelu
 from napari_ptsam.backbones.kernels.image_positions import (
     Norm,
     Offset,
-    answer,
-    look,
+    image_to_token,
+    mask_logits,
     position_subgrid,
-    weigh,
+    token_to_image,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 GRID = 64
-"""Side of the embedding's grid of positions."""
+"""Number of rows, and of columns, of the positions of an embedding."""
 MASK_SIDE = 256
-"""Side of the square of mask logits that the decoder gives."""
+"""Side in pixels of the square of mask logits."""
 WIDTH = 256
 """Width of a token."""
 TOKENS = 8
-"""Learned decoder tokens of one class."""
+"""Number of learned decoder tokens of a class."""
 
 
 class _Attention:
-    """One attention of the decoder, whose projections of the image are moved to the prompt side."""
+    """An attention layer whose projections of the image are moved to the prompt side."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -51,34 +50,35 @@ class _Attention:
         self.scale = (module.internal_dim // module.num_heads) ** -0.5
 
     def _per_head(self, projection: nn.Linear) -> Tensor:
-        """Weight as (heads, width of a head, input width)."""
+        """Reshape a weight to (heads, width of a head, input width)."""
         return projection.weight.unflatten(0, (self.heads, -1))
 
     def _project(self, projection: nn.Linear, x: Tensor) -> Tensor:
-        """(B, T, C) to (heads, B * T, width of a head)."""
+        """Project (B, T, C) to (heads, B * T, width of a head)."""
         return projection(x).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(0, 1)
 
     def _rows(self, x: Tensor, batch: int) -> Tensor:
-        """(heads, B * T, C) to (B, heads * T, C)."""
+        """Reshape (heads, B * T, C) to (B, heads * T, C)."""
         return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
 
-    def look(
+    def token_to_image(
         self,
         queries: Tensor,
         image: Tensor,
         placed: Tensor,
         shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The few tokens look at the many image positions; see `image_side.look`.
+        """Attend from the tokens to the image; see `image_positions.token_to_image`.
 
-        The key projection is folded into the queries. Its bias adds the same to
-        every logit of a row and drops out of the softmax. The value projection
-        is applied to what was seen. A shift is what all of the image lacks yet.
+        The key projection is folded into the queries. Its bias adds the same
+        number to every logit of a row, which the softmax cancels. The value
+        projection is applied to the weighted mean of the image. ``shift`` is
+        still to be added to every position of the image.
         """
         batch, count = queries.shape[:2]
         q = self._project(self.module.q_proj, queries) * self.scale
         rows = self._rows(q @ self._per_head(self.module.k_proj), batch)
-        seen, image = look(rows.to(image.dtype), image, placed)
+        seen, image = token_to_image(rows.to(image.dtype), image, placed)
         seen = seen.float() if shift is None else seen.float() + shift
         v_proj = self.module.v_proj
         seen = seen.unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
@@ -86,7 +86,7 @@ class _Attention:
         out = out.transpose(0, 1).flatten(1).unflatten(0, (batch, count)) + v_proj.bias
         return self.module.out_proj(out), image
 
-    def answer(
+    def image_to_token(
         self,
         image: Tensor,
         placed: Tensor,
@@ -95,12 +95,12 @@ class _Attention:
         norm: Norm,
         shift: Tensor | None = None,
     ) -> Tensor:
-        """The many image positions look at the few tokens; see `image_side.answer`.
+        """Attend from the image to the tokens; see `image_positions.image_to_token`.
 
-        The query projection is folded into the keys (its bias becomes one
-        constant per key), the output projection into the values, and its bias
-        too, since the weights of each head sum to 1. So does a shift, which is
-        what all of the image lacks yet.
+        The query projection is folded into the keys; its bias becomes one
+        constant for each key. The output projection and its bias are folded into
+        the values, because the weights of each head sum to 1. The same applies to
+        ``shift``, which is still to be added to every position of the image.
         """
         batch, dtype, module = len(keys), image.dtype, self.module
         k = self._project(module.k_proj, keys) * self.scale
@@ -111,18 +111,18 @@ class _Attention:
         constant = module.out_proj.bias if shift is None else module.out_proj.bias + shift
         v = v + constant / self.heads
         k, bias, v = (self._rows(x, batch).to(dtype) for x in (k, bias, v))
-        return answer(image, placed, k, bias[..., 0], v, self.heads, norm)
+        return image_to_token(image, placed, k, bias[..., 0], v, self.heads, norm)
 
     def among_tokens(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Plain attention among the tokens."""
+        """Attend among the tokens."""
         return self.module(q=queries, k=keys, v=values)
 
 
 def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """A 2 x 2 transposed convolution of stride 2 as one linear layer.
+    """Convert a 2 x 2 transposed convolution with stride 2 to a linear layer.
 
-    Gives weight (4 * out, in) and bias (4 * out,), the four pixels of the
-    2 x 2 block in row-major order.
+    Returns the weight (4 * out, in) and the bias (4 * out,), with the four pixels
+    of the 2 x 2 block in row-major order.
     """
     weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)
     assert conv.bias is not None
@@ -130,16 +130,16 @@ def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
 
 
 class PromptDecoder:
-    """SAM's mask decoder, with learned tokens in place of clicks or with the tokens of clicks.
+    """SAM's mask decoder, with learned tokens or with the tokens of clicks.
 
     Parameters
     ----------
     mask_decoder, prompt_encoder
-        segment-anything's modules; they are frozen and kept.
+        segment-anything's modules. They are frozen, and moved to the device.
     device
-        Where it runs.
+        Device to run on.
     dtype
-        Of the image side; the tokens' side is always float32.
+        Number format of the image side. The prompt side is always float32.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class PromptDecoder:
             (layer.norm4.weight.to(dtype), layer.norm4.bias.to(dtype), layer.norm4.eps)
             for layer in self._layers
         ]
-        # The dense prompt of "no mask" and the positions are the same for every image.
+        # The embedding of "no mask" and the positional encoding are the same for every image.
         self._no_mask = prompts.no_mask_embed.weight
         positions = prompts.get_dense_pe()[0].flatten(1).T
         self._positions = positions.to(dtype).contiguous()
@@ -171,15 +171,15 @@ class PromptDecoder:
         self.foreground_label = prompts.point_embeddings[1].weight[0].clone()
         """SAM's embedding of the label "foreground", shape (256,)."""
         self.prompt_encoder = prompts
-        """segment-anything's module that makes tokens of clicks; frozen, float32."""
+        """segment-anything's module that converts clicks to tokens; frozen, float32."""
 
     def on(self, device: torch.device, dtype: torch.dtype) -> PromptDecoder:
-        """A copy on another device."""
+        """Return a copy on another device."""
         mask_decoder, prompt_encoder = (copied(module, device) for module in self._modules)
         return PromptDecoder(mask_decoder, prompt_encoder, device, dtype)
 
     def __call__(self, embeddings: Tensor, tokens: Tensor, offset: Offset | None = None) -> Tensor:
-        """Mask logits of tiles under one prompt.
+        """Compute the mask logits of tiles for one class.
 
         Parameters
         ----------
@@ -188,15 +188,15 @@ class PromptDecoder:
         tokens
             Learned decoder tokens of one class, float32, shape (8, 256).
         offset
-            Of the embedding's positions that are looked at, (0, 0) to (1, 1): a
-            quarter of them, which are much like their neighbours. None stands
-            for all of them. See `mask_subgrid`.
+            First position, (0, 0) to (1, 1), of the subgrid of positions to compute:
+            every second row and column. None computes all positions. See
+            `napari_ptsam.backbones.kernels.image_positions.mask_subgrid`.
 
         Returns
         -------
         torch.Tensor
-            Logits, float32, shape (B, 256, 256), or (B, 128, 128) in a offset;
-            positive is foreground.
+            Logits, float32, shape (B, 256, 256), or (B, 128, 128) for a subgrid.
+            Positive is foreground.
         """
         queries, image = self._attend(embeddings, tokens, None, offset)
         return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
@@ -204,7 +204,7 @@ class PromptDecoder:
     def masks(
         self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """All that SAM answers to one prompt: four masks, and how good it takes each to be.
+        """Compute SAM's four masks for a prompt, and the IoU that it predicts for each.
 
         Parameters
         ----------
@@ -214,16 +214,16 @@ class PromptDecoder:
             Sparse prompt tokens, float32, shape (any number, 256).
         dense
             Dense prompt, float32, shape (4096, 256): SAM's embedding of a
-            former mask; None stands for its embedding of "no mask".
+            previous mask. None stands for its embedding of "no mask".
 
         Returns
         -------
         logits : torch.Tensor
             float32, shape (B, 4, 256, 256); positive is foreground. The first
-            mask is SAM's single answer, the other three are its choices where
-            the prompt is ambiguous.
+            mask is the one for unambiguous prompts; the other three are
+            alternatives for ambiguous prompts.
         ious : torch.Tensor
-            IoU of each mask as SAM predicts it, float32, shape (B, 4).
+            Predicted IoU of each mask, float32, shape (B, 4).
         """
         queries, image = self._attend(embeddings, tokens, dense)
         mlps = (self._mask_mlp, *self._multimask_mlps)
@@ -233,7 +233,10 @@ class PromptDecoder:
     def _attend(
         self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, offset: Offset | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The two-way transformer: prompt side (B, 5 + tokens, 256), image side (B, 4096, 256)."""
+        """Apply the two-way transformer.
+
+        Returns the prompt side, (B, 5 + tokens, 256), and the image side, (B, 4096, 256).
+        """
         batch = len(embeddings)
         prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
         positions, with_no_mask = self._positions, self._positions_no_mask
@@ -242,7 +245,7 @@ class PromptDecoder:
                 position_subgrid(part, offset) for part in (embeddings, positions, with_no_mask)
             )
         image = embeddings.to(self.device, self.dtype)
-        # The dense prompt of "no mask" is the same everywhere. It is added where it costs nothing.
+        # The embedding of "no mask" is the same everywhere, and is added on the prompt side.
         shift = self._no_mask if dense is None else None
         if dense is None:
             placed = image + with_no_mask
@@ -254,7 +257,7 @@ class PromptDecoder:
             queries, image = self._layer(index, layer, queries, image, placed, prompt, shift)
             with torch.no_grad():
                 placed, shift = image + positions, None
-        attended, image = self._final.look(queries + prompt, image, placed)
+        attended, image = self._final.token_to_image(queries + prompt, image, placed)
         return self._final_norm(queries + attended), image
 
     def _layer(
@@ -274,15 +277,17 @@ class PromptDecoder:
             keys = queries + prompt
             queries = layer.norm1(queries + among(keys, keys, queries))
         to_image = _Attention(layer.cross_attn_token_to_image)
-        seen, image = to_image.look(queries + prompt, image, placed, shift)
+        seen, image = to_image.token_to_image(queries + prompt, image, placed, shift)
         queries = layer.norm2(queries + seen)
         queries = layer.norm3(queries + layer.mlp(queries))
         to_tokens = _Attention(layer.cross_attn_image_to_token)
         norm = self._image_norms[index]
-        return queries, to_tokens.answer(image, placed, queries + prompt, queries, norm, shift)
+        return queries, to_tokens.image_to_token(
+            image, placed, queries + prompt, queries, norm, shift
+        )
 
     def _upscaled(self, image: Tensor, hyper: Tensor) -> Tensor:
-        """Upscale the image tokens twice and take the product with mask tokens' weights.
+        """Upscale the image side twice, and multiply it with the weights of each mask.
 
         Weights of shape (B, masks, 32) give logits of shape (B, masks, 256, 256).
         """
@@ -292,7 +297,7 @@ class PromptDecoder:
         norm_weight, norm_bias, eps = self._upscale_norm
         x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
         x = linear_gelu(x, weight2, bias2).unflatten(-1, (4, -1))  # (B, 4096, 4, 4, 32)
-        logits = weigh(x.flatten(1, 3), hyper.to(x.dtype)).float()
+        logits = mask_logits(x.flatten(1, 3), hyper.to(x.dtype)).float()
         # (row, column, row in 2, column in 2, row in 2, column in 2, mask) to (mask, row, column)
         grid = isqrt(image.shape[1])
         logits = logits.view(batch, grid, grid, 2, 2, 2, 2, count)

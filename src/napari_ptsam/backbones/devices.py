@@ -1,4 +1,4 @@
-"""Where to compute, and in which number format."""
+"""Choose the device to compute on, and the number format."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Device of that name; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+    """Return a device by its name.
+
+    ``auto`` stands for CUDA, or else Apple's MPS, or else the CPU.
 
     Raises
     ------
     InputError
-        If the name is unknown or this machine has no such device.
+        If the name is unknown, or this machine has no such device.
     """
     if name not in DEVICES:
         raise InputError(f"Unknown device {name!r}; choose one of {', '.join(DEVICES)}.")
@@ -32,9 +34,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def gpu_gigabytes() -> float | None:
-    """Memory of the GPU that ``auto`` takes, in GB (10^9 bytes); None without one.
+    """Return the memory of the GPU in GB (10^9 bytes); None if there is no GPU.
 
-    Apple's GPUs share the main memory, of which PyTorch takes a part.
+    The GPU is the one that ``auto`` chooses. Apple's GPUs share the main memory;
+    the part that PyTorch may use is returned.
     """
     device = choose_device()
     if device.type == "cuda":
@@ -45,11 +48,11 @@ def gpu_gigabytes() -> float | None:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """Fastest number format that the device computes in hardware."""
+    """Return the fastest number format that a device computes in hardware."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "cpu":
-        # Without these instructions bfloat16 is emulated, and slower than float32.
+        # Without these instructions, bfloat16 is emulated and slower than float32.
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"):
             return torch.bfloat16

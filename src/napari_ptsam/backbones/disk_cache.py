@@ -1,4 +1,4 @@
-"""Embeddings on disk, up to a limit, for the next time that napari is open."""
+"""A cache of embeddings on disk, with a limited size, which outlasts the process."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ if TYPE_CHECKING:
 
 LIMIT_VARIABLE = "NAPARI_PTSAM_CACHE_GB"
 LIMIT = 4.0
-"""Gigabytes; an embedding has 2 MB, so 2,000 of them."""
+"""Default size in gigabytes. An embedding takes 2 MB, so 2,000 embeddings fit."""
 SUFFIX = ".embedding"
 HEADER = struct.Struct("<4sIII")
-"""Mark, positions, channels, checksum of what follows."""
+"""Header of a file: magic number, positions, channels, and checksum of the data."""
 MARK = b"PTE1"
 SLACK = 0.9
-"""Part of the limit that is left after the oldest were removed, so that it is not done each time."""
+"""Fraction of the limit that is filled after old files were removed. The free space saves removing
+files for every new one."""
 LOOK_AGAIN = 256 * 2**20
-"""Bytes that are written before it is looked again what others have written."""
+"""Bytes to write before the folder is measured again, as other processes write to it, too."""
 ABANDONED = 3600.0
-"""Seconds after which a temporary file is taken for one whose writer has died."""
+"""Age in seconds at which a temporary file counts as left behind by a killed process."""
 
 
 # diskcache was last released in 2023, and keeps an SQLite index, which breaks on network shares.
 class DiskCache:
-    """Embeddings by what they were made of, a file each; those not asked for longest go first.
+    """Embeddings in one file each, under a key; the least recently used are removed first.
 
-    Several processes may share the folder: files come to be under their names
-    only when they are whole, and one that another process has removed, or that
-    is damaged, counts as absent. A disk that is full or cannot be written is no
-    error either: then nothing is kept.
+    Several processes may share the folder. Files get their names only when they
+    are complete. A file that is damaged, or that another process has removed,
+    counts as missing. If the disk is full or read-only, nothing is kept, and no
+    error is raised.
 
     Parameters
     ----------
     folder
-        Made when it is needed.
+        Folder of the files; created when needed.
     limit
-        Bytes that are kept, at most.
+        Largest size in bytes.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -57,7 +58,7 @@ class DiskCache:
         self._lock = Lock()
 
     def get(self, key: bytes) -> torch.Tensor | None:
-        """The embedding kept under that key, float16, if there is a whole one."""
+        """Return the embedding of a key, float16; None if it is missing or damaged."""
         import torch
 
         path = self._path(key)
@@ -70,11 +71,11 @@ class DiskCache:
             self._drop(path)
             return None
         with suppress(OSError):
-            os.utime(path)  # asked for now
+            os.utime(path)  # marks it as recently used
         return torch.from_numpy(array)
 
     def put(self, key: bytes, embedding: torch.Tensor) -> None:
-        """Keep an embedding; only float16 is kept, of shape (positions, channels)."""
+        """Store an embedding, if it is float16 and of shape (positions, channels)."""
         array = embedding.cpu().numpy()
         if array.dtype != np.float16 or array.ndim != 2:
             return
@@ -89,7 +90,7 @@ class DiskCache:
             self._room = (self._room or 0) - size
 
     def clear(self) -> None:
-        """Remove all that is kept."""
+        """Remove all embeddings."""
         with self._lock:
             for path, _, _ in self._files():
                 self._drop(path)
@@ -97,25 +98,25 @@ class DiskCache:
 
     @property
     def size(self) -> int:
-        """Bytes in use."""
+        """Size in bytes."""
         return sum(size for _, size, _ in self._files())
 
     def _path(self, key: bytes) -> Path:
         return self.folder / f"{key.hex()}{SUFFIX}"
 
     def _files(self) -> list[tuple[Path, int, float]]:
-        """Path, bytes and time of the last use of each file."""
-        found = []
+        """List the path, size in bytes and time of the last use of each file."""
+        files = []
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(OSError):
                     about = entry.stat()
                     if entry.name.endswith(SUFFIX):
-                        found.append((Path(entry.path), about.st_size, about.st_mtime))
-        return found
+                        files.append((Path(entry.path), about.st_size, about.st_mtime))
+        return files
 
     def _make_room(self, wanted: int) -> None:
-        """Remove the oldest until ``wanted`` bytes and some more are free."""
+        """Remove the least recently used files until ``wanted`` bytes and some more are free."""
         files = sorted(self._files(), key=lambda file: file[2])
         used = sum(size for _, size, _ in files)
         aim = self.limit if used + wanted <= self.limit else int(SLACK * self.limit) - wanted
@@ -128,7 +129,7 @@ class DiskCache:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove what writers that died have left."""
+        """Remove temporary files of killed processes."""
         from time import time
 
         for path in self.folder.glob("*.new"):
@@ -143,14 +144,14 @@ class DiskCache:
 
 
 def users_disk_cache() -> DiskCache | None:
-    """The user's cache, in the folder of `cache_folder`; None if its limit is 0.
+    """Return the user's cache; None if its limit is 0.
 
-    NAPARI_PTSAM_CACHE_GB names another limit than 4 GB.
+    NAPARI_PTSAM_CACHE_GB sets the limit; the default is 4 GB.
 
     Raises
     ------
     InputError
-        If that is no number.
+        If NAPARI_PTSAM_CACHE_GB is not a number from 0 up.
     """
     text = os.environ.get(LIMIT_VARIABLE, "").strip()
     try:
@@ -160,7 +161,7 @@ def users_disk_cache() -> DiskCache | None:
         size = -1
     if size < 0:
         raise InputError(
-            f"{LIMIT_VARIABLE} is how many gigabytes of embeddings are kept on disk, for instance 4, "
+            f"{LIMIT_VARIABLE} is the number of gigabytes of embeddings to keep on disk, for instance 4, "
             f"or 0 for none, not {text!r}."
         )
     return DiskCache(cache_folder() / "embeddings", size) if size else None
@@ -172,7 +173,7 @@ def _packed(array: np.ndarray) -> bytes:
 
 
 def _unpacked(data: bytes) -> np.ndarray | None:
-    """The array, or None if the file is damaged."""
+    """Return the array in a file's data; None if it is damaged."""
     if len(data) < HEADER.size:
         return None
     mark, positions, channels, checksum = HEADER.unpack_from(data)
@@ -183,7 +184,7 @@ def _unpacked(data: bytes) -> np.ndarray | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Under a temporary name first, so that nobody ever reads half a file."""
+    """Write a file under a temporary name first, so that no incomplete file is ever read."""
     handle, name = tempfile.mkstemp(suffix=".new", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

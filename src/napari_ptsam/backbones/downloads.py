@@ -1,4 +1,4 @@
-"""Downloads of backbones: gone on with after a break, verified, and only then put in their place."""
+"""Download backbones: resume interrupted downloads, and verify them before they are used."""
 
 from __future__ import annotations
 
@@ -23,34 +23,35 @@ if TYPE_CHECKING:
 
 MIRROR_VARIABLE = "NAPARI_PTSAM_MIRROR"
 TIMEOUT = 20.0
-"""Seconds without a byte after which a server counts as silent."""
+"""Seconds to wait for a byte from the server."""
 RETRIES = 3
-"""Times that a download goes on by itself without having got anything new."""
+"""Number of attempts in a row that bring no new bytes before the download fails."""
 PAUSE = 1.0
-"""Seconds before it does."""
+"""Seconds between attempts."""
 CHUNK = 1 << 16
 
 Report = Callable[[int, int], object]
-"""Called with the bytes that are here, and those of the whole file, as far as known."""
+"""A function that is called with the bytes downloaded so far, and the size of the file (0 if
+unknown)."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """How to get out of the house.
+    """Settings of the network connection.
 
     Attributes
     ----------
     mirror
-        Address of a folder with the catalogue's files; empty for their makers' servers.
+        Address of a folder with the catalogue's files; empty for the publishers' servers.
     proxy
-        Address of a proxy; empty for that of the environment (HTTPS_PROXY), if any.
+        Address of a proxy; empty for the one in the environment (HTTPS_PROXY), if any.
     """
 
     mirror: str = ""
     proxy: str = ""
 
     def address(self, entry: CatalogueEntry) -> str:
-        """Where a checkpoint is downloaded from."""
+        """Return the address that a checkpoint is downloaded from."""
         mirror = os.environ.get(MIRROR_VARIABLE) or self.mirror
         return f"{mirror.rstrip('/')}/{entry.file}" if mirror else entry.url
 
@@ -61,30 +62,30 @@ def download(
     network: Network | None = None,
     report: Report = lambda done, total: None,
 ) -> Path:
-    """Download a checkpoint, unless it is here already.
+    """Download a checkpoint, unless it is on this machine already.
 
     Parameters
     ----------
     entry
-        Which one.
+        The checkpoint.
     files
-        Where to; the user's folder by default.
+        Folder to download to; by default the user's folder.
     network
-        How.
+        Mirror and proxy; by default none.
     report
-        Called now and then; what it raises ends the download. What was
-        downloaded is kept, and the next one goes on from there.
+        Called repeatedly with the progress. An exception from it stops the
+        download; the next download continues where it stopped.
 
     Returns
     -------
     pathlib.Path
-        Where it is: verified.
+        Path of the verified checkpoint.
 
     Raises
     ------
     DownloadError
-        If the server cannot be reached, breaks off, does not have the file or
-        sends another one, or if it cannot be kept.
+        If the server cannot be reached, breaks the connection, does not have the
+        file or sends another one, or if the file cannot be written.
     """
     files, network = files or BackboneFiles(), network or Network()
     if entry.embedded:
@@ -105,7 +106,7 @@ def download(
 def _download(
     entry: CatalogueEntry, files: BackboneFiles, network: Network, report: Report
 ) -> Path:
-    """Download, while nobody else does."""
+    """Download a checkpoint while holding the lock."""
     import pooch
     import requests
 
@@ -121,25 +122,25 @@ def _download(
             pooch.retrieve(url, entry.digest, entry.file, files.folder, downloader=fetch)
     except requests.RequestException as error:
         raise DownloadError(_explain(error, entry, url, files)) from error
-    except ValueError as error:  # another hash, or more bytes than there should be
+    except ValueError as error:  # the hash differs, or the file is too large
         part.unlink(missing_ok=True)
         raise DownloadError(
             f"What {server_of(url)} sent as {entry.name} is another file than the catalogue names, and was "
-            f"thrown away; try again, or ask who runs that server. {files.by_hand(entry)}"
+            f"deleted; try again, or ask the administrator of that server. {files.by_hand(entry)}"
         ) from error
     files.remember(entry)
     return path
 
 
 class _Fetch:
-    """What pooch calls to get a file; goes on from what an earlier call got."""
+    """The downloader that pooch calls; it continues an incomplete download."""
 
     def __init__(self, entry: CatalogueEntry, part: Path, network: Network, report: Report) -> None:
         self._entry, self._part, self._report = entry, part, report
         self._proxies = {"http": network.proxy, "https": network.proxy} if network.proxy else None
 
     def __call__(self, url: str, output: str, _: Any) -> None:
-        """Download to ``output``, which pooch then verifies and moves."""
+        """Download to ``output``, which pooch verifies and moves afterwards."""
         import requests
 
         tries = RETRIES
@@ -157,7 +158,9 @@ class _Fetch:
                     tries = RETRIES if self._size() > before else tries - 1
                     if not tries:
                         raise
-                    self._report(self._size(), self._entry.size)  # a chance to give up
+                    self._report(
+                        self._size(), self._entry.size
+                    )  # it may raise to stop the download
                     time.sleep(PAUSE)
         self._part.replace(output)
 
@@ -165,19 +168,19 @@ class _Fetch:
         return self._part.stat().st_size if self._part.exists() else 0
 
     def _stream(self, session: requests.Session, url: str) -> None:
-        """One request, for what is missing."""
+        """Request the missing bytes."""
         have = self._size()
         headers = {"Range": f"bytes={have}-"} if have else {}
         with session.get(
             url, stream=True, timeout=TIMEOUT, headers=headers, proxies=self._proxies
         ) as response:
-            if response.status_code == 416:  # nothing is missing, or what is here is too long
+            if response.status_code == 416:  # the file is complete, or longer than the server's
                 if not self._whole(response, have):
                     self._part.unlink()
                     self._stream(session, url)
                 return
             response.raise_for_status()
-            if response.status_code != 206:  # it sends the whole file whatever it is asked for
+            if response.status_code != 206:  # the server ignored the range and sends the whole file
                 have = 0
             total = self._entry.size or have + int(response.headers.get("Content-Length", 0))
             with self._part.open("ab" if have else "wb") as file:
@@ -190,34 +193,34 @@ class _Fetch:
                     self._report(have, total)
 
     def _whole(self, response: requests.Response, have: int) -> bool:
-        """Whether the server says that the file is as long as what is here."""
+        """Return whether the file on the server is as long as the bytes downloaded so far."""
         return bool(response.headers.get("Content-Range", "").endswith(f"/{have}"))
 
 
 def _check_room(entry: CatalogueEntry, part: Path) -> None:
-    """Find out before the download whether there is room for it."""
+    """Check that the disk has enough space for the download."""
     have = part.stat().st_size if part.exists() else 0
     free = shutil.disk_usage(part.parent).free
     if entry.size and entry.size - have > free:
         raise DownloadError(
             f"{part.parent} has room for {free / 1e6:,.0f} MB, and {entry.name} needs {entry.megabytes}; "
-            f"make room, or set {FOLDER_VARIABLE} to another folder."
+            f"free some space, or set {FOLDER_VARIABLE} to another folder."
         )
 
 
 def _no_place(error: OSError, files: BackboneFiles) -> DownloadError:
     return DownloadError(
-        f"Backbones cannot be kept in {files.folder} ({reason(error)}); set {FOLDER_VARIABLE} to a folder "
-        "that can be written to."
+        f"Backbones cannot be kept in {files.folder} ({reason(error)}); set {FOLDER_VARIABLE} to a "
+        "writable folder."
     )
 
 
 def _explain(
     error: requests.RequestException, entry: CatalogueEntry, url: str, files: BackboneFiles
 ) -> str:
-    """Say what went wrong, and what to do about it."""
+    """Explain a failed download, and what to do."""
     what = failure_reason(error, entry.name, url, MIRROR_VARIABLE)
-    kept = " What is here already is kept for the next try." if files.part(entry).exists() else ""
+    kept = " The next attempt continues this download." if files.part(entry).exists() else ""
     return (
         f"The backbone {entry.name} could not be downloaded: {what}.{kept} Try again later. "
         f"Behind a firewall, set HTTPS_PROXY, or {MIRROR_VARIABLE} to a copy. {files.by_hand(entry)}"

@@ -1,4 +1,4 @@
-"""Embeddings that were computed before, kept in memory and on disk up to limits."""
+"""A cache of embeddings in memory and on disk."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
 
 LIMIT = 512 * 2**20
-"""Bytes; an embedding in float16 has 2 MB, so 256 of them."""
+"""Default size in bytes. An embedding in float16 takes 2 MB, so 256 embeddings fit."""
 
 
 class EmbeddingCache:
-    """Embeddings by what they were made of; those not asked for longest go first.
+    """Embeddings under a key; the least recently used are removed first.
 
-    Since the key is the tile's pixels, nothing is ever out of date, and
-    whatever needs an embedding - clicks, suggestions, trainings, previews -
-    can share one cache. Safe to use from several threads.
+    The key is computed from the tile's pixels, so no embedding is ever out of
+    date, and clicks, suggestions, trainings and previews can share one cache.
+    It may be used from several threads.
 
     Parameters
     ----------
     limit
-        Bytes that are kept, at most.
+        Largest size in bytes.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -41,22 +41,22 @@ class EmbeddingCache:
 
     @property
     def size(self) -> int:
-        """Bytes in use."""
+        """Size in bytes."""
         return int(self._kept.currsize)
 
     def get(self, key: bytes) -> torch.Tensor | None:
-        """The embedding kept under that key, if any."""
+        """Return the embedding of a key; None if it is missing."""
         with self._lock:
             return self._kept.get(key)
 
     def put(self, key: bytes, embedding: torch.Tensor) -> None:
-        """Keep an embedding."""
+        """Store an embedding."""
         with self._lock:
             if embedding.nbytes <= self.limit:
                 self._kept[key] = embedding
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all embeddings."""
         with self._lock:
             self._kept.clear()
 
@@ -64,18 +64,25 @@ class EmbeddingCache:
 def with_cache(
     backbone: Backbone, cache: EmbeddingCache, disk: DiskCache | None = None
 ) -> Backbone:
-    """The same backbone, whose encoder looks into the cache first, and then on the disk."""
+    """Return the backbone with an encoder that looks in the cache first, and then on disk."""
     encoder = _CachedEncoder(backbone.encoder, backbone.signature, cache, disk)
     return replace(backbone, encoder=encoder)
 
 
 def with_users_cache(backbone: Backbone, cache: EmbeddingCache | None = None) -> Backbone:
-    """As `with_cache`, with the user's cache on disk; without a cache, with one of its own.
+    """Return the backbone with a cache in memory and the user's cache on disk.
+
+    Parameters
+    ----------
+    backbone
+        The backbone without a cache.
+    cache
+        Cache in memory; by default a new one.
 
     Raises
     ------
     InputError
-        If the limit that the user has set makes no sense.
+        If NAPARI_PTSAM_CACHE_GB is not a number from 0 up.
     """
     from napari_ptsam.backbones.disk_cache import users_disk_cache
 
@@ -84,10 +91,10 @@ def with_users_cache(backbone: Backbone, cache: EmbeddingCache | None = None) ->
 
 
 def sparing_disk(backbone: Backbone) -> Backbone:
-    """The same backbone, which reads what is on disk and writes nothing there.
+    """Return the backbone with a cache that reads from the disk, but does not write to it.
 
-    For whole stacks, of which each plane is seen once: they would drive out the
-    annotated planes, which are trained on again and again.
+    Use it for whole stacks, whose planes are seen once. They would displace the
+    annotated planes, which every training needs again.
     """
     encoder = backbone.encoder
     if not isinstance(encoder, _CachedEncoder):
@@ -96,20 +103,20 @@ def sparing_disk(backbone: Backbone) -> Backbone:
 
 
 class _CachedEncoder:
-    """An image encoder that computes no embedding twice.
+    """An image encoder that does not compute an embedding twice.
 
     Parameters
     ----------
     encoder
-        The one that computes.
+        The encoder that computes.
     signature
-        Of its weights.
+        Fingerprint of its weights.
     cache
-        Shared with others.
+        Cache in memory, which may be shared.
     disk
-        Where embeddings outlast the process, if anywhere.
+        Cache on disk, if any.
     writes
-        Whether new ones are kept there.
+        Whether new embeddings are written to the disk.
     """
 
     def __init__(
@@ -123,7 +130,7 @@ class _CachedEncoder:
         self._encoder, self._cache, self._disk, self._writes = encoder, cache, disk, writes
         self._signature = signature
         self.tokens = encoder.tokens
-        self._whose = f"{signature} {encoder.dtype} {encoder.device}{_digest(encoder.tokens)}"
+        self._prefix = f"{signature} {encoder.dtype} {encoder.device}{_digest(encoder.tokens)}"
         self.device, self.dtype = encoder.device, encoder.dtype
 
     def __call__(
@@ -131,11 +138,11 @@ class _CachedEncoder:
     ) -> torch.Tensor:
         """See `napari_ptsam.backbones.encoder.ImageEncoder`."""
         embeddings = [self._embed(tile, dtype) for tile in tiles]
-        # One alone is not copied, so that who keeps it shares the cache's memory.
+        # A single embedding is not copied, so that it shares the cache's memory.
         return embeddings[0][None] if len(tiles) == 1 else torch.stack(embeddings)
 
     def holds(self, tile: np.ndarray, dtype: torch.dtype = torch.float16) -> bool:
-        """Whether the tile's embedding is there already."""
+        """Return whether the embedding of a tile is in memory."""
         return self._cache.get(self._key(tile, dtype)) is not None
 
     def _embed(self, tile: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
@@ -151,18 +158,18 @@ class _CachedEncoder:
         return embedding
 
     def _from_disk(self, key: bytes) -> torch.Tensor | None:
-        found = None if self._disk is None else self._disk.get(key)
-        return None if found is None else found.to(self.device)
+        embedding = None if self._disk is None else self._disk.get(key)
+        return None if embedding is None else embedding.to(self.device)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> _CachedEncoder:
-        """A copy on another device, with the same cache."""
+        """Return a copy on another device, with the same cache."""
         encoder = self._encoder.on(device, dtype)
         return _CachedEncoder(encoder, self._signature, self._cache, self._disk, self._writes)
 
     def with_tokens(self, tokens: Sequence[torch.Tensor]) -> _CachedEncoder:
-        """The same with encoder tokens, which make other embeddings, and the same cache.
+        """Return the same encoder with encoder tokens and the same cache in memory.
 
-        They are a prompt's, of which there are many: the disk is left alone.
+        The disk is not used, because every prompt has other encoder tokens.
         """
         encoder = self._encoder.with_tokens(tokens)
         return _CachedEncoder(encoder, self._signature, self._cache)
@@ -173,21 +180,21 @@ class _CachedEncoder:
         return self._encoder.plain
 
     def sparing_disk(self) -> _CachedEncoder:
-        """The same with the same cache, which writes nothing to the disk."""
+        """Return the same encoder and cache, without writing to the disk."""
         return _CachedEncoder(self._encoder, self._signature, self._cache, self._disk, writes=False)
 
     def _key(self, tile: np.ndarray, dtype: torch.dtype) -> bytes:
-        # Processors have instructions for it; it takes half the time of BLAKE2 there.
-        digest = sha256(f"{self._whose} {tile.shape} {dtype}".encode())
+        # SHA-256 takes half the time of BLAKE2 on processors that have instructions for it.
+        digest = sha256(f"{self._prefix} {tile.shape} {dtype}".encode())
         digest.update(np.ascontiguousarray(tile).data)
         return digest.digest()
 
 
 def _digest(tokens: Sequence[torch.Tensor]) -> str:
-    """Fingerprint of encoder tokens; nothing where there are none."""
+    """Return a fingerprint of encoder tokens; empty if there are none."""
     if not tokens:
         return ""
-    found = sha256()
-    for own in tokens:
-        found.update(own.detach().float().cpu().numpy().tobytes())
-    return f" {found.hexdigest()}"
+    digest = sha256()
+    for layer in tokens:
+        digest.update(layer.detach().float().cpu().numpy().tobytes())
+    return f" {digest.hexdigest()}"

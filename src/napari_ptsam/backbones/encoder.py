@@ -1,4 +1,4 @@
-"""Tiles to embeddings: SAM's image encoder, frozen."""
+"""Compute embeddings of tiles with a frozen image encoder."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIDE = 1024
-"""Side of the square, in pixels, that the image encoder takes."""
+"""Side in pixels of the square that the image encoder takes."""
 
 PIXEL_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 PIXEL_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
-"""SAM's pixel statistics, for channels in the range 0 to 1."""
+"""Mean and standard deviation that SAM normalizes by, for channels in the range 0 to 1."""
 
 
 def resize(maps: torch.Tensor, side: int) -> torch.Tensor:
-    """Resize maps of shape (B, channels, y, x) to squares, bilinearly; smooth them to shrink them."""
+    """Resize maps (B, channels, y, x) to squares, bilinearly, with smoothing if they shrink."""
     shrinks = side < maps.shape[-1]
     return F.interpolate(maps, size=(side, side), mode="bilinear", antialias=shrinks)
 
 
 def encoder_input(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Standardise square tiles as SAM does, and resize them to the side that its encoder takes.
+    """Normalize square tiles as SAM does, and resize them to the side of its encoder.
 
     Parameters
     ----------
     pixels
         float32, shape (B, 3, side, side), range 0 to 1.
     mean, std
-        `PIXEL_MEAN` and `PIXEL_STD`, shape (1, 3, 1, 1).
+        `PIXEL_MEAN` and `PIXEL_STD` as tensors of shape (1, 3, 1, 1).
 
     Returns
     -------
     torch.Tensor
         float32, shape (B, 3, 1024, 1024).
     """
-    # Before the tile is resized, which comes to the same and is mostly done on fewer pixels.
+    # Normalized before it is resized: the result is the same, and most tiles are smaller.
     pixels = (pixels - mean) / std
     return pixels if pixels.shape[-1] == SIDE else resize(pixels, SIDE)
 
 
 class Encoder(Protocol):
-    """What turns tiles into embeddings; see `ImageEncoder`."""
+    """The interface of an encoder of tiles; see `ImageEncoder`."""
 
     device: torch.device
     dtype: torch.dtype
@@ -66,34 +66,36 @@ class Encoder(Protocol):
 
     @property
     def plain(self) -> ImageEncoder:
-        """The encoder without what was put around it, such as a cache."""
+        """The encoder without a cache."""
 
     def __call__(
         self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
     ) -> torch.Tensor:
-        """Embed square tiles: shape (tiles, 4096, 256)."""
+        """Compute the embeddings of square tiles: shape (tiles, 4096, 256)."""
 
     def on(self, device: torch.device, dtype: torch.dtype) -> Encoder:
-        """A copy on another device."""
+        """Return a copy on another device."""
 
     def with_tokens(self, tokens: Sequence[torch.Tensor]) -> Encoder:
-        """The same encoder with encoder tokens."""
+        """Return the same encoder with encoder tokens."""
 
 
 class ImageEncoder:
-    """A frozen image encoder that takes tiles of any size.
+    """A frozen image encoder for tiles of any size.
 
     Parameters
     ----------
     module
-        SAM's image encoder, from (B, 3, 1024, 1024) to (B, 256, 64, 64).
+        Image encoder, from (B, 3, 1024, 1024) to (B, 256, 64, 64), with the interface of
+        `napari_ptsam.backbones.families.family.PromptableEncoder`.
     device
-        Where it runs.
+        Device to run on.
     dtype
-        ``torch.float32``, or ``torch.bfloat16`` / ``torch.float16`` for speed.
+        Number format: ``torch.float32``, or ``torch.bfloat16`` or ``torch.float16``
+        for speed.
     tokens
         Encoder tokens, one tensor of shape (any number, width) for each layer
-        that takes some; none leaves SAM as it is.
+        that accepts tokens; empty for none.
     """
 
     module: Any
@@ -110,56 +112,57 @@ class ImageEncoder:
         self.module = module.to(device, dtype).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(1, 3, 1, 1)
-        self.tokens = tuple(own.detach().to(device) for own in tokens)
+        self.tokens = tuple(layer.detach().to(device) for layer in tokens)
         self._spare: ImageEncoder | None = None
 
     @torch.no_grad()
     def __call__(
         self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
     ) -> torch.Tensor:
-        """Embed square tiles.
+        """Compute the embeddings of square tiles.
 
         Parameters
         ----------
         tiles
-            Arrays of shape (side, side, 3), float32 in the range 0 to 1; each
-            may have a side of its own.
+            Arrays of shape (side, side, 3), float32 in the range 0 to 1. The
+            sides may differ.
         dtype
-            Of the result; float16 loses nothing that matters and halves the memory.
+            Number format of the result. float16 takes half the memory, without a
+            measurable loss.
 
         Returns
         -------
         torch.Tensor
-            Embeddings, shape (tiles, 4096, 256): the 64 x 64
-            positions in row-major order, channels last.
+            Shape (tiles, 4096, 256): the 64 x 64 positions in row-major order,
+            channels last.
         """
-        # One at a time: on a CPU a batch is slower than its parts (it leaves the cache).
+        # One at a time: on a CPU, a batch does not fit into the cache and is slower.
         return torch.cat([self._embed(tile).to(dtype) for tile in tiles])
 
     def on(self, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
-        """A copy on another device."""
+        """Return a copy on another device."""
         return ImageEncoder(copied(self.module, device), device, dtype, self.tokens)
 
     @property
     def plain(self) -> ImageEncoder:
-        """The encoder itself."""
+        """The encoder itself, which has no cache."""
         return self
 
     @property
     def token_widths(self) -> tuple[int, ...]:
-        """Width of the tokens of each layer that takes some."""
+        """Width of the tokens of each layer that accepts tokens."""
         widths: tuple[int, ...] = self.module.token_widths
         return widths
 
     def with_tokens(self, tokens: Sequence[torch.Tensor]) -> ImageEncoder:
-        """The same encoder with encoder tokens.
+        """Return the same encoder with encoder tokens.
 
         Raises
         ------
         PromptFileError
-            If they are not those of this backbone.
+            If the tokens do not fit the layers.
         """
-        if tuple(own.shape[-1] for own in tokens) != self.token_widths:
+        if tuple(layer.shape[-1] for layer in tokens) != self.token_widths:
             raise PromptFileError(
                 "The prompt's encoder tokens do not fit the backbone's layers; use the backbone that "
                 "it was tuned with."
@@ -168,17 +171,17 @@ class ImageEncoder:
 
     @torch.no_grad()
     def early(self, tile: np.ndarray) -> torch.Tensor:
-        """What of a tile's embedding does not depend on encoder tokens; see `late`."""
+        """Compute the features of a tile that do not depend on encoder tokens; see `late`."""
         features: torch.Tensor = self.module.early(self._pixels(tile))
         return features
 
     def late(self, features: torch.Tensor, tokens: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Embeddings, with gradients to the encoder tokens.
+        """Compute embeddings, with gradients for the encoder tokens.
 
         Parameters
         ----------
         features
-            Of `early`, joined to a batch.
+            Results of `early`, concatenated to a batch.
         tokens
             float32, one tensor of shape (any number, width) for each layer.
 
@@ -187,12 +190,12 @@ class ImageEncoder:
         torch.Tensor
             Shape (B, 4096, 256).
         """
-        own = [one.to(self.device, self.dtype) for one in tokens]
-        embeddings: torch.Tensor = self.module.late(features, own)
+        cast = [layer.to(self.device, self.dtype) for layer in tokens]
+        embeddings: torch.Tensor = self.module.late(features, cast)
         return embeddings.flatten(2).transpose(1, 2)
 
     def _embed(self, tile: np.ndarray) -> torch.Tensor:
-        """One tile; on the CPU, if a GPU has not enough memory for it."""
+        """Compute one embedding; on the CPU if the GPU does not have enough memory."""
         try:
             return self._on_device(tile)
         except RuntimeError as error:
@@ -205,7 +208,7 @@ class ImageEncoder:
         return self._spare._embed(tile).to(self.device)
 
     def _on_device(self, tile: np.ndarray) -> torch.Tensor:
-        tokens = [own.to(self.dtype) for own in self.tokens]
+        tokens = [layer.to(self.dtype) for layer in self.tokens]
         features: torch.Tensor = self.module(self._pixels(tile), tokens)
         return features.flatten(2).transpose(1, 2).contiguous()
 

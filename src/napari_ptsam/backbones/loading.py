@@ -80,6 +80,11 @@ def load_backbone(
         Number format of the encoder and of the decoder's image side; by default
         the fastest one that the device computes in hardware.
 
+    Returns
+    -------
+    Backbone
+        The frozen backbone.
+
     Raises
     ------
     InputError
@@ -140,7 +145,22 @@ def _differences(error: RuntimeError) -> str:
 def backbone_from_state(
     name: str, state: StateDict, device: torch.device, dtype: torch.dtype
 ) -> Backbone:
-    """Assemble a backbone of the architecture ``name`` from its tensors.
+    """Assemble a backbone from its tensors.
+
+    Parameters
+    ----------
+    name
+        Architecture, such as ``vit_b``.
+    state
+        Tensors of image encoder, prompt encoder and mask decoder, under
+        segment-anything's names.
+    device, dtype
+        Device, and number format of the encoder and of the decoder's image side.
+
+    Returns
+    -------
+    Backbone
+        The backbone, without the origin of its weights.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Clicks and boxes to mask logits: SAM as its makers meant it, on the same frozen backbone."""
+"""Segment with clicks and boxes: SAM's own prompts, on the same frozen backbone."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clicks:
-    """What a person says about one object: points on it, points off it, a box around it.
+    """Clicks on and off one object, and a box around it.
 
     Attributes
     ----------
     points
-        (y, x) in pixels; whole numbers are the centres of pixels, as in napari.
+        Positions (y, x) in pixels. Integers are the centres of pixels, as in napari.
     positive
-        For each point, whether it lies on the object.
+        Whether each point lies on the object.
     box
-        (y0, x0, y1, x1) in pixels, or None.
+        Box (y0, x0, y1, x1) in pixels; None without a box.
 
     Raises
     ------
     InputError
-        If neither a box nor a positive point says where the object is, or
-        positions are not finite, or the box has no area.
+        If there is neither a box nor a positive point, a position is not finite,
+        or the box has no area.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -62,27 +62,27 @@ class Clicks:
 
     @property
     def single(self) -> bool:
-        """Whether one click on the object is all that is known."""
+        """Whether there is only one click on the object, and no box."""
         return self.box is None and len(self.points) == 1
 
     def seen_from(self, y: float, x: float) -> Clicks:
-        """The same clicks, with positions counted from (y, x)."""
+        """Return the same clicks with positions relative to (y, x)."""
         box = self.box and (self.box[0] - y, self.box[1] - x, self.box[2] - y, self.box[3] - x)
         return Clicks(tuple((py - y, px - x) for py, px in self.points), self.positive, box)
 
     def pixels(
         self, positive: bool, shape: tuple[int, ...], scale: float = 1.0
     ) -> list[tuple[int, int]]:
-        """Pixels that hold the positive or the negative points, of those in an array.
+        """Return the pixels of an array that contain the positive or the negative points.
 
         Parameters
         ----------
         positive
-            Which points.
+            Whether the positive points are returned, or the negative ones.
         shape
-            Of the array: (y, x).
+            Shape of the array: (y, x).
         scale
-            Side of its pixels, in pixels that the points are given in.
+            Side of the array's pixels, in the pixels of the points.
         """
         at = [
             (floor((y + 0.5) / scale), floor((x + 0.5) / scale))
@@ -100,30 +100,30 @@ def click_masks(
     side: int,
     former: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """All that SAM answers to clicks: four masks, and how good it takes each to be.
+    """Compute SAM's four masks for clicks, and the IoU that it predicts for each.
 
     Parameters
     ----------
     decoder
-        Of the backbone that the embedding comes from.
+        Decoder of the backbone that computed the embedding.
     embedding
-        Of one tile, shape (4096, 256).
+        Embedding of one tile, shape (4096, 256).
     clicks
-        Positions in pixels of the tile.
+        Clicks with positions in pixels of the tile.
     side
-        Of the tile, in pixels.
+        Side of the tile in pixels.
     former
-        Logits that were the answer to fewer clicks in this tile, float32,
-        shape (256, 256): SAM refines them.
+        Logits for fewer clicks in this tile, float32, shape (256, 256), which
+        SAM refines.
 
     Returns
     -------
     logits : torch.Tensor
         float32, shape (4, 256, 256), on the decoder's device; positive is the
-        object. The first is SAM's answer to prompts that are clear, the others
-        are made for ambiguous ones: about a part, an object, a group.
+        object. The first mask is for unambiguous prompts; the others are
+        alternatives for ambiguous prompts, such as a part, an object or a group.
     ious : torch.Tensor
-        IoU of each as SAM predicts it, float32, shape (4,).
+        Predicted IoU of each mask, float32, shape (4,).
     """
     tokens, dense = _encode(decoder, clicks, side, former)
     logits, ious = decoder.masks(embedding[None], tokens, dense)
@@ -133,12 +133,12 @@ def click_masks(
 def _encode(
     decoder: PromptDecoder, clicks: Clicks, side: int, former: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Sparse tokens (any number, 256) and, of former logits, the dense prompt (4096, 256)."""
+    """Return the sparse tokens (any number, 256), and the dense prompt (4096, 256) of former logits."""
 
     def scaled(positions: tuple[tuple[float, float], ...]) -> Tensor:
-        """(y, x) in pixels of the tile to (x, y) in pixels of the encoder's square."""
+        """Convert (y, x) in pixels of the tile to (x, y) in pixels of the encoder's square."""
         place = torch.tensor(positions, dtype=torch.float32, device=decoder.device).flip(-1)
-        # SAM adds half a pixel of its own square; ours is half a pixel of the tile.
+        # SAM adds half a pixel of its square; the clicks need half a pixel of the tile.
         return (place + 0.5) * (SIDE / side) - 0.5
 
     points = box = mask = None

@@ -1,4 +1,4 @@
-"""Results of whole stacks in files, written plane by plane, so that a run can be gone on with."""
+"""Segment whole stacks into files, plane by plane, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -27,24 +27,30 @@ def target_for(
     format: str = "auto",
     prompt_name: str | None = None,
 ) -> Path:
-    """Where in a folder a result goes: ``NAME.tif``, ``NAME.ome.tif`` or ``NAME.ome.zarr``.
+    """Return the path of a result in a folder, such as ``NAME.tif`` or ``NAME.ome.zarr``.
 
     Parameters
     ----------
+    folder
+        Folder of the results.
     planes
         The image.
     name
-        Of the result, without an ending.
+        Name of the result, without an ending.
+    segmenter
+        What is computed for each plane.
     format
-        ``auto`` is a TIFF for ImageJ where the result fits into one (4 GB, axes
-        t, z and c at most), else OME-Zarr.
+        A name in `napari_ptsam.batch.formats.FORMATS`, or ``auto``: a TIFF for
+        ImageJ if the result fits into one (4 GB, axes t, z and c at most), else
+        OME-Zarr.
     prompt_name
-        Where several prompts are applied: ``NAME-PROMPT`` with the ending.
+        Name of the prompt, if several prompts are applied. The result is then
+        called ``NAME-PROMPT``.
 
     Raises
     ------
     OutputError
-        If the image has more axes than the format knows.
+        If the image has more axes than the format.
     """
     name = name if prompt_name is None else f"{name}-{prompt_name}"
     return folder / f"{name}{suffix_for(planes, segmenter, format)}"
@@ -58,50 +64,50 @@ def segment_to_files(
     resume: bool = False,
     overwrite: bool = False,
 ) -> Generator[PlaneDone, None, None]:
-    """Segment planes into files, one after the other; several prompts share the embedding.
+    """Segment planes into files, one after the other; several prompts share the embeddings.
 
-    What is done is kept in ``<target>.partial`` until the result is whole, and
-    stays there if the iterator is closed or the process killed. The result does
-    not depend on how often that happened.
+    Until the result is complete, finished planes are kept in ``<target>.partial``,
+    also if the iterator is closed or the process is killed. The result does not
+    depend on how often that happens.
 
     Parameters
     ----------
     planes
-        The image; a plane is in memory, and the next one that is being read.
+        The image. Only one plane, and the next one, are in memory.
     parts
-        What to write where.
+        The results to write.
     link
-        Objects keep their number along the last leading axis; None leaves each
-        plane's own numbers.
+        How objects are linked along the last leading axis, so that they keep
+        their numbers; None numbers each plane separately.
     resume
-        Go on with an unfinished run of the same image, prompt and settings. A
-        result that such a run finished is left as it is: each of its planes is
-        told of once, without results. Where nothing was begun, begin.
+        Whether to continue an unfinished run of the same image, prompt and
+        settings. If such a run is finished, its result is kept, and its planes
+        are yielded without results. If there is none, a new run starts.
     overwrite
-        Replace results that are there, once the new ones are whole, and start
-        unfinished runs anew (with `resume`: those of another image, prompt or
-        settings).
+        Whether to replace existing results once the new ones are complete, and to
+        restart unfinished runs; with `resume`, only those of another image,
+        prompt or settings.
 
     Returns
     -------
     Iterator[PlaneDone]
-        One for each plane: first those that were done before.
+        One item for each plane; planes of an earlier run come first.
 
     Raises
     ------
     OutputError
-        At once, if a target cannot be written, is there already, or has an
-        unfinished run that must not be touched; midway, if the disk is full.
+        At once, if a target cannot be written, exists already, or has an
+        unfinished run; during the run, if the disk is full.
     InputError
-        If no plane can be segmented (nothing is written then), or the settings
-        do not fit together.
+        If no plane can be segmented, in which case nothing is written, or if the
+        settings contradict each other.
     """
     job = Job(planes, parts, link, resume, overwrite)
     return _one_by_one(job)
 
 
 def _one_by_one(job: Job) -> Generator[PlaneDone, None, None]:
-    """Compute planes in this process."""
+    """Compute the planes in this process."""
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
     shared = SharedSegmenter([part.segmenter for part in job.parts])

@@ -1,4 +1,4 @@
-"""The same work from a terminal."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from typing import TextIO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit code.
+    """Run the command line.
 
-    0: done. 2: something the user can mend, told in one line. 3: a trained prompt is
-    kept in another place than where it was to go. 130: Ctrl-C.
+    Parameters
+    ----------
+    arguments
+        The command and its options; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code. 0: done. 2: an error that the user can resolve, reported in one line.
+        3: a trained prompt could not be written to its place and is kept in another one.
+        130: Ctrl-C.
     """
     from napari_ptsam.cli.commands import InterruptedByUserError
     from napari_ptsam.cli.parser import build_parser
@@ -28,13 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(on_command_line(error), 3 if isinstance(error, KeptElsewhereError) else 2)
     except InterruptedByUserError as stop:
         return _fail(str(stop), 130)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         sys.stderr.close()
         return 1
     except OSError as error:
         return _fail(f"{error.filename or 'A file'}: {error.strerror or error}", 2)
     except KeyboardInterrupt:
-        return _fail("Stopped; what was not finished was not written.", 130)
+        return _fail("Stopped; unfinished results were not written.", 130)
     return 0
 
 
@@ -46,7 +55,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Tell the user what is meant for the user; what libraries say to developers helps nobody."""
+    """Print warnings that are meant for the user; drop those of libraries for developers."""
     from napari_ptsam.errors import PtsamWarning
 
     if issubclass(category, PtsamWarning):

@@ -1,4 +1,4 @@
-"""``napari-ptsam backbones``: what there is, what is here, and how it gets here."""
+"""``napari-ptsam backbones``: list, download, verify and remove backbones."""
 
 from __future__ import annotations
 
@@ -15,35 +15,42 @@ from napari_ptsam.errors import CheckpointError, InputError
 
 
 def add_backbones_options(add: argparse.ArgumentParser) -> None:
-    """Options of the command and its parts."""
+    """Add the options of the command and its subcommands."""
     parts = add.add_subparsers(dest="part", parser_class=type(add))
     add.set_defaults(run=show, json=False)
-    listing = parts.add_parser("list", help="what there is, and what is here (default)")
-    listing.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    listing = parts.add_parser(
+        "list", help="List all backbones, and which are on this machine (the default)."
+    )
+    listing.add_argument("--json", action="store_true", help="Print JSON.")
     listing.set_defaults(run=show)
     for name, run, what in (
-        ("download", download, "download one, going on from where an earlier download broke off"),
-        ("verify", verify, "compare those that are here with the catalogue's sizes and hashes"),
-        ("remove", remove, "delete one from this machine"),
-        ("path", path, "where one is, or where to put it by hand"),
+        ("download", download, "Download a backbone; an interrupted download is continued."),
+        (
+            "verify",
+            verify,
+            "Compare backbones on this machine with the sizes and hashes of the catalogue.",
+        ),
+        ("remove", remove, "Delete a backbone from this machine."),
+        ("path", path, "Print where a backbone is, or where to put it by hand."),
     ):
         part = parts.add_parser(name, help=what)
         several = name == "verify"
         part.add_argument(
             "name", nargs="?" if several or name == "path" else None, metavar="NAME",
-            help="as listed" + (" (default: all that are here)" if several else ""),
+            help="Name of the backbone, as listed." + " Default: all on this machine." * several,
         )  # fmt: skip
         part.set_defaults(run=run)
         if name == "download":
             part.add_argument(
                 "--mirror", default="", metavar="URL",
-                help="folder with the catalogue's files (default: $NAPARI_PTSAM_MIRROR, else their makers')",
+                help="URL of a folder with the files of the catalogue. Default: $NAPARI_PTSAM_MIRROR, or the "
+                "sites of their makers.",
             )  # fmt: skip
-            part.add_argument("--proxy", default="", metavar="URL", help="default: $HTTPS_PROXY")
+            part.add_argument("--proxy", default="", metavar="URL", help="Default: $HTTPS_PROXY.")
 
 
 def show(options: Namespace) -> None:
-    """``napari-ptsam backbones list``."""
+    """Run ``napari-ptsam backbones list``."""
     files, advised = BackboneFiles(), recommended(_gpu_gigabytes())
     entries = catalogue().values()
     if options.json:
@@ -81,25 +88,25 @@ def _gpu_gigabytes() -> float | None:
 
 
 def download(options: Namespace) -> None:
-    """``napari-ptsam backbones download NAME``."""
+    """Run ``napari-ptsam backbones download NAME``."""
     from napari_ptsam.backbones.downloads import Network
     from napari_ptsam.backbones.downloads import download as fetch
 
     entry = entry_of(options.name)
     with ByteBar(entry.size, entry.name) as bar:
-        found = fetch(entry, None, Network(options.mirror, options.proxy), bar.show)
-    print(f"{found}: {entry.title}, as its makers published it")
+        path = fetch(entry, None, Network(options.mirror, options.proxy), bar.show)
+    print(f"{path}: {entry.title}, as its makers published it")
 
 
 def verify(options: Namespace) -> None:
-    """``napari-ptsam backbones verify [NAME]``."""
+    """Run ``napari-ptsam backbones verify [NAME]``."""
     files = BackboneFiles()
     if options.name is not None:
         entries = [entry_of(options.name)]
     else:
-        entries = [one for one in catalogue().values() if files.is_here(one) and not one.embedded]
+        entries = [e for e in catalogue().values() if files.is_here(e) and not e.embedded]
         if not entries:
-            print("No backbone but the embedded one is here.")
+            print("No backbone but the embedded one is on this machine.")
     wrong = []
     for entry in entries:
         try:
@@ -113,14 +120,16 @@ def verify(options: Namespace) -> None:
 
 
 def remove(options: Namespace) -> None:
-    """``napari-ptsam backbones remove NAME``."""
+    """Run ``napari-ptsam backbones remove NAME``."""
     entry = entry_of(options.name)
     if not BackboneFiles().remove(entry):
-        raise InputError(f"The backbone {entry.name} is not here; there is nothing to remove.")
+        raise InputError(
+            f"The backbone {entry.name} is not on this machine; there is nothing to remove."
+        )
     print(f"{entry.name}: removed")
 
 
 def path(options: Namespace) -> None:
-    """``napari-ptsam backbones path [NAME]``."""
+    """Run ``napari-ptsam backbones path [NAME]``."""
     files = BackboneFiles()
     print(files.folder if options.name is None else files.path(entry_of(options.name)))

@@ -1,4 +1,4 @@
-"""What the commands do."""
+"""The commands ``train``, ``evaluate``, ``info`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_ptsam.cli.setting_options import given
 from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.settings import TrainingSettings
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class InterruptedByUserError(Exception):
-    """Ctrl-C, with what the user should know."""
+    """The user has pressed Ctrl-C; the message says what has been kept."""
 
 
 def train(options: Namespace) -> None:
-    """``napari-ptsam train``."""
+    """Run ``napari-ptsam train``."""
     begin = perf_counter()
     source = open_source(options)
     settings = source.settings
@@ -58,23 +58,23 @@ def train(options: Namespace) -> None:
             training.close()
             raise InterruptedByUserError(
                 f"Stopped after {training.steps_done} of {settings.steps} steps; {source.target} was not written. "
-                "Run the same command again to start over, or with fewer --steps to be done sooner."
+                "Run the same command again to start over, or with fewer --steps to finish earlier."
             ) from None
     prompt = training.prompt
     texts = (options.notes, options.licence, options.author)
     prompt = prompt.with_text(*(words or None for words in texts))
     path = source.save(prompt)
-    _say_trained(options, path, training, prompt, perf_counter() - begin)
+    _report_training(options, path, training, prompt, perf_counter() - begin)
 
 
 def _which_backbone(options: Namespace, before: str) -> tuple[str | None, str | Path | None]:
-    """Name and checkpoint: as the command line says, or those that were used before."""
+    """Return name and checkpoint: those of the command line, or those used before."""
     if options.backbone or options.checkpoint or not before:
         return options.backbone or EMBEDDED_NAME, options.checkpoint
     return name_and_checkpoint(before)
 
 
-def _say_trained(
+def _report_training(
     options: Namespace, path: Path, training: Training, prompt: Prompt, total: float
 ) -> None:
     origin, tiling = prompt.origin, prompt.images.tiling
@@ -113,7 +113,7 @@ def _say_trained(
 
 
 def evaluate(options: Namespace) -> None:
-    """``napari-ptsam evaluate``."""
+    """Run ``napari-ptsam evaluate``."""
     from napari_ptsam.evaluation.evaluate import WAYS, summary
     from napari_ptsam.evaluation.evaluate import evaluate as evaluate_planes
     from napari_ptsam.inference.segment import Segmenter
@@ -125,7 +125,7 @@ def evaluate(options: Namespace) -> None:
     annotations = annotate(*images, reading, complete=False)
     fitted, caution = prompt, ""
     for planes in annotations.stacks:
-        fitted, words = for_image(prompt, planes, options.channels, CHANNELS)
+        fitted, words = fit_prompt(prompt, planes, options.channels, CHANNELS)
         caution = caution or words
     if caution:
         print(f"napari-ptsam: {caution}", file=sys.stderr)
@@ -136,26 +136,26 @@ def evaluate(options: Namespace) -> None:
         for score in evaluate_planes(annotations, segmenter):
             scores.append(score)
             bar.show(len(scores))
-    found = summary(scores, prompt.classes)
+    scored = summary(scores, prompt.classes)
     if options.json:
-        _print_json(found)
+        _print_json(scored)
         return
-    for one in found["images"]:  # type: ignore[attr-defined]
-        print(f"{one['name']}: IoU {one['iou']:.3f}, Dice {one['dice']:.3f}")
-    for name, own in found["classes"].items():  # type: ignore[attr-defined]
-        print(f"class {name}: IoU {own['iou']:.3f}, Dice {own['dice']:.3f}")
-    print(f"mean: IoU {found['iou']:.3f}, Dice {found['dice']:.3f}")
-    if found["ap50"] is not None:
+    for image in scored["images"]:  # type: ignore[attr-defined]
+        print(f"{image['name']}: IoU {image['iou']:.3f}, Dice {image['dice']:.3f}")
+    for name, values in scored["classes"].items():  # type: ignore[attr-defined]
+        print(f"class {name}: IoU {values['iou']:.3f}, Dice {values['dice']:.3f}")
+    print(f"mean: IoU {scored['iou']:.3f}, Dice {scored['dice']:.3f}")
+    if scored["ap50"] is not None:
         print(
-            f"objects ({WAYS[found['split']]}): AP at IoU 0.5 {found['ap50']:.3f}, "  # type: ignore[index]
-            f"mean over 0.5-0.95 {found['ap']:.3f}"
+            f"objects ({WAYS[scored['split']]}): AP at IoU 0.5 {scored['ap50']:.3f}, "  # type: ignore[index]
+            f"mean over 0.5-0.95 {scored['ap']:.3f}"
         )
-        if found["split"] == "cores":
-            print(f"objects ({WAYS['components']}): AP at IoU 0.5 {found['ap50_components']:.3f}")
+        if scored["split"] == "cores":
+            print(f"objects ({WAYS['components']}): AP at IoU 0.5 {scored['ap50_components']:.3f}")
 
 
 def info(options: Namespace) -> None:
-    """``napari-ptsam info``."""
+    """Run ``napari-ptsam info``."""
     prompt = load(options.prompt)
     if options.json:
         _print_json({"file": str(options.prompt), **prompt.describe()})
@@ -166,13 +166,13 @@ def info(options: Namespace) -> None:
 
 
 def demo(options: Namespace) -> None:
-    """``napari-ptsam demo``."""
+    """Run ``napari-ptsam demo``."""
     from napari_ptsam.cli.demo import run_demo
 
     settings = TrainingSettings(
         **given(options, TrainingSettings),
-        cores="no",  # it makes labels, not instances
-        encoder_tokens=0,  # the same on every machine
+        cores="no",  # the demo makes labels, not instances
+        encoder_tokens=0,  # the same on every machine, whatever its speed
     )
     with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:
         report = run_demo(

@@ -1,4 +1,4 @@
-"""The main job on the bundled sample, from annotated planes to a report."""
+"""Training and segmentation of the bundled sample, with a report."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 SHOWN = (18, 26, 34)
-"""Planes in the picture; none of them was trained on."""
+"""Planes in the picture; none of them is used for training."""
 FILES = ("prompt.pt", "labels.tif", "overlay.png", "report.txt")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the demo found: for people, and as plain values for machines."""
+    """The results of the demo, as a text and as values for JSON."""
 
     text: str
     figures: dict[str, object]
@@ -42,19 +42,34 @@ def run_demo(
     on_training: Callable[[Progress], object] = lambda progress: None,
     on_plane: Callable[[int, int], object] = lambda done, total: None,
 ) -> Report:
-    """Tune on 16 planes of the sample, segment all 40, and measure on the other 24.
+    """Train on 16 planes of the sample, segment all 40, and evaluate the other 24.
 
     Writes ``prompt.pt``, ``labels.tif``, ``overlay.png`` and ``report.txt``.
+
+    Parameters
+    ----------
+    folder
+        The folder to write to; it is made if it does not exist.
+    settings
+        The settings of the training.
+    overwrite
+        Whether files that exist may be replaced.
+    device
+        The device to compute on.
+    on_training
+        Called with the progress of the training.
+    on_plane
+        Called with the number of planes that are segmented, and of all planes.
 
     Returns
     -------
     Report
-        As it stands in ``report.txt``.
+        The report that is written to ``report.txt``.
 
     Raises
     ------
     OutputError
-        If a file exists already and must not be overwritten, or cannot be written.
+        If a file exists and must not be replaced, or cannot be written.
     """
     make_folder(folder)
     prompt_path, labels_path, overlay_path, report_path = (
@@ -76,7 +91,7 @@ def run_demo(
     from napari_ptsam.training.trainer import Training
 
     begin = perf_counter()
-    # In memory alone, so that the seconds are those of a first time.
+    # Without the cache on disk, so that the times are those of a first run.
     backbone = with_cache(load_backbone(device=device), EmbeddingCache())
     seconds["loading the backbone"] = perf_counter() - begin
     training = Training(annotate([annotated[0]], [annotated[1]]), backbone, settings)
@@ -105,7 +120,7 @@ def _save_overlay(
     stack: Planes, labels: np.ndarray, prompt: Prompt, path: Path, overwrite: bool
 ) -> None:
     planes = [prompt.images.prepare(stack[z]).pixels for z in SHOWN]
-    bright = [np.sqrt(plane) for plane in planes]  # for the eye; the model sees them as they are
+    bright = [np.sqrt(plane) for plane in planes]  # for the picture only
     save_grid(
         [
             [overlay(plane, np.zeros_like(labels[0]), prompt.colours) for plane in bright],
@@ -125,7 +140,10 @@ def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, fl
         [Planes(images, "ZYX", "sample")], [Planes(instances, "ZYX", "truth")]
     ).examples
     scores = summary(
-        [score(e, own, 1) for e, own in zip(unseen, labels[ANNOTATED:], strict=True)],
+        [
+            score(plane, predicted, 1)
+            for plane, predicted in zip(unseen, labels[ANNOTATED:], strict=True)
+        ],
         prompt.classes,
     )
     dice = prompt.origin.held_out_dice

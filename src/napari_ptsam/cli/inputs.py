@@ -1,4 +1,4 @@
-"""What ``segment`` reads and where it writes."""
+"""Inputs and outputs of ``segment``."""
 
 from __future__ import annotations
 
@@ -18,27 +18,32 @@ if TYPE_CHECKING:
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Image files that the inputs name: files, folders, and patterns such as ``**/*.tif``.
+    """Return the image files that the inputs name.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders, and patterns such as ``**/*.tif``.
 
     Raises
     ------
     InputError
-        If one of them names nothing.
+        If a pattern or a folder names no image.
     """
-    found: dict[Path, None] = {}
+    images: dict[Path, None] = {}
     for source in inputs:
         if is_zarr(source) or not source.is_dir():
             if has_magic(str(source)) and not source.exists():
-                found |= dict.fromkeys(_matching(source))
+                images |= dict.fromkeys(_matching(source))
             else:
-                found[source] = None
+                images[source] = None
         else:
-            found |= dict.fromkeys(list_images(source))
-    return list(found)
+            images |= dict.fromkeys(list_images(source))
+    return list(images)
 
 
 def _matching(pattern: Path) -> list[Path]:
-    """Images that match a pattern, but none inside of others or of unfinished runs."""
+    """Return images that match a pattern, without those inside of zarrs or unfinished runs."""
     paths = map(Path, glob(str(pattern), recursive=True))  # noqa: PTH207 - it may be absolute
     matches = [
         path
@@ -51,21 +56,21 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 class Place:
-    """Where results go: into one file, or into a folder.
+    """The place for results: one file, or a folder.
 
     Parameters
     ----------
     options
-        ``out`` and ``format``.
+        The options ``out`` and ``format`` of the command.
     sources
-        The images.
+        The image files.
     prompts
-        Names of the prompts.
+        The names of the prompts.
 
     Raises
     ------
     InputError
-        If the place does not fit what goes there.
+        If the results cannot be written to that place.
     """
 
     def __init__(self, options: Namespace, sources: Sequence[Path], prompts: Sequence[str]) -> None:
@@ -81,7 +86,7 @@ class Place:
         elif out.suffix and not a_folder:
             raise InputError(
                 f"{out} is no folder, and results are {kinds_of_results()}; make the folder first, or "
-                "give a name with one of these endings."
+                "use a name with one of these endings."
             )
         names = [name_of(source) for source in sources]
         for name in names:
@@ -93,17 +98,17 @@ class Place:
     def _check_file(self, options: Namespace, kind: str | None, count: int) -> None:
         if count > 1:
             raise InputError(
-                f"{options.out} is one file, but there are {count} results; make the folder first "
-                "that they are to go to, and name it."
+                f"{options.out} is one file, but there are {count} results; make a folder for them "
+                "first, and name it."
             )
         if options.format not in (None, kind):
             raise InputError(
-                f"{options.out} is no name for the format {options.format}; let it end in "
+                f"{options.out} is no name for the format {options.format}; use one that ends in "
                 f"{FORMATS[options.format].endings[0]}, or leave --format out."
             )
 
     def target(self, source: Path, planes: Planes, number: int, segmenter: object) -> Path:
-        """Where the result of an image and the prompt of that number goes."""
+        """Return the path for the result of an image and of the prompt with that number."""
         from napari_ptsam.batch.result_files import target_for
 
         if self.file is not None:
@@ -116,5 +121,5 @@ class Place:
 
 
 def name_of(source: Path) -> str:
-    """An image's name without its endings."""
+    """Return the name of an image without its extensions."""
     return source.name.removesuffix(source.suffix).removesuffix(".ome")

@@ -1,4 +1,4 @@
-"""Commands and options."""
+"""Commands and their options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_ptsam.backbones.catalogue import catalogue
+from napari_ptsam.backbones.catalogue import backbone_names
 from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
@@ -23,25 +23,25 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line, like all others; values such as -1000,1000 are no options."""
+    """A parser that reports errors in one line, and takes -1000,1000 as a value, not as an option."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._negative_number_matcher = re.compile(r"-[\d.][\d.,:e-]*$")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, rest = super().parse_known_args(args, namespace)
-        # argparse takes masks, which may be left out, as left out at the first option it meets.
-        if "masks" in found and found.masks is None and rest and not rest[0].startswith("-"):
-            found.masks = Path(rest.pop(0))
-        return found, rest
+        options, rest = super().parse_known_args(args, namespace)
+        # argparse regards the optional masks as left out as soon as it meets an option.
+        if "masks" in options and options.masks is None and rest and not rest[0].startswith("-"):
+            options.masks = Path(rest.pop(0))
+        return options, rest
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(2, f"napari-ptsam: {message}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; ``run`` of its result is the command."""
+    """Return the parser of the command line; ``run`` of its result is the command's function."""
     from napari_ptsam import __version__
 
     parser = _Parser(
@@ -65,26 +65,26 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
     _add_annotations(add)
     add.add_argument(
         "-o", "--out", type=Path,
-        help="prompt file to write (.pt); of a session: the next number in its prompts (default)",
+        help="Prompt file to write (.pt). Default for a session: the next number in its prompts.",
     )  # fmt: skip
     add.add_argument(
         "--backbone",
-        choices=tuple(catalogue()),
+        choices=backbone_names(),
         metavar="NAME",
-        help="frozen SAM to tune for, as “backbones list” names them (default: vit_t, or that of --start)",
+        help="Backbone to train for, as “backbones list” names it. Default: vit_t, or that of --start.",
     )
     _add_machine(add)
     _add_training(add)
-    add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="go on from this prompt")
-    add.add_argument("--notes", default="", help="free text to keep in the prompt file")
-    add.add_argument("--licence", default="", help="licence of the prompt, kept in the file")
-    add.add_argument("--author", default="", help="who made the prompt, kept in the file")
+    add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="Continue from this prompt.")
+    add.add_argument("--notes", default="", help="Notes to store in the prompt file.")
+    add.add_argument("--licence", default="", help="Licence of the prompt, stored in the file.")
+    add.add_argument("--author", default="", help="Author of the prompt, stored in the file.")
     _add_overwrite(add)
     _add_json(add)
 
 
 def _add_training(add: _Parser) -> None:
-    """Add the settings; those that are not given come from the preset, or from the session."""
+    """Add the settings; those that are not given come from the preset or the session."""
     helps = " ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
     add.add_argument(
         "--preset",
@@ -149,13 +149,16 @@ def _add_passing_on(parts: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_backbones(parts: argparse._SubParsersAction[_Parser]) -> None:
-    add_backbones_options(_command(parts, "backbones", "get and keep frozen SAMs", None))
+    add_backbones_options(_command(parts, "backbones", "list, download and remove backbones", None))
 
 
 def _add_demo(parts: argparse._SubParsersAction[_Parser]) -> None:
     add = _command(parts, "demo", "tune and segment the bundled sample", commands.demo)
     add.add_argument(
-        "--out", type=Path, default=Path("demo_output"), help="folder (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("demo_output"),
+        help="Folder to write to. Default: %(default)s.",
     )
     add_settings(add, TrainingSettings, "steps", "embeddings")
     add.add_argument("--device", default="auto", choices=DEVICES)
@@ -172,32 +175,35 @@ def _command(
 
 
 def _add_annotations(add: _Parser, classes: bool = True) -> None:
-    masks = "folder of masks with the same names, or one stack; 0 is background"
+    masks = "Folder of masks with the same names, or one stack; 0 is background."
     if classes:
         add.add_argument(
-            "images", type=Path, help="folder of images, one stack, or a session folder"
+            "images", type=Path, help="Folder of images, one stack, or a session folder."
         )
-        add.add_argument("masks", type=Path, nargs="?", help=f"{masks}; none for a session")
+        add.add_argument("masks", type=Path, nargs="?", help=f"{masks} Not for a session.")
         add.add_argument(
             "--classes",
             type=_names,
             metavar="NAME[,NAME...]",
-            help="of the masks' values 1, 2, ... (default: all above 0 is foreground)",
+            help="Names of the mask values 1, 2, ... Default: all values above 0 are foreground.",
         )
     else:
-        add.add_argument("images", type=Path, help="folder of images, or one stack")
+        add.add_argument("images", type=Path, help="Folder of images, or one stack.")
         add.add_argument("masks", type=Path, help=masks)
     add.add_argument(
-        "--unlabelled", type=int, metavar="VALUE", help="mask value of pixels that do not count"
+        "--unlabelled",
+        type=int,
+        metavar="VALUE",
+        help="Mask value of pixels that are not annotated, and do not count.",
     )
     add.add_argument(
         "--empty",
         choices=get_args(Empty),
-        # None: nothing was said, which is right for a session.
+        # None: not given, as is right for a session.
         default=None if classes else "background",
-        help=f"masks without foreground (default: {'refuse' if classes else 'background'})",
+        help=f"How to treat masks without foreground. Default: {'refuse' if classes else 'background'}.",
     )
-    add.add_argument("--axes", help="of the images, a letter each, for instance CYX")
+    add.add_argument("--axes", help="Axes of the images, a letter each, for instance CYX.")
 
 
 def _add_machine(add: _Parser) -> None:
@@ -205,17 +211,22 @@ def _add_machine(add: _Parser) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="your own file with the backbone's weights (default: those that “backbones” keeps)",
+        help="File with the weights of the backbone. Default: the file that “backbones” has downloaded.",
     )
-    add.add_argument("--device", default="auto", choices=DEVICES, help="default: %(default)s")
+    add.add_argument(
+        "--device",
+        default="auto",
+        choices=DEVICES,
+        help="Device to compute on. Default: %(default)s.",
+    )
 
 
 def _add_overwrite(add: _Parser) -> None:
-    add.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    add.add_argument("--overwrite", action="store_true", help="Replace results that exist.")
 
 
 def _add_json(add: _Parser) -> None:
-    add.add_argument("--json", action="store_true", help="one line of JSON for machines")
+    add.add_argument("--json", action="store_true", help="Print one line of JSON.")
 
 
 def _normalization(text: str) -> str | tuple[float, float]:

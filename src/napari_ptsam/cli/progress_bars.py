@@ -1,4 +1,4 @@
-"""Progress bars for people: none when standard error is not a terminal."""
+"""Progress bars, which appear only if standard error is a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Bar:
-    """A bar that is closed at the end of a ``with``, and made when it is first needed."""
+    """A context manager that makes a bar when it is first needed, and closes it at the end."""
 
     units: ClassVar[dict[str, Any]] = {}
 
@@ -51,13 +51,13 @@ class _Bar:
 
 
 class PlaneBar(_Bar):
-    """Counts planes."""
+    """A bar that counts planes."""
 
     def __enter__(self) -> PlaneBar:
         return self
 
     def show(self, done: int, before: bool = False) -> None:
-        """Planes done so far; those done ``before`` do not count for the time left."""
+        """Show the number of planes done; those done ``before`` do not count for the time left."""
         if before and self._bar is None:
             self._done_before = done
             return
@@ -65,7 +65,7 @@ class PlaneBar(_Bar):
 
 
 class ByteBar(_Bar):
-    """Counts bytes of a download; ``total`` is 0 where nobody knows."""
+    """A bar that counts the bytes of a download; a total of 0 is unknown."""
 
     units: ClassVar[dict[str, Any]] = {"unit": "B", "unit_scale": True}
 
@@ -73,13 +73,13 @@ class ByteBar(_Bar):
         return self
 
     def show(self, done: int, total: int) -> None:
-        """Bytes that are here, and of the whole file."""
+        """Show the number of bytes downloaded, and of the whole file."""
         self._total = total
         self._at(done)
 
 
 class TrainingBar(_Bar):
-    """One bar a phase, with loss and held-out Dice."""
+    """A bar for each phase of a training, with loss and Dice on the validation planes."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(steps, "")
@@ -89,7 +89,7 @@ class TrainingBar(_Bar):
         return self
 
     def show(self, progress: Progress) -> None:
-        """Show how far the training is."""
+        """Show the progress of the training."""
         if progress.phase == "done":
             self._close()
             if progress.note and progress.note != self._note:

@@ -29,7 +29,7 @@ COMMAND_LINE = Words(
         Remedy.INSTANCES: "Add --instances.",
         Remedy.DEVICE: "Choose another device, for instance with --device cpu.",
         Remedy.BACKBONE: "Use --backbone {backbone}, or another file.",
-        Remedy.CHECKPOINT: "Ask the maker of the prompt for that checkpoint, and name it with "
+        Remedy.CHECKPOINT: "Ask the prompt's maker for that checkpoint, and name it with "
         "--checkpoint FILE.",
         Remedy.DOWNLOAD: "Get it with “napari-ptsam backbones download {backbone}”.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used with --images-of NUMBER, and "

@@ -1,4 +1,4 @@
-"""``napari-ptsam segment``: prompts on images and stacks, into files."""
+"""The command ``segment``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import given
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import open_image
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio, rescaled
 from napari_ptsam.inference.result import ResultSettings
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 def segment(options: Namespace) -> None:
-    """Segment all inputs, and tell at the end what was left out.
+    """Run ``napari-ptsam segment``.
 
     Raises
     ------
     PtsamError
-        If something is wrong; what could be segmented is written.
+        If inputs are left out; results of the others are written.
     """
     paths = [options.prompt, *options.also]
     prompts = [load(path) for path in paths]
@@ -48,12 +48,12 @@ def segment(options: Namespace) -> None:
     written, problems = [], []
     for source in run.sources:
         try:
-            found, left_out = run.segment(source)
+            files, left_out = run.segment(source)
         except InputError as error:
             problems.append(on_command_line(error))
             continue
         problems += left_out
-        written += found
+        written += files
     if options.json:
         classes = list(prompts[0].classes)
         print(json.dumps({"output": run.settings.output, "classes": classes, "files": written}))
@@ -66,12 +66,12 @@ def _summary(problems: Sequence[str], any_written: bool) -> str:
         return problems[0]
     more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
     rest = "; the rest is written." if any_written else "; nothing was written."
-    told = "; ".join(problem.rstrip(".") for problem in problems[:3])
-    return f"Left out: {told}{more}{rest}"
+    listed = "; ".join(problem.rstrip(".") for problem in problems[:3])
+    return f"Left out: {listed}{more}{rest}"
 
 
 class _SegmentCommand:
-    """What the options ask for, checked as far as it can be without images' pixels."""
+    """A run of the command; its options are checked without reading pixels."""
 
     def __init__(self, options: Namespace, prompts: list[Prompt], names: list[str]) -> None:
         self.options, self.prompts = options, prompts
@@ -92,27 +92,27 @@ class _SegmentCommand:
         return planes.part(planes.leading_axes[-1], start, stop)
 
     def _find_fitting(self) -> list[Path]:
-        """Return the images whose channels suit the prompts; the others fail when their turn comes.
+        """Return the images whose channels suit the prompts; the others fail when they are segmented.
 
         Raises
         ------
         InputError
             If there are none.
         """
-        found, problem = [], None
+        fitting, problem = [], None
         for source in self.sources:
             planes = self._open(source)
             try:
                 self._fitted(planes)
-                found.append(source)
+                fitting.append(source)
             except InputError as error:
                 problem = problem or error
-        if problem is not None and not found:
+        if problem is not None and not fitting:
             raise problem
-        return found
+        return fitting
 
     def check(self) -> None:
-        """Load the backbone, and find out whether all results can be written."""
+        """Load the backbone, and make sure that all results can be written."""
         from napari_ptsam.batch.job import Job
         from napari_ptsam.inference.segment import Segmenter
         from napari_ptsam.prompts.backbone import backbone_of
@@ -125,7 +125,7 @@ class _SegmentCommand:
                 )
         self.backbone = backbone_of(first, options.checkpoint, options.device)
         for prompt in self.prompts:
-            Segmenter(prompt, self.backbone, self.settings)  # before a folder is made for it
+            Segmenter(prompt, self.backbone, self.settings)  # fails before a folder is made
         if self.place.file is None:
             make_folder(self.place.folder)
         images = {source.resolve() for source in self.sources}
@@ -139,9 +139,9 @@ class _SegmentCommand:
             Job(planes, parts, self.link, options.resume, options.overwrite)
 
     def _fitted(self, planes: Planes) -> list[tuple[Prompt, str]]:
-        """The prompts as they see an image, and what speaks against that."""
+        """Return the prompts fitted to the channels of an image, each with a warning or an empty text."""
         choice = self.options.channels
-        return [for_image(prompt, planes, choice, CHANNELS) for prompt in self.prompts]
+        return [fit_prompt(prompt, planes, choice, CHANNELS) for prompt in self.prompts]
 
     def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
         from napari_ptsam.batch.result_files import FileResult
@@ -157,7 +157,7 @@ class _SegmentCommand:
         return parts
 
     def segment(self, source: Path) -> tuple[list[dict[str, Any]], list[str]]:
-        """Segment one image: what was written, and why planes were left out."""
+        """Segment an image; return the files written, and why planes were left out."""
         from napari_ptsam.batch.result_files import written_path
 
         planes = self._open(source)
@@ -174,7 +174,7 @@ class _SegmentCommand:
             except KeyboardInterrupt:
                 raise InterruptedByUserError(
                     f"Stopped; {count} of {len(planes)} planes of {source.name} are kept in "
-                    f"{parts[0].target.name}.partial: the same command with --resume goes on."
+                    f"{parts[0].target.name}.partial. The same command with --resume continues."
                 ) from None
         files = []
         for part in parts:
@@ -208,31 +208,31 @@ class _SegmentCommand:
         )  # fmt: skip
 
     def _warn(self, planes: Planes) -> None:
-        """Tell once that the prompt was trained at another scale, and once of other channels."""
+        """Warn, once for each kind, if scale or channels differ from those of the training."""
         for prompt, caution in self._fitted(planes):
             if caution:
-                self._tell("channels", caution)
+                self._warn_once("channels", caution)
             ratio = pixel_size_ratio(prompt, planes.pixel_size)
             if ratio is not None and differs(ratio) and not self.options.rescale:
-                self._tell(
+                self._warn_once(
                     "scale",
                     f"The pixels of {planes.name} are {1 / ratio:.3g} times as large as those that "
                     "the prompt was trained on; --rescale adapts the tiles.",
                 )
 
-    def _tell(self, what: str, words: str) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
-            print(f"napari-ptsam: {words}", file=sys.stderr)
+    def _warn_once(self, kind: str, text: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            print(f"napari-ptsam: {text}", file=sys.stderr)
 
 
 def result_settings(options: Namespace) -> ResultSettings:
-    """What each plane is to become.
+    """Return the settings of the results.
 
     Raises
     ------
     InputError
-        If options do not fit together.
+        If options contradict each other.
     """
     output = "labels"
     if options.instances:
@@ -240,22 +240,22 @@ def result_settings(options: Namespace) -> ResultSettings:
     elif options.probabilities:
         output = "probabilities"
     if options.split is not None and output != "instances":
-        raise InputError("--split tells how objects are told apart; it needs --instances.")
+        raise InputError("--split says how objects are separated; it needs --instances.")
     settings = ResultSettings(**{"output": output, **given(options, ResultSettings)})
     if settings.cleans and output == "probabilities":
         raise InputError(
-            "Probabilities have no objects; leave --min-size, --fill-holes and --remove-border out."
+            "Probabilities have no objects; leave out --min-size, --fill-holes and --remove-border."
         )
     return settings
 
 
 def link_settings(options: Namespace) -> LinkSettings | None:
-    """How objects are linked from plane to plane; None where they are not.
+    """Return how objects are linked from plane to plane; None if they are not.
 
     Raises
     ------
     InputError
-        If options do not fit together.
+        If options contradict each other.
     """
     chosen = given(options, LinkSettings)
     if "threshold" not in chosen:

@@ -1,4 +1,4 @@
-"""The options of ``segment``."""
+"""Options of ``segment``."""
 
 from __future__ import annotations
 
@@ -11,46 +11,51 @@ from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.io.declaration import settings_of
 
-TO_SEGMENT = "that the prompt is shown, from 0 (default: those that it was trained on)"
+TO_SEGMENT = "Channels that the prompt sees, counted from 0. Default: those that it was trained on."
 
 
 def add_channels(add: argparse.ArgumentParser, what: str) -> None:
-    """Which channels of images are shown."""
+    """Add the option for the channels of images."""
     add.add_argument("--channels", type=_numbers, metavar="C[,C[,C]]", help=what)
 
 
 def add_segment_options(add: argparse.ArgumentParser) -> None:
-    """What to segment, with what, and where to."""
+    """Add the options of the command."""
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
     add.add_argument(
         "inputs", type=Path, nargs="+", metavar="INPUT",
-        help="image files, folders, or patterns such as 'data/**/*.tif'",
+        help="Image files, folders, or patterns such as 'data/**/*.tif'.",
     )  # fmt: skip
     add.add_argument(
         "-o", "--out", type=Path, required=True,
-        help=f"a {result_endings()} for a single image or stack, else a folder",
+        help=f"For a single image or stack, a {result_endings()}; otherwise a folder.",
     )  # fmt: skip
     add.add_argument(
         "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",
-        help="one more prompt on the same images (may be given again)",
+        help="A further prompt for the same images. Can be used several times.",
     )  # fmt: skip
     _add_result(add)
     _add_linking(add)
     add.add_argument(
-        "--format", choices=FORMATS, help="of the results (default: tiff, ome-zarr if too large)"
+        "--format",
+        choices=FORMATS,
+        help="Format of the results. Default: tiff, or ome-zarr if they are too large for it.",
     )
-    add.add_argument("--axes", help="of the images, a letter each, for instance ZCYX")
+    add.add_argument("--axes", help="Axes of the images, a letter each, for instance ZCYX.")
     add_channels(add, TO_SEGMENT)
     add.add_argument(
-        "--slices", type=_slices, metavar="A:B", help="only these of the last axis of planes"
+        "--slices",
+        type=_slices,
+        metavar="A:B",
+        help="Segment these positions of the last axis of planes only, as in Python.",
     )
     add.add_argument(
         "--rescale", action="store_true",
-        help="adapt the tiles where images have another pixel size than the prompt",
+        help="Adapt the size of the tiles to images whose pixel size differs from the prompt's.",
     )  # fmt: skip
-    add.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    add.add_argument("--resume", action="store_true", help="Continue an interrupted run.")
     add.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a dask cluster whose workers are to do the work"
+        "--scheduler", metavar="ADDRESS", help="Address of a dask cluster whose workers segment."
     )
 
 

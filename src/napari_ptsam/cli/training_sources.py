@@ -1,4 +1,4 @@
-"""What ``train`` learns from: images with masks, or a session folder."""
+"""Inputs of ``train``: images with masks, or a session folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.annotation.folder_layout import next_prompt_path
 from napari_ptsam.annotation.session_file import FILE
 from napari_ptsam.annotation.session_folder import SessionFolder
+from napari_ptsam.cli.remedies import on_command_line
 from napari_ptsam.cli.setting_options import given
 from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def open_source(options: Namespace) -> FromMasks | FromSession:
-    """What the command line names; whether the result can be written is checked.
+    """Open what the command line names, and make sure that the result can be written.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def open_source(options: Namespace) -> FromMasks | FromSession:
 
 
 class FromMasks:
-    """Images and masks, to a prompt file that the user names."""
+    """Images with masks; the prompt goes to a file that the user names."""
 
     def __init__(self, options: Namespace) -> None:
         if options.masks is None:
@@ -53,14 +54,14 @@ class FromMasks:
             raise InputError("The name of the prompt file is required: -o OUT.pt.")
         check_output(options.out, options.overwrite)
         self.backbone = ""
-        """What was used before, if anything."""
+        """Name or checkpoint of the backbone that was used before; empty if there is none."""
         self._options = options
         self.target = str(options.out)
-        """What is to be written, for messages."""
+        """The prompt file to write, for messages."""
         self.settings: TrainingSettings = training_settings(_settings(options, {}))
 
     def annotations(self, start: Prompt | None) -> AnnotationSet:
-        """What to learn; without names of its own, with the classes of the start."""
+        """Return the annotated planes; without ``--classes`` they have the classes of the start."""
         options = self._options
         reading = MaskReading(
             options.classes or (None if start is None else start.classes),
@@ -70,19 +71,19 @@ class FromMasks:
         return annotate(*pair(options.images, options.masks, options.axes), reading)
 
     def save(self, prompt: Prompt) -> Path:
-        """Write the prompt, and say where."""
+        """Write the prompt, and return its path."""
         return save_trained(prompt, self._options.out, self._options.overwrite)
 
 
 class FromSession:
-    """A session folder; the prompt goes into it unless the user names another place."""
+    """A session folder; the prompt goes into it unless the user names a file."""
 
     def __init__(self, options: Namespace) -> None:
         for name in ("unlabelled", "empty", "axes"):
             if getattr(options, name) is not None:
                 raise InputError(
-                    f"--{name} is for masks; the session {options.images} says itself how it is "
-                    "annotated, so leave it out."
+                    f"--{name} is for masks; leave it out, since the session {options.images} has its "
+                    "own."
                 )
         self._options = options
         self._folder = SessionFolder(options.images)
@@ -103,13 +104,13 @@ class FromSession:
         else:
             check_output(next_prompt_path(self._folder.path))
         self.target = str(options.out or "the prompt")
-        """What is to be written, for messages."""
+        """The prompt file to write, for messages."""
         self._decided: dict[str, bool] = {}
 
     def annotations(self, start: Prompt | None) -> AnnotationSet:
-        """What to learn; planes that cannot be read are told of, and left out."""
+        """Return the annotated planes; those that cannot be read are reported and left out."""
         for problem in self._session.problems:
-            print(f"napari-ptsam: {problem}", file=sys.stderr)
+            print(f"napari-ptsam: {on_command_line(problem)}", file=sys.stderr)
         annotations = self._folder.annotation_set(
             self._session, self.settings.held_out, self.settings.seed
         )
@@ -119,14 +120,14 @@ class FromSession:
         return annotations
 
     def save(self, prompt: Prompt) -> Path:
-        """Write the prompt, and say where; the session names it, and keeps the split."""
+        """Write the prompt, and return its path; the session records it, and the held-out planes."""
         if self._options.out is not None:
             return save_trained(prompt, self._options.out, self._options.overwrite)
         return self._folder.add_trained(prompt, self._decided)
 
 
 def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that were saved, with those of the command line in their place."""
+    """Return saved settings, replaced by those of the command line where these are given."""
     settings = dict(saved)
     if options.preset is not None:
         settings |= dict.fromkeys(PRESETS[options.preset]) | {"preset": options.preset}
@@ -143,7 +144,7 @@ def _normalization(options: Namespace, saved: Any) -> dict[str, Any]:
         mode = saved.get("mode", "plane")
     if limits and (isinstance(mode, tuple) or mode == "range"):
         raise InputError(
-            "A fixed range has no percentiles; leave one of --normalize and --percentiles out."
+            "A fixed range has no percentiles; leave out --normalize or --percentiles."
         )
     if isinstance(mode, tuple):
         mode, limits = "range", mode

@@ -1,1 +1,1 @@
-"""Pair images with annotations: sample images, and the annotated planes of a training."""
+"""Annotated planes, their split, and sample data."""

@@ -1,8 +1,8 @@
-"""Real images to begin with: 20 fields of nuclei (BBBC039), downloaded once and then kept.
+"""Real sample images: 20 fields of nuclei from BBBC039, which are downloaded once.
 
-The files are pinned by size and SHA-256 in ``data/bbbc039.json``. They come from a public
-repository on GitHub, or from a copy of it that the environment variable NAPARI_PTSAM_SAMPLE_URL
-names, and are kept in the user's cache, or in the folder that NAPARI_PTSAM_CACHE names.
+Size and SHA-256 of each file are in ``data/bbbc039.json``. The files come from a public repository
+on GitHub, or from a copy of it named by the environment variable NAPARI_PTSAM_SAMPLE_URL. They are
+kept in the user's cache, or in the folder named by NAPARI_PTSAM_CACHE.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
 SERVER = "https://raw.githubusercontent.com"
 URL_VARIABLE = "NAPARI_PTSAM_SAMPLE_URL"
 PIXEL_SIZE = 0.645
-"""Size of a pixel in micrometers, as the files' MetaMorph tags give it."""
+"""Pixel size in micrometers, from the MetaMorph tags of the files."""
 SMALLEST = 25
-"""Pixels; parts of a mask that are smaller are debris."""
+"""Area in pixels below which a component of a mask is debris."""
 TIMEOUT = 10.0
-"""Seconds without a byte after which a server counts as silent; closing napari waits no longer."""
+"""Seconds without data after which a download fails. Closing napari waits no longer than this."""
 CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as it must be.
+    """A file of the data set.
 
     Attributes
     ----------
     path
-        In the repository.
+        Path in the repository.
     size
-        In bytes.
+        Size in bytes.
     sha256
-        Of its bytes, in hexadecimal.
+        SHA-256 of its content, in hexadecimal.
     """
 
     path: str
@@ -64,20 +64,20 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """What it is called in the cache; no two files have the same name."""
+        """Name of the file in the cache, which is unique."""
         return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a download is; files that were in the cache count as well.
+    """Progress of a download, in which files that were in the cache count as well.
 
     Attributes
     ----------
     files, all_files
-        Files that are there, and in all.
+        Number of files that are there, and their total number.
     size, full_size
-        Their bytes.
+        Sizes of these files in bytes.
     """
 
     files: int
@@ -88,14 +88,14 @@ class DownloadProgress:
 
 @dataclass(frozen=True)
 class Nuclei:
-    """Images of nuclei (U2OS, Hoechst) with their ground truth; each shows another place.
+    """Images of nuclei (U2OS cells, Hoechst) with their ground truth.
 
     Attributes
     ----------
     images
         uint16, shape (20, 520, 696), axes (image, y, x).
     instances
-        uint16, same shape: 0 is background, each nucleus of an image has a number of its own.
+        uint16, same shape: 0 is background, and each nucleus of an image has its own number.
     """
 
     images: np.ndarray
@@ -110,18 +110,18 @@ def _manifest() -> dict[str, Any]:
 
 
 def remote_files() -> list[RemoteFile]:
-    """The 40 files: image, mask, image, mask, ..."""
+    """Return the 40 files in the order image, mask, image, mask, ..."""
     pairs = _manifest()["pairs"]
     return [RemoteFile(**pair[kind]) for pair in pairs for kind in ("image", "mask")]
 
 
 def origin() -> str:
-    """Whose images these are, and under which licence, in a line."""
+    """Return name, licence and origin of the data set in one line."""
     return "{name}, {licence}: {origin}".format(**_manifest())
 
 
 def default_url() -> str:
-    """What comes before a file's path when it is downloaded."""
+    """Return the URL that precedes a file's path."""
     manifest = _manifest()
     return os.environ.get(URL_VARIABLE) or "/".join(
         (SERVER, manifest["repository"], manifest["commit"])
@@ -129,7 +129,7 @@ def default_url() -> str:
 
 
 def is_fetched(cache: str | Path | None = None) -> bool:
-    """Whether all files seem to be in the cache; they are verified when they are opened."""
+    """Return whether all files are in the cache, going by their sizes."""
     folder = _folder(cache)
     try:
         return all((folder / file.name).stat().st_size == file.size for file in remote_files())
@@ -144,34 +144,33 @@ def _folder(cache: str | Path | None) -> Path:
 def fetching(
     base_url: str | None = None, cache: str | Path | None = None
 ) -> Generator[DownloadProgress, None, list[Path]]:
-    """Download what is not in the cache, file by file; close the generator to cancel.
+    """Download the files that are not in the cache. Close the generator to cancel.
 
-    A file gets its name in the cache after it was verified. What was verified
-    stays there when the download fails or is cancelled, so that the next one
-    goes on from there.
+    A file gets its name in the cache once it is verified. Verified files stay
+    there if the download fails or is cancelled, so that it can be continued.
 
     Parameters
     ----------
     base_url
-        Replaces `default_url`: a copy of the repository, without a last slash.
+        URL of a copy of the repository, used instead of `default_url`.
     cache
-        Replaces `cache_folder`.
+        Folder used instead of `cache_folder`.
 
     Yields
     ------
-    Fetched
-        After each file.
+    DownloadProgress
+        The progress after each file.
 
     Returns
     -------
     list of Path
-        In the order of `remote_files`.
+        Paths of the files, in the order of `remote_files`.
 
     Raises
     ------
     DownloadError
-        If the server cannot be reached, does not have a file or sends another
-        one, or if the cache cannot be written to.
+        If the server cannot be reached, lacks a file or sends a wrong one, or
+        if the cache cannot be written to.
     """
     import pooch
     import requests
@@ -186,7 +185,7 @@ def fetching(
     )
     paths: list[Path] = []
     size, full_size = 0, sum(file.size for file in files)
-    with requests.Session() as session:  # one connection for all of them
+    with requests.Session() as session:  # one connection for all files
         for file in files:
             try:
                 with quiet_pooch():
@@ -200,7 +199,7 @@ def fetching(
 
 
 def _downloader(session: requests.Session, size: int) -> Callable[[str, str, Any], None]:
-    """What pooch calls to get a file; pooch makes and removes the temporary file."""
+    """Return a function with which pooch downloads a file into a temporary file."""
 
     def download(url: str, output: str, _: Any) -> None:
         with (
@@ -210,14 +209,14 @@ def _downloader(session: requests.Session, size: int) -> Callable[[str, str, Any
             response.raise_for_status()
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
-                if file.tell() > size:  # do not fill the disk with what is something else anyway
+                if file.tell() > size:  # a wrong file must not fill the disk
                     raise ValueError(f"{url} is larger than {size} bytes")
 
     return download
 
 
 def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) -> str:
-    """Say what went wrong, and what to do about it."""
+    """Return a message about an error, and about what to do."""
     import requests
 
     if isinstance(error, requests.RequestException):
@@ -237,26 +236,26 @@ def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) ->
 
 
 def read_nuclei(paths: list[Path]) -> Nuclei:
-    """Read what `fetching` gave.
+    """Read the files that `fetching` returned.
 
     Raises
     ------
     InputError
-        If a file is not there any more.
+        If a file is missing.
     """
     images = np.stack([open_image(path)[0] for path in paths[::2]])
-    # Touching nuclei have different values of red, others may have the same.
+    # Touching nuclei have different values in the red channel.
     reds = (open_image(path, labels=True)[0][..., 0] for path in paths[1::2])
     return Nuclei(images, np.stack([_components(red) for red in reds]))
 
 
 def _components(values: np.ndarray) -> np.ndarray:
-    """Number the 4-connected components of equal value; 0 and debris become 0.
+    """Number the 4-connected components of equal value, and set debris to 0.
 
     Parameters
     ----------
     values
-        uint8, shape (y, x).
+        Values of the mask: uint8, shape (y, x); 0 is background.
 
     Returns
     -------
@@ -268,11 +267,11 @@ def _components(values: np.ndarray) -> np.ndarray:
     numbered = np.zeros(values.shape, dtype=np.uint16)
     count = 0
     for value in np.unique(values[values > 0]):
-        parts, _ = ndimage.label(values == value)
-        kept = np.bincount(parts.ravel()) >= SMALLEST
+        components, _ = ndimage.label(values == value)
+        kept = np.bincount(components.ravel()) >= SMALLEST
         kept[0] = False
         numbers = np.where(kept, count + np.cumsum(kept), 0)
-        numbered += numbers[parts].astype(np.uint16)  # parts of two values do not overlap
+        numbered += numbers[components].astype(np.uint16)  # components do not overlap
         count += int(kept.sum())
     return numbered
 
@@ -282,12 +281,12 @@ def fetch_nuclei(
     base_url: str | None = None,
     cache: str | Path | None = None,
 ) -> Nuclei:
-    """Download what is not in the cache, and read it.
+    """Download the files that are not in the cache, and read all of them.
 
     Parameters
     ----------
     progress
-        Called after each file; what it raises cancels the download.
+        Function called after each file; an exception raised by it cancels the download.
     base_url, cache
         As in `fetching`.
 
@@ -299,8 +298,8 @@ def fetch_nuclei(
     download = fetching(base_url, cache)
     while True:
         try:
-            fetched = next(download)
+            state = next(download)
         except StopIteration as end:
             return read_nuclei(end.value)
         if progress is not None:
-            progress(fetched)
+            progress(state)

@@ -1,4 +1,4 @@
-"""What a user names as images and masks, as pairs of planes."""
+"""Open images and masks in whatever form the user names them, and pair them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import list_images, open_image
 from napari_ptsam.images.zarrs import is_zarr
 
-Source = Any
-"""A path of a folder or file, `Planes`, an array, or a sequence of these."""
+ImageSource = Any
+"""Path of a folder or file, `Planes`, an array, or a sequence of these."""
 
 
-def is_path(source: Source) -> bool:
-    """Whether something names a file or folder."""
+def is_path(source: ImageSource) -> bool:
+    """Return whether the source is a path."""
     return isinstance(source, (str, Path))
 
 
-def as_planes(source: Source, axes: str | None = None, labels: bool = False) -> list[Planes]:
-    """Open whatever a user may mean by images.
+def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False) -> list[Planes]:
+    """Open images or masks.
 
     Parameters
     ----------
@@ -29,14 +29,15 @@ def as_planes(source: Source, axes: str | None = None, labels: bool = False) -> 
         Path of a folder or file, `Planes`, an array-like, or a list or tuple
         of paths, `Planes` or arrays.
     axes
-        Of arrays and files; None: those that the file names, or guessed.
+        Axes of arrays and files, such as ``ZYX``; None for those named in the
+        file, or guessed from the shape.
     labels
         Whether these are masks.
 
     Raises
     ------
     InputError
-        If something is missing or cannot be read.
+        If a file is missing or cannot be read.
     """
     if isinstance(source, Planes):
         return [source]
@@ -60,19 +61,26 @@ def _is_array(item: Any) -> bool:
 
 
 def pair(
-    images: Source, masks: Source, axes: str | None = None
+    images: ImageSource, masks: ImageSource, axes: str | None = None
 ) -> tuple[list[Planes], list[Planes]]:
-    """Images and masks that belong together: two folders by name, everything else by order.
+    """Pair images with masks: those in two folders by name, all others by order.
 
     Parameters
     ----------
+    images, masks
+        Sources of the images and of their masks, see `as_planes`.
     axes
-        Of the images; masks have the same without channels.
+        Axes of the images; masks have the same axes without channels.
+
+    Returns
+    -------
+    images, masks : list of Planes
+        In the same order.
 
     Raises
     ------
     InputError
-        If the names of two folders' files do not match, or something cannot be read.
+        If the files in two folders do not match by name, or a file cannot be read.
     """
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
     if is_path(images) and is_path(masks):
@@ -95,7 +103,7 @@ def _match(
     images: Sequence[Path], masks: Sequence[Path], image_folder: Path, mask_folder: Path
 ) -> list[tuple[Path, Path]]:
     image_names, mask_names = (_by_name(files) for files in (images, masks))
-    for names, others, there in (
+    for names, others, other_folder in (
         (image_names, mask_names, mask_folder),
         (mask_names, image_names, image_folder),
     ):
@@ -103,7 +111,7 @@ def _match(
         if alone:
             more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
             raise InputError(
-                f"Nothing in {there} has the name of {', '.join(alone[:3])}{more}; "
+                f"Nothing in {other_folder} has the name of {', '.join(alone[:3])}{more}; "
                 "image and mask must have the same name (their endings may differ)."
             )
     return [(image, mask_names[name]) for name, image in image_names.items()]

@@ -1,7 +1,7 @@
-"""The bundled sample: a stack made by code that looks like microscopy.
+"""The bundled sample: a synthetic stack that resembles microscopy.
 
-Cells are smooth and slightly uneven inside; debris is as bright, but grainy.
-The light falls off to one side, so that no threshold tells them apart.
+Cells are smooth, and debris is as bright but grainy. The illumination falls off to one side, so
+that no threshold separates them.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 
 PLANES, SIDE = 40, 512
 ANNOTATED = 16
-"""The first planes are annotated; the others are not seen in training."""
+"""Number of planes, counted from the first, that are annotated."""
 SEED = 20
 CELLS, DEBRIS = 170, 240
 SPACING = 2.0
 PIXEL_SIZE = 0.65
-"""Distance of planes and size of a pixel, in micrometers."""
+"""Distance of planes and pixel size, in micrometers."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Images with their ground truth.
+    """A synthetic stack with its ground truth.
 
     Attributes
     ----------
     images
         uint16, shape (40, 512, 512), axes (z, y, x).
     instances
-        uint16, same shape: 0 is background, each cell has a number of its own.
+        uint16, same shape: 0 is background, and each cell has its own number.
     """
 
     images: np.ndarray
@@ -38,18 +38,18 @@ class Sample:
 
     @property
     def annotated(self) -> tuple[np.ndarray, np.ndarray]:
-        """Planes and instances that are meant for training."""
+        """Planes and instances for training."""
         return self.images[:ANNOTATED], self.instances[:ANNOTATED]
 
     @property
     def unseen(self) -> tuple[np.ndarray, np.ndarray]:
-        """Planes and instances that are meant for measuring."""
+        """Planes and instances for evaluation."""
         return self.images[ANNOTATED:], self.instances[ANNOTATED:]
 
 
 @lru_cache(maxsize=1)
 def make_sample() -> Sample:
-    """Make the sample; always the same one."""
+    """Make the sample, which is the same every time."""
     from scipy import ndimage
 
     rng = np.random.default_rng(SEED)
@@ -65,7 +65,7 @@ def make_sample() -> Sample:
     images = np.empty(cells.shape, dtype=np.uint16)
     for z in range(PLANES):
         specimen = ndimage.gaussian_filter(np.maximum(cells[z], debris[z]), 1.2)
-        drift = 1 + 0.08 * np.sin(z / 5)  # the lamp is not steady either
+        drift = 1 + 0.08 * np.sin(z / 5)  # the lamp flickers slowly
         photons = drift * light * (60 + 110 * specimen)
         noisy = rng.poisson(photons) + rng.normal(0, 4, photons.shape)
         images[z] = np.clip(100 + 6 * noisy, 0, 65535)
@@ -73,7 +73,7 @@ def make_sample() -> Sample:
 
 
 def _textures(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Inside of cells (soft) and of debris (grainy), both with mean 1."""
+    """Return the textures of cells (smooth) and of debris (grainy), both with mean 1."""
     from scipy import ndimage
 
     noise = rng.normal(size=(2, SIDE, SIDE)).astype(np.float32)
@@ -83,13 +83,13 @@ def _textures(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _light() -> np.ndarray:
-    """Uneven illumination: bright on one side, with a vignette."""
+    """Return an uneven illumination, brighter on one side, with a vignette."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE
     return 0.35 + 1.3 * x * (0.6 + 0.4 * y) - 0.35 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
 
 
 def _outline(rng: np.random.Generator, roughness: float) -> np.ndarray:
-    """Radius, around 1, at 360 angles."""
+    """Return the radius of a wavy outline at 360 angles, with mean 1."""
     angle = np.radians(np.arange(360))
     radius = np.ones(360)
     for wave in range(2, 7):
@@ -101,7 +101,7 @@ def _outline(rng: np.random.Generator, roughness: float) -> np.ndarray:
 def _inside(
     y0: float, x0: float, radius: float, stretch: float, turn: float, outline: np.ndarray
 ) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Window around a shape, and which of its pixels are inside."""
+    """Return a window around a shape, and the mask of its pixels inside the shape."""
     reach = int(radius * 2.2) + 2
     top, left = max(0, int(y0) - reach), max(0, int(x0) - reach)
     window = slice(top, min(SIDE, int(y0) + reach)), slice(left, min(SIDE, int(x0) + reach))
@@ -120,7 +120,7 @@ def _draw_cell(
     texture: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """An ellipsoid with a wavy outline, through several planes; it does not overlap others."""
+    """Draw an ellipsoid with a wavy outline through several planes, without overlap."""
     z0, y0, x0 = rng.uniform(-2, PLANES + 2), *rng.uniform(0, SIDE, 2)
     radius, height = rng.uniform(17, 27), rng.uniform(3.5, 6)
     stretch, turn = rng.uniform(1, 1.3), rng.uniform(0, np.pi)
@@ -138,7 +138,7 @@ def _draw_cell(
 def _draw_debris(
     debris: np.ndarray, instances: np.ndarray, texture: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """A ragged clump of grains between the cells, in two or three planes."""
+    """Draw a ragged clump of grains between the cells in two or three planes."""
     z0, y0, x0 = int(rng.integers(PLANES)), *rng.uniform(0, SIDE, 2)
     radius, stretch, turn = rng.uniform(6, 20), rng.uniform(1, 1.6), rng.uniform(0, np.pi)
     outline, brightness = _outline(rng, 0.7), rng.uniform(0.8, 1.2)

@@ -1,1 +1,1 @@
-"""Export a prompt with its backbone for other programs."""
+"""Export prompts with their backbones for other programs."""

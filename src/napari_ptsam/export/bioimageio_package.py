@@ -1,4 +1,4 @@
-"""A prompt and its backbone as a package of the BioImage Model Zoo."""
+"""Export a prompt and its backbone as a package of the BioImage Model Zoo."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 PAPER = "10.48550/arXiv.2504.16739"
 SAM = "10.48550/arXiv.2304.02643"
 LICENCE_FILE = "LICENSE.txt"
-"""With the words of a prompt's maker, where they are no name that the zoo knows."""
+"""File with the text of a licence that the zoo has no name for."""
 GAINS, OFFSETS = (1000.0, 200.0, 4000.0), (0.0, 700.0, 100.0)
-"""Scale and shift the channels of the test tile, so that each has its own range of values."""
+"""Factors and offsets that give each channel of the test tile its own range of values."""
 
 
 def export_bioimageio(
@@ -38,30 +38,35 @@ def export_bioimageio(
     overwrite: bool = False,
     licence: str | None = None,
 ) -> Path:
-    """Write a package (.zip) that bioimageio.core and programs that build on it run.
+    """Write a package (.zip) for bioimageio.core and the programs that use it.
 
-    It holds the ONNX file (see `napari_ptsam.export.onnx_file.export_onnx`),
-    how values become the range 0 to 1, and a test tile with its probabilities.
-    bioimageio.core's own test is run on it before it gets its name.
+    It contains the ONNX file (see `napari_ptsam.export.onnx_file.export_onnx`),
+    the preprocessing that maps intensities to the range 0 to 1, and a test tile
+    with its probabilities. It is written only if it passes bioimageio.core's test.
 
     Parameters
     ----------
     prompt, path, checkpoint, overwrite
-        As for `export_onnx`.
+        See `export_onnx`.
     rgb
-        Whether images are red, green and blue, which share their percentiles,
-        where the prompt does not tell; else each channel has its own.
+        Whether images are red, green and blue, which share their percentiles, if
+        the prompt does not determine it. Otherwise each channel has its own.
     licence
-        SPDX name of the package's licence, such as ``CC-BY-4.0``. None takes
-        the prompt's; where that has none, the package names none, which the
-        format allows, but the zoo's website does not.
+        SPDX name of the package's licence, such as ``CC-BY-4.0``. None takes the
+        licence of the prompt. A package without a licence is valid, but the zoo's
+        website does not accept it.
+
+    Returns
+    -------
+    pathlib.Path
+        Path of the package.
 
     Raises
     ------
     InputError
-        If the packages for it are missing, or the licence has no such name.
+        If Python packages are missing, or the licence is unknown.
     OutputError
-        If it cannot be written, or does not pass the test.
+        If the package cannot be written, or does not pass the test.
     """
     check_output(path, overwrite)
     try:
@@ -71,11 +76,11 @@ def export_bioimageio(
         raise InputError(f"{NEEDS} ({error.name} is missing).") from error
     if licence is not None and _known_licence(licence) is None:
         raise InputError(
-            f"{licence!r} is no name of a licence that the BioImage Model Zoo knows; take one of "
+            f"{licence!r} is no name of a licence that the BioImage Model Zoo knows; choose one from "
             "https://spdx.org/licenses, for instance CC-BY-4.0 or CC0-1.0."
         )
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the packages, about themselves
+        warnings.simplefilter("ignore")  # warnings of the packages about themselves
         folder = Path(temporary)
         checked = export_onnx(prompt, folder / "weights.onnx", checkpoint, rgb)
         colours = are_colours(prompt, rgb)
@@ -83,10 +88,10 @@ def export_bioimageio(
         package = folder / "package.zip"
         bioimageio.spec.save_bioimageio_package(description, output_path=package)
         summary = bioimageio.core.test_description(package)
-        gc.collect()  # it leaves the package open, which Windows would not let us delete then
-        if summary.status != "passed":  # "valid-format": it can be read, and gives something else
+        gc.collect()  # closes the package; Windows cannot delete open files
+        if summary.status != "passed":  # "valid-format" means that the probabilities differ
             raise OutputError(
-                "The package did not pass the test of bioimageio.core, and was thrown away: "
+                "The package did not pass the test of bioimageio.core and was deleted: "
                 f"{_reason(summary)}"
             )
         with replacing(path, overwrite) as beside:
@@ -97,7 +102,7 @@ def export_bioimageio(
 def _describe(
     prompt: Prompt, checked: CheckedExport, folder: Path, colours: bool, licence: str | None
 ) -> Any:
-    """The package's description; writes the files that it names."""
+    """Write the files of the package, and return its description."""
     from bioimageio.spec.model import v0_5 as zoo
 
     _write_test(prompt, checked, folder, colours)
@@ -145,17 +150,17 @@ def _describe(
 
 
 def _reason(summary: Any) -> str:
-    """The first of what went wrong."""
-    told = [error.msg for detail in summary.details for error in detail.errors]
-    return told[0] if told else "no reason was given"
+    """Return the first error of a test."""
+    messages = [error.msg for detail in summary.details for error in detail.errors]
+    return messages[0] if messages else "no reason was given"
 
 
 def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:
-    """From pixel values to the range 0 to 1, in the zoo's words.
+    """Return the zoo's steps that map intensities to the range 0 to 1.
 
-    Percentiles are those of each channel, but for colours; see
-    `napari_ptsam.images.normalize.value_limits`.
-    It knows no percentiles of a whole stack; those of each image stand for them.
+    Each channel has its own percentiles, except for colours; see
+    `napari_ptsam.images.normalize.value_limits`. The zoo has no percentiles of a
+    whole stack; those of each image are used instead.
     """
     values = prompt.images.normalization
     if values.mode == "range":
@@ -179,7 +184,7 @@ def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:
 
 
 def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: bool) -> None:
-    """A tile as it is read, what is found on it, and a picture of both."""
+    """Write a test tile with its probabilities, and a picture of both."""
     import onnxruntime
     from PIL import Image
 
@@ -191,19 +196,19 @@ def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: b
     seen = settings.prepare(plane, colours).pixels[..., : checked.channels]
     session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
     tile = np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])
-    (found,) = session.run(None, {"image": tile})
+    (probabilities,) = session.run(None, {"image": tile})
     np.save(folder / "input.npy", raw)
-    np.save(folder / "output.npy", found)
+    np.save(folder / "output.npy", probabilities)
     grey = seen.mean(-1)
-    picture = (255 * np.concatenate([grey, found[0].max(0)], axis=1)).astype(np.uint8)
+    picture = (255 * np.concatenate([grey, probabilities[0].max(0)], axis=1)).astype(np.uint8)
     Image.fromarray(picture).resize((512, 256)).save(folder / "cover.png")
 
 
 def _raw(example: np.ndarray, normalization: Normalization) -> np.ndarray:
-    """Pixel values of a tile, of whose channels none has the range of another: float32."""
+    """Return the tile with a range of values of its own in each channel: float32."""
     count = example.shape[1]
     gain, offset = (np.reshape(v[:count], (1, -1, 1, 1)) for v in (GAINS, OFFSETS))
-    if normalization.mode == "range":  # within it, so that there is something to see
+    if normalization.mode == "range":  # within the range, so that the tile has contrast
         low, high = normalization.low, normalization.high
         gain, offset = (high - low) * gain / max(GAINS), np.asarray(low)
     raw: np.ndarray = (gain * example + offset).astype(np.float32)
@@ -211,7 +216,7 @@ def _raw(example: np.ndarray, normalization: Normalization) -> np.ndarray:
 
 
 def _known_licence(name: str) -> Any:
-    """A licence that the zoo knows by that SPDX name; None if it knows none."""
+    """Return the zoo's licence of an SPDX name; None if there is none."""
     from bioimageio.spec.generic.v0_3 import LicenseId
 
     try:
@@ -221,7 +226,7 @@ def _known_licence(name: str) -> Any:
 
 
 def _licence(text: str, folder: Path) -> Any:
-    """An SPDX name, or other words as a file; None where nothing is said."""
+    """Return the licence by its SPDX name, or else as a file; None if the text is empty."""
     from bioimageio.spec.model import v0_5 as zoo
 
     if not text.strip():
@@ -235,8 +240,9 @@ def _licence(text: str, folder: Path) -> Any:
 
 def _readme(prompt: Prompt) -> str:
     return (
-        "# What it is\n\nA specialist made with napari-ptsam: SAM with learned prompt tokens. One pass "
-        "gives the probability of each class.\n\n```\n"
-        f"{describe(prompt)}\n```\n\n# Validation\n\nThe Dice above was measured on planes that were held "
-        "out of the training, if any were. Look at results on images of your own before you rely on them.\n"
+        "# Description\n\nA specialist made with napari-ptsam: SAM with learned prompt tokens. One pass "
+        "computes the probability of each class.\n\n```\n"
+        f"{describe(prompt)}\n```\n\n# Validation\n\nThe Dice above was measured on validation planes, if "
+        "there were any: the training did not learn from them, but chose the prompt by them. Check the "
+        "results on images of your own before you rely on them.\n"
     )

@@ -1,4 +1,4 @@
-"""A prompt and its backbone as an ONNX file."""
+"""Export a prompt and its backbone as an ONNX file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.backbones.families.registry import architectures
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.io.writing import check_output, replacing
 
@@ -17,26 +18,27 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 OPSET = 18
-TOO_LARGE = ("vit_h",)
+SIZE_LIMIT = 2**31
+"""Largest size in bytes of an ONNX file."""
 AGREES = 1e-3
-"""Largest difference between ONNX Runtime's probabilities and PyTorch's."""
-NEEDS = "Exports need more packages; install them with: pip install 'napari-ptsam[export]'"
+"""Largest accepted difference between the probabilities of ONNX Runtime and PyTorch."""
+NEEDS = "Exports need further packages; install them with: pip install 'napari-ptsam[export]'"
 
 
 @dataclass(frozen=True)
 class CheckedExport:
-    """An export that was compared with PyTorch.
+    """An exported file that was compared with PyTorch.
 
     Attributes
     ----------
     path
-        The file.
+        Path of the file.
     side, channels
-        Of the tile that it takes.
+        Side in pixels, and number of channels, of the tile that it takes.
     difference
-        Largest one between ONNX Runtime's probabilities and PyTorch's.
+        Largest difference between the probabilities of ONNX Runtime and PyTorch.
     opset
-        Version of ONNX's operators.
+        Version of ONNX's operator set.
     example
         The tile that was compared: float32, shape (1, channels, side, side).
     """
@@ -56,43 +58,51 @@ def export_onnx(
     rgb: bool = False,
     overwrite: bool = False,
 ) -> CheckedExport:
-    """Write an ONNX file: an image tile goes in, probabilities come out.
+    """Write an ONNX file that computes the probabilities of an image tile.
 
-    Input ``image``: float32, shape (1, channels, side, side), range 0 to 1;
-    the side is that of the prompt's tiles. Output ``probability``: float32,
-    shape (1, classes, side, side). What else is to be known, such as how values
-    become the range 0 to 1, is in the file's metadata under ``napari-ptsam``.
+    The input ``image`` is float32, of shape (1, channels, side, side), in the
+    range 0 to 1; the side is that of the prompt's tiles. The output
+    ``probability`` is float32, of shape (1, classes, side, side). The file's
+    metadata under ``napari-ptsam`` describes the rest, such as how intensities
+    are mapped to the range 0 to 1.
 
     Parameters
     ----------
     prompt
-        What is to be found.
+        The prompt.
     path
-        Where to write.
+        Path of the file.
     checkpoint
-        See `napari_ptsam.prompts.backbone.backbone_of`.
+        File with the weights of the backbone; see
+        `napari_ptsam.prompts.backbone.backbone_of`.
     rgb
-        Whether images have three channels; else they have one.
+        Whether images have three channels instead of one, if the prompt does not
+        determine it.
     overwrite
-        Whether a file that is there already may be replaced.
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    CheckedExport
+        The file, after comparing it with PyTorch.
 
     Raises
     ------
     InputError
-        If the packages for it are missing.
+        If packages are missing, or the backbone is too large.
     OutputError
-        If it cannot be written, or ONNX Runtime gives other probabilities.
+        If the file cannot be written, or ONNX Runtime computes other probabilities.
     """
     check_output(path, overwrite)
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401, what torch exports with
+        import onnxscript  # noqa: F401, torch needs it for the export
     except ImportError as error:
         raise InputError(f"{NEEDS} ({error.name} is missing).") from error
-    if prompt.backbone in TOO_LARGE:
+    if 4 * architectures().get(prompt.backbone, 0) > SIZE_LIMIT:
         raise InputError(
-            f"A {prompt.backbone} has more than the 2 GB that an ONNX file can hold; export a prompt of a "
+            f"A {prompt.backbone} has more than the 2 GB that an ONNX file can hold; export a prompt for a "
             "smaller backbone."
         )
     side, channels = prompt.images.tiling.side, channels_of(prompt, rgb)
@@ -102,21 +112,21 @@ def export_onnx(
     with replacing(path, overwrite) as beside:
         onnx.save(model, str(beside))
         session = onnxruntime.InferenceSession(str(beside), providers=["CPUExecutionProvider"])
-        (found,) = session.run(None, {"image": tile})
-        difference = float(np.abs(found - expected).max())
+        (computed,) = session.run(None, {"image": tile})
+        difference = float(np.abs(computed - expected).max())
         if not difference <= AGREES:
             raise OutputError(
-                f"The export differs from PyTorch by {difference:.2g}; it was thrown away. Update "
-                "onnxruntime, or report it with the versions of torch and onnxruntime."
+                f"The export differs from PyTorch by {difference:.2g} and was deleted. Update onnxruntime, "
+                "or report it with the versions of torch and onnxruntime."
             )
-    opset = next(one.version for one in model.opset_import if not one.domain)
+    opset = next(entry.version for entry in model.opset_import if not entry.domain)
     return CheckedExport(Path(path), side, channels, difference, opset, tile)
 
 
 def _translated(
     prompt: Prompt, checkpoint: str | Path | None, tile: np.ndarray
 ) -> tuple[Any, np.ndarray]:
-    """The network in ONNX's words, and what it gives for a tile in PyTorch."""
+    """Return the network in ONNX, and what PyTorch computes for a tile."""
     import torch
 
     from napari_ptsam.backbones.kernels.fused import public_operators
@@ -127,7 +137,7 @@ def _translated(
     module = Specialist(prompt, backbone, tile.shape[-1]).eval()
     image = torch.from_numpy(tile)
     with torch.no_grad(), public_operators(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+        warnings.simplefilter("ignore")  # warnings of the exporter about itself
         expected = module(image).numpy()
         program = torch.onnx.export(
             module, (image,), dynamo=True, opset_version=OPSET, input_names=["image"],
@@ -138,7 +148,7 @@ def _translated(
 
 
 def channels_of(prompt: Prompt, rgb: bool) -> int:
-    """Of the images that an export takes."""
+    """Return the number of channels of the images that an export takes."""
     if prompt.images.channels is not None:
         return len(prompt.images.channels)
     trained = prompt.trained_channels
@@ -146,9 +156,10 @@ def channels_of(prompt: Prompt, rgb: bool) -> int:
 
 
 def are_colours(prompt: Prompt, rgb: bool) -> bool:
-    """Whether the channels are red, green and blue, which share their percentiles.
+    """Return whether the channels are red, green and blue, which share their percentiles.
 
-    What the prompt was trained on says so; without that, what is said of the images.
+    The images that the prompt was trained on determine it; if they are unknown or
+    grey, ``rgb`` does.
     """
     trained = prompt.trained_channels
     if trained is None or trained.kind == "grey":
@@ -157,7 +168,7 @@ def are_colours(prompt: Prompt, rgb: bool) -> bool:
 
 
 def describe(prompt: Prompt, rgb: bool) -> dict[str, Any]:
-    """What a program has to know to use an export."""
+    """Return what a program needs to know to use an export."""
     return {
         "classes": list(prompt.classes),
         "colours": list(prompt.colours),
@@ -172,7 +183,7 @@ def describe(prompt: Prompt, rgb: bool) -> dict[str, Any]:
 
 
 def _example(channels: int, side: int) -> np.ndarray:
-    """A tile of soft blobs in noise: float32, shape (1, channels, side, side), range 0 to 1."""
+    """Make a tile of blobs and noise: float32, shape (1, channels, side, side), range 0 to 1."""
     from scipy import ndimage
 
     rng = np.random.default_rng(0)

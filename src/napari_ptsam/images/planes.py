@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.tiling import MINIMUM_SIDE
-from napari_ptsam.io.validation import as_mapping, as_number, as_text
 
 CHANNEL_AXES = "CS"
 """C stands for channels, S for red, green and blue samples."""
@@ -25,26 +24,6 @@ class PixelSize:
     x: float
     z: float | None = None
     unit: str = "micrometer"
-
-    @classmethod
-    def from_values(cls, values: Any) -> PixelSize:
-        """Create a pixel size from the values in a file.
-
-        Raises
-        ------
-        InputError
-            If a value has the wrong type.
-        KeyError
-            If a value is missing.
-        """
-        values = as_mapping(values)
-        z = values["z"]
-        return cls(
-            as_number(values["y"]),
-            as_number(values["x"]),
-            None if z is None else as_number(z),
-            as_text(values["unit"]),
-        )
 
 
 def guess_axes(shape: Sequence[int]) -> str:

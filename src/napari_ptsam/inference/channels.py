@@ -18,7 +18,7 @@ API = "channels=[{}]"
 """How channels are chosen in Python; other front ends have words of their own."""
 
 
-def for_image(
+def fit_prompt(
     prompt: Prompt, planes: Planes, choice: Sequence[int] | None = None, option: str = API
 ) -> tuple[Prompt, str]:
     """Fit a prompt to the channels of an image.
@@ -62,7 +62,7 @@ def fit_channels(
     choice: Sequence[int] | None = None,
     option: str = API,
 ) -> tuple[ImageSettings, str]:
-    """Fit image settings to the channels of an image; see `for_image`.
+    """Fit image settings to the channels of an image; see `fit_prompt`.
 
     Parameters
     ----------

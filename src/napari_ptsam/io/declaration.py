@@ -155,25 +155,25 @@ def settings_of(declared_class: type) -> Mapping[str, Setting]:
     """Return the settings that a class decorated with `declared` declares, by name."""
     schema = TypeAdapter(declared_class).json_schema()["properties"]
     hints = get_type_hints(declared_class, include_extras=True)
-    found = {}
+    settings = {}
     for each in fields(declared_class):
-        own = schema[each.name]
-        options = own.get("anyOf", [own])
+        field_schema = schema[each.name]
+        options = field_schema.get("anyOf", [field_schema])
         kinds = [KINDS[o["type"]] for o in options if o.get("type") in KINDS]
         words = [w for o in options for w in o.get("enum", [o["const"]] if "const" in o else [])]
         bounds = {key: o[key] for o in options for key in BOUNDS if key in o}
         hinted = [h for h in getattr(hints[each.name], "__metadata__", ()) if isinstance(h, Shown)]
-        found[each.name] = Setting(
+        settings[each.name] = Setting(
             name=each.name,
-            title=own["title"],
-            description=own.get("description", ""),
+            title=field_schema["title"],
+            description=field_schema.get("description", ""),
             default=getattr(declared_class(), each.name),
             kind=kinds[0] if kinds else None,
             words=tuple(words),
             bounds=bounds,
             shown=hinted[0] if hinted else Shown(),
         )
-    return MappingProxyType(found)
+    return MappingProxyType(settings)
 
 
 def declared(settings_class: Declared) -> Declared:

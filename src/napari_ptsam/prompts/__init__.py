@@ -1,1 +1,1 @@
-"""Hold what was trained, and keep it in files."""
+"""Trained prompts, their files and the library."""

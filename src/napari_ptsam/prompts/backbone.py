@@ -1,4 +1,4 @@
-"""The backbone that a prompt belongs to."""
+"""Backbones of prompts."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def backbone_of(
     Parameters
     ----------
     prompt
-        Whose backbone is wanted.
+        The prompt.
     checkpoint
-        The file with its weights; found by name or signature if left out.
+        The file with the weights; by default it is found by name or signature.
     device, dtype
         See `napari_ptsam.backbones.loading.load_backbone`.
 
     Raises
     ------
     CheckpointError
-        If it is not on this machine.
+        If the backbone is not on this machine.
     PromptFileError
-        If it turns out to be another one.
+        If the checkpoint holds another backbone.
     """
     if checkpoint is None:
         checkpoint = find_checkpoint(prompt)
@@ -52,33 +52,33 @@ def backbone_of(
 
 
 def find_checkpoint(prompt: Prompt) -> Path | None:
-    """The user's own file with the weights for a prompt; None if those of the catalogue will do.
+    """Return the user's file with the weights for a prompt; None for those of the catalogue.
 
     Raises
     ------
     CheckpointError
-        If the backbone is neither here nor in the catalogue.
+        If the backbone is neither on this machine nor in the catalogue.
     """
     files, entry = BackboneFiles(), catalogue().get(prompt.weights)
     if entry is not None and files.is_here(entry):
         return None
-    own = files.own(prompt.signature)
-    if own is None and entry is not None:
+    path = files.own(prompt.signature)
+    if path is None and entry is not None:
         raise CheckpointError(
             f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"
         )
-    # Prompts of earlier versions do not say where the weights come from.
-    if own is None and prompt.weights:
+    # Prompts of earlier versions do not know where the weights come from.
+    if path is None and prompt.weights:
         raise CheckpointError(
-            f"The prompt was tuned for the backbone {prompt.backbone_name}, which is not known here.",
+            f"The prompt was tuned for the backbone {prompt.backbone_name}, which is not on this machine.",
             prompt.remedy,
             backbone=prompt.weights,
         )
-    return own
+    return path
 
 
 def missing_backbone(prompt: Prompt) -> str:
-    """What there is to say of a backbone that is not on this machine; empty if it is."""
+    """Return a note if the backbone of a prompt is not on this machine; empty if it is."""
     try:
         find_checkpoint(prompt)
     except CheckpointError as error:

@@ -1,7 +1,7 @@
-"""A checksum of a whole zip archive, kept in the archive's comment.
+"""A checksum of a whole zip archive, stored in the comment of the archive.
 
-A zip archive has checksums of its members alone: a bit that flips in what lies between them goes
-unnoticed, and may change what a reader makes of it.
+A zip archive has checksums of its members only. A bit that flips between the members goes
+unnoticed, and may change how the archive is read.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from napari_ptsam.errors import PromptFileError
 
 MARK = b"sha256:"
 END = b"PK\x05\x06"
-"""Begins the last record of an archive; the length of its comment is in the last two bytes."""
+"""Signature of the last record of an archive, whose last two bytes are the length of the comment."""
 RECORD = 22
-"""Bytes of that record."""
+"""Size of that record in bytes."""
 LENGTH = len(MARK) + 64
 
 
 def seal(archive: bytes) -> bytes:
-    """The archive with its checksum as comment."""
+    """Return an archive with its checksum as comment."""
     if archive[-RECORD:][:4] != END or archive[-2:] != b"\0\0":
         raise PromptFileError("An archive without a comment was expected.")
     body = archive[:-2] + LENGTH.to_bytes(2, "little")
@@ -27,6 +27,6 @@ def seal(archive: bytes) -> bytes:
 
 
 def is_sealed(archive: bytes) -> bool:
-    """Whether an archive has the right checksum as comment."""
+    """Return whether the comment of an archive is its checksum."""
     body, comment = archive[:-LENGTH], archive[-LENGTH:]
     return comment == MARK + hashlib.sha256(body).hexdigest().encode()

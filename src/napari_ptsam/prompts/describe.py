@@ -1,4 +1,4 @@
-"""A prompt in words."""
+"""Descriptions of prompts for people."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def describe(prompt: Prompt, path: Path | None = None) -> str:
-    """Lines for a person who was sent the file."""
+    """Return a description of a prompt, and of its file if there is one, in several lines."""
     lines = [f"{path} ({path.stat().st_size:,} bytes)"] if path is not None else []
     return "\n".join(lines + [f"  {name:<12}{text}" for name, text in facts(prompt).items()])
 
 
 def facts(prompt: Prompt) -> dict[str, str]:
-    """What there is to know of a prompt, in words; what is not known is left out."""
+    """Return the properties of a prompt as texts, by name; unknown ones are left out."""
     classes = ", ".join(f"{n} ({c})" for n, c in zip(prompt.classes, prompt.colours, strict=True))
     known = {
         "Classes": classes,
@@ -41,7 +41,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
 
 
 def image_words(prompt: Prompt) -> str:
-    """How a prompt sees images, in a few words."""
+    """Return how a prompt sees images: tiles, normalization and channels."""
     channels = f", channels {_channels(prompt)}" if prompt.images.channels else ""
     if not channels and prompt.trained_channels is not None:
         channels = f", {prompt.trained_channels}"
@@ -49,7 +49,7 @@ def image_words(prompt: Prompt) -> str:
 
 
 def _parameters(prompt: Prompt) -> str:
-    count = sum(own.size for own in prompt.encoder_tokens)
+    count = sum(tokens.size for tokens in prompt.encoder_tokens)
     where = f", {count:,} of them in encoder tokens" if count else ""
     return f"{prompt.trained_parameters:,} trained{where}"
 
@@ -99,7 +99,7 @@ def _edges(prompt: Prompt) -> str:
 def _flips(prompt: Prompt) -> str:
     if not prompt.flips:
         return ""
-    return f"{', '.join(prompt.flips)}: segmenting takes {1 + len(prompt.flips)} times as long, unless told not to"
+    return f"{', '.join(prompt.flips)}: segmenting takes {1 + len(prompt.flips)} times as long, unless flips are turned off"
 
 
 def _channels(prompt: Prompt) -> str:

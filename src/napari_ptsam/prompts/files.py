@@ -1,6 +1,6 @@
-"""Prompts on disk: one plain dict, read without running anything that is in it.
+"""Prompt files: a dict of plain values, read without running code.
 
-The layout is documented in docs/prompt-file.md.
+The layout is described in docs/prompt-file.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from napari_ptsam.prompts.prompt import Prompt
 
 ARRAYS = ("tokens", "cores", "thumbnail")
 SIZE_LIMIT = 16 * 2**20
-"""No prompt is larger, encoder tokens included; what is larger is not even read."""
+"""Bytes; no prompt file is larger, even with encoder tokens, so larger files are not read."""
 
 
 def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
@@ -34,23 +34,23 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
     Parameters
     ----------
     prompt
-        What to write.
+        The prompt.
     path
-        Where to; the custom ending is ``.pt``.
+        The file to write; its usual extension is ``.pt``.
     overwrite
-        Whether a file that is there already may be replaced.
+        Whether an existing file may be replaced.
 
     Returns
     -------
     pathlib.Path
-        Where it was written.
+        The file.
 
     Raises
     ------
     OutputError
         If the file exists, or cannot be written.
     InputError
-        If the prompt holds values that make no sense.
+        If the prompt holds values that could not be read again.
     """
     import torch
 
@@ -60,8 +60,8 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
             plain[name] = torch.from_numpy(plain[name].copy())
     if "encoder_tokens" in plain:
         plain["encoder_tokens"] = [torch.from_numpy(t.copy()) for t in plain["encoder_tokens"]]
-    from_plain(plain)  # what could not be read again is not written
-    # Into memory first, so that the file's inner name does not depend on its path.
+    from_plain(plain)  # raises if the file could not be read again
+    # Saved to memory first, since torch stores the name of the file in the archive.
     data = io.BytesIO()
     torch.save(plain, data)
     with replacing(path, overwrite) as beside:
@@ -75,17 +75,18 @@ def load(path: str | Path) -> Prompt:
     Parameters
     ----------
     path
-        A file that `save` wrote.
+        A file written by `save`.
 
     Returns
     -------
     Prompt
+        The prompt.
 
     Raises
     ------
     PromptFileError
         If the file is missing, truncated, damaged, of another kind, from a
-        newer version, or holds code (which is not run).
+        newer version, or holds code. Code is not run.
     """
     path = Path(path)
     try:
@@ -109,13 +110,13 @@ def load(path: str | Path) -> Prompt:
             f"{path} was made by a newer napari-ptsam (format {version}, this one reads up to {VERSION}); "
             "update napari-ptsam."
         )
-    # Files of before the seal do not promise one.
+    # Earlier files have no checksum of the whole.
     if plain.get("sealed") is not None and not is_sealed(data):
         raise PromptFileError(
-            f"{path} is damaged: its checksum is another; copy it again, or ask its maker for a new copy."
+            f"{path} is damaged: its checksum is wrong; copy it again, or ask its maker for a new copy."
         )
 
-    def told(error: Exception) -> str:
+    def message(error: Exception) -> str:
         reason = (
             str(error) if isinstance(error, InputError) else "a part is missing or of a wrong kind"
         )
@@ -123,7 +124,7 @@ def load(path: str | Path) -> Prompt:
             f"{path} is a damaged prompt file ({reason.rstrip('.')}); ask its maker for a new copy."
         )
 
-    with unreadable_as(PromptFileError, told):
+    with unreadable_as(PromptFileError, message):
         return from_plain(plain)
 
 
@@ -132,7 +133,7 @@ def _read_plain(data: bytes, path: Path) -> Any:
         what = "is empty" if not data else "is no prompt file"
         raise PromptFileError(f"{path} {what}; choose a file that napari-ptsam saved.")
 
-    def told(error: Exception) -> str:
+    def message(error: Exception) -> str:
         if holds_more_than_values(error):
             return (
                 f"{path} holds something other than plain values, maybe code; it was not run. "
@@ -140,9 +141,9 @@ def _read_plain(data: bytes, path: Path) -> Any:
             )
         return f"{path} is truncated or damaged; copy it again, or ask its maker for a new copy."
 
-    with unreadable_as(PromptFileError, told):
+    with unreadable_as(PromptFileError, message):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # A prompt is stored uncompressed: what unpacks to more is no prompt.
+            # Prompts are stored uncompressed, so an archive that unpacks to more is none.
             if sum(part.file_size for part in archive.infolist()) > SIZE_LIMIT:
                 raise PromptFileError(f"{path} is no prompt file: it would unpack to a huge size.")
             check_sums(archive)
@@ -152,9 +153,9 @@ def _read_plain(data: bytes, path: Path) -> Any:
 
 
 def _repacked(archive: zipfile.ZipFile) -> io.BytesIO:
-    """Return a copy of an archive whose members are those that were checked.
+    """Return a copy of an archive that holds the checked members only.
 
-    torch.load has a reader of its own, and in a damaged archive may find other bytes.
+    torch.load reads archives in its own way, and may find other bytes in a damaged one.
     """
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as checked:

@@ -1,4 +1,4 @@
-"""Prompts in folders: the user's own, and those of the lab."""
+"""The prompt library: folders of prompt files, the user's own and shared ones."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "NAPARI_PTSAM_PROMPTS"
 MOST_FILES = 2000
-"""Of one folder that are looked at."""
+"""Number of files in a folder that are read at most."""
 
 
 def library_folder() -> Path:
-    """The user's own folder of prompts: what NAPARI_PTSAM_PROMPTS names, or one of this system."""
+    """Return the user's folder of prompts: $NAPARI_PTSAM_PROMPTS, or one in the user's data folder."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return Path(folder).expanduser() if folder else _users_folder()
 
@@ -44,11 +44,11 @@ class LibraryItem:
     Attributes
     ----------
     path
-        Of the file.
+        The file.
     prompt
-        What is in it; None if it cannot be read.
+        The prompt; None if the file cannot be read.
     problem
-        Why it cannot.
+        Why the file cannot be read; empty if it can.
     """
 
     path: Path
@@ -56,24 +56,24 @@ class LibraryItem:
     problem: str = ""
 
     def matches(self, words: str) -> bool:
-        """Whether all words, of any case, are in its name or in what is known of it."""
+        """Return whether all words are in the name or the description, in upper or lower case."""
         known = [self.path.stem]
         if self.prompt is not None:
-            own = self.prompt
-            known += [*own.classes, own.author, own.notes, own.licence, own.backbone_name]
-            known.append(own.origin.date)
+            prompt = self.prompt
+            known += [*prompt.classes, prompt.author, prompt.notes, prompt.licence]
+            known += [prompt.backbone_name, prompt.origin.date]
         text = " ".join(known).casefold()
         return all(word in text for word in words.casefold().split())
 
 
 class Library:
-    """What prompt files there are in some folders.
+    """The prompt files in some folders.
 
     Parameters
     ----------
     folders
-        Where to look; those that are not there, such as a network share that is
-        away, are left out.
+        The folders; those that do not exist, such as an unmounted network share, are
+        skipped.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -81,38 +81,38 @@ class Library:
         self._known: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
 
     @property
-    def shelved(self) -> list[LibraryItem]:
-        """As of the last `refresh`, folder by folder, by name."""
+    def items(self) -> list[LibraryItem]:
+        """The items found by the last `refresh`, sorted by folder and name."""
         order = {folder: number for number, folder in enumerate(self.folders)}
         entries = [entry for _, entry in self._known.values()]
         return sorted(entries, key=lambda e: (order[e.path.parent], e.path.name.casefold()))
 
     def refresh(self) -> bool:
-        """Look at the folders, and read what is new or was changed; whether anything was."""
-        found: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
+        """Read new and changed files; return whether there are any, or files are gone."""
+        current: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}
         for folder in self.folders:
             for path, mark in _prompt_files(folder):
                 known = self._known.get(path)
                 if known is not None and known[0] == mark:
-                    found[path] = known
+                    current[path] = known
                 else:
-                    found[path] = mark, _read(path)
-        marks = {path: mark for path, (mark, _) in found.items()}
+                    current[path] = mark, _read(path)
+        marks = {path: mark for path, (mark, _) in current.items()}
         changed = marks != {path: mark for path, (mark, _) in self._known.items()}
-        self._known = found
+        self._known = current
         return changed
 
 
 def _prompt_files(folder: Path) -> list[tuple[Path, tuple[int, int]]]:
-    """Prompt files of a folder, each with time of its last change and size."""
-    found = []
+    """Return the prompt files of a folder, each with the time of its last change and its size."""
+    files = []
     with suppress(OSError):
         for path in sorted(folder.glob("*.pt"))[:MOST_FILES]:
             with suppress(OSError):
                 status = path.stat()
                 if not path.name.startswith(".") and path.is_file():
-                    found.append((path, (status.st_mtime_ns, status.st_size)))
-    return found
+                    files.append((path, (status.st_mtime_ns, status.st_size)))
+    return files
 
 
 def _read(path: Path) -> LibraryItem:
@@ -123,12 +123,12 @@ def _read(path: Path) -> LibraryItem:
 
 
 def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:
-    """Add a prompt to the library, under a name that is free there.
+    """Add a prompt to the library under a name that is not taken.
 
     Raises
     ------
     InputError
-        If that is no name for a file.
+        If the name cannot be the name of a file.
     OutputError
         If it cannot be written.
     """
@@ -138,14 +138,14 @@ def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:
 
 
 def save_trained(prompt: Prompt, path: Path, overwrite: bool = False) -> Path:
-    """Save a prompt that took a training; where that fails, keep it in the library.
+    """Save a newly trained prompt; if that fails, keep it in the library.
 
     Raises
     ------
     KeptElsewhereError
-        If it cannot be written to that path; it says where it is kept.
+        If it cannot be written to that path; the message says where it is kept.
     OutputError
-        If it cannot be kept at all.
+        If it cannot be kept in the library either.
     """
     try:
         return prompt.save(path, overwrite)
@@ -154,16 +154,16 @@ def save_trained(prompt: Prompt, path: Path, overwrite: bool = False) -> Path:
 
 
 def kept_elsewhere(prompt: Prompt, name: str, error: PtsamError) -> PtsamError:
-    """Keep a prompt that cannot be saved where it was to go, and give the error that says where.
+    """Keep a prompt that cannot be saved in its place, and return the error that says where.
 
     Parameters
     ----------
     prompt
-        What took a training.
+        The newly trained prompt.
     name
-        To keep it under, if it is one for a file.
+        The name to keep it under, if it can be the name of a file.
     error
-        Why it cannot be saved; it is given back where no other place takes the prompt.
+        Why it cannot be saved. It is returned if the prompt cannot be kept elsewhere.
     """
     try:
         name = checked_name(name)
@@ -178,20 +178,20 @@ def kept_elsewhere(prompt: Prompt, name: str, error: PtsamError) -> PtsamError:
 
 
 def rename(path: Path, name: str) -> Path:
-    """Give a prompt file another name, in the same folder.
+    """Rename a prompt file within its folder.
 
     Raises
     ------
     InputError
-        If that is no name for a file.
+        If the name cannot be the name of a file.
     OutputError
-        If there is such a file already, or it cannot be renamed.
+        If there is such a file, or it cannot be renamed.
     """
     target = path.with_name(f"{checked_name(name)}.pt")
     if target == path:
         return path
     try:
-        if target.exists() and target.samefile(path):  # upper and lower case, on some systems
+        if target.exists() and target.samefile(path):  # differs in case only, on some systems
             return path.rename(target)
         move_where_nothing_is(path, target)
         path.unlink(missing_ok=True)
@@ -203,7 +203,7 @@ def rename(path: Path, name: str) -> Path:
 
 
 def duplicate(path: Path) -> Path:
-    """Copy a prompt file, in the same folder, under a name that is free there.
+    """Copy a prompt file within its folder, under a name that is not taken.
 
     Raises
     ------
@@ -217,21 +217,21 @@ def duplicate(path: Path) -> Path:
 
 
 def free_path(path: Path) -> Path:
-    """``NAME (2).pt``, or with the next number that is free."""
+    """Return the path ``NAME (2).pt``, or that with the next number that is not taken."""
     stem = re.sub(r" \(\d+\)$", "", path.stem)
     number = 2
-    while (found := path.with_name(f"{stem} ({number}).pt")).exists():
+    while (candidate := path.with_name(f"{stem} ({number}).pt")).exists():
         number += 1
-    return found
+    return candidate
 
 
 def checked_name(name: str) -> str:
-    """A name for a file on every system.
+    """Return a name as a file name that is valid on every system.
 
     Raises
     ------
     InputError
-        If it is empty, too long, or holds characters that file names cannot hold.
+        If it is empty, too long, or has characters that file names cannot have.
     """
     name = name.strip().removesuffix(".pt").strip()
     reserved = re.fullmatch(r"(?i)con|prn|aux|nul|com\d|lpt\d", name)
@@ -245,12 +245,12 @@ def checked_name(name: str) -> str:
 
 
 class LibraryFolders:
-    """The folders that the user looks for prompts in: the own one, and those that were added.
+    """The folders of the library: the user's own one, and those that were added.
 
     Parameters
     ----------
     file
-        Where they are kept; by default in the user's configuration.
+        The file that stores them; by default in the user's configuration folder.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -260,32 +260,32 @@ class LibraryFolders:
 
     @property
     def folders(self) -> list[Path]:
-        """The own folder first."""
+        """The folders, the user's own one first."""
         return [library_folder(), *self._added()]
 
     def _added(self) -> list[Path]:
         return read_or([], self._read)
 
     def _read(self) -> list[Path]:
-        found = json.loads(self._file.read_text(encoding="utf-8"))
-        return [Path(one) for one in found["folders"] if isinstance(one, str)]
+        stored = json.loads(self._file.read_text(encoding="utf-8"))
+        return [Path(folder) for folder in stored["folders"] if isinstance(folder, str)]
 
     def add(self, folder: Path) -> None:
-        """Look in one more folder from now on.
+        """Add a folder.
 
         Raises
         ------
         OutputError
-            If that cannot be kept.
+            If the list of folders cannot be stored.
         """
         if folder not in self.folders:
             self._write([*self._added(), folder])
 
     def remove(self, folder: Path) -> None:
-        """Look there no more; the files stay."""
-        self._write([one for one in self._added() if one != folder])
+        """Remove a folder from the list; its files stay."""
+        self._write([added for added in self._added() if added != folder])
 
     def _write(self, folders: Sequence[Path]) -> None:
         make_folder(self._file.parent)
         with replacing(self._file, overwrite=True) as beside:
-            beside.write_text(json.dumps({"folders": [str(one) for one in folders]}), "utf-8")
+            beside.write_text(json.dumps({"folders": [str(folder) for folder in folders]}), "utf-8")

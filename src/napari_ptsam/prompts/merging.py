@@ -1,4 +1,4 @@
-"""Several prompts to one of several classes, and back."""
+"""Merging prompts into one with several classes, and splitting it again."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ def merge(
 ) -> Prompt:
     """Make one prompt of several classes.
 
-    What one prompt says of a pixel is compared with what the others say: the
-    most likely class wins. Cores are kept if all have them, guided filter and
-    flips if they are the same in all.
+    Each pixel gets the most likely class of all prompts. Cores are kept if all
+    prompts have them, guided filter and flips if they are the same in all.
 
     Parameters
     ----------
     prompts
-        Of one backbone, two at least.
+        Two or more prompts for the same backbone.
     names
-        For the classes of the result; those of the prompts by default.
+        Names of the classes of the result; by default those of the prompts.
     images_of
-        Number, from 0, of the prompt whose normalisation, channels and tiles
-        are taken, if they differ. The others then see images in another way
-        than they were tuned at, and may be less exact.
+        Index of the prompt whose normalization, channels and tiles are used if
+        they differ. The other prompts then see images in another way than in
+        their training, and may be less accurate.
+
+    Returns
+    -------
+    Prompt
+        A prompt with the classes of all prompts.
 
     Raises
     ------
     InputError
-        If they do not fit together.
+        If the prompts cannot be merged.
     """
     first = prompts[0] if prompts else None
     if first is None or len(prompts) < 2:
@@ -45,12 +49,12 @@ def merge(
         if not first.belongs_to(other.backbone, other.signature):
             raise InputError(
                 f"The prompts were tuned for different backbones ({first.backbone_name} and "
-                f"{other.backbone_name}); only those of one backbone can be merged."
+                f"{other.backbone_name}); only prompts for the same backbone can be merged."
             )
         if not _same_encoder_tokens(first, other):
             raise InputError(
-                "The prompts have different encoder tokens, and an image can be embedded with one set "
-                "of them only; train them without (encoder tokens: 0)."
+                "The prompts have different encoder tokens, and an image can only be embedded with one "
+                "set of them; train prompts with 0 encoder tokens."
             )
     images = {prompt.images for prompt in prompts}
     shown = {
@@ -59,8 +63,8 @@ def merge(
         if p.trained_channels is not None and p.trained_channels.has(p.images.channels)
     }
     if images_of is None and max(len(images), len(shown)) > 1:
-        told = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
-        raise InputError(f"The prompts see images in different ways ({told}).", Remedy.IMAGES_OF)
+        listed = "; ".join(f"{i + 1}: {image_words(prompt)}" for i, prompt in enumerate(prompts))
+        raise InputError(f"The prompts see images in different ways ({listed}).", Remedy.IMAGES_OF)
     if images_of is not None and not 0 <= images_of < len(prompts):
         raise InputError(f"There are prompts 1 to {len(prompts)}, not {images_of + 1}.")
     classes = tuple(names or (name for prompt in prompts for name in prompt.classes))
@@ -85,7 +89,7 @@ def merge(
 
 
 def split(prompt: Prompt) -> list[Prompt]:
-    """Make a prompt of each class."""
+    """Return a prompt for each class of a prompt."""
     return [
         replace(
             prompt,
@@ -104,13 +108,13 @@ def _same_encoder_tokens(first: Prompt, other: Prompt) -> bool:
 
 
 def _colours(prompts: Sequence[Prompt]) -> tuple[str, ...]:
-    """Those of the prompts, unless two classes would look the same."""
-    own = tuple(colour for prompt in prompts for colour in prompt.colours)
-    return own if len(set(own)) == len(own) else default_colours(len(own))
+    """Return the colours of the prompts, or default ones if two classes would look the same."""
+    colours = tuple(colour for prompt in prompts for colour in prompt.colours)
+    return colours if len(set(colours)) == len(colours) else default_colours(len(colours))
 
 
 def _origin(prompts: Sequence[Prompt]) -> Origin:
-    """Of all together; the Dice is the mean over the classes, where each was measured."""
+    """Return the sums of all origins; the Dice is the mean over the classes, if all were measured."""
     origins = [prompt.origin for prompt in prompts]
     dices = [
         (origin.held_out_dice, len(prompt.classes))
@@ -131,5 +135,5 @@ def _origin(prompts: Sequence[Prompt]) -> Origin:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Each text once."""
+    """Return the texts as one, each text once."""
     return "; ".join(dict.fromkeys(text for text in texts if text))

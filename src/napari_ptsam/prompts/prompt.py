@@ -1,7 +1,8 @@
-"""What was learned, and all that is needed to use it."""
+"""Trained prompts and their properties."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,14 +21,14 @@ from napari_ptsam.prompts.thumbnail import LIMIT
 
 TOKENS, WIDTH = 8, 256
 MOST_ENCODER_TOKENS = 64
-"""Encoder tokens a layer; the method has 8."""
+"""Largest number of encoder tokens in each layer; the published method has 8."""
 TEXT_LIMIT = 1000
-"""Bytes (UTF-8) of notes, licence and author together: a prompt file is to stay a small file."""
+"""Largest size of notes, licence and author together in bytes (UTF-8)."""
 NAME_LIMIT = 60
 MAX_CLASSES = 250
-"""Labels are uint8."""
+"""Largest number of classes, since labels are uint8."""
 
-# Okabe and Ito's palette, which colour-blind people can tell apart.
+# The palette of Okabe and Ito (2008), which colour-blind people can distinguish.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
 
 
@@ -38,20 +39,21 @@ class Origin:
     Attributes
     ----------
     images, held_out_images
-        Annotated planes in all, and how many of them were held out.
+        Number of annotated planes, and how many of them were held out.
     steps, batch_size, seed
-        Of the training.
+        Settings of the training.
     held_out_dice
-        Mean foreground Dice over the held-out planes and classes; None if not measured.
+        Mean foreground Dice over the held-out planes and classes; None if not measured. These
+        planes also chose the checkpoint, so this is a validation Dice.
     measured_on_training
-        Whether that figure was measured on the training images themselves,
-        because there were too few to hold any out.
+        Whether the Dice was measured on the training planes, because there were too few to
+        hold any out.
     start
-        What the tokens started from.
+        The start values of the tokens.
     date
-        ISO 8601, UTC.
+        Date in ISO 8601, UTC.
     versions
-        Of the packages that made it.
+        Versions of the packages that were used.
     """
 
     images: int = 0
@@ -68,49 +70,47 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A specialist: decoder tokens, encoder tokens if any, and all that is needed to use them.
+    """A trained prompt: tokens, and all that is needed to use them.
 
     Attributes
     ----------
     tokens
         Learned decoder tokens, float32, shape (classes, 8, 256).
     classes
-        A name for each class. In labels, class number i has the value i + 1.
+        A name for each class. In labels, class i has the value i + 1.
     colours
         ``#RRGGBB`` for each class.
     backbone, signature
         Name of the backbone that the tokens belong to, and the fingerprint of
         its weights.
     weights
-        Where these come from, for people: a name of the catalogue of backbones,
-        such as ``vit_b_lm``, or the name of its maker's own file.
+        Name of the weights: in the catalogue of backbones, such as ``vit_b_lm``,
+        or of the file.
     flips
-        Of tiles, that are looked at when segmenting, besides the tiles as they
-        are; what is found is the mean. Takes as many times as long.
+        Flips of each tile that are segmented too when flips are on; results are
+        averaged.
     thumbnail
         A picture of what it finds, see `napari_ptsam.prompts.thumbnail`; may be empty.
     images
-        Normalisation, channels and tiles that they were tuned at.
+        Normalization, channels and tiles used in the training.
     trained_channels
-        Which channels the training images have, with the names of those that were shown; None if
-        that is not known. `images` tells which were shown.
+        The channels of the training images, with the names of those that the model has
+        seen (`images` has their numbers); None if unknown.
     pixel_size
-        Of the training images, if known.
+        Pixel size of the training images; None if unknown.
     origin
-        How it was made.
+        How the prompt was made.
     notes, licence, author
-        Free text of its makers, up to 1,000 bytes together.
+        Free text, up to 1,000 bytes together.
     cores
-        Decoder tokens that find the inner parts of objects, by which objects
-        that touch are told apart: float32, shape (classes, 8, 256); None if the
-        prompt does not know them.
+        Decoder tokens that find the inner parts of objects, which separates objects
+        that touch: float32, shape (classes, 8, 256); None if there are none.
     encoder_tokens
-        Learned encoder tokens: for each layer of the image encoder that takes
-        some, float32 of shape (tokens, width of the layer); empty if it is used
-        as it is.
+        Learned encoder tokens: an array for each layer of the image encoder that takes
+        tokens, float32, shape (tokens, width of the layer); empty if there are none.
     refinement
-        How the classes' logits are made to follow the edges of the image; None
-        leaves them as they are.
+        A guided filter of the logits, which lets them follow the edges of the image;
+        None if there is none.
 
     Raises
     ------
@@ -167,18 +167,18 @@ class Prompt:
 
     @property
     def all_tokens(self) -> np.ndarray:
-        """Tokens of the classes, then those of their cores if there are any: (n, 8, 256)."""
+        """Tokens of the classes, followed by those of their cores if there are any: (n, 8, 256)."""
         return self.tokens if self.cores is None else np.concatenate([self.tokens, self.cores])
 
     @property
     def trained_parameters(self) -> int:
-        """Count of numbers that were trained: 2,048 a class, as many for its cores, encoder tokens."""
-        return int(self.all_tokens.size) + sum(own.size for own in self.encoder_tokens)
+        """Number of trained parameters: 2,048 for each class and its cores each, and encoder tokens."""
+        return int(self.all_tokens.size) + sum(tokens.size for tokens in self.encoder_tokens)
 
     def with_text(
         self, notes: str | None = None, licence: str | None = None, author: str | None = None
     ) -> Prompt:
-        """Copy with other notes, licence or author."""
+        """Return a copy with other notes, licence or author."""
         return replace(
             self,
             notes=self.notes if notes is None else notes,
@@ -187,7 +187,7 @@ class Prompt:
         )
 
     def belongs_to(self, name: str, signature: str) -> bool:
-        """Whether it was tuned for a backbone of that architecture and signature."""
+        """Return whether it was trained for the backbone of that architecture and signature."""
         return (name, signature) == (self.backbone, self.signature)
 
     def check_backbone(self, name: str, signature: str) -> None:
@@ -196,13 +196,14 @@ class Prompt:
         Raises
         ------
         PromptFileError
-            If it was tuned for another one.
+            If it was trained for another one.
         """
         if not self.belongs_to(name, signature):
-            told = self.backbone_name
-            own = told if self.signature in told else f"{told} (signature {self.signature})"
+            trained = self.backbone_name
+            if self.signature not in trained:
+                trained += f" (signature {self.signature})"
             raise PromptFileError(
-                f"The prompt was tuned for the backbone {own}, and this is {name} (signature "
+                f"The prompt was tuned for the backbone {trained}, and this is {name} (signature "
                 f"{signature}).",
                 self.remedy,
                 backbone=self.weights,
@@ -210,7 +211,7 @@ class Prompt:
 
     @property
     def backbone_name(self) -> str:
-        """The backbone in words: its name in the catalogue, or architecture, file and signature."""
+        """Name of the backbone in the catalogue, or its architecture, file and signature."""
         if self.weights in catalogue():
             return self.weights
         file = f" with the weights {self.weights}" if self.weights else ""
@@ -218,7 +219,7 @@ class Prompt:
 
     @property
     def remedy(self) -> Remedy:
-        """What to do if the backbone is not on this machine."""
+        """The remedy if the backbone is not on this machine."""
         entry = catalogue().get(self.weights)
         known = entry is not None and not entry.embedded
         return Remedy.DOWNLOAD if known else Remedy.CHECKPOINT
@@ -230,7 +231,7 @@ class Prompt:
         return save(self, path, overwrite)
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the tokens, as plain values for people and machines."""
+        """Return all but the tokens as plain values."""
         from napari_ptsam.prompts.contents import to_plain
 
         return {
@@ -245,15 +246,15 @@ def check_encoder_tokens(tokens: Sequence[np.ndarray]) -> None:
     Raises
     ------
     InputError
-        If they are not float32 of shape (tokens, width), as many in each layer, and finite.
+        If they are not finite float32 values of shape (tokens, width), as many in each layer.
     """
-    for own in tokens:
-        if own.ndim != 2 or own.dtype != np.float32 or len(own) != len(tokens[0]):
+    for layer in tokens:
+        if layer.ndim != 2 or layer.dtype != np.float32 or len(layer) != len(tokens[0]):
             raise InputError(
                 "Encoder tokens are float32 of shape (tokens, width), as many in each layer, not "
-                f"{own.dtype} of shape {own.shape}."
+                f"{layer.dtype} of shape {layer.shape}."
             )
-        if not 1 <= len(own) <= MOST_ENCODER_TOKENS or not np.isfinite(own).all():
+        if not 1 <= len(layer) <= MOST_ENCODER_TOKENS or not np.isfinite(layer).all():
             raise InputError(
                 f"A layer has 1 to {MOST_ENCODER_TOKENS} encoder tokens without NaN or infinity; "
                 "train the prompt again."
@@ -266,7 +267,7 @@ def check_names(names: Sequence[str]) -> None:
     Raises
     ------
     InputError
-        If a name is empty, too long, not printable, or there twice.
+        If a name is empty, too long, not printable, or occurs twice.
     """
     for name in names:
         if not name.strip() or len(name) > NAME_LIMIT or not name.isprintable():
@@ -277,13 +278,26 @@ def check_names(names: Sequence[str]) -> None:
         raise InputError("Two classes have the same name; give each a name of its own.")
 
 
+def check_colours(colours: Sequence[str]) -> None:
+    """Make sure that colours are of the form ``#RRGGBB``.
+
+    Raises
+    ------
+    InputError
+        If a colour is not.
+    """
+    for colour in colours:
+        if not isinstance(colour, str) or not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+            raise InputError(f"The colour {colour!r} is not of the form #RRGGBB; choose another.")
+
+
 def check_text(*texts: str) -> None:
     """Make sure that notes, licence and author fit into a prompt file.
 
     Raises
     ------
     InputError
-        If they are too long, or no valid text.
+        If they are too long, or not valid Unicode.
     """
     try:
         length = len("".join(texts).encode())
@@ -296,5 +310,5 @@ def check_text(*texts: str) -> None:
 
 
 def default_colours(count: int) -> tuple[str, ...]:
-    """Colours for that many classes, easily told apart for the first eight."""
+    """Return a colour for each class; the first eight are easy to distinguish."""
     return tuple(PALETTE[i % len(PALETTE)] for i in range(count))

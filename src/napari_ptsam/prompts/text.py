@@ -1,8 +1,8 @@
-"""A prompt as one line of text, for a chat or a lab book.
+"""Prompts as one line of text, for a chat or a lab book.
 
-``ptsam1:`` and base64 of: 8 bytes of the SHA-256 of what follows, then zlib's compression of the
-description (JSON, ended by a zero byte) and of the decoder tokens in float16, first all upper bytes,
-then all lower ones: the upper ones are much alike.
+The line is ``ptsam1:`` and, in base64, the first 8 bytes of the SHA-256 of the rest, and the rest
+compressed by zlib: the description (JSON, ended by a zero byte) and the decoder tokens in float16,
+first all upper bytes, which compress well because they are similar, then all lower ones.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 MARK = "ptsam1:"
 LIMIT = 6000
-"""Characters of one class, at most."""
+"""Largest number of characters for one class."""
 DAMAGED = "The text is damaged: something is missing or was changed on the way. Copy the whole line again."
 CHECK = 8
-"""Bytes of the checksum."""
+"""Size of the checksum in bytes."""
 _LONGEST = LIMIT * MAX_CLASSES
-# What most descriptions hold is not spelled out again in each.
+# A dictionary for zlib: parts that most descriptions have in common.
 _KNOWN = json.dumps(
     {
         "classes": ["foreground"], "colours": ["#E69F00"], "backbone": "vit_t",
@@ -54,24 +54,28 @@ _KNOWN = json.dumps(
 def to_text(prompt: Prompt) -> str:
     """Write a prompt as one line of text.
 
-    The tokens are rounded to float16. Cores are left out, since they would not
-    fit: objects are told apart as connected components.
+    The tokens are rounded to float16. Cores are left out because they would be
+    too long, so objects are connected components.
+
+    Parameters
+    ----------
+    prompt
+        The prompt.
 
     Returns
     -------
     str
-        Of up to 6,000 characters for one class, about 4,800 more for each
-        further one.
+        Up to 6,000 characters for one class, and about 4,800 for each further one.
 
     Raises
     ------
     InputError
-        If the prompt has encoder tokens, or notes that are too long.
+        If the prompt has encoder tokens, or its notes are too long.
     """
     if prompt.encoder_tokens:
         raise InputError(
-            "A prompt with encoder tokens is too long for a line of text; pass the file on, or train "
-            "without them (encoder tokens: 0)."
+            "A prompt with encoder tokens is too long for a line of text; share the file, or train "
+            "with 0 encoder tokens."
         )
     text = _encode(replace(prompt, cores=None))
     if len(text) > LIMIT * len(prompt.classes):
@@ -89,32 +93,35 @@ def _encode(prompt: Prompt) -> str:
     plain["origin"]["versions"] = {}
     description = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
     if np.abs(prompt.tokens).max() > np.finfo(np.float16).max:
-        raise InputError("The decoder tokens are too large for a line of text; pass the file on.")
+        raise InputError("The decoder tokens are too large for a line of text; share the file.")
     halves = prompt.tokens.astype("<f2").view(np.uint8).reshape(-1, 2)
     packer = zlib.compressobj(9, zdict=_KNOWN)
     packed = packer.compress(description + b"\0" + halves.T[::-1].tobytes()) + packer.flush()
-    packed += bytes(-(CHECK + len(packed)) % 3)  # every bit of the text counts
+    packed += bytes(
+        -(CHECK + len(packed)) % 3
+    )  # no padding, so that a change of any character is noticed
     return MARK + base64.b64encode(_checksum(packed) + packed).decode()
 
 
 def from_text(text: str) -> Prompt:
-    """Read the prompt that `to_text` wrote.
+    """Read a prompt from a line of text.
 
     Parameters
     ----------
     text
-        The line; blanks, line breaks and quotation marks, as chats add them, do not matter.
+        The line written by `to_text`; blanks, line breaks and quotation marks, which chats may
+        add, are ignored.
 
     Raises
     ------
     PromptFileError
-        If it is no such line, or damaged.
+        If it is no such line, or is damaged.
     """
     line = re.sub(r"[\s\"'`“”<>]+", "", text[:_LONGEST])
     if not line.startswith(MARK):
         newer = re.match(r"ptsam(\d+):", line)
         raise PromptFileError(
-            "The text is of a newer napari-ptsam; update napari-ptsam."
+            "The text is that of a newer napari-ptsam; update napari-ptsam."
             if newer and int(newer[1]) > 1
             else f"This is no prompt as text; it begins with {MARK}. Copy the whole line."
         )

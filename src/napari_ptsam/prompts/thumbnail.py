@@ -1,4 +1,4 @@
-"""A small picture in a prompt file: what the prompt finds on one of its makers' planes."""
+"""Pictures in prompt files, which show what a prompt finds on a plane of its training."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import numpy as np
 from napari_ptsam.io.safe_loading import read_or
 
 SIDE = 96
-"""Pixels."""
+"""Width and height in pixels."""
 LIMIT = 1200
-"""Bytes."""
+"""Largest size in bytes."""
 LIMIT_WITH_TEXT = 1450
-"""Bytes of picture and texts together, so that a prompt file has no more than 12 KB; with longer
-texts it has no picture."""
+"""Largest size of picture and texts together in bytes, which keeps prompt files below 12 KB; with
+longer texts a file has no picture."""
 QUALITIES = (75, 60, 45, 30, 20, 10, 5, 1)
-"""Of the compression, the best one first."""
+"""Qualities of the compression to try, the best one first."""
 
 
 def make_thumbnail(
     guide: np.ndarray, labels: np.ndarray, colours: Sequence[str], side: int | None = None
 ) -> bytes:
-    """Draw a picture of a plane and of what was found on it.
+    """Draw a picture of a plane and its labels.
 
     Parameters
     ----------
     guide
-        The plane in grey: float32, shape (y, x), range 0 to 1.
+        The grey plane: float32, shape (y, x), range 0 to 1.
     labels
-        Class numbers, same shape; 0 is background.
+        Class numbers, of the same shape; 0 is background.
     colours
         ``#RRGGBB`` of the classes 1, 2, ...
     side
-        Of the part that is shown, at most, in pixels of the plane: small
-        objects want to be seen.
+        Largest side, in pixels, of the part of the plane that is shown; a small
+        part shows small objects better.
 
     Returns
     -------
     bytes
-        A WebP file of 96 x 96 pixels, the found parts of the middle of the plane
-        outlined and tinted; empty if it does not become small enough.
+        A WebP file of 96 x 96 pixels that shows the middle of the plane, with labels
+        outlined and tinted; empty if the file would be too large.
     """
     from PIL import Image
 
@@ -56,7 +56,7 @@ def make_thumbnail(
         file = io.BytesIO()
         try:
             Image.fromarray(picture).save(file, "WEBP", quality=quality, method=6)
-        except (KeyError, OSError):  # a Pillow that was built without WebP
+        except (KeyError, OSError):  # Pillow was built without WebP
             return b""
         if len(file.getvalue()) <= LIMIT:
             return file.getvalue()
@@ -64,24 +64,24 @@ def make_thumbnail(
 
 
 def _square(shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
-    """A square in the middle of a plane."""
+    """Return a square in the middle of a plane."""
     side = min(side, *shape)
     y, x = ((length - side) // 2 for length in shape)
     return slice(y, y + side), slice(x, x + side)
 
 
 def read_thumbnail(data: bytes) -> np.ndarray | None:
-    """The picture of a prompt file.
+    """Read the picture of a prompt file.
 
     Parameters
     ----------
     data
-        What `make_thumbnail` gave; of a file that anybody may have made.
+        Bytes from `make_thumbnail`, or of a file that anybody may have made.
 
     Returns
     -------
     numpy.ndarray or None
-        uint8, shape (96, 96, 3); None if there is none, or no such picture.
+        uint8, shape (96, 96, 3); None if these are no such bytes.
     """
     return read_or(None, lambda: _read(data)) if 0 < len(data) <= LIMIT else None
 

@@ -1,8 +1,8 @@
-"""Planes of a training's own making that show nothing, or next to nothing.
+"""Make planes for training that show nothing, or next to nothing.
 
-Planes are annotated because there is something on them, so tokens never learn what an empty one
-looks like. These do what segmenting will meet: frames without light, uneven light on an empty
-dish, the padding of a stitched image, a field without objects.
+Users annotate planes because they show something, so that tokens would never learn what an empty
+plane looks like. The planes made here imitate what occurs later: frames without light, uneven
+illumination of an empty dish, the padding of a stitched image, a field without objects.
 """
 
 from __future__ import annotations
@@ -17,113 +17,119 @@ from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.images.blank import noise_deviation
 
 MOST, FEWEST = 8, 2
-"""Blank planes of one training."""
+"""Largest and smallest number of blank planes in a training."""
 PART = 1 / 8
-"""Blank planes, as a part of the tiles that are trained on."""
+"""Number of blank planes, as a fraction of the number of training tiles."""
 EMPTY = 0.005
-"""Part of a corner that objects may cover, if there is a choice."""
+"""Fraction of a corner covered by objects below which it counts as empty."""
 CROWDED = 0.1
-"""Part of a corner that objects cover, from which on it is no use."""
+"""Largest fraction of a corner that objects may cover."""
 LEAST_CORNER = 24
-"""Side of a corner, at least, in pixels."""
+"""Smallest side of a corner, in pixels."""
 
 
 def blank_count(tiles: int) -> int:
-    """How many blank planes go with so many tiles."""
+    """Return the number of blank planes for a number of training tiles."""
     return min(MOST, max(FEWEST, round(tiles * PART)))
 
 
 def blank_examples(
     training: Sequence[AnnotatedPlane], side: int, count: int, rng: np.random.Generator
 ) -> list[AnnotatedPlane]:
-    """Square examples that show nothing, or next to nothing.
+    """Make square planes that show nothing, or next to nothing.
 
     Parameters
     ----------
     training
-        Annotated planes, whose type, channels, brightness and noise they take after.
+        Annotated planes, whose dtype, channels, brightness and noise are imitated.
     side
-        Of each, in pixels.
+        Side of each plane, in pixels.
     count
-        How many, at most.
+        Largest number of planes.
     rng
-        Source of randomness.
+        Random generator.
+
+    Returns
+    -------
+    list of AnnotatedPlane
+        Planes whose annotation is mostly or only background.
     """
     corners = iter(_emptiest_corners(training, side))
 
-    def corner(source: AnnotatedPlane) -> AnnotatedPlane | None:
-        found = next(corners, None)
-        return None if found is None else replace(found, name=f"{found.name}, blank")
+    def corner(example: AnnotatedPlane) -> AnnotatedPlane | None:
+        emptiest = next(corners, None)
+        return None if emptiest is None else replace(emptiest, name=f"{emptiest.name}, blank")
 
     makers: list[Callable[[AnnotatedPlane], AnnotatedPlane | None]] = [
         corner,
-        lambda source: _uneven(source, side, rng),
-        lambda source: _padded(source, side, rng),
-        lambda source: _of_values(source, np.zeros((side, side, 1))),
-        lambda source: _noise(source, side, rng),
+        lambda example: _uneven(example, side, rng),
+        lambda example: _padded(example, side, rng),
+        lambda example: _of_values(example, np.zeros((side, side, 1))),
+        lambda example: _noise(example, side, rng),
         corner,
-        lambda source: _uneven(source, side, rng),
-        lambda source: _padded(source, side, rng),
+        lambda example: _uneven(example, side, rng),
+        lambda example: _padded(example, side, rng),
     ]
     order = rng.permutation(len(training)).tolist()
-    sources = islice(cycle(order), min(count, len(makers)))
-    made = [make(training[number]) for make, number in zip(makers, sources, strict=False)]
-    return [example for example in made if example is not None]
+    chosen = islice(cycle(order), min(count, len(makers)))
+    blanks = [make(training[number]) for make, number in zip(makers, chosen, strict=False)]
+    return [blank for blank in blanks if blank is not None]
 
 
-def _of_values(source: AnnotatedPlane, values: np.ndarray) -> AnnotatedPlane:
-    """An empty example of the kind of another one; values (y, x, channels or 1)."""
+def _of_values(example: AnnotatedPlane, values: np.ndarray) -> AnnotatedPlane:
+    """Return a plane of the same kind with these values, of shape (y, x, channels or 1)."""
     shape = values.shape[:2]
-    dtype = source.pixels.dtype
+    dtype = example.pixels.dtype
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         values = values.round().clip(limits.min, limits.max)
     elif dtype.kind == "b":
         values = values > 0.5
-    wide = np.broadcast_to(values, (*shape, *(source.pixels.shape[2:] or (1,)))).astype(dtype)
+    pixels = np.broadcast_to(values, (*shape, *(example.pixels.shape[2:] or (1,)))).astype(dtype)
     return replace(
-        source,
+        example,
         name="a blank plane",
-        pixels=wide if source.pixels.ndim == 3 else wide[..., 0],
-        labels=np.zeros(shape, dtype=source.labels.dtype),
+        pixels=pixels if example.pixels.ndim == 3 else pixels[..., 0],
+        labels=np.zeros(shape, dtype=example.labels.dtype),
         valid=None,
         areas=np.zeros(0, dtype=int),
-        instances=None if source.instances is None else np.zeros(shape, source.instances.dtype),
+        instances=None if example.instances is None else np.zeros(shape, example.instances.dtype),
     )
 
 
-def _background(source: AnnotatedPlane) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness and noise of the background, for each channel."""
-    pixels = source.pixels if source.pixels.ndim == 3 else source.pixels[..., None]
-    empty = source.labels == 0
-    if source.valid is not None and (empty & source.valid).any():
-        empty &= source.valid
+def _background(example: AnnotatedPlane) -> tuple[np.ndarray, np.ndarray]:
+    """Return brightness and noise of the background for each channel."""
+    pixels = example.pixels if example.pixels.ndim == 3 else example.pixels[..., None]
+    empty = example.labels == 0
+    if example.valid is not None and (empty & example.valid).any():
+        empty &= example.valid
     level = np.median(pixels[empty if empty.any() else ~empty].astype(float), axis=0)
     noise = np.array([noise_deviation(pixels[..., c]) for c in range(pixels.shape[-1])])
-    whole = 1.0 if pixels.dtype.kind in "iub" else float(np.ptp(pixels)) / 1000
-    return level, np.maximum(noise, whole)
+    least = 1.0 if pixels.dtype.kind in "iub" else float(np.ptp(pixels)) / 1000
+    return level, np.maximum(noise, least)
 
 
-def _noise(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
-    level, noise = _background(source)
-    return _of_values(source, level + noise * rng.normal(size=(side, side, len(level))))
+def _noise(example: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
+    """Return a plane with nothing but the noise of the background."""
+    level, noise = _background(example)
+    return _of_values(example, level + noise * rng.normal(size=(side, side, len(level))))
 
 
-def _uneven(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
-    """Light that falls off to one side, or to all, behind the same noise."""
-    level, noise = _background(source)
+def _uneven(example: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
+    """Return a plane with uneven illumination, which falls off to one side or to all, and noise."""
+    level, noise = _background(example)
     across = np.linspace(-1, 1, side)
     angle, centre = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5, 2)
     slope = np.cos(angle) * across[:, None] + np.sin(angle) * across[None]
     fall = -((across[:, None] - centre[0]) ** 2 + (across[None] - centre[1]) ** 2)
     light = (slope if rng.random() < 0.5 else fall)[..., None] * rng.uniform(1.5, 6)
-    return _of_values(source, level + noise * (light + rng.normal(size=(side, side, len(level)))))
+    return _of_values(example, level + noise * (light + rng.normal(size=(side, side, len(level)))))
 
 
-def _padded(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
-    """A part of a plane, at one corner of a square that is filled up with zeros."""
+def _padded(example: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:
+    """Return a part of a plane in one corner of a square that is padded with zeros."""
     kept = (rng.uniform(0.3, 1, 2) * side).round().astype(int)
-    begin = [int(rng.integers(max(1, n - k + 1))) for n, k in zip(source.shape, kept, strict=True)]
+    begin = [int(rng.integers(max(1, n - k + 1))) for n, k in zip(example.shape, kept, strict=True)]
     window = tuple(slice(b, b + k) for b, k in zip(begin, kept, strict=True))
     before = [int(rng.integers(2)) for _ in kept]
 
@@ -135,19 +141,19 @@ def _padded(source: AnnotatedPlane, side: int, rng: np.random.Generator) -> Anno
         return np.pad(part, widths, constant_values=value)
 
     return replace(
-        source,
-        name=f"{source.name}, padded",
-        pixels=filled(source.pixels),
-        labels=filled(source.labels),
-        valid=None if source.valid is None else filled(source.valid, 1),
+        example,
+        name=f"{example.name}, padded",
+        pixels=filled(example.pixels),
+        labels=filled(example.labels),
+        valid=None if example.valid is None else filled(example.valid, 1),
         areas=np.zeros(0, dtype=int),
-        instances=None if source.instances is None else filled(source.instances),
+        instances=None if example.instances is None else filled(example.instances),
     )
 
 
 def _emptiest_corners(training: Sequence[AnnotatedPlane], side: int) -> list[AnnotatedPlane]:
-    """Squares with the fewest objects, one of each plane at most, mirrored to the whole side."""
-    found: list[tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]]] = []
+    """Return the squares with the fewest objects, at most one of each plane, mirrored to full size."""
+    ranked: list[tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]]] = []
     for number, example in enumerate(training):
         best: tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]] | None = None
         for length in (side, side // 2, side // 4):
@@ -157,13 +163,14 @@ def _emptiest_corners(training: Sequence[AnnotatedPlane], side: int) -> list[Ann
                 if example.valid is not None and not example.valid[window].all():
                     continue
                 share = float(np.count_nonzero(example.labels[_wider(window)])) / length**2
-                # Large enough ones come first, then emptier ones.
+                # Corners that are empty enough are ranked by size, others by emptiness.
                 rank = max(share, EMPTY), -length, number, example, window
                 if best is None or rank[:2] < best[:2]:
                     best = rank
         if best is not None and best[0] <= CROWDED:
-            found.append(best)
-    return [_mirrored(one[3], one[4], side) for one in sorted(found, key=lambda one: one[:3])]
+            ranked.append(best)
+    ranked.sort(key=lambda rank: rank[:3])
+    return [_mirrored(example, window, side) for *_, example, window in ranked]
 
 
 def _windows(shape: tuple[int, int], length: int) -> list[tuple[slice, slice]]:
@@ -172,17 +179,20 @@ def _windows(shape: tuple[int, int], length: int) -> list[tuple[slice, slice]]:
 
 
 def _wider(window: tuple[slice, slice]) -> tuple[slice, slice]:
-    """With a margin, so that no rim of an object that is annotated tightly is left in a window."""
+    """Return the window with a margin, for the rim of objects that are annotated too tightly."""
     rows, columns = (
         slice(
-            max(0, one.start - (one.stop - one.start) // 8), one.stop + (one.stop - one.start) // 8
+            max(0, part.start - (part.stop - part.start) // 8),
+            part.stop + (part.stop - part.start) // 8,
         )
-        for one in window
+        for part in window
     )
     return rows, columns
 
 
 def _mirrored(example: AnnotatedPlane, window: tuple[slice, slice], side: int) -> AnnotatedPlane:
+    """Return the part of a plane in a window, mirrored until it has the whole side."""
+
     def whole(values: np.ndarray) -> np.ndarray:
         part = values[window]
         widths = [(0, side - n) for n in part.shape[:2]] + [(0, 0)] * (values.ndim - 2)

@@ -1,4 +1,4 @@
-"""Which channels a training shows the model, and whether its images agree in them."""
+"""Find the channels that the model is shown, and check that all images agree in them."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ def channels_seen(
     start: Prompt | None,
     option: str,
 ) -> tuple[ImageSettings, Channels | None, str]:
-    """Find out what the images of a training have in common.
+    """Find the channels that the images of a training have in common.
 
     Parameters
     ----------
     stacks
         The images.
     images
-        How they are prepared: as the settings say, or as a start does.
+        Settings with which they are prepared, given by the training or by ``start``.
     choice
-        Channels that the settings name.
+        Channels named in the settings of the training.
     start
-        A prompt to go on from.
+        Prompt to continue from.
     option
-        How messages tell to choose channels.
+        Wording of messages about the choice of channels.
 
     Returns
     -------
-    ImageSettings
-        Those, with the channels that are shown.
-    Channels
-        Of the images, with the names of those that are shown; None where images
+    images : ImageSettings
+        The settings with the channels that the model is shown.
+    channels : Channels or None
+        Channels of the images with the names of those shown; None if images
         differ, as grey and RGB images may.
-    str
-        A sentence if the start was trained on images of another kind.
+    warning : str
+        A sentence if the start was trained on images of another kind, else empty.
 
     Raises
     ------
     InputError
-        If an image has no such channels, or shows the model another number of
-        them than another image, or than the start was trained on.
+        If an image does not have the channels, or if their number differs
+        between images, or from that of the start.
     """
-    trained, caution, before = None, "", images
+    trained, warning, before = None, "", images
     if start is not None:
         trained = start.trained_channels
         choice = None if choice == images.channels else choice
     else:
         choice = None
     for planes in stacks:
-        images, words = fit_channels(before, trained, planes, choice, option)
-        caution = caution or (words if start is not None else "")
-    found = [channels_of(planes).named(images.channels) for planes in stacks]
-    shown = [replace(own.shown(images.channels), names=()) for own in found]
+        images, sentence = fit_channels(before, trained, planes, choice, option)
+        warning = warning or (sentence if start is not None else "")
+    named = [channels_of(planes).named(images.channels) for planes in stacks]
+    shown = [replace(channels.shown(images.channels), names=()) for channels in named]
     first = shown[0]
     for planes, other in zip(stacks, shown, strict=True):
         if other.count != first.count and "composite" in (other.kind, first.kind):
@@ -75,4 +75,4 @@ def channels_seen(
                 f"({option.format(','.join(map(str, range(min(first.count, other.count)))))})."
             )
     same = len(set(shown)) == 1
-    return images, found[0] if same else None, caution
+    return images, named[0] if same else None, warning

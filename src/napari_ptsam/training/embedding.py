@@ -1,4 +1,4 @@
-"""The tiles of a training: what is trained on, what is measured on, embedded once."""
+"""Embed the tiles of a training once: those to train on, and those of the validation planes."""
 
 from __future__ import annotations
 
@@ -39,39 +39,42 @@ T = TypeVar("T")
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:
-    """Some of the items, evenly from first to last."""
+    """Return some of the items, evenly spaced from the first to the last."""
     count = min(count, len(items))
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 class EmbeddedTiles:
-    """Embeds tile by tile; upright training tiles first, turned ones last.
+    """The embedded tiles and planes of a training.
+
+    Tiles are embedded one by one: upright training tiles first, then the
+    held-out planes, then the turned and flipped training tiles.
 
     Parameters
     ----------
     training, held_out
-        Examples.
+        Annotated planes to train on, and those held out for validation.
     stacks
-        The images that they were taken from, for their value limits.
+        Images that the planes come from, from which value limits are computed.
     images
-        How images are prepared.
+        Settings with which images are prepared.
     classes
-        Count of classes.
+        Number of classes.
 
     Attributes
     ----------
     tiles
-        To train on, as far as they are embedded.
+        Training tiles that are embedded so far.
     blanks
-        To train on now and then: tiles that show nothing, or next to nothing.
+        Embedded tiles that show next to nothing; a few of them are trained on.
     examples
-        What the tiles were cut from, blanks last.
+        Annotated planes that the tiles are cut from, blank ones last.
     measured
-        Planes to measure on.
+        Embedded validation planes.
     watched
-        Training tiles to see a collapse on.
+        Training tiles on which a collapse is looked for.
     measured_on_training
-        Whether the planes to measure on are those that are trained on.
+        Whether validation uses the training planes, since none are held out.
     """
 
     def __init__(
@@ -97,31 +100,31 @@ class EmbeddedTiles:
 
     @property
     def count(self) -> int:
-        """Tiles in all, once `embed` has begun."""
+        """Total number of tiles, known once `embed` has begun."""
         planes = sum(len(self._images.tiling.tiles(part.shape)) for part in self._parts)
         return len(self._jobs) + planes
 
     @property
     def upright_count(self) -> int:
-        """Those of them that are neither turned nor flipped."""
+        """Number of tiles that are neither turned nor flipped."""
         return self.count - sum(not job.upright for job in self._jobs)
 
     def embed(self, backbone: Backbone, embeddings: int, seed: int) -> Iterator[tuple[int, int]]:
-        """Embed everything; stop iterating whenever you like.
+        """Embed all tiles. The iteration may be stopped at any time.
 
         Parameters
         ----------
         backbone
-            Whose embeddings are wanted.
+            Backbone that embeds the tiles.
         embeddings
-            Tiles to train on, at most.
+            Largest number of tiles to train on.
         seed
-            Of the choice of tiles and how they are turned.
+            Seed of the choice of tiles and of their rotations and flips.
 
         Yields
         ------
         int, int
-            Tiles done, and tiles in all.
+            Number of tiles done, and their total number.
         """
         self._limits[:] = [self._images.limits(stack) for stack in self._stacks]
         rng = np.random.default_rng(seed)
@@ -129,64 +132,69 @@ class EmbeddedTiles:
         self._plan_blanks(seed)
         self._parts = [measurable_part(example, self._images) for example in self._held_out]
         total = self.count
-        upright = self.tiles_under(backbone)
+        upright = self.embed_upright_tiles(backbone)
         turned = self._tiles([job for job in self._jobs if not job.upright], backbone)
         planes = embed_planes(self._parts, self._prepared_planes, backbone)
-        for done, one in enumerate(chain(upright, planes, turned), start=1):
-            if isinstance(one, ValidationPlane):
-                self.measured.append(one)
-            elif one is not None:
-                (self.blanks if one.job.blank else self.tiles).append(one)
+        for done, embedded in enumerate(chain(upright, planes, turned), start=1):
+            if isinstance(embedded, ValidationPlane):
+                self.measured.append(embedded)
+            elif embedded is not None:
+                (self.blanks if embedded.job.blank else self.tiles).append(embedded)
             yield done, total
         self.settle()
 
     def _plan_blanks(self, seed: int) -> None:
-        """Make them, with a source of randomness of their own: the other tiles stay as they are."""
+        """Add blank planes, with a random generator that leaves the other tiles unchanged."""
         tiling, count = self._images.tiling, blank_count(len(self._jobs))
         rng = np.random.default_rng([seed, len(self._jobs)])
-        made = blank_examples(self._training, tiling.side, count, rng)
-        self.examples = [*self._training, *made]
-        for number, example in enumerate(made, start=len(self._training)):
+        blanks = blank_examples(self._training, tiling.side, count, rng)
+        self.examples = [*self._training, *blanks]
+        for number, example in enumerate(blanks, start=len(self._training)):
             self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0, blank=True))
 
     def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
         return embed(jobs, self.examples, self._prepared_planes, backbone, self._classes)
 
-    def tiles_under(self, backbone: Backbone) -> Iterator[TrainingTile]:
-        """The upright training tiles, then the blank ones, as a backbone embeds them."""
+    def embed_upright_tiles(self, backbone: Backbone) -> Iterator[TrainingTile]:
+        """Embed the upright training tiles, then the blank ones."""
         return self._tiles([job for job in self._jobs if job.upright], backbone)
 
-    def planes_under(self, backbone: Backbone) -> Iterator[ValidationPlane | None]:
-        """The planes to measure on as a backbone embeds them; None for each tile but a last one."""
+    def embed_validation_planes(self, backbone: Backbone) -> Iterator[ValidationPlane | None]:
+        """Embed the validation planes tile by tile; yields a plane with its last tile, else None."""
         parts = self._parts or [measurable_part(e, self._images) for e in self._training]
         return embed_planes(parts, self._prepared_planes, backbone)
 
     def pixels_of(self, job: TileJob) -> np.ndarray:
-        """A training tile as the encoder is to see it: float32, shape (side, side, 3)."""
+        """Return a training tile prepared for the encoder: float32, shape (side, side, 3)."""
         pixels = self._prepared_planes.prepare(self.examples[job.example]).pixels
         return turned_tile(pixels, job)
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[ValidationPlane]) -> None:
-        """Go on with tiles and planes that were embedded anew."""
+        """Replace the tiles and validation planes by ones that were embedded again."""
         self.tiles[:] = [tile for tile in tiles if not tile.job.blank]
         self.blanks[:] = [tile for tile in tiles if tile.job.blank]
         self.measured[:] = measured
         self.settle()
 
     def settle(self) -> None:
-        """Make do with what is embedded by now."""
+        """Choose the validation planes and watched tiles from what is embedded so far."""
         if not self.measured:
             self.measured_on_training = True
-            self.measured = [plane for own in self.planes_of_training() for plane in own]
+            self.measured = [plane for parts in self.planes_of_training() for plane in parts]
         elif self._held_out:
             self.watched = tiles_to_watch(
                 self._training, self.tiles, self._classes, self._prepared_planes
             )
 
     def single_tiles(self, count: int) -> list[tuple[np.ndarray, ValidationPlane]]:
-        """Pixels and annotation of some upright tiles, half of them held out if there are as many.
+        """Return some upright tiles, each as a plane of its own.
 
-        Each tile is a plane of its own.
+        Half of them come from held-out planes, if there are that many.
+
+        Returns
+        -------
+        list of (numpy.ndarray, ValidationPlane)
+            Prepared pixels of each tile, and the embedded tile with its annotation.
         """
         held_out = [] if self.measured_on_training else self.measured
         measured = [
@@ -196,30 +204,33 @@ class EmbeddedTiles:
             if embedding is not None
         ]
         upright = [tile for tile in self.tiles if tile.upright]
-        found = []
+        chosen = []
         for plane, tile, embedding in _spread(measured, max(count // 2, count - len(upright))):
             pixels = self._prepared_planes.prepare(plane.example).pixels
-            own = plane_of_tile(plane.example, tile, embedding, self._prepared_planes)
-            found.append((cut(pixels, tile), own))
-        for one in _spread(upright, count - len(found)):
-            example = self._training[one.job.example]
-            own = plane_of_tile(example, one.job.tile, one.embedding, self._prepared_planes)
-            found.append((self.pixels_of(one.job), own))
-        return found
+            single = plane_of_tile(plane.example, tile, embedding, self._prepared_planes)
+            chosen.append((cut(pixels, tile), single))
+        for training_tile in _spread(upright, count - len(chosen)):
+            job = training_tile.job
+            example = self._training[job.example]
+            single = plane_of_tile(
+                example, job.tile, training_tile.embedding, self._prepared_planes
+            )
+            chosen.append((self.pixels_of(job), single))
+        return chosen
 
     def free(self) -> None:
-        """Let go of all embeddings: hundreds of megabytes."""
-        for kept in (self.tiles, self.blanks, self.measured, self.watched):
-            kept.clear()
+        """Drop all embeddings, which take hundreds of megabytes."""
+        for embedded in (self.tiles, self.blanks, self.measured, self.watched):
+            embedded.clear()
 
     def planes_of_training(self) -> list[list[ValidationPlane]]:
-        """For each training example what is embedded of it, to measure on."""
+        """Return for each training plane its embedded parts as validation planes."""
         return planes_of_tiles(
             self._training, self._images.tiling, self.tiles, self._prepared_planes
         )
 
     def blank_planes(self) -> list[ValidationPlane]:
-        """What is embedded of those that show next to nothing, to measure on."""
+        """Return the embedded blank tiles as validation planes."""
         return [
             plane_of_tile(
                 self.examples[tile.job.example],
@@ -231,7 +242,7 @@ class EmbeddedTiles:
         ]
 
     def planes_to_score(self) -> Iterator[tuple[AnnotatedPlane, list[ValidationPlane]]]:
-        """Each annotated plane with what is embedded of it."""
+        """Yield each annotated plane with its embedded parts."""
         yield from zip(self._training, self.planes_of_training(), strict=True)
         if not self.measured_on_training:
             for example, plane in zip(self._held_out, self.measured, strict=False):

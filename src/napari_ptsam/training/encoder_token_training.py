@@ -1,4 +1,4 @@
-"""Encoder tokens: tuned after the decoder tokens and with them, kept unless they harm."""
+"""Tune encoder tokens together with the decoder tokens, and keep them unless they do harm."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from napari_ptsam.training.token_training import TrainingContext
 
 COST = 2.0
-"""Seconds that a tile takes forward and backward, as a multiple of its embedding."""
+"""Time of a forward and backward pass of a tile, as a multiple of the time of embedding it."""
 AUTO_COUNT = 8
-"""Tokens a layer, as the method has it."""
+"""Tokens per layer, as in the published method."""
 PATIENCE = 4.0
-"""Minutes that whoever asks for encoder tokens by number allows at least."""
+"""Least number of minutes allowed if the user asks for a number of encoder tokens."""
 TOO_FEW = (
     "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
     "Annotate at least 4 planes, or ask for 8 encoder tokens."
@@ -55,25 +55,25 @@ NO_MEMORY = "Encoder tokens were left out: the GPU has not enough memory to tune
 
 
 class EncoderTokenTraining:
-    """Tunes encoder tokens, and embeds anew what was embedded without them.
+    """The stage that tunes encoder tokens, and embeds tiles and planes again with them.
 
-    It has a source of randomness of its own, so that the decoder tokens before
-    it are the same as without it.
+    It has its own random generator, so that it does not change the decoder
+    tokens that were tuned before.
 
     Parameters
     ----------
     context
-        What the parts of the training share; if its backbone has encoder tokens,
-        they are gone on from.
+        State that the stages of the training share. If its backbone has encoder
+        tokens already, tuning continues from them.
 
     Attributes
     ----------
     kept
-        Dice, decoder tokens and encoder tokens; None if the encoder stays as it is.
+        Dice, decoder tokens and encoder tokens; None if the encoder is unchanged.
     steps_done
-        Steps of the optimiser so far.
+        Number of optimiser steps so far.
     note
-        What was done and why, for the user.
+        Sentence for the user about what was decided and why.
     """
 
     def __init__(self, context: TrainingContext) -> None:
@@ -83,12 +83,12 @@ class EncoderTokenTraining:
         self.note = ""
 
     def decide(self, step_seconds: float) -> None:
-        """Whether there is to be any tuning; sets the steps of the context.
+        """Decide whether to tune encoder tokens, and set ``context.encoder_steps``.
 
         Parameters
         ----------
         step_seconds
-            That a step of the decoder tokens takes.
+            Seconds that one step of tuning decoder tokens takes.
         """
         context, settings = self._context, self._context.settings
         if settings.encoder_tokens == 0:
@@ -103,12 +103,12 @@ class EncoderTokenTraining:
             context.encoder_steps = choices[0]
             return
         allowed = max(settings.minutes, PATIENCE) if asked else settings.minutes
-        # Known to be slow, or timed: where tiles come from a cache, they tell nothing.
+        # Tiles that came from a cache took no time to embed, so one is timed before deciding.
         tile_seconds = context.seconds["embedding"] / context.embedded.count
         if self._minutes(choices[-1], tile_seconds, step_seconds) <= allowed:
             tile_seconds = self._time_a_tile()
         minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
-        in_time = [steps for steps, own in zip(choices, minutes, strict=True) if own <= allowed]
+        in_time = [n for n, needed in zip(choices, minutes, strict=True) if needed <= allowed]
         if not in_time and not asked:
             least = ceil(minutes[-1])
             note = Message(
@@ -121,18 +121,18 @@ class EncoderTokenTraining:
         context.encoder_steps = in_time[0] if in_time else choices[-1]
 
     def _time_a_tile(self) -> float:
-        """Seconds that embedding one takes, cache or not."""
+        """Return the seconds that embedding a tile takes without a cache."""
         embedded, begin = self._context.embedded, perf_counter()
         pixels = embedded.pixels_of(embedded.tiles[0].job)
         self._context.backbone.encoder.plain([pixels])[0, 0, 0].item()  # waits for a GPU
         return perf_counter() - begin
 
     def _left_out(self, note: str) -> str:
-        """Not to be said of a prompt that has encoder tokens already, and keeps them."""
+        """Return the note, or nothing if the start has encoder tokens, which are kept."""
         return "" if self._context.backbone.encoder.tokens else note
 
     def _minutes(self, steps: int, tile_seconds: float, step_seconds: float) -> float:
-        """What a training with so many steps for encoder tokens is expected to take."""
+        """Estimate the minutes of a training with this many steps for encoder tokens."""
         context = self._context
         tiles = context.embedded.count + COST * BATCH * steps + context.embedded.upright_count
         return (tiles * tile_seconds + (context.steps + steps) * step_seconds) / 60
@@ -140,16 +140,18 @@ class EncoderTokenTraining:
     def tune(
         self, dice: float, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
     ) -> Generator[Progress, None, None]:
-        """Tune, measure, and keep what is better.
+        """Tune encoder tokens, measure them, and keep them unless they do harm.
 
         Parameters
         ----------
-        dice, tokens
-            Of the decoder tokens alone: float32, shape (classes, 8, 256).
+        dice
+            Dice of the decoder tokens alone.
+        tokens
+            Decoder tokens: float32, shape (classes, 8, 256).
         tiles
-            To train on; their embeddings are not used.
+            Tiles to train on; their embeddings are not used.
         before
-            The state that this goes on from.
+            Progress at the start of this stage.
         """
         backbone, step = self._context.backbone, None
         try:
@@ -161,28 +163,28 @@ class EncoderTokenTraining:
         if step is None:
             release_memory(backbone.device)
             return
-        found, own = step
-        prompted = replace(backbone, encoder=backbone.encoder.with_tokens(own))
+        decoder_tokens, encoder_tokens = step
+        prompted = replace(backbone, encoder=backbone.encoder.with_tokens(encoder_tokens))
         now = replace(before, step=before.step + self.steps_done, loss=None, seconds_left=None)
-        measured = yield from self._measured(prompted, now)
+        measured = yield from self._embed_validation_planes(prompted, now)
         if measured is None:
             return
-        after = measure(measured, found, prompted, stopped=lambda: self._context.stopping)
+        after = measure(measured, decoder_tokens, prompted, stopped=lambda: self._context.stopping)
         if after is None:
             return
-        # A few planes are no exact measure; docs/notes/experiments.md compares other rules.
+        # A few planes measure Dice only roughly; docs/notes/experiments.md compares other rules.
         no_worse = after.no_worse_than(dice)
         if no_worse or self._context.settings.encoder_tokens != "auto":
             yield from self._adopt(prompted, measured, now)
-            self.kept = after.dice, found, tuple(own)
-        told = GAIN if self.kept else NO_GAIN
+            self.kept = after.dice, decoder_tokens, tuple(encoder_tokens)
+        template = GAIN if self.kept else NO_GAIN
         why = WHY_THOUGH_LOWER if no_worse and after.dice < dice else ""
-        self.note = told.format(after=after.dice, before=dice, steps=self.steps_done, why=why)
+        self.note = template.format(after=after.dice, before=dice, steps=self.steps_done, why=why)
 
     def _optimise(
         self, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress
     ) -> Generator[Progress, None, tuple[torch.Tensor, list[torch.Tensor]] | None]:
-        """Decoder and encoder tokens after the last step; None if it was stopped."""
+        """Return decoder and encoder tokens after the last step, or None if it was stopped."""
         context, settings, clock = self._context, self._context.settings, self._context.clock()
         generator = torch.Generator().manual_seed(settings.seed)
         encoder = context.backbone.encoder.plain
@@ -200,34 +202,34 @@ class EncoderTokenTraining:
             LOSSES[context.settings.loss],
         ):
             self.steps_done = step.number
-            left = clock() / step.number * (context.encoder_steps - step.number)
+            seconds_left = clock() / step.number * (context.encoder_steps - step.number)
             yield replace(
                 before, step=before.step + step.number, loss=float(step.losses.mean()),
-                seconds_left=left,
+                seconds_left=seconds_left,
             )  # fmt: skip
             if context.stopping:
                 return None
         return step.tokens, step.encoder_tokens
 
-    def _measured(
+    def _embed_validation_planes(
         self, prompted: Backbone, now: Progress
     ) -> Generator[Progress, None, list[ValidationPlane] | None]:
-        """The planes to measure on, under the encoder tokens; None if it was stopped."""
-        found = []
-        for plane in self._context.embedded.planes_under(prompted):
+        """Embed the validation planes with the encoder tokens; None if it was stopped."""
+        planes = []
+        for plane in self._context.embedded.embed_validation_planes(prompted):
             if plane is not None:
-                found.append(plane)
+                planes.append(plane)
             yield now
             if self._context.stopping:
                 return None
-        return found
+        return planes
 
     def _adopt(
         self, prompted: Backbone, measured: list[ValidationPlane], now: Progress
     ) -> Generator[Progress, None, None]:
-        """From here on, everything sees the encoder tokens."""
+        """Embed the tiles again with the encoder tokens, and use both from now on."""
         tiles = []
-        for tile in self._context.embedded.tiles_under(prompted):
+        for tile in self._context.embedded.embed_upright_tiles(prompted):
             tiles.append(tile)
             yield now
             if self._context.stopping:

@@ -1,4 +1,4 @@
-"""Which guided filter suits the annotated planes, if any."""
+"""Choose the guided filter that suits the annotated planes, if any does."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 RADII, EPSILONS = (2, 4, 8, 16), (1e-3, 1e-2)
 THRESHOLDS = np.arange(-2.0, 2.01, 0.25)
-"""In ascending steps of the same size, 0 among them."""
+"""Thresholds of the logits to try, equally spaced and symmetric around 0."""
 SURE = 2.0
-"""Standard errors by which the mean IoU over the planes has to gain: a filter that suits some
-planes and harms others is left out."""
+"""Standard errors that are subtracted from the mean gain in IoU, so that a filter that suits some
+planes and harms others is not taken."""
 FEWEST = 4
-"""Planes below which there is no telling."""
+"""Smallest number of planes on which filters are compared."""
 FEWEST_TO_SHIFT = 8
-"""Planes below which the threshold stays at 0: shifted far for a few planes that are alike, it can
-turn the background of another one into foreground."""
+"""Smallest number of planes for which the threshold may differ from 0. Chosen for a few similar
+planes, it could turn the background of another one into foreground."""
 MOST_ON_BLANKS = 0.001
-"""What a lower threshold may add to the part of blank planes that is foreground."""
+"""Largest fraction of blank planes that a lower threshold may add to the foreground."""
 SIDE = 512
-"""Of the part of a plane that is looked at; of larger planes the one with most foreground."""
+"""Side of the part of a plane that is used, which is the part with the most foreground."""
 
 
 def choose_refinement(
@@ -40,19 +40,24 @@ def choose_refinement(
     backbone: Backbone,
     blanks: Sequence[ValidationPlane] = (),
 ) -> Refinement | None:
-    """The filter with the highest gain that can be relied on; None if there is none.
+    """Choose the filter with the highest reliable gain in IoU.
 
     Parameters
     ----------
     planes
-        Embedded, with their annotation: those that were trained on among them.
+        Embedded planes with their annotation, including those trained on.
     tokens
-        float32, shape (classes, 8, 256).
+        Decoder tokens: float32, shape (classes, 8, 256).
     backbone
-        That embedded them.
+        Backbone that embedded the planes.
     blanks
-        Planes that show next to nothing; no threshold is taken that turns them
-        into foreground.
+        Planes that show next to nothing. Thresholds that turn them into
+        foreground are not taken.
+
+    Returns
+    -------
+    Refinement or None
+        None if no filter helps, or there are too few planes.
     """
     if len(planes) < FEWEST:
         return None
@@ -72,7 +77,7 @@ def choose_refinement(
 def _false_foreground(
     blanks: Sequence[ValidationPlane], tokens: torch.Tensor, backbone: Backbone
 ) -> np.ndarray:
-    """Part of the blanks' background that each threshold adds to what 0 finds: (thresholds,)."""
+    """Return the fraction of blank background that each threshold adds to foreground: (thresholds,)."""
     above, pixels = np.zeros(len(THRESHOLDS)), 0
     for plane in blanks:
         example = plane.example
@@ -82,13 +87,13 @@ def _false_foreground(
         highest = plane.predict(tokens, backbone).logits.max(0)[empty]
         above += [np.count_nonzero(highest > threshold) for threshold in THRESHOLDS]
         pixels += highest.size
-    found: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
-    return found
+    added: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
+    return added
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A part of a plane with all that is needed to compare filters on it."""
+    """A part of a plane, on which filters are compared."""
 
     logits: np.ndarray
     guide: np.ndarray
@@ -112,26 +117,26 @@ def _gains(
     if not classes:
         return np.zeros((len(candidates), len(THRESHOLDS)))
     plain = _ious(part.logits, part, classes)[len(THRESHOLDS) // 2]
-    refined = (Refinement(*one).apply(part.logits, part.guide) for one in candidates)
-    return np.stack([_ious(one, part, classes) for one in refined]) - plain
+    refined = (Refinement(*values).apply(part.logits, part.guide) for values in candidates)
+    return np.stack([_ious(logits, part, classes) for logits in refined]) - plain
 
 
 def _ious(logits: np.ndarray, part: _Part, classes: Sequence[int]) -> np.ndarray:
-    """Mean IoU over the classes, for each threshold: (thresholds,)."""
-    found = []
+    """Return the mean IoU over the classes for each threshold: (thresholds,)."""
+    ious = []
     for number in classes:
         truth = part.labels[part.valid] == number + 1
-        # How many thresholds a pixel is above; so each pixel is looked at once.
+        # Count the thresholds below each pixel, so that one pass serves all thresholds.
         above = np.searchsorted(THRESHOLDS, logits[number][part.valid])
         size = len(THRESHOLDS) + 1
         every = np.bincount(above, minlength=size)[::-1].cumsum()[::-1][1:]
         shared = np.bincount(above[truth], minlength=size)[::-1].cumsum()[::-1][1:]
-        found.append(shared / (every + truth.sum() - shared))
-    return np.mean(found, axis=0)
+        ious.append(shared / (every + truth.sum() - shared))
+    return np.mean(ious, axis=0)
 
 
 def _richest(labels: np.ndarray) -> tuple[slice, slice]:
-    """The square of `SIDE` pixels with most foreground."""
+    """Return the square of `SIDE` pixels with the most foreground."""
     height, width = labels.shape
     corners = [
         (y, x)

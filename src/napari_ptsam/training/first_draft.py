@@ -1,4 +1,4 @@
-"""A first draft of the tokens, to be looked at while tiles are still being embedded."""
+"""A first draft of the tokens, which can be shown while tiles are still being embedded."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ if TYPE_CHECKING:
     from napari_ptsam.training.tiles import TrainingTile
 
 STEPS = 80
-"""Of the whole draft; by then it shows what the prompt is going to find."""
-STEPS_A_TILE = 2
+"""Steps of the whole draft, after which it resembles the final prompt."""
+STEPS_PER_TILE = 2
 BATCH = 2
 RATE = 0.1
 
 
 class FirstDraft(TileSource):
-    """Tunes tokens on the tiles that are there, a little for each tile that comes.
+    """Tokens that are tuned for a few steps whenever another tile is embedded.
 
-    It has a source of randomness of its own, so that the training after it is
-    the same as without it.
+    The draft has its own random generator, so that it does not change the
+    training that follows.
 
     Parameters
     ----------
     decoder
-        Frozen.
+        Frozen decoder.
     classes
-        Count of classes.
+        Number of classes.
     tiles
-        Those that are embedded; the caller appends to it.
+        Tiles that are embedded so far; the caller appends to the list.
+
+    Attributes
+    ----------
+    tokens
+        Current tokens: float32, shape (classes, 8, 256).
     """
 
     def __init__(self, decoder: PromptDecoder, classes: int, tiles: list[TrainingTile]) -> None:
@@ -40,17 +45,16 @@ class FirstDraft(TileSource):
         self._tiles = tiles
         self._generator = torch.Generator().manual_seed(0)
         self.tokens = start_tokens("label", decoder, classes, self._generator)
-        """float32, shape (classes, 8, 256)."""
         self._steps = optimise(decoder, self.tokens, self, STEPS, RATE)
 
     def draw(self) -> list[TrainingTile]:
-        """A batch of the tiles so far."""
+        """Draw a random batch from the tiles that are embedded so far."""
         chosen = torch.randint(len(self._tiles), (self.size,), generator=self._generator)
         return [self._tiles[index] for index in chosen.tolist()]
 
-    def go_on(self) -> None:
-        """Tune for a few steps, if the draft is not finished."""
-        for _ in range(STEPS_A_TILE):
+    def tune_a_little(self) -> None:
+        """Tune for a few steps, unless the draft is finished."""
+        for _ in range(STEPS_PER_TILE):
             step = next(self._steps, None)
             if step is None:
                 return

@@ -1,4 +1,4 @@
-"""Whether it is worth several times the work to look at flipped tiles too when segmenting."""
+"""Choose whether segmentation also uses flipped tiles, which takes several times as long."""
 
 from __future__ import annotations
 
@@ -19,28 +19,33 @@ if TYPE_CHECKING:
 
 CANDIDATES: tuple[tuple[Flip, ...], ...] = (("x",), FLIPS)
 TILES = 8
-"""That are embedded flipped, at most, to find out."""
+"""Largest number of tiles that are embedded flipped for the comparison."""
 FEWEST = 4
-"""Tiles below which there is no telling."""
+"""Smallest number of tiles on which flips are compared."""
 SURE = 2.0
-"""Standard errors over the tiles that are taken off the mean gain in IoU."""
+"""Standard errors over the tiles that are subtracted from the mean gain in IoU."""
 WORTH = 0.005
-"""What has to be left of it for flips to be worth their time."""
+"""Smallest remaining gain for which flips are worth their time."""
 
 
 def choose_flips(
     context: TrainingContext, tokens: torch.Tensor, now: Progress
 ) -> Generator[Progress, None, tuple[Flip, ...]]:
-    """The flips that gain most on a few tiles, half of them held out; none if too little.
+    """Choose the flips that gain most on a few tiles, half of which are held out.
 
     Parameters
     ----------
     context
-        What the parts of the training share; if it is stopped, there are none.
+        State that the stages of the training share.
     tokens
-        float32, shape (classes, 8, 256).
+        Decoder tokens: float32, shape (classes, 8, 256).
     now
-        Where the training stands.
+        Progress of the training, which is yielded after each tile.
+
+    Returns
+    -------
+    tuple of Flip
+        Empty if no flips gain enough, or if the training was stopped.
     """
     backbone, clock, gains = context.backbone, context.clock(), []
     tiles = context.embedded.single_tiles(TILES)
@@ -56,16 +61,16 @@ def choose_flips(
         yield now
         if context.stopping:
             return ()
-    found = np.array(gains)
-    sure = found.mean(0) - SURE * found.std(0, ddof=1) / np.sqrt(len(found))
-    best = int(sure.argmax())
-    return CANDIDATES[best] if sure[best] > WORTH else ()
+    errors = np.std(gains, axis=0, ddof=1) / np.sqrt(len(gains))
+    reliable = np.mean(gains, axis=0) - SURE * errors
+    best = int(reliable.argmax())
+    return CANDIDATES[best] if reliable[best] > WORTH else ()
 
 
 def _gains(
     tile: ValidationPlane, views: torch.Tensor, tokens: torch.Tensor, backbone: Backbone
 ) -> list[float]:
-    """IoU of each candidate, less that without flips."""
+    """Return the gain in IoU of each candidate over no flips."""
 
     def iou(flips: Sequence[Flip]) -> float:
         chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]

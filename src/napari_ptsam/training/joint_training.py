@@ -1,4 +1,4 @@
-"""Decoder and encoder tokens tuned together, through the image encoder."""
+"""Tune decoder and encoder tokens together, with gradients through the image encoder."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ SPREAD = 0.5
 RATE = 0.03
 """Highest learning rate of encoder and decoder tokens."""
 BATCH = 1
-"""Tiles a step: twice as many steps of one did better than steps of two."""
+"""Tiles per step. Twice as many steps with one tile gave better tokens than steps with two."""
 FEATURES_LIMIT = 512 * 2**20
-"""Bytes of features that are kept, at most; what does not fit is computed again."""
+"""Largest size of the cached features in bytes; what does not fit is computed again."""
 
 
 def start_encoder_tokens(
     widths: Sequence[int], count: int, generator: torch.Generator
 ) -> list[torch.Tensor]:
-    """Tokens to start from: one float32 tensor (count, width) for each layer."""
+    """Return tokens to start from: a float32 tensor of shape (count, width) for each layer."""
     return [SPREAD * torch.randn((count, width), generator=generator) for width in widths]
 
 
 class Features:
-    """What of the training tiles' embeddings does not depend on encoder tokens.
+    """A cache of those features of training tiles that do not depend on encoder tokens.
 
     Parameters
     ----------
     encoder
-        Of the backbone.
+        Image encoder of the backbone.
     tiles
-        Whose pixels are wanted.
+        Embedded tiles, which give access to the pixels.
     """
 
     def __init__(self, encoder: ImageEncoder, tiles: EmbeddedTiles) -> None:
@@ -60,14 +60,14 @@ class Features:
         self._size = 0
 
     def of(self, job: TileJob) -> torch.Tensor:
-        """Features of one tile."""
-        found = self._kept.get(job)
-        if found is None:
-            found = self._encoder.early(self._tiles.pixels_of(job))
-            if self._size + found.nbytes <= FEATURES_LIMIT:
-                self._kept[job] = found
-                self._size += found.nbytes
-        return found
+        """Return the features of one tile."""
+        features = self._kept.get(job)
+        if features is None:
+            features = self._encoder.early(self._tiles.pixels_of(job))
+            if self._size + features.nbytes <= FEATURES_LIMIT:
+                self._kept[job] = features
+                self._size += features.nbytes
+        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class JointStep(Step):
     Attributes
     ----------
     encoder_tokens
-        After the step: one tensor of shape (any number, width) for each layer.
+        Encoder tokens after the step: a tensor of shape (count, width) for each layer.
     """
 
     encoder_tokens: list[torch.Tensor]
@@ -97,36 +97,38 @@ def optimise_both(
     Parameters
     ----------
     backbone
-        Frozen.
+        Frozen backbone.
     tokens
-        Decoder tokens to start from: float32, shape (classes, 8, 256); not changed.
+        Decoder tokens to start from: float32, shape (classes, 8, 256); they are
+        not changed.
     encoder_tokens
-        To start from; not changed.
+        Encoder tokens to start from; they are not changed.
     batches
-        Where tiles are drawn from; their embeddings are not used.
+        Source of batches. The embeddings of the tiles are not used.
     features
-        Of the same tiles.
+        Features of the same tiles.
     steps
-        How many.
+        Number of steps.
     loss
         The loss to minimize.
     """
     encoder, decoder = backbone.encoder.plain, backbone.decoder
     tuned = tokens.clone().requires_grad_()
-    own = [one.to(encoder.device).clone().requires_grad_() for one in encoder_tokens]
-    optimiser = ScaledAdamW([tuned, *own], RATE, steps, decoder)
+    layers = [layer.to(encoder.device).clone().requires_grad_() for layer in encoder_tokens]
+    optimiser = ScaledAdamW([tuned, *layers], RATE, steps, decoder)
     for number in range(1, steps + 1):
         optimiser.zero_grad()
+        offset = OFFSETS[number % len(OFFSETS)]
         drawn, losses = batches.draw(), torch.zeros(len(tuned), device=tuned.device)
-        for tile in drawn:  # one at a time, so that one has to fit into memory
-            embedding = encoder.late(features.of(tile.job), own)[0]
-            seen = [replace(tile, embedding=embedding)]
+        for tile in drawn:  # one at a time, so that only one has to fit into memory
+            embedding = encoder.late(features.of(tile.job), layers)[0]
+            embedded = [replace(tile, embedding=embedding)]
             offset = OFFSETS[number % len(OFFSETS)]
-            each = class_losses(decoder, tuned, seen, offset, loss) / len(drawn)
+            each = class_losses(decoder, tuned, embedded, offset, loss) / len(drawn)
             optimiser.backward(each.sum())
             losses += each.detach()
         optimiser.unscale()
         limit_each_class(tuned)
-        torch.nn.utils.clip_grad_norm_(own, 1.0)
+        torch.nn.utils.clip_grad_norm_(layers, 1.0)
         optimiser.step()
-        yield JointStep(number, losses, tuned.detach(), [one.detach() for one in own])
+        yield JointStep(number, losses, tuned.detach(), [layer.detach() for layer in layers])

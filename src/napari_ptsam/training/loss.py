@@ -39,9 +39,9 @@ def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, blank: Tensor | Non
 
     entropy = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
     entropy = entropy / weight.sum().clamp(min=1)
-    found = logits.sigmoid() * weight
-    shared, truth = (found * target).sum((1, 2)), (target * weight).sum((1, 2))
-    dice = (2 * shared + 1) / (found.sum((1, 2)) + truth + 1)
+    predicted = logits.sigmoid() * weight
+    shared, truth = (predicted * target).sum((1, 2)), (target * weight).sum((1, 2))
+    dice = (2 * shared + 1) / (predicted.sum((1, 2)) + truth + 1)
     if blank is not None:
         dice = torch.where(blank & (truth == 0), 1.0, dice)
     return entropy + (1 - dice).mean()

@@ -1,4 +1,8 @@
-"""The tokens of the cores: tuned after those of the classes, and kept only if they are of use."""
+"""Tune tokens that find the markers of objects, and keep them only if they are of use.
+
+Markers are the inner parts of objects, by which touching objects are split. Settings, prompts and
+messages call them cores.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +30,12 @@ if TYPE_CHECKING:
     from napari_ptsam.training.validation import ValidationPlane
 
 PART = 0.3
-"""Steps for the cores, as a part of those for the classes: the tuned tokens are a good start."""
+"""Steps for the markers, as a fraction of those for the classes, whose tokens are a good start."""
 RATE = 0.3
-"""Part of the learning rate of the classes."""
+"""Factor of the learning rate of the class tokens."""
 FOUND, FILLED = 0.1, 0.9
-"""Cores are useless if they cover less than this part of the annotated ones, or more than this
-part of the objects."""
+"""Markers are useless if they cover less than the first fraction of the annotated markers, or more
+than the second fraction of the objects."""
 USELESS = (
     "Touching objects will not be split: the cores that were learned do not help on the planes "
     "that were measured."
@@ -39,12 +43,12 @@ USELESS = (
 
 
 def marker_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane]) -> int:
-    """Steps to tune cores for; 0 if there are to be none.
+    """Return the number of steps for tuning markers, 0 if there are to be none.
 
     Raises
     ------
     InputError
-        If cores are asked for, but no plane to train on tells objects apart.
+        If the settings ask for them, but no training plane tells objects apart.
     """
     if settings.cores == "no":
         return 0
@@ -59,27 +63,27 @@ def marker_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane])
 
 
 class MarkerTraining:
-    """Tunes the cores' tokens on the tiles that are embedded already.
+    """The stage that tunes the tokens of the markers on tiles that are embedded already.
 
-    It has a source of randomness of its own, so that the tokens of the classes
-    are the same as without it.
+    It has its own random generator, so that it does not change the tokens of
+    the classes.
 
     Parameters
     ----------
     context
-        What the parts of the training share.
+        State that the stages of the training share.
     start
-        Tokens to go on from: float32, shape (classes, 8, 256); None starts at
-        the tokens of the classes.
+        Tokens to continue from: float32, shape (classes, 8, 256). With None,
+        tuning starts from the tokens of the classes.
 
     Attributes
     ----------
     kept
         Tokens that passed the check; None if there are none.
     steps_done
-        Steps of the optimiser so far.
+        Number of optimiser steps so far.
     note
-        What the user should know.
+        Sentence for the user.
     """
 
     def __init__(self, context: TrainingContext, start: torch.Tensor | None = None) -> None:
@@ -92,23 +96,23 @@ class MarkerTraining:
     def tune(
         self, classes: torch.Tensor, tiles: Sequence[TrainingTile], before: Progress
     ) -> Generator[Progress, None, None]:
-        """Tune, then check.
+        """Tune the tokens, and check them after the last step.
 
         Parameters
         ----------
         classes
             Tuned tokens of the classes: float32, shape (classes, 8, 256).
         tiles
-            To train on.
+            Tiles to train on.
         before
-            The state that this goes on from.
+            Progress at the start of this stage.
         """
         context, clock = self._context, self._context.clock()
         batches = Batches(
-            self._targets(tiles),
+            self._with_marker_targets(tiles),
             context.settings.batch_size,
             torch.Generator().manual_seed(context.settings.seed),
-            self._targets(context.embedded.blanks),
+            self._with_marker_targets(context.embedded.blanks),
         )
         first = classes if self._start is None else self._start
         rate, decoder = RATE * context.settings.learning_rate, context.backbone.decoder
@@ -116,30 +120,32 @@ class MarkerTraining:
         for step in optimise(decoder, first, batches, context.marker_steps, rate, loss):
             self._unchecked = classes, step.tokens
             self.steps_done = step.number
-            left = clock() / step.number * (context.marker_steps - step.number)
+            seconds_left = clock() / step.number * (context.marker_steps - step.number)
             if step.number == context.marker_steps:
                 self.settle()
-            yield replace(before, step=before.step + step.number, loss=None, seconds_left=left)
+            yield replace(
+                before, step=before.step + step.number, loss=None, seconds_left=seconds_left
+            )
             clock()
             if context.stopping:
                 return
 
-    def _targets(self, tiles: Sequence[TrainingTile]) -> list[TrainingTile]:
-        """The tiles of planes that tell objects apart, with cores as what they should become."""
+    def _with_marker_targets(self, tiles: Sequence[TrainingTile]) -> list[TrainingTile]:
+        """Return the tiles of planes that tell objects apart, with markers as their targets."""
         examples = {
             number: with_markers(example)
             for number, example in enumerate(self._context.embedded.examples)
             if example.instances is not None
         }
-        found = []
+        marker_tiles = []
         for tile in tiles:
             if tile.job.example in examples:
                 target, _ = target_of(examples[tile.job.example], tile.job, self._context.classes)
-                found.append(replace(tile, target=target.to(self._context.backbone.device)))
-        return found
+                marker_tiles.append(replace(tile, target=target.to(self._context.backbone.device)))
+        return marker_tiles
 
     def settle(self) -> None:
-        """Keep what was tuned last if it is of use; takes a moment once, and then none."""
+        """Check the tokens that were tuned last, unless that was done, and keep them if useful."""
         if self._unchecked is None:
             return
         classes, markers = self._unchecked
@@ -151,16 +157,16 @@ class MarkerTraining:
         self.note = USELESS if self.kept is None else ""
 
     def _planes(self) -> list[ValidationPlane]:
-        """Held-out planes that tell objects apart; without any, those that are trained on."""
+        """Return the held-out planes that tell objects apart, or else such training planes."""
         embedded = self._context.embedded
-        apart = [plane for plane in embedded.measured if plane.example.instances is not None]
-        if any(_has_objects(plane.example) for plane in apart):
-            return apart
-        own = [plane for planes in embedded.planes_of_training() for plane in planes]
-        return [plane for plane in own if plane.example.instances is not None]
+        held_out = [plane for plane in embedded.measured if plane.example.instances is not None]
+        if any(_has_objects(plane.example) for plane in held_out):
+            return held_out
+        training = [plane for planes in embedded.planes_of_training() for plane in planes]
+        return [plane for plane in training if plane.example.instances is not None]
 
     def forget(self) -> None:
-        """Let go of what was not checked."""
+        """Drop tokens that were not checked."""
         self._unchecked = None
 
 
@@ -170,7 +176,7 @@ def _has_objects(example: AnnotatedPlane) -> bool:
 
 @dataclass(frozen=True)
 class _PlaneScore:
-    """What one plane says: average precision of both ways, and areas in pixels."""
+    """Scores of one plane: average precision of both ways to find objects, and areas in pixels."""
 
     split: float
     components: float
@@ -187,31 +193,33 @@ def useful(
     backbone: Backbone,
     refinement: Refinement | None = None,
 ) -> bool:
-    """Whether splitting by cores finds objects at least as well as connected components.
+    """Return whether splitting by markers finds objects as well as connected components do.
 
-    Average precision at IoU 0.5, mean over the planes. Cores that are found
-    nowhere or everywhere split nothing, and are of no use either.
+    The measure is average precision at IoU 0.5, averaged over the planes.
+    Markers that are found nowhere or everywhere split nothing and are useless.
 
     Parameters
     ----------
     planes
-        Embedded, with instances.
-    classes, cores
-        Tokens: float32, shape (classes, 8, 256).
+        Embedded planes whose annotation has instances.
+    classes, markers
+        Tokens of the classes and of their markers: float32, shape (classes, 8, 256).
+    backbone
+        Backbone that embedded the planes.
     refinement
-        Of the classes' logits, if any.
+        Guided filter of the classes' logits, if any.
     """
     if not planes:
         return False
     tokens = torch.cat([classes, markers])
-    seen = [_see(plane, tokens, backbone, refinement) for plane in planes]
-    nowhere = sum(s.shared for s in seen) < FOUND * sum(s.truth for s in seen)
-    everywhere = sum(s.inside for s in seen) > FILLED * sum(s.foreground for s in seen)
-    better = np.mean([s.split for s in seen]) >= np.mean([s.components for s in seen])
+    scores = [_score(plane, tokens, backbone, refinement) for plane in planes]
+    nowhere = sum(s.shared for s in scores) < FOUND * sum(s.truth for s in scores)
+    everywhere = sum(s.inside for s in scores) > FILLED * sum(s.foreground for s in scores)
+    better = np.mean([s.split for s in scores]) >= np.mean([s.components for s in scores])
     return bool(better) and not nowhere and not everywhere
 
 
-def _see(
+def _score(
     plane: ValidationPlane,
     tokens: torch.Tensor,
     backbone: Backbone,
@@ -224,7 +232,7 @@ def _see(
     assert prediction.markers is not None
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
     foreground = (prediction.labels > 0) & valid
-    found, truth = (prediction.markers.max(0) > 0) & valid, with_markers(example).labels > 0
+    markers, truth = (prediction.markers.max(0) > 0) & valid, with_markers(example).labels > 0
     split, components = (
         float(average_precision(annotated, np.where(valid, objects, 0), (0.5,))[0])
         for objects in (prediction.objects(), prediction.components())
@@ -232,8 +240,8 @@ def _see(
     return _PlaneScore(
         split=split,
         components=components,
-        shared=int(np.count_nonzero(found & truth)),
+        shared=int(np.count_nonzero(markers & truth)),
         truth=int(np.count_nonzero(truth)),
-        inside=int(np.count_nonzero(found & foreground)),
+        inside=int(np.count_nonzero(markers & foreground)),
         foreground=int(np.count_nonzero(foreground)),
     )

@@ -1,4 +1,4 @@
-"""The cores of annotated objects: inner parts that do not touch, however close the objects are."""
+"""Markers of annotated objects: inner parts, which do not touch however close the objects are."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.inference.objects import CONNECTED
 
 DEPTH = 0.5
-"""A core is what lies deeper in its object than this part of the object's deepest point."""
+"""The marker is where the distance to the boundary exceeds this fraction of its maximum."""
 
 
 def with_markers(example: AnnotatedPlane) -> AnnotatedPlane:
-    """The example with cores in place of objects.
+    """Return the plane with markers in place of objects.
 
     Parameters
     ----------
     example
-        With instances.
+        Annotated plane with instances.
 
     Returns
     -------
     AnnotatedPlane
-        Its ``labels`` are 0 outside of the cores.
+        The same plane, with ``labels`` set to 0 outside of the markers.
     """
     assert example.instances is not None
     inner = find_markers(example.instances, example.valid)
@@ -32,52 +32,55 @@ def with_markers(example: AnnotatedPlane) -> AnnotatedPlane:
 
 
 def find_markers(instances: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """Inner parts of objects: each connected part of an object has one connected core.
+    """Find the inner part of each object; each connected component has one connected marker.
 
-    Where an object goes on beyond the plane's edge, or beyond what was
-    annotated, it has no boundary, so that its core goes on too.
+    The edge of the plane, and of what was annotated, is no boundary of an
+    object, so that markers may reach it.
 
     Parameters
     ----------
     instances
-        Integer, shape (y, x): a number for each object; 0 is background.
+        Number of the object at each pixel: integer, shape (y, x); 0 is background.
     valid
-        bool, same shape: pixels that were annotated; None means all.
+        Pixels that were annotated: bool, same shape; None if all were.
 
     Returns
     -------
     numpy.ndarray
-        bool, same shape.
+        Pixels of the markers: bool, same shape.
     """
     from scipy import ndimage
 
-    # Numbers may be anything up to 2**63; find_objects makes a list as long as the largest.
-    found, index = np.unique(instances, return_inverse=True)
-    numbered = index.reshape(instances.shape) + (0 if found[0] == 0 else 1)
+    # Numbers may go up to 2**63, and find_objects returns a list as long as the largest.
+    numbers, index = np.unique(instances, return_inverse=True)
+    numbered = index.reshape(instances.shape) + (0 if numbers[0] == 0 else 1)
     inner = np.zeros(instances.shape, dtype=bool)
     for number, window in enumerate(ndimage.find_objects(numbered), start=1):
         if window is None:
             continue
-        # One pixel more on each side: the neighbours are boundary, the plane's edge is none.
+        # With a margin of one pixel, neighbouring objects are boundary, but the plane's edge is not.
         rows, columns = (slice(max(part.start - 1, 0), part.stop + 1) for part in window)
-        own = numbered[rows, columns] == number
+        mask = numbered[rows, columns] == number
         unknown = False if valid is None else ~valid[rows, columns]
-        inner[rows, columns] |= _marker(own, own | unknown)
+        inner[rows, columns] |= _marker(mask, mask | unknown)
     return inner
 
 
-def _marker(own: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Cores of the connected parts of one object; what is not ``inside`` is boundary."""
+def _marker(mask: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the marker of each connected component of an object's mask.
+
+    Pixels that are not ``inside`` count as boundary.
+    """
     from scipy import ndimage
 
     if inside.all():
-        return own
+        return mask
     depth = ndimage.distance_transform_edt(inside)
-    parts, count = ndimage.label(own, CONNECTED)
-    marker = np.zeros(own.shape, dtype=bool)
+    components, count = ndimage.label(mask, CONNECTED)
+    marker = np.zeros(mask.shape, dtype=bool)
     for number in range(1, count + 1):
-        deep = np.where(parts == number, depth, 0)
+        deep = np.where(components == number, depth, 0)
         pieces, several = ndimage.label(deep > DEPTH * deep.max(), CONNECTED)
-        # A waist may cut it in two: of those the deeper one is the core.
+        # A narrow waist may cut it in two; the deeper part is the marker.
         marker |= pieces == pieces.flat[deep.argmax()] if several > 1 else pieces > 0
     return marker

@@ -1,4 +1,4 @@
-"""The optimiser's part of a training: tokens, batches, steps."""
+"""Optimise tokens: starting values, batches of tiles, and steps of AdamW."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from napari_ptsam.training.loss import Loss
 
 STARTS = ("label", "normal", "normal", "normal")
-"""Where tokens start: near SAM's embedding of the label "foreground", or at N(0, 1)."""
+"""Starting values of tokens: near SAM's embedding of the label "foreground", or drawn from N(0, 1)."""
 UPRIGHT = 0.5
-"""Part of a batch that is not turned or flipped: images often have an up and a down."""
+"""Fraction of a batch that is neither turned nor flipped, since images often have an orientation."""
 MOST_LOSS_WHEN_TURNED = 2.0
-"""Turned tiles are used if their loss is at most this many times that of the upright ones."""
+"""Turned tiles are used if their loss is at most this multiple of that of the upright tiles."""
 COMPARED = 6
-"""Tiles of each flip and rotation that are compared with the same tiles upright."""
+"""Number of tiles of each symmetry that are compared with the same tiles upright."""
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
-"""Each step looks at a quarter of the mask's positions, which are much like their neighbours; in
-four steps all have had their turn."""
+"""Offsets of the subgrid that each step uses, in turn: a quarter of the mask positions, which
+resemble their neighbours."""
 BLANK_PART = 1 / 16
-"""Part of the tiles drawn that show nothing, or next to nothing."""
+"""Fraction of the tiles drawn that are blank."""
 WARM_UP = 0.1
-"""Part of the steps in which the learning rate rises."""
+"""Fraction of the steps in which the learning rate rises."""
 
 
 class TileSource(ABC):
-    """Where batches come from.
+    """A source of batches of tiles.
 
     Parameters
     ----------
     size
-        Tiles a batch.
+        Number of tiles in a batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -52,10 +52,10 @@ class TileSource(ABC):
 
     @abstractmethod
     def draw(self) -> list[TrainingTile]:
-        """The next batch."""
+        """Return the next batch."""
 
     def halve(self) -> bool:
-        """Draw smaller batches from now on; False if they have one tile already."""
+        """Halve the batch size; return False if a batch has only one tile already."""
         if self.size == 1:
             return False
         self.size //= 2
@@ -63,18 +63,18 @@ class TileSource(ABC):
 
 
 class Batches(TileSource):
-    """Random batches of tiles, each tile as often as the others of its kind.
+    """Random batches of tiles, in which all upright tiles, and all turned ones, are equally frequent.
 
     Parameters
     ----------
     tiles
-        What to draw from; half of what is drawn is upright.
+        Tiles to draw from; half of those drawn are upright.
     size
-        Tiles a batch.
+        Number of tiles in a batch.
     generator
-        Source of randomness.
+        Random generator.
     blanks
-        Tiles that one is drawn from in place of another now and then.
+        Blank tiles, which replace one tile in sixteen.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Batches(TileSource):
         super().__init__(size)
         self._generator = generator
         self._blanks, self._due = cycle(blanks), 0.0
-        self._part = BLANK_PART if blanks else 0.0
+        self._blank_part = BLANK_PART if blanks else 0.0
         upright = [tile for tile in tiles if tile.upright]
         turned = [tile for tile in tiles if not tile.upright]
         self._upright = self._endless(upright)
@@ -99,10 +99,10 @@ class Batches(TileSource):
                 yield tiles[index]
 
     def draw(self) -> list[TrainingTile]:
-        """The next batch."""
+        """Return the next batch."""
         upright = (torch.rand(self.size, generator=self._generator) < UPRIGHT).tolist()
         drawn = [next(self._upright if straight else self._turned) for straight in upright]
-        self._due += len(drawn) * self._part
+        self._due += len(drawn) * self._blank_part
         if self._due >= 1:
             self._due -= 1
             drawn[-1] = next(self._blanks)
@@ -116,7 +116,7 @@ def class_losses(
     offset: Offset | None = None,
     loss: Loss = bce_dice,
 ) -> torch.Tensor:
-    """Loss of each class on a batch, or on the positions of a offset: shape (classes,)."""
+    """Return the loss of each class on a batch, or on a subgrid of its positions: (classes,)."""
     embeddings = torch.stack([tile.embedding for tile in tiles])
     targets = torch.stack([tile.target for tile in tiles])
     weights = torch.stack([tile.weight for tile in tiles])
@@ -125,8 +125,8 @@ def class_losses(
     blank = torch.tensor([tile.job.blank for tile in tiles], device=weights.device)
     return torch.stack(
         [
-            loss(decoder(embeddings, own, offset), targets[:, number], weights, blank)
-            for number, own in enumerate(tokens)
+            loss(decoder(embeddings, class_tokens, offset), targets[:, number], weights, blank)
+            for number, class_tokens in enumerate(tokens)
         ]
     )
 
@@ -141,16 +141,18 @@ def suitable_tiles(
 ) -> list[TrainingTile]:
     """Leave out the flips and rotations under which the images no longer look alike.
 
-    Cells on a dish have no up and down, layers and cross sections do. Tokens
-    tuned on upright tiles tell: where they fail on the same tiles turned, those
-    would only lead astray.
+    Cells on a dish have no orientation, but layers and cross sections do. If
+    tokens that were tuned on upright tiles fail on the same tiles under some
+    symmetry, training on tiles of this symmetry would be misleading.
 
     Parameters
     ----------
+    decoder
+        Frozen decoder.
     tokens
-        Tuned on upright tiles for a while.
+        Tokens tuned on upright tiles for a while: float32, shape (classes, 8, 256).
     tiles
-        Upright and turned ones.
+        Upright, turned and flipped tiles.
     stopped
         Asked before each comparison; once it says yes, nothing more is compared.
     loss
@@ -175,7 +177,7 @@ def suitable_tiles(
 def start_tokens(
     name: str, decoder: PromptDecoder, classes: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Tokens to start from: float32, shape (classes, 8, 256)."""
+    """Return tokens to start from: float32, shape (classes, 8, 256)."""
     noise = torch.randn((classes, TOKENS, WIDTH), generator=generator).to(decoder.device)
     return noise if name == "normal" else decoder.foreground_label + 0.02 * noise
 
@@ -187,11 +189,11 @@ class Step:
     Attributes
     ----------
     number
-        From 1.
+        Number of the step, counted from 1.
     losses
-        Of each class, before the step: shape (classes,).
+        Loss of each class before the step: shape (classes,).
     tokens
-        After the step: shape (classes, 8, 256).
+        Tokens after the step: shape (classes, 8, 256).
     """
 
     number: int
@@ -207,24 +209,24 @@ def optimise(
     rate: float,
     loss: Loss = bce_dice,
 ) -> Iterator[Step]:
-    """Tune tokens with AdamW: a warm-up, then half a cosine down to almost nothing.
+    """Tune tokens with AdamW, whose learning rate warms up and then falls along half a cosine.
 
     Parameters
     ----------
     decoder
-        Frozen.
+        Frozen decoder.
     tokens
-        To start from; not changed.
+        Tokens to start from: float32, shape (classes, 8, 256); they are not changed.
     batches
-        Where tiles are drawn from.
+        Source of batches.
     steps
-        How many.
+        Number of steps.
     rate
         Highest learning rate.
     loss
         The loss to minimize.
     """
-    # A copy that the optimiser may change in place, class by class independent of the others.
+    # The optimiser changes this copy in place. Classes do not depend on each other.
     tuned = tokens.clone().requires_grad_()
     optimiser = ScaledAdamW([tuned], rate, steps, decoder)
     for number in range(1, steps + 1):
@@ -237,23 +239,22 @@ def optimise(
 
 
 class ScaledAdamW:
-    """AdamW with its schedule, and with loss scaling where gradients are computed in float16.
+    """AdamW with its schedule, and with loss scaling if gradients are computed in float16.
 
-    In float16, the gradients of single positions are too small to be told from
-    0. So the loss is multiplied by a large number, and gradients are divided by
-    it; a step whose gradients were too large then is left out, and the number
-    is halved.
+    In float16, gradients of single positions may underflow to 0. Therefore the
+    loss is multiplied by a large factor, and gradients are divided by it. If
+    gradients overflow, the step is skipped and the factor is halved.
 
     Parameters
     ----------
     parameters
-        What is tuned.
+        Tensors to tune.
     rate
         Highest learning rate.
     steps
-        How many there will be.
+        Total number of steps.
     decoder
-        On whose device, and in whose number format, gradients are computed.
+        Decoder whose device and dtype the gradients are computed with.
     """
 
     def __init__(
@@ -266,19 +267,19 @@ class ScaledAdamW:
         )
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         self._optimiser.zero_grad()
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradients of a loss, multiplied, to those that are there."""
+        """Accumulate the scaled gradients of a loss."""
         self._scaler.scale(loss).backward()
 
     def unscale(self) -> None:
-        """Divide the gradients again; before they are looked at or changed."""
+        """Undo the scaling of the gradients, as is needed before they are read or clipped."""
         self._scaler.unscale_(self._optimiser)
 
     def step(self) -> None:
-        """Take a step with the gradients that are there, unless they are too large for float16."""
+        """Take a step, unless the gradients overflowed in float16."""
         before = self._scaler.get_scale()
         self._scaler.step(self._optimiser)
         self._scaler.update()
@@ -287,7 +288,7 @@ class ScaledAdamW:
 
 
 def limit_each_class(tokens: torch.Tensor) -> None:
-    """Let no class's gradient be longer than 1, each as if it were alone."""
+    """Clip the gradient of each class to a norm of 1, independently of the others."""
     for gradient in tokens.grad if tokens.grad is not None else ():
         gradient /= gradient.norm().clamp(min=1.0)
 
@@ -295,9 +296,9 @@ def limit_each_class(tokens: torch.Tensor) -> None:
 def warmed_up_cosine(
     optimiser: torch.optim.Optimizer, rate: float, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Learning rate of each step: up to the highest, then half a cosine down to almost nothing."""
+    """Return a schedule that rises to the highest rate and falls along half a cosine to near 0."""
     total = steps + 1
-    # The scheduler divides by the warm-up's length less one.
+    # The scheduler divides by the length of the warm-up minus one, which must not be 0.
     warm_up = WARM_UP if abs(WARM_UP * total - 1) > 1e-6 else 2 / total
     return torch.optim.lr_scheduler.OneCycleLR(
         optimiser, rate, total_steps=total, pct_start=warm_up
@@ -312,7 +313,7 @@ def _losses_and_gradients(
     optimiser: ScaledAdamW,
     loss: Loss,
 ) -> torch.Tensor:
-    """Loss of each class, and the gradients in the tokens; smaller batches if memory runs out."""
+    """Return the loss of each class, and set the gradients; halve batches if memory runs out."""
     while True:
         tokens.grad = None
         try:
@@ -323,4 +324,6 @@ def _losses_and_gradients(
                 raise
         else:
             return losses
-        release_memory(decoder.device)  # out here, where the error holds nothing any more
+        release_memory(
+            decoder.device
+        )  # outside of the handler, so that the error no longer refers to tensors

@@ -1,4 +1,4 @@
-"""What came of a training, as a prompt."""
+"""Make a prompt from the result of a training."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
-    """What a training was given.
+    """The input of a training.
 
     Attributes
     ----------
     annotations
-        What to learn.
+        Annotated planes to learn from.
     settings
-        How to train.
+        Settings of the training.
     images
-        How images are prepared.
+        Settings with which images are prepared.
     held_out_images
-        Count of the planes that were held out.
+        Number of planes that were held out.
     start
-        The prompt that it went on from, if any.
+        Prompt that the training continued from, if any.
     channels
-        Of the images; None where they differ.
+        Channels of the images; None if they differ.
     """
 
     annotations: AnnotationSet
@@ -53,7 +53,7 @@ class TrainingTask:
     channels: Channels | None
 
     def colours(self) -> tuple[str, ...]:
-        """A colour for each class: as annotated, as in the start, or others."""
+        """Return the colours of the classes: those of the annotation, of the start, or defaults."""
         if self.annotations.colours is not None:
             return self.annotations.colours
         return self.start.colours if self.start else default_colours(len(self.annotations.classes))
@@ -61,24 +61,24 @@ class TrainingTask:
 
 @dataclass(frozen=True, eq=False)
 class TrainedTokens:
-    """What a training found.
+    """The result of a training.
 
     Attributes
     ----------
     dice
-        On the planes that it was measured on.
+        Dice on the validation planes.
     measured_on_training
-        Whether these are the ones that were trained on.
+        Whether these are the training planes, since none were held out.
     steps
-        For the tokens of the classes.
+        Number of steps for the tokens of the classes.
     tokens
-        float32, shape (classes, 8, 256).
+        Tokens of the classes: float32, shape (classes, 8, 256).
     markers
-        The same, of the cores; None if there are none.
+        Tokens of their markers, of the same shape; None if there are none.
     encoder_tokens
-        One tensor for each layer, or none.
+        A tensor for each layer of the encoder, or none.
     refinement, flips
-        Of the logits, and of tiles, if any.
+        Guided filter of the logits and flips of tiles, if any.
     """
 
     dice: float
@@ -92,56 +92,59 @@ class TrainedTokens:
 
 
 def prompt_of(
-    task: TrainingTask, found: TrainedTokens, backbone: Backbone, planes: Sequence[ValidationPlane]
+    task: TrainingTask,
+    trained: TrainedTokens,
+    backbone: Backbone,
+    planes: Sequence[ValidationPlane],
 ) -> Prompt:
-    """The prompt that a training found for a backbone; the planes are for its picture."""
+    """Make a prompt from trained tokens, with a thumbnail of one of the planes."""
     start, colours = task.start, task.colours()
     return Prompt(
-        tokens=_array(found.tokens),
+        tokens=_array(trained.tokens),
         classes=task.annotations.classes,
         colours=colours,
         backbone=backbone.name,
         signature=backbone.signature,
         images=task.images,
         pixel_size=task.annotations.pixel_size,
-        origin=_origin(task, found),
+        origin=_origin(task, trained),
         notes=start.notes if start else "",
         licence=start.licence if start else "",
         author=start.author if start else "",
-        cores=None if found.markers is None else _array(found.markers),
-        encoder_tokens=tuple(_array(own) for own in found.encoder_tokens),
-        refinement=found.refinement,
-        flips=found.flips,
+        cores=None if trained.markers is None else _array(trained.markers),
+        encoder_tokens=tuple(_array(layer) for layer in trained.encoder_tokens),
+        refinement=trained.refinement,
+        flips=trained.flips,
         trained_channels=task.channels,
         weights=backbone.weights[:NAME_LIMIT],
-        thumbnail=_picture(found, backbone, planes, colours, task.images.tiling.side),
+        thumbnail=_picture(trained, backbone, planes, colours, task.images.tiling.side),
     )
 
 
 def _picture(
-    found: TrainedTokens,
+    trained: TrainedTokens,
     backbone: Backbone,
     planes: Sequence[ValidationPlane],
     colours: Sequence[str],
     side: int,
 ) -> bytes:
-    """What was found on the plane with most foreground; none once the planes are gone."""
+    """Return a thumbnail of the plane with the most foreground, or nothing without planes."""
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
-    labels = plane.predict(found.tokens, backbone, found.refinement).labels
+    labels = plane.predict(trained.tokens, backbone, trained.refinement).labels
     return make_thumbnail(plane.guide, labels, colours, side)
 
 
-def _origin(task: TrainingTask, found: TrainedTokens) -> Origin:
+def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
     return Origin(
         images=len(task.annotations.examples),
         held_out_images=task.held_out_images,
-        steps=found.steps,
+        steps=trained.steps,
         batch_size=task.settings.batch_size,
         seed=task.settings.seed,
-        held_out_dice=found.dice,
-        measured_on_training=found.measured_on_training,
+        held_out_dice=trained.dice,
+        measured_on_training=trained.measured_on_training,
         start="a prompt" if task.start else "label or normal",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"napari-ptsam": __version__, "torch": str(torch.__version__)},

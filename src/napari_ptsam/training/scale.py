@@ -1,4 +1,4 @@
-"""The scale to train at, chosen from the size of the annotated objects."""
+"""Choose the size of tiles from the size of the annotated objects."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE, Tiling
 from napari_ptsam.training.settings import TrainingSettings
 
-# How large objects look best, measured on left-out planes of four sets (docs/notes): a tile
+# Object sizes that worked best, measured on left-out planes of four sets (docs/notes): a tile
 # that is about 14 objects wide; whole planes up to 20 objects wide gain nothing from tiles.
 OBJECTS_ACROSS_TILE = 14
 OBJECTS_ACROSS_PLANE = 20
 WIDTHS_OF_THIN = 3
-"""Width of a thin structure that counts as one object: membranes and outlines have a large area,
-and still want to be seen from near. Compact objects, and rods up to 7 times as long as wide, are
-smaller than that."""
+"""Largest object size, as a multiple of the structure width. Membranes and outlines have a large
+area but need small tiles. Compact objects, and rods up to 7 times as long as wide, stay below."""
 SMALLEST_TILE = 128
 LONGEST_ASPECT = 2
-"""Planes longer than this times their width are cut: whole, they would be mostly padding."""
+"""Largest ratio of length to width of planes that are used whole; others would be mostly padding."""
 
 
 def image_settings(examples: Sequence[AnnotatedPlane], settings: TrainingSettings) -> ImageSettings:
-    """How images are prepared in a training: as asked for, with the scale chosen if need be."""
+    """Return the settings with which images are prepared, choosing the tile size if it is ``auto``."""
     if settings.tile == "auto":
         tiling = choose_tiling(examples)
     elif settings.tile == "whole":
@@ -37,11 +36,11 @@ def image_settings(examples: Sequence[AnnotatedPlane], settings: TrainingSetting
 
 
 def choose_tiling(examples: Sequence[AnnotatedPlane]) -> Tiling:
-    """Whole planes, or tiles of a side that suits the annotated objects.
+    """Choose between whole planes and tiles whose side suits the annotated objects.
 
-    The object size is the median, weighted by area, of the square root of the
-    objects' areas, so that specks do not count as much as what they lie beside;
-    of thin structures, it is a multiple of their width.
+    The object size is the median of the square root of the areas, weighted by
+    area, so that specks hardly count. For thin structures, it is limited to a
+    multiple of their width.
     """
     longer = int(np.median([max(example.shape) for example in examples]))
     aspect = max(max(example.shape) / min(example.shape) for example in examples)
@@ -56,7 +55,7 @@ def choose_tiling(examples: Sequence[AnnotatedPlane]) -> Tiling:
 
 
 def object_size(examples: Sequence[AnnotatedPlane]) -> float | None:
-    """Typical width of the annotated objects in pixels; None if there are none."""
+    """Return the typical size of the annotated objects in pixels, or None if there are none."""
     areas = np.sort(np.concatenate([example.areas for example in examples]))
     if not len(areas):
         return None
@@ -76,18 +75,18 @@ def structure_width(examples: Sequence[AnnotatedPlane]) -> float | None:
 
 
 def _edge_pixels(example: AnnotatedPlane) -> int:
-    """Count of annotated pixels beside annotated ones of another class, or of the background."""
+    """Count the labelled pixels that border on another class or on annotated background."""
     from scipy.ndimage import binary_erosion
 
     unknown = False if example.valid is None else ~example.valid
     classes = [example.labels == value for value in np.unique(example.labels) if value]
     return sum(
-        int(np.count_nonzero(own & ~binary_erosion(own | unknown, border_value=1)))
-        for own in classes
+        int(np.count_nonzero(mask & ~binary_erosion(mask | unknown, border_value=1)))
+        for mask in classes
     )
 
 
 def _that_fits(length: int, side: int, overlap: float = 0.125) -> int:
-    """Side near the one wanted, at which a whole number of tiles covers the plane's longer side."""
+    """Return a side near the given one with which whole tiles cover the plane's longer side."""
     count = max(1, round((length / side - overlap) / (1 - overlap)))
     return max(MINIMUM_SIDE, ceil(length / (count - (count - 1) * overlap)))

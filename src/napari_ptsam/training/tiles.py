@@ -1,4 +1,4 @@
-"""Training planes as embedded tiles with their targets."""
+"""Cut annotated planes into training tiles, and embed them with their targets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,26 @@ if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
 
 SYMMETRIES = 8
-"""Of the square: four rotations, each with and without a flip."""
+"""Symmetries of the square: four rotations, each with and without a flip."""
 HELD_OUT_TILES = 9
-"""Tiles of one held-out plane, at most; of a larger one the best annotated part is measured."""
+"""Largest number of tiles of a held-out plane; of a larger plane, only a part is used."""
 
 
 @dataclass(frozen=True)
 class TileJob:
-    """One tile to embed: of which example, where, how turned, and whether it was made to be blank."""
+    """A tile that is to be embedded.
+
+    Attributes
+    ----------
+    example
+        Index of the annotated plane that the tile is cut from.
+    tile
+        Position and size of the tile.
+    symmetry
+        Rotation and flip of the tile, see `turn`; 0 leaves it upright.
+    blank
+        Whether the plane was made to show nothing.
+    """
 
     example: int
     tile: Tile
@@ -37,24 +49,24 @@ class TileJob:
 
     @property
     def upright(self) -> bool:
-        """Whether it is neither turned nor flipped."""
+        """Whether the tile is neither turned nor flipped."""
         return self.symmetry == 0
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingTile:
-    """An embedded tile with what it should become.
+    """An embedded tile with its target.
 
     Attributes
     ----------
     embedding
-        float16, shape (4096, 256).
+        Embedding of the tile: float16, shape (4096, 256).
     target
-        Part of each mask position that is foreground: float32, (classes, 256, 256).
+        Foreground fraction of each mask position: float32, shape (classes, 256, 256).
     weight
-        Part of each mask position that counts: float32, (256, 256).
+        Valid fraction of each mask position: float32, shape (256, 256).
     job
-        Where it comes from.
+        The tile that was embedded.
     """
 
     embedding: torch.Tensor
@@ -64,7 +76,7 @@ class TrainingTile:
 
     @property
     def upright(self) -> bool:
-        """Whether it is neither turned nor flipped."""
+        """Whether the tile is neither turned nor flipped."""
         return self.job.upright
 
 
@@ -73,9 +85,20 @@ def plan(
 ) -> list[TileJob]:
     """Choose the tiles to train on, and their flips and rotations.
 
-    Every tile with annotated pixels is taken as it is, then each once more
-    turned or flipped, and so on while the number of embeddings allows. If there
-    are too many tiles, those with foreground go first.
+    Every tile with annotated pixels is taken upright, then once more turned or
+    flipped, and so on, as long as the number of embeddings allows. If there are
+    too many tiles, those with foreground come first.
+
+    Parameters
+    ----------
+    examples
+        Annotated planes to train on.
+    tiling
+        Size and overlap of the tiles.
+    embeddings
+        Largest number of tiles.
+    rng
+        Random generator.
     """
     tiles = [
         (number, tile)
@@ -189,7 +212,7 @@ def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
 def target_of(
     example: AnnotatedPlane, job: TileJob, classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What an embedded tile should become, and what of it counts; see `TrainingTile`."""
+    """Return target and weight of a tile, see `TrainingTile`."""
     side = job.tile.side
     labels = np.zeros((side, side), dtype=np.uint8)
     valid = np.zeros((side, side), dtype=bool)
@@ -202,12 +225,12 @@ def target_of(
     planes = torch.from_numpy(stacked.astype(np.float32))[None]
     small = F.interpolate(planes, size=(MASK_SIDE, MASK_SIDE), mode="area")[0]
     weight = small[-1]
-    # Of what counts in a position, the part that is foreground.
+    # The foreground fraction refers to the valid part of each position.
     return small[:-1] / weight.clamp(min=1e-6), weight
 
 
 def measurable_part(example: AnnotatedPlane, settings: ImageSettings) -> AnnotatedPlane:
-    """The example, or the part of it with most foreground if it is very large."""
+    """Return the plane or, if it is very large, the part of it with the most foreground."""
     if len(settings.tiling.tiles(example.shape)) <= HELD_OUT_TILES:
         return example
     side = round(settings.tiling.side * (HELD_OUT_TILES**0.5 - 0.5))
@@ -223,7 +246,7 @@ def measurable_part(example: AnnotatedPlane, settings: ImageSettings) -> Annotat
 
 
 def crop(example: AnnotatedPlane, tile: Tile) -> AnnotatedPlane:
-    """The part of an example that lies in a tile."""
+    """Return the part of an annotated plane that lies in a tile."""
     window = tile.window
     return replace(
         example,

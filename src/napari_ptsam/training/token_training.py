@@ -1,4 +1,4 @@
-"""The tokens of the classes: starts that are tried, the best of them tuned and measured."""
+"""Tune the tokens of the classes: try several starts, then follow up the best of them."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ if TYPE_CHECKING:
     from napari_ptsam.training.tiles import TrainingTile
 
 CHECKS = 10
-"""How often a training measures itself."""
+"""Number of checks on the validation planes during a training."""
 TRIAL_PART = 1 / 16
-"""Part of the steps that each start is tried for, before the best goes on."""
+"""Fraction of all steps for which each start is tried before the best one is chosen."""
 SHORTEST_TRIAL = 5
-"""Steps below which a trial says nothing, and is left out."""
-LOOK_EVERY = 10
-"""Steps between two looks at the loss on a GPU, which has to be waited for each time."""
+"""Smallest number of steps of a trial; with fewer it would mean nothing and is skipped."""
+LOSS_INTERVAL = 10
+"""Steps between two readings of the loss on a GPU, each of which waits for the GPU."""
 ATTEMPTS = 3
-"""Starts that are followed up, one after the other, as long as the training collapses."""
+"""Largest number of starts that are followed up, one after the other, if trainings collapse."""
 COLLAPSED = "The training had collapsed; going on from another start."
 PROMPT_RATE = 0.3
-"""Part of the learning rate with which a prompt is trained on."""
+"""Factor of the learning rate when the training continues from a prompt."""
 
 
 @dataclass(eq=False)
 class TrainingContext:
-    """What the parts of a training share.
+    """State that the stages of a training share.
 
     Attributes
     ----------
     backbone
-        The frozen SAM.
+        Frozen SAM; it gets encoder tokens if they are kept.
     settings
-        How to train.
+        Settings of the training.
     classes
-        Count of classes.
+        Number of classes.
     embedded
-        The tiles.
+        The embedded tiles and planes.
     marker_steps, encoder_steps
-        Steps that come after those of the class tokens.
+        Numbers of steps for markers and for encoder tokens.
     refinement, flips
-        Of the logits of the tokens that were found, and of tiles, if any.
+        Guided filter of the logits and flips of tiles that were chosen, if any.
     stop
-        Set once the training is to end soon; from any thread.
+        Event that asks the training to end soon; any thread may set it.
     seconds
-        Spent in each phase.
+        Seconds spent embedding and training.
     """
 
     backbone: Backbone
@@ -81,16 +81,23 @@ class TrainingContext:
 
     @property
     def stopping(self) -> bool:
-        """Whether to end soon."""
+        """Whether the training was asked to end."""
         return self.stop.is_set()
 
     @property
     def steps(self) -> int:
-        """Steps of the optimiser in all."""
+        """Total number of optimiser steps."""
         return self.settings.steps + self.encoder_steps + self.marker_steps
 
     def clock(self) -> Callable[[], float]:
-        """Starts counting: each call adds what has passed to the phase, and gives all of it."""
+        """Start a clock for the training time.
+
+        Returns
+        -------
+        callable
+            Function that adds the seconds since the start to
+            ``seconds["training"]``, and returns them.
+        """
         before, begin = self.seconds["training"], perf_counter()
 
         def count() -> float:
@@ -102,31 +109,31 @@ class TrainingContext:
 
 
 class TokenTraining:
-    """Tunes tokens from one start or another until they tell the classes apart.
+    """The stage that tunes the tokens of the classes, from another start if one collapses.
 
     Parameters
     ----------
     context
-        What the parts of the training share.
+        State that the stages of the training share.
     first
-        Tokens of a prompt to go on from: float32, shape (classes, 8, 256).
+        Tokens of a prompt to continue from: float32, shape (classes, 8, 256).
     note
-        What happened before, for the user.
+        Sentence for the user about what happened before.
 
     Attributes
     ----------
     tokens
-        As they are now; None before there are any.
+        Current tokens; None before tuning has begun.
     best
-        Dice, and the tokens that are kept; None as long as all collapsed.
+        Dice and tokens of the best check; None while all checks found a collapse.
     dice
-        Of the last check.
+        Dice of the last check.
     steps_done
-        Steps of the optimiser so far.
+        Number of optimiser steps so far.
     suitable
-        The tiles without the flips and rotations that lead astray.
+        Tiles without the flips and rotations that would mislead the training.
     notes
-        What happened, for the user.
+        Sentences for the user about what happened.
     """
 
     def __init__(
@@ -143,41 +150,46 @@ class TokenTraining:
         self.notes = [note] if note else []
 
     def tune(self) -> Generator[Progress, None, bool]:
-        """Tune; False if the context was stopped before it had led to anything.
+        """Tune the tokens.
+
+        Returns
+        -------
+        bool
+            False if the training was stopped before it had found usable tokens.
 
         Raises
         ------
         CollapsedError
-            If no start led to anything.
+            If the training collapsed from every start.
         """
         self.suitable = self._context.embedded.tiles
         if self._first is not None:
-            attempts, tried = [self._first], 0
+            starts, trial_steps = [self._first], 0
             self.check(self._first)
         else:
-            attempts, tried = yield from self._try_starts()
+            starts, trial_steps = yield from self._try_starts()
             if self._context.stopping:
                 return False
-            self._top = 0.0  # what was tried for a few steps is no measure for the rest
-        if tried or self._first is not None:
+            self._top = 0.0  # the Dice of short trials is no standard for what follows
+        if trial_steps or self._first is not None:
             clock = self._context.clock()
             self.suitable = suitable_tiles(
                 self._context.backbone.decoder,
-                attempts[0],
+                starts[0],
                 self.suitable,
                 lambda: self._context.stopping,
                 LOSSES[self._context.settings.loss],
             )
             clock()
-        for number, tokens in enumerate(attempts):
+        for number, tokens in enumerate(starts):
             if number:
                 self.notes = [note for note in self.notes if note != COLLAPSED] + [COLLAPSED]
-            if (yield from self._follow(tokens, tried)):
+            if (yield from self._follow(tokens, trial_steps)):
                 return True
             if self._context.stopping:
                 return False
         raise CollapsedError(
-            f"The training collapsed from {len(attempts)} different starts: it finds a class nowhere "
+            f"The training collapsed from {len(starts)} different starts: it finds a class nowhere "
             "or everywhere. Look for wrong masks, add annotated planes, or try another tile size."
         )
 
@@ -187,7 +199,7 @@ class TokenTraining:
         return joined(self.notes)
 
     def time_one_step(self) -> float:
-        """Seconds that a step takes, on the tiles that are embedded."""
+        """Return the seconds that one step takes on the tiles that are embedded so far."""
         context, generator = self._context, torch.Generator().manual_seed(0)
         tokens = self._start("label", generator)
         batches = Batches(context.embedded.tiles, context.settings.batch_size, generator)
@@ -200,41 +212,49 @@ class TokenTraining:
         return start_tokens(name, self._context.backbone.decoder, self._context.classes, generator)
 
     def _try_starts(self) -> Generator[Progress, None, tuple[list[torch.Tensor], int]]:
-        """Tune each start for a while on upright tiles; for each class, the best one goes on."""
+        """Tune each start for a while on upright tiles, and rank them for each class.
+
+        Returns
+        -------
+        list of torch.Tensor
+            Tokens to follow up, best first.
+        int
+            Number of steps that the trials took.
+        """
         steps = int(self._context.settings.steps * TRIAL_PART)
         starts = [self._start(name, self._generator) for name in STARTS]
         if steps < SHORTEST_TRIAL:
             return starts[:ATTEMPTS], 0
-        tried, losses = [], []
+        tuned, losses = [], []
         for number, tokens in enumerate(starts):
-            late: list[torch.Tensor] = []
+            trial_losses: list[torch.Tensor] = []
             self.tokens = tokens
             upright = [tile for tile in self._context.embedded.tiles if tile.upright]
-            yield from self._optimise(tokens, upright, steps, number * steps, late)
+            yield from self._optimise(tokens, upright, steps, number * steps, trial_losses)
             if self._context.stopping:
                 return [], 0
-            tried.append(self.tokens)
+            tuned.append(self.tokens)
             self.check(self.tokens)
-            losses.append(torch.stack(late[-max(1, steps // 2) :]).mean(0))
+            losses.append(torch.stack(trial_losses[-max(1, steps // 2) :]).mean(0))
         order = torch.stack(losses).argsort(0)  # (starts, classes)
-        stacked = torch.stack(tried)
+        stacked = torch.stack(tuned)
         classes = torch.arange(stacked.shape[1], device=order.device)
         return [stacked[order[rank], classes] for rank in range(ATTEMPTS)], steps * len(starts)
 
     def _follow(self, tokens: torch.Tensor, before: int) -> Generator[Progress, None, bool]:
-        """Tune to the end, measuring now and then; False if it collapsed, which ends it early."""
-        steps, fine = self._context.settings.steps - before, False
+        """Tune to the end with regular checks; end early and return False if it collapsed."""
+        steps, usable = self._context.settings.steps - before, False
         interval = max(1, steps // CHECKS)
         for progress in self._optimise(tokens, self.suitable, steps, before, []):
             number = progress.step - before
             if number % interval == 0 or number == steps:
                 assert self.tokens is not None
-                found = self.check(self.tokens)
-                fine |= found is not None and not found.collapsed
-                if not fine and number > steps // 3:
+                measurement = self.check(self.tokens)
+                usable |= measurement is not None and not measurement.collapsed
+                if not usable and number > steps // 3:
                     return False
             yield progress
-        return fine
+        return usable
 
     def _optimise(
         self,
@@ -244,33 +264,43 @@ class TokenTraining:
         before: int,
         losses: list[torch.Tensor],
     ) -> Generator[Progress, None, None]:
-        """Run the optimiser; the tokens stay in ``tokens``, the losses are appended."""
+        """Run the optimiser. It sets ``self.tokens``, and appends each step's losses to ``losses``."""
         context = self._context
         rate = context.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
         batches = Batches(
             tiles, context.settings.batch_size, self._generator, context.embedded.blanks
         )
         clock = context.clock()
-        loss, every = 0.0, 1 if context.backbone.device.type == "cpu" else LOOK_EVERY
+        loss, every = 0.0, 1 if context.backbone.device.type == "cpu" else LOSS_INTERVAL
         loss_function = LOSSES[context.settings.loss]
         for step in optimise(context.backbone.decoder, tokens, batches, steps, rate, loss_function):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
-            left = clock() / step.number * (context.steps - self.steps_done)
+            seconds_left = clock() / step.number * (context.steps - self.steps_done)
             if (step.number - 1) % every == 0:
                 loss = float(step.losses.mean())
             yield Progress(
-                "training", self.steps_done, context.steps, loss, self.dice, left, self.note
+                "training", self.steps_done, context.steps, loss, self.dice, seconds_left, self.note
             )
-            # What the caller did meanwhile, such as measuring, is part of the phase.
+            # Include what the caller did meanwhile, such as a check.
             clock()
             if context.stopping:
                 return
 
     def check(self, tokens: torch.Tensor, at_last: bool = False) -> Measurement | None:
-        """Measure tokens, and keep them if they are the best so far.
+        """Measure tokens on the validation planes, and keep them if they are the best so far.
 
-        None once it is stopping, but for a check at last, which is made all the same.
+        Parameters
+        ----------
+        tokens
+            float32, shape (classes, 8, 256).
+        at_last
+            Whether to measure even though the training was asked to end.
+
+        Returns
+        -------
+        Measurement or None
+            None if the training was asked to end.
         """
         context = self._context
         planes, watched = context.embedded.measured, context.embedded.watched
@@ -281,7 +311,7 @@ class TokenTraining:
             return None
         self.dice = measurement.dice
         if not measurement.collapsed:
-            # A later prompt, whose learning rate has come further down, is rather taken.
+            # Of equally good tokens the later ones are kept, since their learning rate is lower.
             if measurement.no_worse_than(self._top):
                 self.best = (measurement.dice, tokens.clone())
             self._top = max(self._top, measurement.dice)

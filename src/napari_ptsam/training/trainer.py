@@ -1,4 +1,4 @@
-"""Training: an iterator of progress that can be closed at any moment."""
+"""Train a prompt, step by step: `Training` is an iterator that may be stopped at any moment."""
 
 from __future__ import annotations
 
@@ -42,35 +42,45 @@ TOO_SMALL = (
 
 
 class Training:
-    """Tunes decoder tokens for an annotation set; everything else is frozen.
+    """A training of decoder tokens, and of encoder tokens if they help; SAM stays frozen.
 
-    Iterate over it for `Progress`; stop iterating, or call `stop` from any
-    thread, whenever you like, then take the best prompt so far from `prompt`,
-    and `close` it to free its memory. Method: Piater, Barz and Freytag,
-    "Prompt-Tuning SAM", arXiv 2504.16739.
+    Iterating over the training runs it and yields `Progress`. At any moment you
+    may stop iterating, or call `stop` from any thread. Then `prompt` is the best
+    prompt so far, and `close` frees the memory. The method is that of Piater,
+    Barz and Freytag, "Prompt-Tuning SAM", arXiv 2504.16739.
 
     Parameters
     ----------
     annotations
-        What to learn.
+        Annotated planes to learn from.
     backbone
-        The frozen SAM.
+        Frozen SAM.
     settings
-        How to train.
+        Settings of the training; the defaults if None.
     start
-        A prompt to go on from; its classes, normalisation and tiles are kept, and
-        its channels unless the settings name as many others.
-    option
-        How messages tell to choose channels, see `napari_ptsam.inference.channels`.
+        Prompt to continue from. Its classes, normalisation and tiles are kept;
+        its channels too, unless the settings name other channels of the same number.
     draft
         Whether to tune a first draft while tiles are embedded, so that `tokens`
-        has something to show early; what comes of the training is the same.
+        can be shown early. The result of the training does not depend on it.
+    option
+        Wording of messages about the choice of channels, see
+        `napari_ptsam.inference.channels`.
+
+    Attributes
+    ----------
+    training, held_out
+        Annotated planes to train on, and those held out for validation.
+    images
+        Settings with which images are prepared.
+    channels
+        Channels that the images have in common; None if they differ.
 
     Raises
     ------
     InputError
-        If the start does not fit the annotation set, the images have different
-        channels, or no plane is left to train on.
+        If the start does not fit the annotation set, if the images have
+        different channels, or if no plane is left to train on.
     PromptFileError
         If the start belongs to another backbone.
     """
@@ -92,16 +102,16 @@ class Training:
             annotations, self.settings.held_out, self.settings.seed
         )
         images = start.images if start else image_settings(annotations.examples, self.settings)
-        self.images, self.channels, caution = channels_seen(
+        self.images, self.channels, warning = channels_seen(
             annotations.stacks, images, self.settings.channels, start, option
         )
         self._wants_draft = draft and start is None
         self._stop = Event()
-        self._begin(caution)
+        self._begin(warning)
         self._progress = self._steps()
 
     def _begin(self, note: str = "") -> None:
-        """Everything anew, with the backbone as it is."""
+        """Set up all parts of the training for the current backbone."""
         start, classes = self.start, len(self.annotations.classes)
         self._embedded = EmbeddedTiles(
             self.training, self.held_out, self.annotations.stacks, self.images, classes
@@ -117,62 +127,63 @@ class Training:
         if start is not None:
             self._context.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
         self._refined_dice: float | None = None
-        first = None if start is None else self._given(start.tokens)
-        self._attempts = TokenTraining(self._context, first, note)
-        own = None if start is None or start.cores is None else self._given(start.cores)
-        self._encoder = EncoderTokenTraining(self._context)
-        self._markers = MarkerTraining(self._context, own)
+        first = None if start is None else self._on_device(start.tokens)
+        self._token_training = TokenTraining(self._context, first, note)
+        markers = None if start is None or start.cores is None else self._on_device(start.cores)
+        self._encoder_training = EncoderTokenTraining(self._context)
+        self._marker_training = MarkerTraining(self._context, markers)
         self._draft = (
             FirstDraft(self.backbone.decoder, classes, self._embedded.tiles)
             if self._wants_draft
             else None
         )
 
-    def _given(self, tokens: np.ndarray) -> torch.Tensor:
+    def _on_device(self, tokens: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(tokens.copy()).to(self.backbone.device)
 
     def __iter__(self) -> Iterator[Progress]:
         return self._progress
 
     def stop(self) -> None:
-        """Let the iteration end soon; may be called from any thread."""
+        """Ask the iteration to end soon. May be called from any thread."""
         self._stop.set()
 
     def close(self) -> None:
-        """Stop, and free the embedded tiles; the best prompt so far stays available.
+        """Stop, and free the embedded tiles. The best prompt so far remains available.
 
-        Cores that were being tuned, and that nobody asked for yet, are left out.
+        Markers whose tuning was interrupted are not part of it, unless `prompt`
+        was read before.
         """
         self._progress.close()
-        if self._attempts.best is None:
+        if self._token_training.best is None:
             self._check_at_last()
         self._embedded.free()
-        self._attempts.suitable, self._draft = [], None
-        self._markers.forget()
+        self._token_training.suitable, self._draft = [], None
+        self._marker_training.forget()
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds spent in each phase."""
+        """Seconds spent embedding and training."""
         return self._context.seconds
 
     @property
     def steps(self) -> int:
-        """Steps of the optimiser in all, those for the cores included."""
+        """Total number of optimiser steps, including those for encoder tokens and markers."""
         return self._context.steps
 
     @property
     def steps_done(self) -> int:
-        """Steps that the tokens of the classes were tuned for so far."""
-        return self._attempts.steps_done
+        """Number of optimiser steps taken so far for the class tokens."""
+        return self._token_training.steps_done
 
     @property
     def tokens(self) -> torch.Tensor | None:
-        """Tokens as they are now: float32, shape (classes, 8, 256); None before there are any."""
-        if self._encoder.kept is not None:
-            return self._encoder.kept[1]
-        if self._attempts.tokens is None and self._draft is not None:
+        """Current tokens: float32, shape (classes, 8, 256); None before tuning has begun."""
+        if self._encoder_training.kept is not None:
+            return self._encoder_training.kept[1]
+        if self._token_training.tokens is None and self._draft is not None:
             return self._draft.tokens
-        return self._attempts.tokens
+        return self._token_training.tokens
 
     @property
     def prompt(self) -> Prompt:
@@ -181,16 +192,16 @@ class Training:
         Raises
         ------
         CollapsedError
-            If nothing has been learned yet that tells the classes apart.
+            If no tokens have been found yet that tell the classes apart.
         """
-        if self._attempts.best is None:
+        if self._token_training.best is None:
             self._check_at_last()
-        if self._attempts.best is None:
+        if self._token_training.best is None:
             raise CollapsedError(
                 "The training was stopped before it had learned to tell the classes apart; "
                 "let it run longer."
             )
-        self._markers.settle()
+        self._marker_training.settle()
         return prompt_of(
             TrainingTask(
                 self.annotations,
@@ -207,50 +218,52 @@ class Training:
 
     @property
     def _best(self) -> TrainedTokens:
-        """What is best, once anything is."""
-        assert self._attempts.best is not None
-        dice, tokens = self._attempts.best
+        """The best tokens so far; there must be some."""
+        assert self._token_training.best is not None
+        dice, tokens = self._token_training.best
         encoder_tokens = self._context.backbone.encoder.tokens
-        if self._encoder.kept is not None:
-            dice, tokens, encoder_tokens = self._encoder.kept
+        if self._encoder_training.kept is not None:
+            dice, tokens, encoder_tokens = self._encoder_training.kept
         if self._refined_dice is not None:
             dice = self._refined_dice
         return TrainedTokens(
-            dice, self._embedded.measured_on_training, self.steps_done, tokens, self._markers.kept,
+            dice, self._embedded.measured_on_training, self.steps_done, tokens, self._marker_training.kept,
             encoder_tokens, self._context.refinement, self._context.flips,
         )  # fmt: skip
 
     @property
     def sees(self) -> Backbone:
-        """The backbone with the encoder tokens that `tokens` go with, if there are any."""
+        """The backbone that `tokens` belong to, with its encoder tokens if it has any."""
         return self._context.backbone
 
     def plane_scores(self) -> Iterator[tuple[int, float]]:
-        """Dice of the best prompt on each annotated plane, trained on or held out.
+        """Compute the Dice of the best prompt on each annotated plane.
+
+        Planes that were not embedded are left out, and so are all planes once
+        the training is closed.
 
         Yields
         ------
         int
-            Number of the plane in the annotation set.
+            Index of the plane in the annotation set.
         float
-            Mean Dice over its classes. Planes that were not embedded are left
-            out, and all of them once the training is closed.
+            Mean Dice over the plane's classes.
         """
-        if self._attempts.best is None:
+        if self._token_training.best is None:
             return
         tokens = self._best.tokens
-        numbers = {id(example): i for i, example in enumerate(self.annotations.examples)}
+        indices = {id(example): i for i, example in enumerate(self.annotations.examples)}
         for example, planes in self._embedded.planes_to_score():
             if planes:
-                found = [
+                plane_overlaps = [
                     overlaps(plane, tokens, self.backbone, self._context.refinement)
                     for plane in planes
                 ]
-                whole = [sum_of(own) for own in zip(*found, strict=True)]
-                yield numbers[id(example)], mean_dice([whole])
+                class_overlaps = [sum_of(parts) for parts in zip(*plane_overlaps, strict=True)]
+                yield indices[id(example)], mean_dice([class_overlaps])
 
     def _steps(self) -> Generator[Progress, None, None]:
-        """All of it; on the CPU, from the start, if the GPU has not enough memory for a tile."""
+        """Run all stages, on the CPU from the start if the GPU has too little memory for a tile."""
         try:
             yield from self._run_stages()
         except RuntimeError as error:
@@ -259,7 +272,7 @@ class Training:
         else:
             return
         gpu = self.backbone.device
-        if self._stop.is_set() and self._attempts.best is not None:
+        if self._stop.is_set() and self._token_training.best is not None:
             release_memory(gpu)
             return
         self._embedded.free()
@@ -271,67 +284,72 @@ class Training:
 
     def _run_stages(self) -> Generator[Progress, None, None]:
         yield from self._embed()
-        if self._context.stopping or not (yield from self._attempts.tune()):
+        if self._context.stopping or not (yield from self._token_training.tune()):
             return
-        suitable = self._attempts.suitable
+        suitable = self._token_training.suitable
         if self._context.encoder_steps and not self._context.stopping:
             best = self._best
-            yield from self._encoder.tune(best.dice, best.tokens, suitable, self._now())
-            if self._encoder.kept:
+            yield from self._encoder_training.tune(best.dice, best.tokens, suitable, self._now())
+            if self._encoder_training.kept:
                 suitable = self._embedded.tiles
         if not self._context.stopping:
             self._refine()
         if self.settings.flips == "auto" and not self._context.stopping:
-            found = choose_flips(self._context, self._best.tokens, self._now())
-            self._context.flips = yield from found
+            choice = choose_flips(self._context, self._best.tokens, self._now())
+            self._context.flips = yield from choice
         if self._context.marker_steps and not self._context.stopping:
-            yield from self._markers.tune(self._best.tokens, suitable, self._now())
+            yield from self._marker_training.tune(self._best.tokens, suitable, self._now())
         now = self._now()
         yield replace(now, phase="done", steps=now.step, seconds_left=0.0)
 
     def _refine(self) -> None:
-        """Find out how logits follow the edges of images best."""
+        """Choose the guided filter with which logits follow the edges of images best."""
         tokens, embedded = self._best.tokens, self._embedded
-        planes = [plane for own in embedded.planes_of_training() for plane in own]
+        planes = [plane for parts in embedded.planes_of_training() for plane in parts]
         if not embedded.measured_on_training:
             planes += embedded.measured
-        found = choose_refinement(planes, tokens, self._context.backbone, embedded.blank_planes())
-        if found is not None:
-            seen = [overlaps(plane, tokens, self.backbone, found) for plane in embedded.measured]
-            self._context.refinement, self._refined_dice = found, mean_dice(seen)
+        blanks = embedded.blank_planes()
+        refinement = choose_refinement(planes, tokens, self._context.backbone, blanks)
+        if refinement is not None:
+            self._context.refinement = refinement
+            self._refined_dice = mean_dice(
+                [overlaps(plane, tokens, self.backbone, refinement) for plane in embedded.measured]
+            )
 
     def _now(self) -> Progress:
-        """Where it stands between two phases."""
-        parts = self._attempts, self._encoder, self._markers
+        """Return the progress between two stages."""
+        parts = self._token_training, self._encoder_training, self._marker_training
         done, note = sum(part.steps_done for part in parts), joined(part.note for part in parts)
         dice = self._best.dice
         return Progress("training", done, self._context.steps, held_out_dice=dice, note=note)
 
     def _embed(self) -> Generator[Progress, None, None]:
-        """Embed all tiles once."""
+        """Embed all tiles once, then decide about encoder tokens."""
         begin, settings = perf_counter(), self.settings
         tiles, step_seconds, backbone = self._embedded.tiles, None, self._context.backbone
         for done, total in self._embedded.embed(backbone, settings.embeddings, settings.seed):
             if step_seconds is None and len(tiles) >= min(settings.batch_size, total):
-                step_seconds = self._attempts.time_one_step()
+                step_seconds = self._token_training.time_one_step()
             if self._draft is not None:
-                self._draft.go_on()
+                self._draft.tune_a_little()
             self.seconds["embedding"] = spent = perf_counter() - begin
-            left = None
+            seconds_left = None
             if step_seconds is not None:
-                left = spent / done * (total - done) + step_seconds * self._context.steps
-            yield Progress("embedding", done, total, seconds_left=left, note=self._attempts.note)
+                seconds_left = spent / done * (total - done) + step_seconds * self._context.steps
+            yield Progress(
+                "embedding", done, total, seconds_left=seconds_left, note=self._token_training.note
+            )
             if self._context.stopping:
                 return
-        self._encoder.decide(step_seconds or 0.0)
+        self._encoder_training.decide(step_seconds or 0.0)
 
     def _check_at_last(self) -> None:
-        """Measure what there is after a stop before the first check."""
+        """Check the current tokens if the training was stopped before the first check."""
         tokens = self.tokens
         if tokens is None or not self._embedded.tiles:
             return
         self._embedded.settle()
-        self._attempts.check(tokens, at_last=True)
+        self._token_training.check(tokens, at_last=True)
 
 
 def _check_start(start: Prompt, annotations: AnnotationSet, backbone: Backbone) -> None:

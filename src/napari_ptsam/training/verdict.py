@@ -1,4 +1,4 @@
-"""How good a prompt is, in plain words."""
+"""A judgement of a prompt in plain words."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Origin
 
 GOOD, FAIR = 0.9, 0.75
-"""Dice from which a prompt is called good, or fair."""
+"""Dice from which on a prompt is called good, or fair."""
 FEW = 3
-"""Held-out planes below which their Dice is a rough figure."""
+"""With fewer held-out planes, their Dice is a rough figure."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the user is told after a training.
+    """The judgement that the user sees after a training.
 
     Attributes
     ----------
     level
-        ``good``, ``fair`` or ``poor``; ``unsure`` where it was measured on the
+        ``good``, ``fair`` or ``poor``; ``unsure`` if the Dice was measured on the
         training planes.
     text
         One or a few sentences.
@@ -32,7 +32,15 @@ class Verdict:
 
 
 def verdict(origin: Origin, stopped: bool = False) -> Verdict:
-    """Judge a prompt by its Dice, and say what to try if it is poor."""
+    """Judge a prompt by its Dice, with advice if it is not good.
+
+    Parameters
+    ----------
+    origin
+        How the prompt was made.
+    stopped
+        Whether the user has stopped the training.
+    """
     dice = origin.held_out_dice or 0.0
     trained = origin.images - origin.held_out_images
     begin = f"Stopped after {origin.steps} steps. " if stopped else ""

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from conftest_widgets import LONG, annotate, paint, train
+from conftest_widgets import LONG, annotate, paint, settled, train
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
+
+LEARNS = {"steps": 40, "embeddings": 8, "batch_size": 2}
+"""Of a training that finds most of the nuclei."""
 
 
 def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> None:
@@ -37,7 +40,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     assert "train now" in widget.hint.text()
 
     viewer.dims.set_point(0, 2 * 5)
-    widget.session_model.settings["steps"] = 60
+    widget.session_model.settings |= LEARNS
     train(qtbot, widget)
     assert widget.train.judgement.text().startswith(("Good", "Fair"))
     assert "Encoder tokens were left out" in widget.train.judgement.text()
@@ -48,9 +51,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     assert min(dice) > 0.6
     assert f"{dice[held_out[0]]:.2f}" in widget.train.judgement.text()
 
-    qtbot.waitUntil(
-        lambda: PREVIEW in viewer.layers and viewer.layers[PREVIEW].data.any(), timeout=LONG
-    )
+    settled(qtbot, widget)  # the preview is that of the finished prompt now
     preview = viewer.layers[PREVIEW]
     assert preview.data.shape == (1, 128, 128)
     corner = preview.data_to_world((0, 0, 0))
@@ -171,6 +172,7 @@ def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:
     qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 4, timeout=LONG)
     entry = widget.session_model.counting()[0]
     assert set(entry.counts) == {"background", "nucleus"}
+    widget.session_model.settings |= LEARNS
     train(qtbot, widget)
     prompt = widget.session_model.prompt
     assert prompt.classes == ("nucleus",) and prompt.origin.held_out_dice > 0.5

@@ -23,8 +23,6 @@ from napari_ptsam.widgets.annotate.training_run import PlaneInView
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-QUICK = {"steps": 20, "embeddings": 4, "batch_size": 2, "tile": "whole"}
-
 
 @pytest.fixture
 def no_dialogs(monkeypatch) -> None:
@@ -195,7 +193,6 @@ def test_all_layers_deleted_while_planes_are_looked_at(qtbot, dock, told, stack)
 @pytest.mark.parametrize("what", ["labels", "all"])
 def test_layers_deleted_while_training(qtbot, dock, told, stack, what: str) -> None:
     viewer, widget = dock(nuclei=stack.images)
-    widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     source = widget.session_model.images[0]
     with qtbot.waitSignal(widget.train.run.progressed, timeout=LONG):
@@ -324,7 +321,6 @@ def test_labels_of_no_class_are_told_once(qtbot, dock, told, stack, asleep) -> N
 def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     widget.annotate.add.click()
-    widget.session_model.settings |= QUICK
     source = widget.session_model.images[0]
     widget.session_model.records.mark(source.id, 0, True)
     train(qtbot, widget)
@@ -335,7 +331,6 @@ def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
 
 def test_one_annotated_plane_trains_with_a_warning(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
-    widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [1])
     train(qtbot, widget)
     assert widget.session_model.prompt.origin.images == 1
@@ -348,7 +343,6 @@ def test_a_plane_with_nan(qtbot, dock, told, stack) -> None:
     images = stack.images.astype(np.float32)
     images[2, 5, 5] = np.nan
     viewer, widget = dock(nuclei=images)
-    widget.session_model.settings |= QUICK
     annotate(qtbot, widget, stack, [1, 2])
     train(qtbot, widget)
     assert len(told) == 1 and "nuclei, plane 2" in told[0] and "NaN" in told[0]
@@ -498,6 +492,5 @@ def test_a_plane_that_cannot_be_read(qtbot, dock, told, stack) -> None:
     settled(qtbot, widget)  # that the rest was saved does not hide it
     assert "NOT SAVED" in widget.saved.text()
     assert len(told) == 1 and "Plane 1 of nuclei cannot be read (1.tif)" in told[0]
-    widget.session_model.settings |= QUICK
     train(qtbot, widget)
     assert len(told) == 2 and "Plane 1 of nuclei" in told[1] and widget.session_model.prompt is None

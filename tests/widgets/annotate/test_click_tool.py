@@ -306,7 +306,7 @@ def test_an_answer_in_the_middle_of_a_stroke_is_a_step_of_its_own(qtbot, clickin
     labels.mode, labels.brush_size, labels.selected_label = "paint", 4, 7
     press_down(viewer, places[1])
     qtbot.waitUntil(lambda: not widget.session_model.jobs.has("click"), timeout=LONG)
-    with qtbot.waitSignal(widget.annotate.click_tool._later.timeout, timeout=LONG):
+    with qtbot.waitSignal(widget.annotate.click_tool._delay.timeout, timeout=LONG):
         pass  # it has seen that the stroke is not over yet
     assert set(np.unique(labels.data[number])) == {0, 7}
     with answered(qtbot, widget):

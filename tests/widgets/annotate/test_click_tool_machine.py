@@ -447,7 +447,7 @@ class Clicks(RuleBasedStateMachine):
         drag_over(self.viewer, (number, *end))
         let_go(self.viewer, (number, *end))
         self.by_user(labels)
-        self.by_plugin(self.click_tool._later.timeout.emit)
+        self.by_plugin(self.click_tool._delay.timeout.emit)
         for _ in range(late):
             self.answered()
         self.choose(labels, "pan_zoom")

@@ -16,7 +16,7 @@ def test_a_layer_can_be_attached_while_another_look_is_under_way(qtbot, dock, mo
     monkeypatch.setattr(
         widget.session_model.disk, "submit", lambda name, steps, *_, **__: looks.append(steps)
     )
-    label_watcher._look_at_all(source)
+    label_watcher._read_all(source)
     thread = threading.Thread(target=lambda: list(looks[0]()))
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)

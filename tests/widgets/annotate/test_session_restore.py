@@ -140,7 +140,7 @@ def test_leaving_a_session_keeps_its_files_and_offers_it_no_more(
     settled(qtbot, widget)
     # As after a kill: nobody works on it, and it is not closed.
     folder = widget.autosave.folder
-    widget.autosave.let_go()
+    widget.autosave.release()
     viewer.layers.clear()
     _, again = dock(viewer)
     qtbot.waitUntil(lambda: not again.offer.isHidden(), timeout=LONG)

@@ -213,7 +213,7 @@ def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SessionFolder, "write_plane", fault)
             paint(source.labels, 0, (stack.masks[0] > 0) * value)
-            widget.label_watcher.look()
+            widget.label_watcher.read_pending()
             qtbot.waitUntil(lambda: "NOT SAVED" in widget.saved.text(), timeout=LONG)
             idle(qtbot, session_model.disk)
         assert fault.expected in widget.saved.text()
@@ -226,7 +226,7 @@ def test_autosave(qtbot, ready, heard, stack, sessions) -> None:
         idle(qtbot, session_model.disk)
         heard.clear()
     paint(source.labels, 0, stack.masks[0])
-    widget.label_watcher.look()
+    widget.label_watcher.read_pending()
     idle(qtbot, session_model.disk)
     (folder,) = sessions.iterdir()
     qtbot.waitUntil(
@@ -245,7 +245,7 @@ def test_counting_what_is_painted(qtbot, ready, heard, stack) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(widget.session_model.scheme), "counts", fault)
             paint(source.labels, 0, (stack.masks[0] > 0) * value)
-            widget.label_watcher.look()
+            widget.label_watcher.read_pending()
             idle(qtbot, widget.session_model.disk)
         if not fault.expected.startswith("The plane"):  # that one is about the labels
             heard.one(fault)

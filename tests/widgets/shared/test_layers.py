@@ -292,12 +292,6 @@ def test_only_the_planes_needed_are_read(qtbot, dock, told, stack) -> None:
     by_napari = set(read) | {8}  # what is shown, and its thumbnail
     assert len(by_napari) < 5
     annotate(qtbot, widget, stack, [2])
-    widget.session_model.settings |= {
-        "steps": 20,
-        "embeddings": 4,
-        "batch_size": 2,
-        "tile": "whole",
-    }
     qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
     assert set(read) <= by_napari | {2}
     train(qtbot, widget)

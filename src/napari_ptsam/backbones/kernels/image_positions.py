@@ -42,7 +42,7 @@ def _against(rows: Tensor, image: Tensor) -> Tensor:
     return rows @ image.transpose(1, 2)
 
 
-class _Look(Function):
+class _TokenToImage(Function):
     """Cross attention from tokens to image."""
 
     @staticmethod
@@ -65,7 +65,7 @@ class _Look(Function):
         return inner @ placed, to_image, None
 
 
-class _Answer(Function):
+class _ImageToToken(Function):
     """Cross attention from image to tokens, with residual and layer norm."""
 
     @staticmethod
@@ -107,7 +107,7 @@ class _Answer(Function):
         return to_image, None, inner @ placed, inner.sum(-1), to_values, None, None
 
 
-class _Weigh(Function):
+class _WeightedSum(Function):
     """Weighted sums of channels."""
 
     @staticmethod
@@ -125,7 +125,7 @@ class _Weigh(Function):
         return to_pixels, gradient.transpose(1, 2) @ pixels
 
 
-def look(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+def token_to_image(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
     """Attend from the prompt tokens to the image.
 
     Parameters
@@ -147,16 +147,18 @@ def look(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor
         The same image. Use it in what follows, so that its gradient is summed
         up here.
     """
-    return _Look.apply(queries, image, placed)
+    return _TokenToImage.apply(queries, image, placed)
 
 
-def look_reference(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute `look` with public operators and autograd."""
+def token_to_image_reference(
+    queries: Tensor, image: Tensor, placed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute `token_to_image` with public operators and autograd."""
     weights = (queries @ _with_gradient_to(image, placed).transpose(1, 2)).softmax(-1)
     return weights @ image, image
 
 
-def answer(
+def image_to_token(
     image: Tensor,
     placed: Tensor,
     keys: Tensor,
@@ -190,10 +192,10 @@ def answer(
     torch.Tensor
         Shape (B, N, 256).
     """
-    return _Answer.apply(image, placed, keys, bias, values, heads, norm)
+    return _ImageToToken.apply(image, placed, keys, bias, values, heads, norm)
 
 
-def answer_reference(
+def image_to_token_reference(
     image: Tensor,
     placed: Tensor,
     keys: Tensor,
@@ -202,7 +204,7 @@ def answer_reference(
     heads: int,
     norm: Norm,
 ) -> Tensor:
-    """Compute `answer` with public operators and autograd."""
+    """Compute `image_to_token` with public operators and autograd."""
     logits = keys @ _with_gradient_to(image, placed).transpose(1, 2) + bias[..., None]
     weights = logits.unflatten(1, (heads, -1)).softmax(2).flatten(1, 2)
     summed = image + weights.transpose(1, 2) @ values
@@ -214,13 +216,13 @@ def _with_gradient_to(image: Tensor, placed: Tensor) -> Tensor:
     return placed.detach() + (image - image.detach())
 
 
-def weigh(pixels: Tensor, weights: Tensor) -> Tensor:
-    """Compute the mask logits (B, N, masks) of pixels (B, N, 32) with weights (B, masks, 32)."""
-    return _Weigh.apply(pixels, weights)
+def mask_logits(pixels: Tensor, weights: Tensor) -> Tensor:
+    """Multiply pixels (B, N, 32) with the weights of masks (B, masks, 32): shape (B, N, masks)."""
+    return _WeightedSum.apply(pixels, weights)
 
 
-def weigh_reference(pixels: Tensor, weights: Tensor) -> Tensor:
-    """Compute `weigh` with public operators and autograd."""
+def mask_logits_reference(pixels: Tensor, weights: Tensor) -> Tensor:
+    """Compute `mask_logits` with public operators and autograd."""
     return pixels @ weights.transpose(1, 2)
 
 

@@ -1,10 +1,10 @@
-"""TinyViT's forward pass with fewer passes over memory than kornia's modules make.
+"""TinyViT's forward pass, with fewer passes over memory than kornia's modules.
 
-Features keep their channels last throughout, (B, y, x, C), so that 1 x 1
-convolutions are linear layers and nothing is transposed. Activations and
-residuals are part of the products (see `fused`), and window attention is
-PyTorch's fused one. Results are kornia's up to rounding. Architecture: Wu et
-al., "TinyViT", ECCV 2022; as MobileSAM has it (Zhang et al., arXiv 2306.14289).
+Features keep their channels last, (B, y, x, C), so that 1 x 1 convolutions are
+linear layers and nothing is transposed. Activations and residuals are computed
+within the products (see `fused`), and window attention uses PyTorch's fused
+kernel. Results equal kornia's up to rounding. The architecture is that of Wu et
+al., "TinyViT", ECCV 2022, as used in MobileSAM (Zhang et al., arXiv 2306.14289).
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 
 BAND = 64
-"""Rows that are widened at a time. All at once would be 32 MB, which goes through the processor's
-cache and, with the C library of Linux, is given back to the system and asked for each time."""
+"""Number of rows that are widened at a time. All rows would take 32 MB, which exceeds the
+processor's cache, and which the C library of Linux returns to the system and requests again each
+time."""
 
 
 def _fold_batch_norms(module: nn.Module) -> nn.Module:
     """Fold each batch norm into the convolution before it, in place.
 
-    Works on any submodule that names its convolution ``c`` and its batch norm ``bn``.
+    Applies to every submodule with a convolution ``c`` and a batch norm ``bn``.
     """
     for part in module.modules():
         conv, norm = getattr(part, "c", None), getattr(part, "bn", None)
@@ -49,7 +50,7 @@ class QuickTinyViT(nn.Module):
     Parameters
     ----------
     module
-        kornia's ``TinyViT`` for MobileSAM, with its weights; it is taken over.
+        kornia's ``TinyViT`` for MobileSAM, with its weights. It is changed in place.
     """
 
     def __init__(self, module: Any) -> None:
@@ -69,29 +70,30 @@ class QuickTinyViT(nn.Module):
         self.token_widths = tuple(
             s.attn.norm.normalized_shape[0] for s in stages if isinstance(s, _Block)
         )
-        """Width of the tokens of each block that takes some: (10 blocks,)."""
+        """Width of the tokens of each of the ten blocks with attention."""
 
     def forward(self, pixels: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
-        """(B, 3, 1024, 1024) to (B, 256, 64, 64), both with channels last in memory.
+        """Encode (B, 3, 1024, 1024) as (B, 256, 64, 64), both with channels last in memory.
 
         Parameters
         ----------
         tokens
-            None, or some for each block that has attention, of shape (any number, width).
+            Empty, or one tensor of shape (any number, width) for each block with
+            attention.
         """
         return self.late(self.early(pixels), tokens)
 
     def early(self, pixels: Tensor) -> Tensor:
-        """What comes before any attention, and so before any token: (B, 128, 128, 128)."""
+        """Compute what precedes the first block with attention: (B, 128, 128, 128)."""
         x = self.second.c(conv_gelu(pixels, self.first.c))
         early: Tensor = self.convolving(x.permute(0, 2, 3, 1))
         return early
 
     def late(self, x: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
-        """What comes after `early`; see `forward`."""
-        own = iter(tokens)
+        """Compute what follows `early`; see `forward`."""
+        remaining = iter(tokens)
         for stage in self.stages:
-            x = stage(x, next(own, None)) if isinstance(stage, _Block) else stage(x)
+            x = stage(x, next(remaining, None)) if isinstance(stage, _Block) else stage(x)
         narrow, norm, mix, last = self.neck
         x = _norm(F.linear(x, narrow.weight.flatten(1)), norm)
         x = mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -99,25 +101,25 @@ class QuickTinyViT(nn.Module):
 
 
 def _norm(x: Tensor, norm: Any) -> Tensor:
-    """A layer norm over channels, of SAM's kind for images."""
+    """Apply one of SAM's layer norms over the channels of images."""
     return F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
 
 
 class _Inverted(nn.Module):
-    """A convolution channel by channel between 1 x 1 convolutions, the first of which widens."""
+    """A depthwise convolution between two 1 x 1 convolutions, the first of which widens."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
         self.first, self.depthwise, self.last = block.conv1.c, block.conv2.c, block.conv3.c
 
     def wide(self, x: Tensor) -> Tensor:
-        """What comes before the last one."""
+        """Apply all but the last convolution."""
         x = linear_gelu(x, self.first.weight.flatten(1), self.first.bias)
         return conv_gelu(x.permute(0, 3, 1, 2), self.depthwise).permute(0, 2, 3, 1)
 
 
 class _MBConv(_Inverted):
-    """As wide after as before, and added to it."""
+    """An inverted residual block."""
 
     def forward(self, x: Tensor) -> Tensor:
         height = x.shape[1]
@@ -126,7 +128,7 @@ class _MBConv(_Inverted):
         )
 
     def _band(self, x: Tensor, top: int, bottom: int) -> Tensor:
-        """Rows from top to bottom; the convolution sees one more on each side."""
+        """Compute the rows from top to bottom; the convolution needs one more row on each side."""
         above, below = top > 0, bottom < x.shape[1]
         wide = self.wide(x[:, top - above : bottom + below])[:, above : above + bottom - top]
         return F.gelu(
@@ -135,14 +137,14 @@ class _MBConv(_Inverted):
 
 
 class _Merging(_Inverted):
-    """From one stage to the next, with half the side or the same."""
+    """A transition between stages, which may halve the resolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(self.wide(x), self.last.weight.flatten(1), self.last.bias)
 
 
 class _Block(nn.Module):
-    """Attention within windows, a convolution channel by channel, and an MLP."""
+    """Attention within windows, a depthwise convolution, and an MLP."""
 
     to_windows: Tensor
     to_rows: Tensor
@@ -169,14 +171,14 @@ class _Block(nn.Module):
         return linear_add(wide, mlp.fc2.weight, mlp.fc2.bias, rows).view(shape)
 
     def _attended(self, rows: Tensor, tokens: Tensor | None) -> Tensor:
-        """(B, L, C) to the same shape, not yet projected.
+        """Attend within windows: (B, L, C) to the same shape, before the output projection.
 
-        Tokens, (any number, C), are seen by all windows alike. What would come
-        of them is thrown away after the block, so that they are keys and values
-        and nothing else; they have no place, and no bias for it.
+        All windows see the same tokens, (any number, C). Their outputs are
+        discarded after the block, so they are only keys and values. They have no
+        position, and so no positional bias.
         """
         attn, batch = self.attn, len(rows)
-        # What windows have beyond the edge is zero before the norm, and so its bias after it.
+        # Windows are padded with zeros before the norm, which become its bias.
         normed = torch.cat([attn.norm(rows), attn.norm.bias.expand(batch, 1, -1)], dim=1)
         windows = normed.index_select(1, self.to_windows)
         size = attn.attention_bias_idxs.shape[0]
@@ -184,8 +186,8 @@ class _Block(nn.Module):
         q, k, v = qkv.transpose(1, 2).split(attn.key_dim, dim=3)
         bias: Tensor = self.bias
         if tokens is not None and len(tokens):
-            own = attn.qkv(attn.norm(tokens)).view(-1, attn.num_heads, 3 * attn.key_dim)
-            _, keys, values = own.transpose(0, 1).split(attn.key_dim, dim=2)
+            projected = attn.qkv(attn.norm(tokens)).view(-1, attn.num_heads, 3 * attn.key_dim)
+            _, keys, values = projected.transpose(0, 1).split(attn.key_dim, dim=2)
             k = torch.cat([k, keys.expand(len(k), -1, -1, -1)], dim=2)
             v = torch.cat([v, values.expand(len(v), -1, -1, -1)], dim=2)
             bias = F.pad(bias, (0, len(tokens)))
@@ -194,9 +196,9 @@ class _Block(nn.Module):
 
 
 def _windows(height: int, width: int, side: int) -> tuple[Tensor, Tensor]:
-    """Which row each window's token is, and which window's token each row is.
+    """Return the row of each position in the windows, and the position of each row.
 
-    Rows are y * width + x; tokens beyond the edge are row height * width.
+    Rows are numbered y * width + x; padding has the number height * width.
     """
     rows = torch.arange(height * width).view(height, width)
     beyond = (-height % side, -width % side)

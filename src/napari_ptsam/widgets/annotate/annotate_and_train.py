@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PLACES = ("images", "annotate", "train")
 LOAD_AFTER = 300
-"""Milliseconds until the backbone is loaded: first the form is to be there."""
+"""Milliseconds until the backbone is loaded, so that the form is shown first."""
 
 
 class AnnotateAndTrain(ClosableDock):
@@ -43,7 +43,7 @@ class AnnotateAndTrain(ClosableDock):
     Parameters
     ----------
     napari_viewer
-        Given by napari.
+        The viewer; napari passes it.
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -125,22 +125,22 @@ class AnnotateAndTrain(ClosableDock):
         self.images.open_session.connect(self._choose_session)
         self.images.choose_root.connect(self._choose_root)
         self._wrong: dict[int, set[int]] = {}
-        """Planes whose labels make no sense, by image."""
+        """Numbers of the planes whose labels cannot be used, by image identifier."""
         session_model.labels_attached.connect(lambda image: self._wrong.pop(image.id, None))
 
     def _load(self) -> None:
         if not self._closed:
             self.session_model.disk.submit("warm up", _warm_up, on_failure=ignore)
             self.session_model.backbone_service.load()
-            self.session_restore.look()
+            self.session_restore.find_unfinished()
 
-    # What was seen, saved, and is next
+    # Updates, saving and the guide
 
     def _updated(self, update: PlaneUpdate) -> None:
         session_model = self.session_model
         wrong = self._wrong.setdefault(update.image.id, set())
         if update.counts is None:
-            if not wrong:  # else the user is at it: one message for a whole stack
+            if not wrong:  # otherwise the user knows; one message is enough for a whole stack
                 show_warning(update.problem)
             wrong.add(update.number)
             return
@@ -148,7 +148,7 @@ class AnnotateAndTrain(ClosableDock):
         session_model.records.count(update.image.id, update.number, update.counts)
         taken_over = update.first and not update.image.made_here and any(update.counts.values())
         if taken_over and not session_model.scheme.sparse:
-            # Labels that were there before are taken for finished.
+            # Planes that were labelled before the layer was chosen count as done.
             session_model.records.mark(update.image.id, update.number, True)
         self.autosave.save_update(update)
         session_model.touch()
@@ -176,11 +176,11 @@ class AnnotateAndTrain(ClosableDock):
 
     # Sessions
 
-    def _offer(self, path: Path, words: str) -> None:
+    def _offer(self, path: Path, description: str) -> None:
         if len(self.session_model.records):
             return
         self._offered = path
-        self._offer_text.setText(f"A session was not closed – {words}.")
+        self._offer_text.setText(f"A session was not closed – {description}.")
         self.offer.show()
 
     def _accept(self) -> None:
@@ -218,10 +218,10 @@ class AnnotateAndTrain(ClosableDock):
     # End
 
     def _end_work(self, wait: float) -> None:
-        """Leave nothing in the viewer but the annotations."""
-        with ExitStack() as end:  # the last first, each whatever becomes of the others
+        """Remove everything from the viewer except the annotations."""
+        with ExitStack() as end:  # runs from last to first, each even if another one fails
             end.callback(self.session_model.close, wait)
-            end.callback(self.autosave.let_go)
+            end.callback(self.autosave.release)
             end.callback(self.backbone.close_down, wait)
             end.callback(self.images.close_tab)
             end.callback(self._end_training, wait)
@@ -231,12 +231,12 @@ class AnnotateAndTrain(ClosableDock):
             end.callback(self.label_watcher.close)
 
     def _save_last(self, painted: set[tuple[AnnotatedImage, int]], wait: float) -> None:
-        problems = self.autosave.write_last(painted)
-        if problems and not wait:  # else the window is gone that would show it
+        problems = self.autosave.write_remaining(painted)
+        if problems and not wait:  # otherwise the window that would show it is gone
             show_warning("\n".join(["Closed without saving everything:", *listed(problems)]))
 
     def _end_training(self, wait: float) -> None:
-        self.train.close_tab(self.autosave.keeper(self.train.records), wait)
+        self.train.close_tab(self.autosave.late_prompt_saver(self.train.records), wait)
 
 
 def _warm_up() -> Steps:

@@ -1,4 +1,4 @@
-"""Second tab: how to annotate, what, and where."""
+"""The second tab: choose a way to annotate, the classes, and the plane to annotate next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPARSE = (
 
 
 class AnnotateTab(ScrollingColumn):
-    """Scheme, classes, tools, and the table of annotated planes."""
+    """Annotation scheme, classes, tools, and the table of annotated planes."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class AnnotateTab(ScrollingColumn):
     # Tools
 
     def add_layers(self) -> None:
-        """Add the annotation layers that are missing, and get ready to paint."""
+        """Add missing annotation layers, and select the one in view for painting."""
         if not self._session_model.images:
             show_warning("Choose an image first, on the tab “Images”.")
             return
@@ -150,7 +150,7 @@ class AnnotateTab(ScrollingColumn):
             return
         current = self._session_model.current()
         if on and current is not None and current[0].labels is not None:
-            # Otherwise napari's brush would paint at each click.
+            # Otherwise napari's brush would paint at every click.
             current[0].labels.mode = "pan_zoom"
             self._session_model.viewer.layers.selection.active = current[0].labels
         self.click_tool.activate(on)
@@ -158,7 +158,7 @@ class AnnotateTab(ScrollingColumn):
             self._state.setText("")
 
     def suggest_plane(self) -> None:
-        """Look for the plane that adds most; a second time: stop looking."""
+        """Start looking for the plane that adds most, or stop if that is running."""
         if self.suggester.running:
             self.suggester.stop()
             self._show_idle()
@@ -171,7 +171,7 @@ class AnnotateTab(ScrollingColumn):
         self.suggester.suggest()
 
     def done_and_next(self) -> None:
-        """Mark the plane in view as done, and go on to the next one."""
+        """Mark the plane in view as done, and suggest the next one."""
         current = self._session_model.current()
         if current is None or current[0].labels is None:
             show_warning("Show a plane of an image with an annotation layer.")
@@ -188,7 +188,7 @@ class AnnotateTab(ScrollingColumn):
 
     def _go(self, suggestion: Suggestion) -> None:
         self._show_idle()
-        if suggestion.image not in self._session_model.images:  # taken away meanwhile
+        if suggestion.image not in self._session_model.images:  # removed meanwhile
             return
         self._session_model.show_plane(suggestion.image, suggestion.number)
         index = suggestion.image.index(suggestion.number)
@@ -207,10 +207,10 @@ class AnnotateTab(ScrollingColumn):
         self.suggest.setText("Suggest a plane")
         self._state.setText("")
 
-    # What is shown
+    # State
 
     def refresh(self) -> None:
-        """Show what is annotated, and what can be done."""
+        """Show how many planes are annotated, and enable the buttons that can be used."""
         session_model, now = self._session_model, self._session_model.situation()
         self._counter.setMaximum(max(WANTED, now.counting))
         self._counter.setValue(now.counting)
@@ -220,6 +220,6 @@ class AnnotateTab(ScrollingColumn):
         self.done.setEnabled(now.annotation_layers > 0)
 
     def close_tab(self) -> None:
-        """Let go of the viewer."""
+        """Disconnect from the viewer."""
         self.click_tool.close()
         self.suggester.stop()

@@ -1,4 +1,4 @@
-"""Autosave: what changes goes into the session folder within seconds, off the GUI's thread."""
+"""Autosave: write changes into the session folder within seconds, outside of the GUI thread."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QLockFile, QObject, Signal
 
-from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
 from napari_ptsam.annotation.session_folder import SessionFolder, default_root
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.library import kept_elsewhere, put
-from napari_ptsam.widgets.shared.folders import FOLDER
+from napari_ptsam.widgets.annotate.session_contents import (
+    PlaneKey,
+    SessionContents,
+    plane_key,
+    session_title,
+)
+from napari_ptsam.widgets.annotate.session_lock import lock_session
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from napari_ptsam.annotation.plane_records import PlaneRecord
+    from napari_ptsam.annotation.session import Session, SessionPlane
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.label_watcher import PlaneUpdate
@@ -30,165 +36,164 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.worker import Steps
 
 DELAY = 1000
-"""Milliseconds from a change of settings or marks until the session is written."""
+"""Milliseconds from a change of settings or planes until the session is written."""
 RETRY = 10_000
-"""Milliseconds until what could not be saved is tried again."""
+"""Milliseconds until a failed save is tried again."""
 END_OF_STEP = 5.0
-"""Seconds that closing waits for the file that is just being written."""
-LOCK = ".in-use"
-
-
-Where = tuple[int, int]
-"""An image's id, and the number of a plane in it."""
+"""Seconds for which closing waits until the current file is written."""
 
 
 class Autosave(QObject):
-    """Keeps a session folder up to date with a session_model.
+    """Keeps a session folder up to date with the session model.
 
-    The folder is made when the first plane is annotated. An image keeps its
-    number for the folder's life, whether it is in use or not.
+    The folder is made when the first plane is annotated.
 
     Parameters
     ----------
     session_model
-        What is recorded.
+        The session to save.
     root
-        Folder for new session folders; None: the user's data directory.
+        Folder in which session folders are made; None for the user's data directory.
     """
 
     state_changed = Signal(str, bool)
-    """What to tell the user, and whether something is wrong."""
+    """A message for the user, and whether something could not be saved."""
 
     def __init__(self, session_model: SessionModel, root: Path | None) -> None:
         super().__init__(session_model)
         self._session_model, self._root = session_model, root
-        self._start_afresh()
-        self._later = single_shot(self, DELAY)
+        self._reset()
+        self._delay = single_shot(self, DELAY)
         self._retry = single_shot(self, RETRY)
-        for timer in (self._later, self._retry):
+        for timer in (self._delay, self._retry):
             timer.timeout.connect(self.write_session)
-        session_model.planes_changed.connect(self.soon)
-        session_model.settings_changed.connect(self.soon)
-        session_model.labels_leaving.connect(self._keep_left)
+        session_model.planes_changed.connect(self.schedule)
+        session_model.settings_changed.connect(self.schedule)
+        session_model.labels_leaving.connect(self._keep_detached)
 
-    def _start_afresh(self) -> None:
-        self.folder: SessionFolder | None = None
-        self._lock: QLockFile | None = None
-        self._created, self._prompts = "", tuple[str, ...]()
-        self._images: list[SessionImage] = []
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._written: dict[Where, SessionPlane] = {}
-        self._left: dict[str, SessionPlane] = {}
-        """By stem, planes on disk whose layers are gone, maybe by mistake; their marks stay."""
+    def _reset(self, folder: SessionFolder | None = None, session: Session | None = None) -> None:
+        """Forget the current folder, and use another one, which may be new."""
+        self.folder = folder
+        self._contents = SessionContents(self._session_model, session)
+        self._images_named = 0 if session is None else len(session.images)
+        """Number of images that session.json names on disk."""
+        self._lock: QLockFile | None = None if folder is None else lock_session(folder.path)
+        self._written: dict[PlaneKey, SessionPlane] = {}
+        """Planes that are on disk, or being written."""
         self._unsaved: dict[str, Callable[[], Steps]] = {}
-        """Planes and prompts that are not on disk yet, by the name of their job."""
-        self._named = 0
+        """Writes of planes and prompts that have not finished, by the name of their job."""
         self._failing: set[str] = set()
+        """Names of the jobs that failed last time."""
         self._prompt: Prompt | None = None
         self._kept_elsewhere: Prompt | None = None
 
     @property
     def root(self) -> Path:
-        """Where new session folders are made."""
+        """Folder in which new session folders are made."""
         return self._root or default_root()
 
     def use_root(self, root: Path | None) -> None:
-        """Make new session folders elsewhere, and save what there is once more, there."""
+        """Make session folders in another place, and save everything there once more."""
         self._root = root
-        self.begin_anew()
+        self.start_new_folder()
 
-    def begin_anew(self) -> None:
-        """Save what there is into a new session folder."""
-        self.let_go()
+    def start_new_folder(self) -> None:
+        """Save everything into a new session folder."""
+        self.release()
         self.write_session()
 
-    def go_on(self, folder: SessionFolder, session: Session) -> None:
-        """Save into a session folder that is there already, made of the images in use."""
-        self.let_go()
-        self.folder, self._created, self._prompts = folder, session.created, session.prompts
-        self._lock = _locked(folder.path)
-        self._images, self._named = list(session.images), len(session.images)
-        for number, image in enumerate(self._session_model.images):
-            self._numbers[image.id, image.planes.axes] = number
+    def continue_in(self, folder: SessionFolder, session: Session) -> None:
+        """Save into an existing session folder, whose images are those in use."""
+        self.release()
+        self._reset(folder, session)
         for record in self._session_model.records:
-            plane = self._plane(record)
+            plane = self._contents.plane(record)
             if plane is not None:
                 self._written[plane_key(record)] = plane
-        self.soon()
+        self.schedule()
 
-    # What is saved when
+    def release(self) -> None:
+        """Unlock the session folder, and save nothing more into it."""
+        if self._lock is not None:
+            self._lock.unlock()
+        self._reset()
 
-    def soon(self) -> None:
-        """Write the session's marks and settings in a moment."""
-        if (
-            self.folder is not None or self._session_model.records.all()
-        ) and not self._later.isActive():
-            self._later.start()
+    # When to save
+
+    def schedule(self) -> None:
+        """Write the session in a moment, unless there is nothing to save."""
+        if (self.folder is not None or self._session_model.records.all()) and (
+            not self._delay.isActive()
+        ):
+            self._delay.start()
 
     def save_update(self, update: PlaneUpdate) -> None:
         """Save a plane that was painted on."""
         record = self._session_model.records.get(update.image.id, update.number)
         if update.changed and update.counts is not None and (record.painted or record.done):
             self._save_plane(record)
-        self.soon()
+        self.schedule()
 
     def write_session(self) -> None:
-        """Write the marks and settings now, and the planes that are missing on disk."""
+        """Write session.json now, and the planes that are missing on disk."""
         if self.folder is None and not self._session_model.records.all():
             return
         records = {plane_key(record): record for record in self._session_model.records.all()}
         self._failing &= {"session", "prompt", *map(_job, records)}
-        for where, record in records.items():
-            if where not in self._written:
+        for key, record in records.items():
+            if key not in self._written:
                 self._save_plane(record)
         if "prompt" in self._failing and self._prompt is not None:
             self.keep_prompt(self._prompt)
-        session = self._session(closed=False)
-        gone = [plane for where, plane in self._written.items() if where not in records]
-        self._written = {w: plane for w, plane in self._written.items() if w in records}
-        self._submit("session", partial(self._write, session, gone), replace=not gone)
+        session = self._contents.session()
+        erased = [plane for key, plane in self._written.items() if key not in records]
+        self._written = {key: plane for key, plane in self._written.items() if key in records}
+        steps = partial(self._write_session, session, erased)
+        self._submit("session", steps, replace=not erased)
 
-    def _keep_left(self, image: AnnotatedImage) -> None:
-        """Leave files and marks of what was on an image's former annotation layer."""
+    def _keep_detached(self, image: AnnotatedImage) -> None:
+        """Keep the saved planes of an image that is losing its annotation layer."""
         for record in self._session_model.records.all():
             if record.image == image.id and plane_key(record) in self._written:
-                plane = self._plane_of(image, record)
-                self._left[plane.stem] = plane
-        self._written = {w: plane for w, plane in self._written.items() if w[0] != image.id}
+                plane = self._contents.plane_of(image, record)
+                self._contents.detached[plane.stem] = plane
+        self._written = {key: p for key, p in self._written.items() if key[0] != image.id}
 
     def keep_prompt(self, prompt: Prompt) -> None:
-        """Save a prompt beside the annotations that it was made from."""
+        """Save a prompt in the session folder, next to the annotations it was trained on."""
         self._prompt = prompt
-        session, again = self._session(closed=False), prompt is self._kept_elsewhere
-        steps = partial(self._save_prompt, prompt, session, not again)
+        session, again = self._contents.session(), prompt is self._kept_elsewhere
+        steps = partial(self._write_prompt, prompt, session, not again)
         self._submit("prompt", steps, replace=False)
-        self.soon()
+        self.schedule()
 
-    def write_last(self, painted: Iterable[tuple[AnnotatedImage, int]]) -> list[str]:
-        """Write what is left, here and now; what cannot be written keeps nothing else from it.
+    def write_remaining(self, painted: Iterable[tuple[AnnotatedImage, int]]) -> list[str]:
+        """Write everything that is not on disk yet, in this thread, and mark the session as closed.
+
+        A file that cannot be written does not keep the others from being written.
 
         Parameters
         ----------
         painted
-            Planes whose last strokes may not be on disk yet.
+            Planes whose last strokes may not be on disk.
 
         Returns
         -------
         list of str
-            What could not be written, and why.
+            Messages about what could not be written.
         """
-        self._later.stop()
+        self._delay.stop()
         self._retry.stop()
-        # What waits for the thread is written here, and nothing twice.
+        # Nothing runs in the background from here on, so that nothing is written twice.
         self._session_model.disk.close(END_OF_STEP)
         writes: list[Callable[[], None]] = []
         for image, number in painted:
-            writes.append(partial(self._write_now, image, number))
+            writes.append(partial(self._write_plane_now, image, number))
             self._unsaved.pop(_job((image.id, number)), None)
-        writes += [partial(_finish, steps) for steps in self._unsaved.values()]
+        writes += [partial(_exhaust, steps) for steps in self._unsaved.values()]
         problems: list[str] = []
-        with ExitStack() as bugs:  # told at the end, when all is written
-            for write in (*writes, self._write_end):
+        with ExitStack() as bugs:  # raised at the end, after everything was tried
+            for write in (*writes, self._write_closed):
                 try:
                     write()
                 except PtsamError as error:
@@ -197,117 +202,111 @@ class Autosave(QObject):
                     bugs.callback(_raise, error)
         return list(dict.fromkeys(problems))
 
-    def keeper(self, records: Sequence[PlaneRecord]) -> LatePromptSaver:
-        """What keeps the prompt of a training that outlives the widget.
+    def late_prompt_saver(self, records: Sequence[PlaneRecord]) -> LatePromptSaver:
+        """Return a function that saves the prompt of a training after the widget is closed.
 
         Parameters
         ----------
         records
-            The planes that it is trained on.
+            Records of the planes that it is trained on.
         """
-        planes = [self._plane(record) for record in records]
+        planes = [self._contents.plane(record) for record in records]
         return LatePromptSaver(
             self.folder, [None if plane is None else plane.stem for plane in planes]
         )
 
-    def let_go(self) -> None:
-        """Leave the folder to others."""
-        if self._lock is not None:
-            self._lock.unlock()
-        self._start_afresh()
-
-    def _write_end(self) -> None:
+    def _write_closed(self) -> None:
         if self.folder is not None:
-            self.folder.write(self._session(closed=True))
+            self.folder.write(self._contents.session(closed=True))
 
-    def _write_now(self, image: AnnotatedImage, number: int) -> None:
+    def _write_plane_now(self, image: AnnotatedImage, number: int) -> None:
         planes, records = image.label_planes, self._session_model.records
         labels = planes[number]
-        with suppress(InputError):  # labels of no class are saved all the same
+        with suppress(InputError):  # labels without a class are saved nevertheless
             records.count(image.id, number, self._session_model.scheme.counts(labels))
         record = records.get(image.id, number)
         if record.painted or record.done or labels.any():
-            plane = self._plane_of(image, record)
+            plane = self._contents.plane_of(image, record)
             if image in self._session_model.known:
-                self._left.pop(plane.stem, None)
+                self._contents.detached.pop(plane.stem, None)
             else:
-                self._left.setdefault(plane.stem, plane)
-            session = self._session(closed=False)
-            _finish(partial(self._save, image.planes, planes, number, plane, session))
+                self._contents.detached.setdefault(plane.stem, plane)
+            session = self._contents.session()
+            _exhaust(partial(self._write_plane, image.planes, planes, number, plane, session))
 
     def _save_plane(self, record: PlaneRecord) -> None:
-        image = self._source(record)
+        image = self._contents.image(record)
         if image is None or image.labels is None:
             return
-        plane = self._plane_of(image, record)
+        plane = self._contents.plane_of(image, record)
         try:
-            # As they are known now: the layer may be gone when the thread comes to it.
+            # Taken here, since the layer may be gone when the thread gets to it.
             labels = image.label_planes
-        except InputError:  # the label_watcher tells of labels that fit no more
+        except InputError:  # the label watcher reports labels that no longer fit
             return
         self._written[plane_key(record)] = plane
-        self._left.pop(plane.stem, None)
-        steps = partial(
-            self._save, image.planes, labels, record.number, plane, self._session(closed=False)
-        )
+        self._contents.detached.pop(plane.stem, None)
+        session = self._contents.session()
+        steps = partial(self._write_plane, image.planes, labels, record.number, plane, session)
         self._submit(_job(plane_key(record)), steps)
 
-    # In the thread
+    # In the worker's thread
 
     def _submit(self, name: str, steps: Callable[[], Steps], replace: bool = True) -> None:
         if name != "session":
             self._unsaved[name] = steps
         self._session_model.disk.submit(
-            f"save {name}", partial(self._noting, name, steps), partial(self._saved, name),
+            f"save {name}", partial(self._run, name, steps), partial(self._saved, name),
             partial(self._failed, name), replace=replace,
         )  # fmt: skip
 
-    def _noting(self, name: str, steps: Callable[[], Steps]) -> Steps:
+    def _run(self, name: str, steps: Callable[[], Steps]) -> Steps:
         for path in steps():
-            if self._unsaved.get(name) is steps:  # else it was changed again meanwhile
+            if self._unsaved.get(name) is steps:  # otherwise a newer change waits to be saved
                 self._unsaved.pop(name, None)
             yield path
 
-    def _ensure(self, session: Session) -> SessionFolder:
+    def _existing_folder(self, session: Session) -> SessionFolder:
+        """Return the session folder, which is made if there is none."""
         if self.folder is None:
-            folder = SessionFolder.create(self.root, _title(session))
-            self._write_into(folder, session)  # it names the images before their planes come
-            self._lock = _locked(folder.path)
+            folder = SessionFolder.create(self.root, session_title(session))
+            self._write_json(folder, session)  # it must name the images before their planes come
+            self._lock = lock_session(folder.path)
             self.folder = folder
         return self.folder
 
-    def _write_into(self, folder: SessionFolder, session: Session) -> None:
+    def _write_json(self, folder: SessionFolder, session: Session) -> None:
         folder.write(session)
-        self._named = len(session.images)
+        self._images_named = len(session.images)
 
-    def _save(
+    def _write_plane(
         self, planes: Planes, labels: Planes, number: int, plane: SessionPlane, session: Session
     ) -> Steps:
-        folder = self._ensure(session)
-        if plane.image >= self._named:
-            self._write_into(folder, session)
+        folder = self._existing_folder(session)
+        if plane.image >= self._images_named:
+            self._write_json(folder, session)
         pixels = None if folder.has_pixels(plane) else planes[number]
         folder.write_plane(plane, pixels, np.array(labels[number]))
         yield folder.path
 
-    def _write(self, session: Session, gone: list[SessionPlane]) -> Steps:
-        folder = self._ensure(session)
-        self._write_into(folder, session)
-        for plane in gone:
+    def _write_session(self, session: Session, erased: list[SessionPlane]) -> Steps:
+        folder = self._existing_folder(session)
+        self._write_json(folder, session)
+        for plane in erased:
             folder.remove_plane(plane)
         yield folder.path
 
-    def _save_prompt(self, prompt: Prompt, session: Session, or_elsewhere: bool) -> Steps:
+    def _write_prompt(self, prompt: Prompt, session: Session, or_elsewhere: bool) -> Steps:
         try:
-            path = self._ensure(session).save_prompt(prompt)
+            path = self._existing_folder(session).save_prompt(prompt)
         except PtsamError as error:
             raise (
-                kept_elsewhere(prompt, _title(session), error) if or_elsewhere else error
+                kept_elsewhere(prompt, session_title(session), error) if or_elsewhere else error
             ) from None
-        self._prompts = (*self._prompts, path.name)
+        self._contents.prompts = (*self._contents.prompts, path.name)
         yield path.parent.parent
 
-    # Results
+    # Results, in the GUI thread
 
     def _saved(self, name: str, path: Path) -> None:
         self._failing.discard(name)
@@ -317,95 +316,55 @@ class Autosave(QObject):
     def _failed(self, name: str, message: str) -> None:
         self._written.clear()
         self._retry.start()
-        news = not self._failing  # one message until all is saved again
+        is_news = not self._failing  # one message is enough until everything is saved again
         if name == "prompt" and self._kept_elsewhere is not self._prompt:
-            self._kept_elsewhere, news = self._prompt, True  # it tells where the prompt is
+            self._kept_elsewhere, is_news = self._prompt, True  # the message says where it is
             self._unsaved.pop(name, None)
-        if news:
+        if is_news:
             self.state_changed.emit(message, True)
         self._failing.add(name)
-
-    # The session as it is now
-
-    def _source(self, record: PlaneRecord) -> AnnotatedImage | None:
-        """The image that a plane is of; None where its layer is gone."""
-        return next((s for s in self._session_model.known if s.id == record.image), None)
-
-    def _plane(self, record: PlaneRecord) -> SessionPlane | None:
-        image = self._source(record)
-        return None if image is None else self._plane_of(image, record)
-
-    def _plane_of(self, image: AnnotatedImage, record: PlaneRecord) -> SessionPlane:
-        used = image in self._session_model.images
-        # A training on the folder leaves out images that are not in use.
-        status = record.status | {"done": record.done and used}
-        return SessionPlane(self._number(image), image.index(record.number), **status)
-
-    def _number(self, image: AnnotatedImage) -> int:
-        """The image's number in the folder; another one if it is read along other axes now."""
-        key = image.id, image.planes.axes
-        if key not in self._numbers:
-            self._numbers[key] = len(self._images)
-            self._images.append(_image(image))
-        return self._numbers[key]
-
-    def _session(self, closed: bool) -> Session:
-        session_model = self._session_model
-        for image in session_model.images:
-            self._number(image)
-        planes = [
-            plane for e in session_model.records.all() if (plane := self._plane(e)) is not None
-        ]
-        known = {plane.stem for plane in planes}
-        planes += [plane for stem, plane in self._left.items() if stem not in known]
-        return Session(
-            scheme=session_model.scheme,
-            images=tuple(self._images),
-            planes=tuple(sorted(planes, key=lambda plane: (plane.image, plane.index))),
-            settings=session_model.settings | {"backbone": session_model.backbone_service.chosen},
-            prompts=self._prompts,
-            closed=closed,
-            created=self._created,
-        )
 
 
 @dataclass(frozen=True)
 class LatePromptSaver:
-    """Keeps the prompt of a training whose widget is closed; may be called in any thread.
+    """Saves the prompt of a training whose widget is closed. It may be called in any thread.
 
     Attributes
     ----------
     folder
-        Of the session; None where there is none.
+        The session folder; None if there is none.
     stems
-        Of the planes that the training was given; None of one whose layer is gone.
+        Stems of the planes that the training was given; None for a plane whose
+        layer is gone.
     """
 
     folder: SessionFolder | None
     stems: list[str | None]
 
     def __call__(self, prompt: Prompt, held_out: frozenset[int]) -> Path:
-        """Keep a prompt, and give the file that it is in.
+        """Save a prompt, and return the path of its file.
 
         Parameters
         ----------
         prompt
-            The best one so far.
+            The best prompt of the training.
         held_out
-            Numbers of the planes that measured it.
+            Indices of the planes that were held out.
 
         Raises
         ------
         PtsamError
-            If it is not kept in the session; it says whether it is kept elsewhere.
+            If it is not saved in the session; the message says whether it is
+            kept in another place.
         """
         if self.folder is None:
             return put(prompt, "prompt")
-        split = {stem: n in held_out for n, stem in enumerate(self.stems) if stem is not None}
+        split = {stem: i in held_out for i, stem in enumerate(self.stems) if stem is not None}
         return self.folder.add_trained(prompt, split)
 
 
-def _finish(steps: Callable[[], Steps]) -> None:
+def _exhaust(steps: Callable[[], Steps]) -> None:
+    """Run all steps of a write."""
     for _ in steps():
         pass
 
@@ -414,48 +373,6 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def _title(session: Session) -> str:
-    """What a folder or file of the session is named after."""
-    return session.images[0].name if session.images else "session"
-
-
-def _job(where: Where) -> str:
-    """Name of the job that saves a plane."""
-    return f"plane {where[0]} {where[1]}"
-
-
-def plane_key(record: PlaneRecord) -> Where:
-    """What the autosave finds a plane by."""
-    return cast(int, record.image), record.number
-
-
-def _image(image: AnnotatedImage) -> SessionImage:
-    origin = image.layer.source
-    planes = image.planes
-    return SessionImage(
-        name=image.layer.name,
-        shape=planes.array_shape,
-        axes=planes.axes,
-        pixel_size=planes.pixel_size,
-        path=image.layer.metadata.get(FOLDER) or (origin.path and str(origin.path)),
-        sample=None if origin.sample is None else tuple(origin.sample),
-        channels=image.channels,
-    )
-
-
-def _locked(path: Path) -> QLockFile:
-    """Tell other napari windows that the session is in use; gone when this process is."""
-    lock = QLockFile(str(path / LOCK))
-    lock.setStaleLockTime(0)
-    lock.tryLock(0)
-    return lock
-
-
-def in_use(path: Path) -> bool:
-    """Whether another napari works on a session folder."""
-    lock = QLockFile(str(path / LOCK))
-    lock.setStaleLockTime(0)
-    if lock.tryLock(0):
-        lock.unlock()
-    # A folder that is read-only, or is not there, is in nobody's use.
-    return lock.error() == QLockFile.LockError.LockFailedError
+def _job(key: PlaneKey) -> str:
+    """Return the name of the job that saves a plane."""
+    return f"plane {key[0]} {key[1]}"

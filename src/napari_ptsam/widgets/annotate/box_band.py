@@ -1,4 +1,4 @@
-"""The box while it is dragged: drawn over the canvas as it lies in the layer."""
+"""Draw the box over the canvas while the user drags it."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ FILLING = 40
 
 
 class BoxBand:
-    """A box along the rows and columns of a layer, which may be rotated or sheared on the screen.
+    """A box along the rows and columns of a layer.
 
-    napari's own rectangles lie in their layer the same way.
+    Like napari's rectangles, it is rotated or sheared on the screen if the layer is.
 
     Parameters
     ----------
     layer
-        Whose last two axes are displayed.
+        Layer whose last two axes are displayed.
     event
-        napari's, of pressing the button.
+        napari's mouse event of pressing the button.
     """
 
     def __init__(self, layer: Layer, event: Any) -> None:
         self._layer = layer
-        self._start = self._end = _Spot(event)
+        self._start = self._end = _MousePosition(event)
         canvas = QApplication.widgetAt(QCursor.pos())
-        self._sheet = None if canvas is None else _Sheet(canvas)
+        self._overlay = None if canvas is None else _Overlay(canvas)
 
     def stretch(self, event: Any) -> None:
-        """Let the box reach to where the mouse is now."""
-        self._end = _Spot(event)
-        if self._sheet is not None:
-            self._sheet.draw(self.polygon())
+        """Extend the box to the position of the mouse."""
+        self._end = _MousePosition(event)
+        if self._overlay is not None:
+            self._overlay.draw(self.polygon())
 
     def polygon(self) -> np.ndarray:
-        """Corners as (x, y) in pixels of the canvas, one after the other; shape (4, 2)."""
+        """Return the four corners in order, as (x, y) in pixels of the canvas: shape (4, 2)."""
         begin, end = (
             np.array(self._layer.world_to_data(at.position)) for at in (self._start, self._end)
         )
@@ -52,23 +52,26 @@ class BoxBand:
         return _on_canvas(world, self._start, self._end)
 
     def hide(self) -> None:
-        """Take it away."""
-        if self._sheet is not None:
-            self._sheet.hide()
-            self._sheet.deleteLater()
-            self._sheet = None
+        """Remove the box."""
+        if self._overlay is not None:
+            self._overlay.hide()
+            self._overlay.deleteLater()
+            self._overlay = None
 
 
-class _Spot:
-    """Where the mouse was: (x, y) in pixels of the canvas, and in the world."""
+class _MousePosition:
+    """A position of the mouse: (x, y) in pixels of the canvas, and in world coordinates."""
 
     def __init__(self, event: Any) -> None:
         self.pos = np.array(event.pos, float)
         self.position = tuple(event.position)
 
 
-def _on_canvas(world: np.ndarray, start: _Spot, end: _Spot) -> np.ndarray:
-    """Map (y, x) of the world to (x, y) of the canvas, as two spots tell: scaled, maybe mirrored."""
+def _on_canvas(world: np.ndarray, start: _MousePosition, end: _MousePosition) -> np.ndarray:
+    """Map (y, x) of the world to (x, y) of the canvas.
+
+    Scale and mirroring are computed from two positions of the mouse.
+    """
     moved = np.array(end.position[-2:]) - start.position[-2:]
     pixels = (end.pos - start.pos)[::-1]
     length = float(np.hypot(*moved))
@@ -77,8 +80,8 @@ def _on_canvas(world: np.ndarray, start: _Spot, end: _Spot) -> np.ndarray:
     return start.pos + (zoom * mirrored * (world - start.position[-2:]))[:, ::-1]
 
 
-class _Sheet(QWidget):
-    """A pane over the canvas with one polygon on it; the mouse does not notice it."""
+class _Overlay(QWidget):
+    """A transparent widget over the canvas that draws one polygon and ignores the mouse."""
 
     def __init__(self, canvas: QWidget) -> None:
         super().__init__(canvas)
@@ -88,7 +91,7 @@ class _Sheet(QWidget):
         self._polygon = QPolygonF()
 
     def draw(self, corners: np.ndarray) -> None:
-        """Show a polygon; (x, y) in pixels, shape (n, 2)."""
+        """Show a polygon whose corners are (x, y) in pixels: shape (n, 2)."""
         self._polygon = QPolygonF([QPointF(float(x), float(y)) for x, y in corners])
         self.show()
         self.update()

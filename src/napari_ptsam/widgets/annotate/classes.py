@@ -1,4 +1,4 @@
-"""The classes: names, colours, and the label that each is painted with."""
+"""The list of classes, with their names, colours and labels."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
 ROWS = 3
-"""Classes that are seen without scrolling."""
+"""Number of classes that are visible without scrolling."""
 
 
 class ClassList(QWidget):
-    """A list to choose the class that is painted, to rename, add and remove classes."""
+    """A list in which to choose the class to paint, and to rename, add and remove classes."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
@@ -49,12 +49,12 @@ class ClassList(QWidget):
         self.list.currentRowChanged.connect(self._selected)
         buttons = QVBoxLayout()
         buttons.setSpacing(2)
-        for made in (
+        for widget in (
             button("Add", "Add a class.", self._add),
             button("Remove", "Remove the chosen class.", self._remove),
             button("Colour…", "Choose the class's colour.", self._recolour),
         ):
-            buttons.addWidget(made)
+            buttons.addWidget(widget)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.list, 1)
@@ -63,7 +63,7 @@ class ClassList(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Fill the list anew."""
+        """Fill the list."""
         scheme, chosen = self._session_model.scheme, self.list.currentRow()
         self._filling = True
         self.list.clear()
@@ -83,12 +83,12 @@ class ClassList(QWidget):
         self._filling = False
 
     def _number(self) -> int | None:
-        """The chosen class; None for the background."""
+        """Return the index of the chosen class; None for the background."""
         number = self.list.currentRow() - self._session_model.scheme.sparse
         return number if number >= 0 else None
 
     def paint_chosen(self) -> None:
-        """Paint with the label of the chosen class; of the first one, if it is the background."""
+        """Paint with the label of the chosen class, or of the first class if it is the background."""
         if self._number() is None:
             self.list.setCurrentRow(int(self._session_model.scheme.sparse))
         self._selected(self.list.currentRow())
@@ -140,7 +140,9 @@ class ClassList(QWidget):
                 f"{scheme.classes[number]} is painted on some planes; erase it there first."
             )
             return
-        if number < len(scheme.classes) - 1 and any(e.painted for e in self._session_model.records):
+        if number < len(scheme.classes) - 1 and any(
+            record.painted for record in self._session_model.records
+        ):
             show_warning("Only the last class can be removed once there is paint: labels stay.")
             return
         self._use(

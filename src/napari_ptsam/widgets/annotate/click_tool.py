@@ -1,9 +1,8 @@
-"""Click to annotate: a click or a box on an object fills its outline into the annotation."""
+"""Annotate by clicks: a click or a box on an object paints its outline into the annotation."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,13 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization, normalize
 from napari_ptsam.widgets.annotate.box_band import BoxBand
-from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
+from napari_ptsam.widgets.annotate.object_paint import (
+    ClickedObject,
+    ObjectPaint,
+    plane_positions,
+    stroke_under_way,
+    unused_label,
+)
 from napari_ptsam.widgets.shared.background_jobs import IDLE, URGENT
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
@@ -27,14 +32,15 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.worker import Steps
 
 DRAG = 4
-"""Pixels of the screen; the mouse moves so far in a click."""
+"""Largest movement of the mouse during a click, in pixels of the screen."""
 REMOVE = ("Control", "Alt")
-"""Modifiers of a click on what does not belong to the object."""
+"""Modifier keys for clicks on what does not belong to the object."""
 BOX = "Shift"
+"""Modifier key for dragging a box."""
 PAN = "pan_zoom"
-"""The mode of a layer in which napari itself does nothing with a click."""
+"""Mode of a layer in which napari does nothing on a click."""
 LATER = 50
-"""Milliseconds until an answer that came in the middle of a stroke is tried again."""
+"""Milliseconds until an outline is painted that arrived during a stroke."""
 
 READY = "Click on objects."
 PAUSED = (
@@ -59,27 +65,11 @@ NO_PLANE = (
 )
 
 
-@dataclass(eq=False)
-class _Object:
-    """The object that is being clicked on."""
-
-    image: AnnotatedImage
-    number: int
-    label: int | None
-    """Of its class; None: one of its own."""
-    paint: ObjectPaint
-    labels: Labels
-    points: list[tuple[float, float]] = field(default_factory=list)
-    positive: list[bool] = field(default_factory=list)
-    box: tuple[float, float, float, float] | None = None
-    outline: Outline | None = None
-
-
 class ClickTool(QObject):
     """Turns clicks on the canvas into objects in the annotation layer.
 
-    The last object can be refined until anything else is edited; see
-    `ObjectPaint`. Clicks belong to napari while one of its tools is chosen.
+    The last object can be refined until anything else is edited, see
+    `ObjectPaint`. While one of napari's tools is chosen, clicks belong to it.
     """
 
     state_changed = Signal(str)
@@ -89,18 +79,18 @@ class ClickTool(QObject):
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
         self._session_model = session_model
-        self._object: _Object | None = None
+        self._object: ClickedObject | None = None
         self._last: tuple[object, np.ndarray] = (None, np.empty(0))
-        self._late: list[tuple[_Object, Outline]] = []
-        self._later = single_shot(self, LATER)
-        self._later.timeout.connect(self._catch_up)
-        self._tool_of: Any = None
+        self._waiting: list[tuple[ClickedObject, Outline]] = []
+        self._delay = single_shot(self, LATER)
+        self._delay.timeout.connect(self._paint_waiting)
+        self._watched_layer: Any = None
         self.active = False
         session_model.view_changed.connect(self._viewed)
         session_model.backbone_service.ready.connect(self.embed_view)
 
     def activate(self, active: bool) -> None:
-        """Take clicks on the canvas, or leave them to napari."""
+        """Start or stop taking clicks on the canvas."""
         if active == self.active:
             return
         self.active = active
@@ -119,37 +109,37 @@ class ClickTool(QObject):
             self._session_model.jobs.cancel("embed view")
 
     def forget(self) -> None:
-        """Let the next click begin another object."""
+        """Make the next click begin a new object."""
         self._object = None
 
-    # Tools of napari's
+    # napari's tools
 
     def _tool(self) -> str:
-        """The tool that takes clicks: the active layer's."""
+        """Return the mode of the active layer, which decides what a click does."""
         return str(getattr(self._session_model.viewer.layers.selection.active, "mode", PAN))
 
     def _watch_tool(self, layer: Any) -> None:
-        if self._tool_of is not None:
-            self._tool_of.events.mode.disconnect(self._tool_chosen)
-        self._tool_of = layer if hasattr(layer, "mode") else None
-        if self._tool_of is not None:
-            self._tool_of.events.mode.connect(self._tool_chosen)
+        if self._watched_layer is not None:
+            self._watched_layer.events.mode.disconnect(self._tool_chosen)
+        self._watched_layer = layer if hasattr(layer, "mode") else None
+        if self._watched_layer is not None:
+            self._watched_layer.events.mode.connect(self._tool_chosen)
 
     def _layer_chosen(self, event: object = None) -> None:
         self.forget()
-        before = self._tool_of
+        before = self._watched_layer
         self._watch_tool(self._session_model.viewer.layers.selection.active)
         if self._tool() != PAN or (before is not None and str(before.mode) != PAN):
-            self._tell_tool()
+            self._report_tool()
 
     def _tool_chosen(self, event: object = None) -> None:
         if self._tool() != PAN and self._object is not None:
-            # Strokes with the object's own label would leave no trace.
+            # Refining the object would undo strokes that are painted with its label.
             self._object.paint.finish()
             self.forget()
-        self._tell_tool()
+        self._report_tool()
 
-    def _tell_tool(self) -> None:
+    def _report_tool(self) -> None:
         tool = self._tool()
         self.state_changed.emit(READY if tool == PAN else PAUSED.format(tool=tool))
 
@@ -161,7 +151,7 @@ class ClickTool(QObject):
             self.embed_view()
 
     def embed_view(self) -> None:
-        """Embed the plane in view, so that clicks are answered at once."""
+        """Embed the plane in view, so that clicks are answered quickly."""
         current = self._session_model.current()
         if current is None or not self.active:
             return
@@ -172,7 +162,7 @@ class ClickTool(QObject):
 
     def _prepare(self, state: str) -> None:
         if state == READY:
-            self._tell_tool()
+            self._report_tool()
         else:
             self.state_changed.emit(state)
 
@@ -190,19 +180,19 @@ class ClickTool(QObject):
         yield READY
 
     def _prepared(self, image: AnnotatedImage, number: int) -> np.ndarray:
-        """Three channels of a plane, range 0 to 1; in the thread. The last plane is kept."""
-        what, pixels = self._last
-        if what != (image.id, number, image.channels):
-            what = image.id, number, image.channels
+        """Return three channels of a plane, from 0 to 1, caching the last plane. Runs in the thread."""
+        key, pixels = self._last
+        if key != (image.id, number, image.channels):
+            key = image.id, number, image.channels
             plane = image.planes[number]
             pixels = normalize(plane, Normalization(), image.channels, image.planes.rgb)
-            self._last = what, pixels
+            self._last = key, pixels
         return pixels
 
     # Clicks
 
     def _dragged(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        """Napari's mouse callback: from pressing a button to releasing it."""
+        """Handle the mouse from pressing a button to releasing it, as a callback of napari."""
         if getattr(event, "button", 1) not in (1, None) or self._tool() != PAN:
             return
         current = self._session_model.current()
@@ -238,14 +228,25 @@ class ClickTool(QObject):
     def click(
         self, image: AnnotatedImage, number: int, at: tuple[float, float], positive: bool = True
     ) -> None:
-        """Add an object, or refine the last one: with a click on it, or a negative one anywhere."""
+        """Add an object, or refine the last one.
+
+        Parameters
+        ----------
+        image, number
+            Image and number of the plane.
+        at
+            Position of the click: (y, x) in pixels of the plane.
+        positive
+            Whether the position belongs to the object. A positive click refines
+            the last object if it is on it; a negative one does so anywhere.
+        """
         rows, columns = image.planes.shape
         if not (-0.5 <= at[0] < rows - 0.5 and -0.5 <= at[1] < columns - 0.5):
             return
         labels = self._paintable(image)
         if labels is None:
             return
-        pixel = self._pixels(image, number, np.array([round(at[0])]), np.array([round(at[1])]))
+        pixel = plane_positions(image, number, np.array([round(at[0])]), np.array([round(at[1])]))
         clicked = self._current(image, number)
         if positive:
             value = int(np.asarray(labels.data[pixel])[0])
@@ -269,7 +270,7 @@ class ClickTool(QObject):
         begin: tuple[float, float],
         end: tuple[float, float],
     ) -> None:
-        """Add the object in a box that is given by two corners, (y, x) in pixels."""
+        """Add the object in a box, which is given by two corners (y, x) in pixels of the plane."""
         labels = self._paintable(image)
         clicked = None if labels is None else self._new(image, number, labels)
         if clicked is not None:
@@ -279,7 +280,7 @@ class ClickTool(QObject):
 
     @staticmethod
     def _paintable(image: AnnotatedImage) -> Labels | None:
-        """The annotation layer, if it can be written to; else say why not."""
+        """Return the annotation layer if it can be painted on; otherwise warn the user."""
         labels = image.labels
         if labels is None:
             show_warning(NO_LAYER)
@@ -291,8 +292,8 @@ class ClickTool(QObject):
             return labels
         return None
 
-    def _current(self, image: AnnotatedImage, number: int) -> _Object | None:
-        """The object that was clicked on last, if it may still be refined."""
+    def _current(self, image: AnnotatedImage, number: int) -> ClickedObject | None:
+        """Return the last object if it can still be refined."""
         last = self._object
         if last is not None and (
             (last.image, last.number, last.labels) != (image, number, image.labels)
@@ -302,70 +303,70 @@ class ClickTool(QObject):
             self.forget()
         return self._object
 
-    def _new(self, image: AnnotatedImage, number: int, labels: Labels) -> _Object | None:
-        """Begin an object with a number of its own, or of the class that is selected."""
+    def _new(self, image: AnnotatedImage, number: int, labels: Labels) -> ClickedObject | None:
+        """Begin an object with a label of its own, or with the label of the selected class."""
         label = None if self._session_model.scheme.instances else int(labels.selected_label)
         if label == 0:
             show_warning(NO_CLASS)
             return None
-        self._object = _Object(image, number, label, ObjectPaint(labels), labels)
+        self._object = ClickedObject(image, number, label, ObjectPaint(labels), labels)
         return self._object
 
-    # Answers
+    # Outlines
 
-    def _ask(self, clicked: _Object, at: tuple[float, float] | None = None) -> None:
+    def _ask(self, clicked: ClickedObject, at: tuple[float, float] | None = None) -> None:
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
         self._session_model.jobs.submit(
             "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
             partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
-    def _answer(self, clicked: _Object, where: tuple[Any, ...]) -> Steps:
+    def _answer(self, clicked: ClickedObject, prompts: tuple[Any, ...]) -> Steps:
         backbone = self._session_model.backbone_service.backbone()
         from napari_ptsam.annotation.candidates import object_areas
         from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
         from napari_ptsam.backbones.point_prompts import Clicks
         from napari_ptsam.images.tiling import cut
 
-        clicks = Clicks(*where)
+        clicks = Clicks(*prompts)
         pixels = self._prepared(clicked.image, clicked.number)
         shape = pixels.shape[0], pixels.shape[1]
         tile = choose_tile(click_tiling(shape), shape, clicks)
         embedding = backbone.encoder([cut(pixels, tile)])[0]
         former = clicked.outline.logits if clicked.outline is not None else None
-        # Only where each object has a label of its own, and none of this one is painted yet.
-        known = self._session_model.scheme.instances and clicks.single
-        areas = object_areas(clicked.image.label_planes[clicked.number]) if known else ()
+        # Areas are known if each object has its own label; this one must not be among them.
+        areas_known = self._session_model.scheme.instances and clicks.single
+        areas = object_areas(clicked.image.label_planes[clicked.number]) if areas_known else ()
         yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
 
-    def _failed(self, clicked: _Object, at: tuple[float, float] | None, message: str) -> None:
-        """Take back a click that led to nothing, so that it does not spoil the next ones."""
+    def _failed(self, clicked: ClickedObject, at: tuple[float, float] | None, message: str) -> None:
+        """Remove a click that failed, so that it does not affect later ones."""
         if at in clicked.points:
             position = clicked.points.index(at)
             del clicked.points[position], clicked.positive[position]
         if clicked is self._object and not clicked.paint.written:
             self.forget()
 
-    def _answered(self, clicked: _Object, outline: Outline) -> None:
-        """Paint an outline, in the order of the clicks, and not in the middle of a stroke."""
-        self._late.append((clicked, outline))
-        self._catch_up()
+    def _answered(self, clicked: ClickedObject, outline: Outline) -> None:
+        """Paint an outline after those of earlier clicks, and not during a stroke."""
+        self._waiting.append((clicked, outline))
+        self._paint_waiting()
 
-    def _catch_up(self) -> None:
-        while self._late:
-            clicked, outline = self._late[0]
+    def _paint_waiting(self) -> None:
+        while self._waiting:
+            clicked, outline = self._waiting[0]
             if stroke_under_way(clicked.labels):
-                self._later.start()
+                self._delay.start()
                 return
-            del self._late[0]
+            del self._waiting[0]
             self._paint(clicked, outline)
 
-    def _paint(self, clicked: _Object, outline: Outline) -> None:
+    def _paint(self, clicked: ClickedObject, outline: Outline) -> None:
         image, paint = clicked.image, clicked.paint
         if image.labels is not clicked.labels or not paint.current:
-            return  # the layer was taken away, or filled with something else
+            return  # the layer was removed, or its data were replaced
         if paint.written and not paint.intact:
-            return  # edited meanwhile: what is there now is what the user wants
+            return  # the user has edited it meanwhile, which must stay
         rows, columns = np.nonzero(outline.mask)
         rows, columns = rows + outline.window[0].start, columns + outline.window[1].start
         label = clicked.label or paint.label
@@ -374,27 +375,14 @@ class ClickTool(QObject):
         except InputError as error:
             show_warning(in_form(error))
             return
-        if not paint.write(self._pixels(image, clicked.number, rows, columns), label):
+        if not paint.write(plane_positions(image, clicked.number, rows, columns), label):
             show_info(ALL_ANNOTATED)
             return
         clicked.outline = outline
         self.answered.emit()
 
-    @staticmethod
-    def _pixels(
-        image: AnnotatedImage, number: int, rows: np.ndarray, columns: np.ndarray
-    ) -> tuple[np.ndarray, ...]:
-        """Positions in the annotation's data, of pixels on one plane."""
-        planes = image.label_planes
-        leading = dict(zip(planes.leading_axes, image.index(number), strict=True))
-        by_axis = {"Y": rows, "X": columns}
-        return tuple(
-            by_axis[axis] if axis in by_axis else np.full(len(rows), leading.get(axis, 0))
-            for axis in planes.axes
-        )
-
     def close(self) -> None:
-        """Leave the canvas to napari."""
-        self._later.stop()
-        self._late = []
+        """Stop taking clicks."""
+        self._delay.stop()
+        self._waiting = []
         self.activate(False)

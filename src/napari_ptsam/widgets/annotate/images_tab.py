@@ -1,4 +1,4 @@
-"""First tab: which images, and which layer annotates each."""
+"""The first tab: choose images, and the layer that annotates each of them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NONE = "none yet"
 
 
 class ImagesTab(ScrollingColumn):
-    """A table of the viewer's Image layers; those that are ticked are used."""
+    """A table of the viewer's Image layers, of which the ticked ones are used."""
 
     open_session = Signal()
     choose_root = Signal()
@@ -125,10 +125,10 @@ class ImagesTab(ScrollingColumn):
         for emitter in self._emitters:
             emitter.connect(self._later)
         session_model.images_changed.connect(self._soon.start)
-        self._take_what_is_there()
+        self._use_open_image()
         self.refresh()
 
-    # Layers in the table
+    # The table of layers
 
     def _later(self, event: object = None) -> None:
         self._soon.start()
@@ -136,19 +136,22 @@ class ImagesTab(ScrollingColumn):
     def _layers(self) -> list[Image]:
         return image_layers(self._session_model.viewer)
 
-    def _take_what_is_there(self) -> None:
-        """At first: the active image, or the only one."""
+    def _use_open_image(self) -> None:
+        """Use the active image or, if none is active, the topmost one."""
         layers = self._layers()
         active = self._session_model.viewer.layers.selection.active
         first = [layer for layer in layers if layer is active] or layers[-1:]
         self._use(first, quietly=True)
 
     def refresh(self) -> None:
-        """Fill the table anew."""
-        layers, used = self._layers(), {id(s.layer): s for s in self._session_model.images}
+        """Fill the table."""
+        layers, used = (
+            self._layers(),
+            {id(image.layer): image for image in self._session_model.images},
+        )
         if not used and len(layers) == 1 and not self._filling and self.table.rowCount() == 0:
             self._use(layers, quietly=True)
-            used = {id(s.layer): s for s in self._session_model.images}
+            used = {id(image.layer): image for image in self._session_model.images}
         self._filling = True
         chosen = self.table.currentRow()
         self.table.setRowCount(len(layers))
@@ -167,7 +170,7 @@ class ImagesTab(ScrollingColumn):
             self.table.setItem(position, READ_AS, item)
             box = self._annotation_box(image) if image else None
             self.table.setCellWidget(position, ANNOTATION, box)
-            if box is not None:  # the Tab key leads from row to row, and on from there
+            if box is not None:  # the Tab key moves from row to row
                 self.setTabOrder(before, box)
                 before = box
         self.table.setCurrentCell(min(max(chosen, 0), len(layers) - 1), IMAGE)
@@ -202,7 +205,7 @@ class ImagesTab(ScrollingColumn):
                 "pixels are taken one for one. Give both layers one scale to see them together."
             )
 
-    # Choosing
+    # Use of layers
 
     def _ticked(self, item: QTableWidgetItem) -> None:
         if self._filling or item.column() != IMAGE:
@@ -219,7 +222,7 @@ class ImagesTab(ScrollingColumn):
         self._use(self._layers() if ticked else [])
 
     def _use(self, layers: list[Image], quietly: bool = False) -> None:
-        """Use layers, but for those that cannot be used."""
+        """Use these layers, except those that cannot be read."""
         usable = []
         for layer in layers:
             known = any(image.layer is layer for image in self._session_model.images)
@@ -236,10 +239,10 @@ class ImagesTab(ScrollingColumn):
         self._soon.start()
 
     def _take_annotation(self, image: AnnotatedImage) -> None:
-        """A visible Labels layer named after the image is taken without asking."""
+        """Use a visible Labels layer that is named after the image, if there is exactly one."""
         if image.labels is not None:
             return
-        found = [
+        candidates = [
             layer
             for layer in self._session_model.viewer.layers
             if isinstance(layer, Labels)
@@ -247,13 +250,13 @@ class ImagesTab(ScrollingColumn):
             and layer.name.startswith(f"{image.layer.name} annotation")
             and fits(layer, image.planes)
         ]
-        if len(found) == 1:
-            self._session_model.attach(image, found[0])
+        if len(candidates) == 1:
+            self._session_model.attach(image, candidates[0])
 
     def _show_channels(self) -> None:
         layers, position = self._layers(), self.table.currentRow()
         layer = layers[position] if 0 <= position < len(layers) else None
-        image = next((s for s in self._session_model.images if s.layer is layer), None)
+        image = next((i for i in self._session_model.images if i.layer is layer), None)
         self.channels.show_layer(layer, image)
 
     def _use_too(self, layer: Image) -> None:
@@ -267,7 +270,7 @@ class ImagesTab(ScrollingColumn):
             self.open_folder(Path(chosen))
 
     def open_folder(self, folder: Path) -> None:
-        """Open all images of a folder, and use them."""
+        """Open all images of a folder as layers, and use them."""
         self._session_model.disk.submit("folder", partial(read_folder, folder), self._add_images)
 
     def _add_images(self, images: list[dict[str, Any]]) -> None:
@@ -275,14 +278,14 @@ class ImagesTab(ScrollingColumn):
         self._use([*(image.layer for image in self._session_model.images), *added])
 
     def close_tab(self) -> None:
-        """Let go of the viewer."""
+        """Disconnect from the viewer."""
         self._soon.stop()
         for emitter in self._emitters:
             emitter.disconnect(self._later)
 
 
 def _read_as(layer: Image, image: AnnotatedImage | None) -> tuple[str, str]:
-    """How a layer is understood, in short and exactly."""
+    """Return how a layer is read, as a short and as an exact description."""
     try:
         planes = image.planes if image else image_planes(layer, guess_channel_axis(layer))
     except PtsamError as error:

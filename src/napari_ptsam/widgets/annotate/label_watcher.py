@@ -1,4 +1,4 @@
-"""Notices what is painted, counts it, and has it saved; all off the GUI's thread."""
+"""Notice which planes are painted on, and count their labels outside of the GUI thread."""
 
 from __future__ import annotations
 
@@ -23,25 +23,30 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.worker import Steps
 
 QUIET, LONGEST = 400, 1500
-"""Milliseconds: painting is looked at when it pauses for the first, or after the second."""
+"""Milliseconds: planes are read when painting pauses for the first, or at most after the second."""
 RECENT = 16
-"""Planes painted on last; an undo may reach back to them."""
+"""Number of recently painted planes that an undo may change."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneUpdate:
-    """What was found on one plane of an annotation.
+    """The labels on one plane, as they were just read from its layer.
+
+    A `~napari_ptsam.annotation.plane_records.PlaneRecord` is what is known
+    about a plane; this is the news about one.
 
     Attributes
     ----------
     image, number
-        Which plane.
+        Image and number of the plane.
     counts
-        Pixels a class; None where the labels make no sense, which ``problem`` explains.
+        Number of pixels of each class; None if the labels cannot be used.
     changed
-        Whether it is different from when it was looked at last.
+        Whether the labels differ from those read before.
     first
-        Whether it is part of the first look at a layer.
+        Whether the whole layer is being read because it is new.
+    problem
+        Why the labels cannot be used; empty if they can.
     """
 
     image: AnnotatedImage
@@ -53,35 +58,35 @@ class PlaneUpdate:
 
 
 class LabelWatcher(QObject):
-    """Watches the annotation layers of a session_model.
+    """Watches the annotation layers of the session model.
 
-    napari tells of strokes, but not of undoing them; so the planes painted on
-    last are looked at again whenever a layer is redrawn.
+    napari emits an event for a stroke, but not for undoing it. Therefore the
+    planes painted on last are read again whenever their layer is redrawn.
     """
 
     updated = Signal(object)
-    """A plane was looked at (`PlaneUpdate`)."""
+    """A plane was read (`PlaneUpdate`)."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
         self._session_model, self._closed = session_model, False
-        self._suspicious: dict[tuple[int, int], AnnotatedImage] = {}
+        self._pending: dict[tuple[int, int], AnnotatedImage] = {}
         self._recent: deque[tuple[AnnotatedImage, int]] = deque(maxlen=RECENT)
         self._digests: dict[int, dict[int, int]] = {}
-        """By image and plane; those of an image are filled in the thread, and looked up by plane only."""
+        """Checksum of the labels of each plane, by image identifier and number."""
         self._connected: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
         self._quiet = single_shot(self, QUIET)
         self._longest = single_shot(self, LONGEST)
         for timer in (self._quiet, self._longest):
-            timer.timeout.connect(self.look)
+            timer.timeout.connect(self.read_pending)
         session_model.labels_attached.connect(self._attach)
 
     def _attach(self, image: AnnotatedImage) -> None:
         self._detach(image)
-        self._digests[image.id] = {}  # a look under way fills the former one
-        # What was to be looked at was on other labels.
-        self._suspicious = {w: s for w, s in self._suspicious.items() if s is not image}
-        self._recent = deque((one for one in self._recent if one[0] is not image), RECENT)
+        self._digests[image.id] = {}  # a task that is still running fills the old one
+        # Pending planes refer to the old layer.
+        self._pending = {key: other for key, other in self._pending.items() if other is not image}
+        self._recent = deque((plane for plane in self._recent if plane[0] is not image), RECENT)
         labels = image.labels
         if labels is None:
             return
@@ -93,7 +98,7 @@ class LabelWatcher(QObject):
         for emitter, handler in handlers:
             emitter.connect(handler)
         self._connected[image.id] = labels, handlers
-        self._look_at_all(image)
+        self._read_all(image)
 
     def _detach(self, image: AnnotatedImage) -> None:
         _, handlers = self._connected.pop(image.id, (None, []))
@@ -101,12 +106,12 @@ class LabelWatcher(QObject):
             emitter.disconnect(handler)
 
     def _painted(self, image: AnnotatedImage, event: Any) -> None:
-        touched = _planes_of(event.value, image)
-        if touched is None:  # a napari that tells it otherwise
+        touched = _planes_of_stroke(event.value, image)
+        if touched is None:  # the event of this napari has another form
             current = self._session_model.current()
             touched = {current[1]} if current is not None and current[0] is image else set()
         for number in touched:
-            self._suspect(image, number)
+            self._add_pending(image, number)
             if (image, number) in self._recent:
                 self._recent.remove((image, number))
             self._recent.append((image, number))
@@ -114,7 +119,7 @@ class LabelWatcher(QObject):
     def _redrawn(self, image: AnnotatedImage, event: Any) -> None:
         for painted, number in self._recent:
             if painted is image:
-                self._suspect(image, number)
+                self._add_pending(image, number)
 
     def _replaced(self, image: AnnotatedImage, event: Any) -> None:
         try:
@@ -123,31 +128,32 @@ class LabelWatcher(QObject):
             self.updated.emit(PlaneUpdate(image, 0, None, False, True, in_form(error)))
             self._session_model.attach(image, None)
             return
-        self._look_at_all(image)
+        self._read_all(image)
 
-    def _suspect(self, image: AnnotatedImage, number: int) -> None:
-        self._suspicious[image.id, number] = image
+    def _add_pending(self, image: AnnotatedImage, number: int) -> None:
+        self._pending[image.id, number] = image
         self._quiet.start()
         if not self._longest.isActive():
             self._longest.start()
 
-    def look(self) -> None:
-        """Look now at what may have changed."""
+    def read_pending(self) -> None:
+        """Read the planes that may have changed now."""
         self._quiet.stop()
         self._longest.stop()
-        planes = [(image, number) for (_, number), image in self._suspicious.items()]
-        self._suspicious = {}
+        planes = [(image, number) for (_, number), image in self._pending.items()]
+        self._pending = {}
         for image in {image for image, _ in planes}:
-            self._submit(image, [n for own, n in planes if own is image], first=False)
+            self._submit(image, [n for other, n in planes if other is image], first=False)
 
     def recount(self) -> None:
-        """Count again what is annotated: the classes have changed."""
+        """Count the labels of all annotated planes again, after the classes have changed."""
         for image in self._session_model.images:
             if image.labels is not None:
-                numbers = [e.number for e in self._session_model.records if e.image == image.id]
+                records = self._session_model.records
+                numbers = [record.number for record in records if record.image == image.id]
                 self._submit(image, numbers, first=False)
 
-    def _look_at_all(self, image: AnnotatedImage) -> None:
+    def _read_all(self, image: AnnotatedImage) -> None:
         self._submit(image, range(len(image.planes)), first=True)
 
     def _submit(self, image: AnnotatedImage, numbers: Iterable[int], first: bool) -> None:
@@ -162,11 +168,11 @@ class LabelWatcher(QObject):
         steps = partial(
             self._steps, image, planes, list(numbers), self._session_model.scheme, first, digests
         )
-        show = partial(self._tell, image.labels)
-        self._session_model.disk.submit(f"look {image.id} {first}", steps, show, replace=first)
+        show = partial(self._report, image.labels)
+        self._session_model.disk.submit(f"labels {image.id} {first}", steps, show, replace=first)
 
-    def _tell(self, labels: Any, update: PlaneUpdate) -> None:
-        """Tell what was seen, unless the layer is no longer the annotation, or nobody listens."""
+    def _report(self, labels: Any, update: PlaneUpdate) -> None:
+        """Emit an update, unless the layer is no longer the annotation."""
         if update.image.labels is labels and not self._closed:
             self.updated.emit(update)
 
@@ -190,12 +196,12 @@ class LabelWatcher(QObject):
                 yield PlaneUpdate(image, number, None, changed, first, where + in_form(error))
 
     def painted_lately(self) -> set[tuple[AnnotatedImage, int]]:
-        """Planes that may have been painted on since they were looked at."""
-        suspicious = {(image, number) for (_, number), image in self._suspicious.items()}
-        return {plane for plane in suspicious.union(self._recent) if plane[0].labels is not None}
+        """Return the planes that may have been painted on since they were read."""
+        pending = {(image, number) for (_, number), image in self._pending.items()}
+        return {plane for plane in pending.union(self._recent) if plane[0].labels is not None}
 
     def close(self) -> None:
-        """Watch nothing any more; what a look under way still finds is not told."""
+        """Stop watching. Tasks that are still running emit nothing any more."""
         self._closed = True
         self._quiet.stop()
         self._longest.stop()
@@ -205,8 +211,8 @@ class LabelWatcher(QObject):
                 emitter.disconnect(handler)
 
 
-def _planes_of(atoms: Iterable[Any], image: AnnotatedImage) -> set[int] | None:
-    """Numbers of the planes that a stroke has touched; None if the stroke does not tell."""
+def _planes_of_stroke(atoms: Iterable[Any], image: AnnotatedImage) -> set[int] | None:
+    """Return the numbers of the planes that a stroke changed; None if the event does not say."""
     leading, planes = image.planes.leading, image.label_planes
     if not leading:
         return {0}

@@ -1,7 +1,8 @@
-"""The pixels of one object in a Labels layer: one step of its history, and nobody else's paint."""
+"""Paint one object into a Labels layer as one step of its history, sparing other labels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,21 +12,37 @@ from napari_ptsam.errors import InputError
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_ptsam.annotation.outlines import Outline
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage
+
 Pixels = tuple[np.ndarray, ...]
-"""Positions in a layer's data: an array of integers for each axis, all of one length."""
+"""Positions in a layer's data: an integer array for each axis, all of the same length."""
+
+
+def plane_positions(
+    image: AnnotatedImage, number: int, rows: np.ndarray, columns: np.ndarray
+) -> Pixels:
+    """Return the positions of pixels of a plane in the data of its annotation layer."""
+    planes = image.label_planes
+    leading = dict(zip(planes.leading_axes, image.index(number), strict=True))
+    by_axis = {"Y": rows, "X": columns}
+    return tuple(
+        by_axis[axis] if axis in by_axis else np.full(len(rows), leading.get(axis, 0))
+        for axis in planes.axes
+    )
 
 
 class ObjectPaint:
-    """Writes an object into a Labels layer, and may replace it as long as nothing else was edited.
+    """An object in a Labels layer, which can be replaced until anything else is edited.
 
-    It writes on pixels that hold 0, and takes back only pixels that it wrote
-    and that still hold its label. One object is one step of the layer's
-    undo history, however often it is replaced.
+    It is written only on pixels that are 0, and only pixels that it wrote and
+    that still have its label are erased. However often it is replaced, it is
+    one step of the layer's undo history.
 
     Parameters
     ----------
     labels
-        The layer. If its data are replaced later, nothing is written any more.
+        The Labels layer. If its data are replaced, nothing more is written.
     """
 
     def __init__(self, labels: Labels) -> None:
@@ -33,66 +50,66 @@ class ObjectPaint:
         self._pixels: Pixels | None = None
         self._label = 0
         self._step: list[Any] | None = None
-        self._writing = self._over = False
+        self._writing = self._finished = False
 
     @property
     def written(self) -> bool:
-        """Whether there was anything to write yet."""
+        """Whether the object was written."""
         return self._pixels is not None
 
     @property
     def label(self) -> int:
-        """The label that was written; 0 before."""
+        """The label that was written; 0 before that."""
         return self._label
 
     @property
     def current(self) -> bool:
-        """Whether the layer still has the data that this was made for."""
+        """Whether the layer still has the same data."""
         return self._labels.data is self._data
 
     @property
     def intact(self) -> bool:
-        """Whether the object is as it was written, and the last thing that was edited."""
+        """Whether the object is unchanged and was the last edit of the layer."""
         return (
             self._pixels is not None
-            and not self._over
+            and not self._finished
             and self.current
             and bool((np.asarray(self._data[self._pixels]) == self._label).all())
             and _last_step_is(self._labels, self._step) is not False
         )
 
     def covers(self, pixel: tuple[int, ...]) -> bool:
-        """Whether a pixel, a position on each axis of the data, was written."""
+        """Return whether the object includes a pixel, given by its position on each axis."""
         if self._pixels is None:
             return False
         same = [at == along for at, along in zip(pixel, self._pixels, strict=True)]
         return bool(np.logical_and.reduce(same).any())
 
     def write(self, pixels: Pixels, label: int) -> int:
-        """Write the object in place of what was written before.
+        """Write the object, replacing what was written before.
 
         Parameters
         ----------
         pixels
-            Where the object lies; what is annotated already is left out.
+            Positions of the object; those with other labels are left out.
         label
-            Not 0.
+            Label of the object, not 0.
 
         Returns
         -------
         int
-            How many pixels were written. If there is none, all stays as it was.
+            Number of pixels written. If it is 0, nothing has changed.
         """
         free = np.asarray(self._data[pixels]) == 0
         if self._pixels is not None:
             shape = self._data.shape
-            own = np.ravel_multi_index(self._pixels, shape)
-            free |= np.isin(np.ravel_multi_index(pixels, shape), own)
+            written = np.ravel_multi_index(self._pixels, shape)
+            free |= np.isin(np.ravel_multi_index(pixels, shape), written)
         if not free.any():
             return 0
         self._writing = True
         try:
-            self._take_back()
+            self._erase()
             pixels = tuple(along[free] for along in pixels)
             self._step = _write(self._labels, pixels, label)
         finally:
@@ -102,21 +119,21 @@ class ObjectPaint:
         self._pixels, self._label = pixels, label
         return int(free.sum())
 
-    def _take_back(self) -> None:
+    def _erase(self) -> None:
         if self._pixels is None:
             return
         if _last_step_is(self._labels, self._step):
             self._labels.undo()
             return
-        # A napari whose history cannot be looked into: a step of its own does no harm.
-        own = np.asarray(self._data[self._pixels]) == self._label
-        _write(self._labels, tuple(along[own] for along in self._pixels), 0)
+        # If the history of this napari cannot be read, erasing is one more step of it.
+        unchanged = np.asarray(self._data[self._pixels]) == self._label
+        _write(self._labels, tuple(along[unchanged] for along in self._pixels), 0)
 
     def finish(self) -> None:
-        """Leave the object as it is for good."""
-        if self._pixels is not None and not self._over:
+        """Stop replacing the object."""
+        if self._pixels is not None and not self._finished:
             self._watch(False)
-        self._over = True
+        self._finished = True
 
     def _watch(self, on: bool) -> None:
         events = self._labels.events
@@ -130,13 +147,47 @@ class ObjectPaint:
             self.finish()
 
     def _redrawn(self, event: Any = None) -> None:
-        """Undo and redo are told by nothing but this."""
+        """Notice undo and redo, for which napari emits no other event."""
         if not self._writing and not self.intact:
             self.finish()
 
 
+@dataclass(eq=False)
+class ClickedObject:
+    """An object on a plane, with the clicks that it was found by.
+
+    Attributes
+    ----------
+    image, number
+        Image and number of the plane.
+    label
+        Label of the object's class; None if the object gets a label of its own.
+    paint
+        What is painted of the object.
+    labels
+        The annotation layer.
+    points, positive
+        Positions of the clicks, (y, x) in pixels of the plane, and whether each
+        is on the object.
+    box
+        Box around the object: (y0, x0, y1, x1); None if there is none.
+    outline
+        The outline found last; None before the first one.
+    """
+
+    image: AnnotatedImage
+    number: int
+    label: int | None
+    paint: ObjectPaint
+    labels: Labels
+    points: list[tuple[float, float]] = field(default_factory=list)
+    positive: list[bool] = field(default_factory=list)
+    box: tuple[float, float, float, float] | None = None
+    outline: Outline | None = None
+
+
 def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
-    """Write a label, and return the step of the history that it became, if it became one."""
+    """Write a label, and return the step of the history that this is, if it is one."""
     steps: list[Any] = []
 
     def note(event: Any) -> None:
@@ -151,37 +202,37 @@ def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
 
 
 def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
-    """Whether undoing would take back this step; None where napari does not let one know.
+    """Return whether this is the last step of the history; None if that is unknown.
 
-    napari has no public way to tell. This and `stroke_under_way` are the only
-    places that look at what it keeps for itself.
+    napari has no public access to the history. Only this function and
+    `stroke_under_way` use private attributes.
     """
     history = getattr(labels, "_undo_history", None)
     if history is None:
         return None
     if step is None or not history or len(history[-1]) != len(step):
         return False
-    # Undone and redone, a step is another list of the same atoms.
-    return all(own is other for own, other in zip(step, history[-1], strict=True))
+    # A step that was undone and redone is another list of the same atoms.
+    return all(atom is other for atom, other in zip(step, history[-1], strict=True))
 
 
 def stroke_under_way(labels: Labels) -> bool:
-    """Whether what is written now would become part of a stroke that the user is painting."""
+    """Return whether the user is painting a stroke, of which a change would become part."""
     return bool(getattr(labels, "_block_history", False))
 
 
 def unused_label(plane: np.ndarray) -> int:
-    """Return a label that no pixel of a plane has: one more than the highest, if it can hold that.
+    """Return a label that no pixel of a plane has, preferably one more than the highest.
 
     Parameters
     ----------
     plane
-        Labels, of an integer type, shape (y, x).
+        Labels: integer, shape (y, x).
 
     Raises
     ------
     InputError
-        If all labels of its type are in use.
+        If all labels of the dtype are in use.
     """
     most = int(np.iinfo(plane.dtype).max)
     highest = max(int(plane.max()), 0)

@@ -1,4 +1,4 @@
-"""The annotated planes: what is on them, what they are used for, how good the prompt is there."""
+"""The table of annotated planes, with their use and the Dice of the prompt on each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOXES = (
     "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
     " width: 12px; height: 12px; }"
 )
-"""napari's themes draw an empty box in the colour of the table: nobody sees it."""
+"""Style of check boxes; those of napari's themes are invisible when empty."""
 TIPS = (
     "The image.",
     "The plane in it; click on a row to go there.",
@@ -32,7 +32,7 @@ TIPS = (
 
 
 class PlanesTable(QTableWidget):
-    """A row for each annotated plane; a click on it goes there."""
+    """A table with one row for each annotated plane; a click on a row shows the plane."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(0, len(COLUMNS))
@@ -63,23 +63,23 @@ class PlanesTable(QTableWidget):
         session_model.images_changed.connect(self.refresh)
 
     def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
-        """Low enough for a laptop's screen; the layout gives it what is left."""
+        """Return a height that fits a laptop; the layout adds the space that remains."""
         return self.minimumSizeHint()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """The header and three rows."""
+        """Return a size for the header and three rows."""
         return QSize(
             200, not_none(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
         )
 
     def refresh(self) -> None:
-        """Fill the table anew, unless nothing has changed."""
+        """Fill the rows that have changed."""
         records, session_model = list(self._session_model.records), self._session_model
         self._filling = True
         several = len(session_model.images) > 1
         self.setColumnHidden(IMAGE, not several)
         self.setColumnHidden(DONE, session_model.scheme.sparse)
-        self.setColumnHidden(DICE, not any(e.dice is not None for e in records))
+        self.setColumnHidden(DICE, not any(record.dice is not None for record in records))
         self.setRowCount(len(records))
         for position, record in enumerate(records):
             same = position < len(self._records) and self._records[position] == record
@@ -103,9 +103,9 @@ class PlanesTable(QTableWidget):
         self._check(position, HELD_OUT, bool(record.held_out))
         self._put(position, DICE, "" if record.dice is None else f"{record.dice:.2f}")
 
-    def _put(self, position: int, column: int, words: str, tip: str = "") -> None:
-        item = QTableWidgetItem(words)
-        item.setToolTip(f"{words} ({tip})" if tip else words)
+    def _put(self, position: int, column: int, content: str, tip: str = "") -> None:
+        item = QTableWidgetItem(content)
+        item.setToolTip(f"{content} ({tip})" if tip else content)
         self.setItem(position, column, item)
 
     def _check(self, position: int, column: int, checked: bool) -> None:
@@ -135,7 +135,7 @@ class PlanesTable(QTableWidget):
 
 
 def _short(count: int) -> str:
-    """A number that leaves room for others beside it: 950, 2.8k, 1.2M."""
+    """Return a number in short form, such as 950, 2.8k or 1.2M."""
     for unit, size in (("M", 10**6), ("k", 10**3)):
         if count >= size:
             return f"{count / size:.1f}{unit}" if count < 10 * size else f"{count // size}{unit}"

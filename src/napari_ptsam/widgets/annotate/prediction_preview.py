@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
 from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
@@ -74,7 +74,7 @@ class Preview(QObject):
         if session_model.training or session_model.prompt is None or view is None:
             return
         try:
-            prompt, words = for_image(
+            prompt, words = fit_prompt(
                 session_model.prompt, view.planes, view.image.chosen, IN_IMAGES
             )
         except InputError as error:

@@ -1,4 +1,4 @@
-"""What the widget's parts share: images, annotations, the prompt. The tabs only show it."""
+"""The state of a session, which the tabs of the widget show: images, annotations, the prompt."""
 
 from __future__ import annotations
 
@@ -37,20 +37,25 @@ _ids = count()
 
 @dataclass(eq=False)
 class AnnotatedImage:
-    """An image in use, with its annotation layer.
+    """An Image layer with the Labels layer that annotates it.
 
     Attributes
     ----------
     layer
         The Image layer.
     planes
-        Its planes.
-    channel_axis, channels
-        Axis that holds channels, and those that the model is to see.
+        Planes of the layer.
+    channel_axis
+        Axis of the layer that holds channels; None if there is none.
+    channels
+        Channels that the model is shown; None for all.
     labels
-        The Labels layer that annotates it, if any.
+        Labels layer with the annotation; None if there is none yet.
     made_here
-        Whether that layer was made here, and not taken over with its content.
+        Whether the widget made that layer, rather than taking one over with its
+        labels.
+    id
+        Number that identifies the image in this process.
     """
 
     layer: Image
@@ -63,42 +68,64 @@ class AnnotatedImage:
 
     @property
     def chosen(self) -> tuple[int, ...] | None:
-        """Channels that the user chose; None where they are as they were found."""
+        """Channels that the user chose; None if they are the default."""
         return None if self.channels == _default_channels(self.planes) else self.channels
 
     @property
     def label_planes(self) -> Planes:
-        """The annotation's planes."""
+        """Planes of the annotation layer."""
         if self.labels is None:
             raise InputError(f"{self.planes.name} has no annotation layer yet; add one.")
         return labels_planes(self.labels, self.planes)
 
     def index(self, number: int) -> tuple[int, ...]:
-        """A plane's position on the leading axes."""
+        """Return the position of a plane on the leading axes."""
         return tuple(self.planes.position(number).values())
 
 
 class SessionModel(QObject):
-    """The state of a session at work.
+    """The state of a session in a napari viewer.
 
     Parameters
     ----------
     viewer
-        napari's.
+        The viewer.
     settings
-        Device, preset and so on, as plain values.
+        Device, preset and settings of the training, as JSON values.
     backbone_service
-        The viewer's; it is released at the end.
+        Service that provides backbones; it is released when the model is closed.
+    parent
+        Parent object in Qt.
+
+    Attributes
+    ----------
+    jobs, disk
+        Queues of work with the backbone, and of work with files, which must not
+        wait for the former.
+    records
+        Records of the annotated planes.
+    scheme
+        Classes and the meaning of the labels.
+    images
+        Images in use.
+    prompt
+        The last trained or chosen prompt, if any.
+    prompt_path
+        File that it was saved in, if any.
+    trained
+        Number of planes that it was trained on; 0 if it was not trained here.
+    training
+        Whether a training is running.
     """
 
     images_changed = Signal()
     scheme_changed = Signal()
     planes_changed = Signal()
-    """Something about the annotated planes; comes once for many changes."""
+    """The records of some planes have changed. Emitted once for many changes."""
     labels_leaving = Signal(object)
-    """An image (`AnnotatedImage`) is about to lose its annotation layer; its marks are still in the records."""
+    """An `AnnotatedImage` is about to lose its annotation layer. Its records are still there."""
     labels_attached = Signal(object)
-    """An image (`AnnotatedImage`) has another annotation layer, or none any more."""
+    """An `AnnotatedImage` has a new annotation layer, or none any more."""
     prompt_changed = Signal()
     settings_changed = Signal()
     view_changed = Signal()
@@ -113,7 +140,6 @@ class SessionModel(QObject):
         super().__init__(parent)
         self.viewer, self.settings = viewer, settings
         self.jobs, self.disk = BackgroundJobs(self), BackgroundJobs(self)
-        """Work with the backbone, and work with files and counting, which must not wait for it."""
         self.backbone_service = backbone_service
         self.records, self.scheme = PlaneRecords(), Scheme()
         self.images: list[AnnotatedImage] = []
@@ -130,18 +156,18 @@ class SessionModel(QObject):
     # Images
 
     def use_images(self, layers: list[Image]) -> None:
-        """Work on these layers; what was annotated on others is kept for when they come back.
+        """Work on these layers. Annotations of other layers are kept in case they come back.
 
         Raises
         ------
         InputError
-            If a layer cannot be used; then nothing changes.
+            If a layer cannot be used. Nothing has changed then.
         """
         known = {id(image.layer): image for image in self.known}
-        wanted = [known.get(id(layer)) or self._new_image(layer) for layer in layers]
-        self._unused = [s for s in known.values() if s not in wanted]
-        self.images = wanted
-        self.records.use([image.id for image in wanted])
+        images = [known.get(id(layer)) or self._new_image(layer) for layer in layers]
+        self._unused = [image for image in known.values() if image not in images]
+        self.images = images
+        self.records.use([image.id for image in images])
         self.images_changed.emit()
         self.touch()
 
@@ -155,12 +181,12 @@ class SessionModel(QObject):
     def use_channels(
         self, image: AnnotatedImage, axis: int | None, channels: tuple[int, ...] | None
     ) -> None:
-        """Read an image's channels along an axis, and take some of them.
+        """Set the channel axis of an image, and the channels that the model is shown.
 
         Raises
         ------
         InputError
-            If the image cannot be read so.
+            If the layer cannot be read with this channel axis.
         """
         if axis != image.channel_axis:
             planes = image_planes(image.layer, axis)
@@ -175,27 +201,27 @@ class SessionModel(QObject):
 
     @property
     def channels(self) -> tuple[int, ...] | None:
-        """Channels that the model is to see; those of the first image."""
+        """Channels that the model is shown, which are those of the first image."""
         return self.images[0].channels if self.images else None
 
     def image_of(self, image_id: object) -> AnnotatedImage | None:
         """Return the image in use with this identifier; None if it is not in use."""
-        return next((s for s in self.images if s.id == image_id), None)
+        return next((image for image in self.images if image.id == image_id), None)
 
     @property
     def known(self) -> list[AnnotatedImage]:
-        """Images in use, and those that were."""
+        """Images that are in use, and those that were."""
         return [*self.images, *self._unused]
 
     # Annotation
 
     def attach(self, image: AnnotatedImage, labels: Labels | None) -> None:
-        """Take a Labels layer as an image's annotation.
+        """Use a Labels layer as the annotation of an image.
 
         Raises
         ------
         InputError
-            If it does not fit the image.
+            If the layer does not fit the image.
         """
         if labels is image.labels:
             return
@@ -210,8 +236,8 @@ class SessionModel(QObject):
         self.touch()
 
     def add_annotation_layers(self) -> list[Labels]:
-        """Give every image that has none an annotation layer."""
-        # First all layers: napari's colours do not like it if a thread starts meanwhile.
+        """Add an annotation layer to every image without one, and return the new layers."""
+        # All layers come first: napari's colormaps do not bear a thread that starts meanwhile.
         added = [
             (image, add_annotation_layer(self.viewer, image.layer, image.planes, self.scheme))
             for image in self.images
@@ -222,7 +248,7 @@ class SessionModel(QObject):
         return [labels for _, labels in added]
 
     def use_scheme(self, scheme: Scheme) -> None:
-        """Annotate with other classes, or otherwise."""
+        """Change the classes or the meaning of the labels."""
         if scheme == self.scheme:
             return
         self.scheme = scheme
@@ -233,27 +259,27 @@ class SessionModel(QObject):
         self.touch()
 
     def counting(self) -> list[PlaneRecord]:
-        """Planes that a training takes."""
+        """Return the records of the planes that a training would use."""
         return self.records.counting(self.scheme.sparse)
 
     def touch(self) -> None:
-        """Tell everybody soon that something about the planes has changed."""
+        """Emit `planes_changed` soon, once for all changes until then."""
         self._soon.start()
 
     # View
 
     def current(self) -> tuple[AnnotatedImage, int] | None:
-        """The image and plane in view; the active layer's, else the topmost visible image's."""
+        """Return image and number of the plane in view, preferring the active and the topmost layer."""
         if not self.images:
             return None
         active = self.viewer.layers.selection.active
         order = {id(layer): position for position, layer in enumerate(self.viewer.layers)}
         ranked = sorted(
             self.images,
-            key=lambda s: (
-                active is not None and active in (s.layer, s.labels),
-                s.layer.visible,
-                order.get(id(s.layer), -1),
+            key=lambda image: (
+                active is not None and active in (image.layer, image.labels),
+                image.layer.visible,
+                order.get(id(image.layer), -1),
             ),
             reverse=True,
         )
@@ -264,7 +290,7 @@ class SessionModel(QObject):
         return None
 
     def show_plane(self, image: AnnotatedImage, number: int) -> None:
-        """Go to a plane, with its annotation layer ready to paint on."""
+        """Show a plane, and select its annotation layer for painting."""
         go_to_plane(self.viewer, image.layer, image.planes, number)
         for other in self.images if len(self.images) > 1 else ():
             for layer in (other.layer, other.labels):
@@ -278,7 +304,7 @@ class SessionModel(QObject):
         self.view_changed.emit()
 
     def situation(self) -> Situation:
-        """What the guide looks at."""
+        """Return the state of the session as the guide needs it."""
         return Situation(
             images=len(self.images),
             annotation_layers=sum(image.labels is not None for image in self.images),
@@ -290,7 +316,7 @@ class SessionModel(QObject):
             saved=self.prompt is None or self.prompt_path is not None,
         )
 
-    # Ends
+    # Removal and end
 
     def _removed(self, event: Any) -> None:
         layer = event.value
@@ -301,11 +327,11 @@ class SessionModel(QObject):
                 self.labels_leaving.emit(image)
                 self.records.forget(image.id)
         if any(layer is image.layer for image in self.images):
-            self.use_images([s.layer for s in self.images if s.layer is not layer])
-        self._unused = [s for s in self._unused if s.layer is not layer]
+            self.use_images([image.layer for image in self.images if image.layer is not layer])
+        self._unused = [image for image in self._unused if image.layer is not layer]
 
     def close(self, wait: float = 0.0) -> None:
-        """Let go of the viewer, and end all work; wait so many seconds for that."""
+        """Disconnect from the viewer and end all work, waiting at most this many seconds."""
         self._soon.stop()
         self.viewer.dims.events.current_step.disconnect(self._viewed)
         self.viewer.layers.events.removed.disconnect(self._removed)
@@ -315,5 +341,5 @@ class SessionModel(QObject):
 
 
 def _default_channels(planes: Planes) -> tuple[int, ...] | None:
-    """The first three of many channels; all where the model can take them."""
+    """Return the first three of more than three channels, or None for all channels."""
     return (0, 1, 2) if planes.channels > 3 and not planes.rgb else None

@@ -1,4 +1,4 @@
-"""Going on with a session folder: images found or opened again, annotations put back."""
+"""Restore a session: find or open its images again, and put the annotations back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
 from napari_ptsam.annotation.session_folder import SessionFolder, unfinished_sessions
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.files import load
-from napari_ptsam.widgets.annotate.autosave import Autosave, in_use
+from napari_ptsam.widgets.annotate.autosave import Autosave
+from napari_ptsam.widgets.annotate.session_lock import is_in_use
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes, is_image_layer
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 MOST_PROBLEMS = 3
-"""Of a session, that are told in words."""
+"""Largest number of problems of a session that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
 class _OpenedSession:
-    """A session as read in the thread."""
+    """A session that was read in the worker's thread."""
 
     folder: SessionFolder
     session: Session
@@ -45,36 +46,39 @@ class _OpenedSession:
 
 
 class SessionRestore(QObject):
-    """Looks for sessions that were not closed, and opens sessions."""
+    """Finds sessions that were not closed, and restores sessions."""
 
     unfinished_found = Signal(object, str)
-    """A session that was not closed: its folder, and when and how far."""
+    """A session was found that was not closed: its folder, and a description."""
     opened = Signal(object)
 
     def __init__(self, session_model: SessionModel, autosave: Autosave) -> None:
         super().__init__(session_model)
         self._session_model, self._autosave = session_model, autosave
 
-    def look(self) -> None:
-        """Look in the background for a session that was not closed."""
+    def find_unfinished(self) -> None:
+        """Search in the background for a session that was not closed."""
         self._session_model.disk.submit(
-            "unfinished", self._look, lambda one: self.unfinished_found.emit(*one), ignore
+            "unfinished",
+            self._find_unfinished,
+            lambda result: self.unfinished_found.emit(*result),
+            ignore,
         )
 
-    def _look(self) -> Generator[object, None, None]:
+    def _find_unfinished(self) -> Generator[object, None, None]:
         for path in unfinished_sessions(self._autosave.root):
-            if in_use(path):
+            if is_in_use(path):
                 continue
             try:
                 session = SessionFolder(path).read()
-            except PtsamError:  # gone or broken meanwhile: the next one
+            except PtsamError:  # removed or damaged meanwhile
                 continue
             when = session.saved.replace("T", " ")[:16]
             yield path, f"{path.name}: {len(session.planes)} annotated planes, saved {when} UTC"
             return
 
     def dismiss(self, path: Path) -> None:
-        """Do not offer a session again; its files stay."""
+        """Mark a session as closed, so that it is not offered again. Its files stay."""
         self._session_model.disk.submit("dismiss", partial(self._dismiss, path))
 
     @staticmethod
@@ -84,12 +88,12 @@ class SessionRestore(QObject):
         yield None
 
     def open(self, path: Path) -> None:
-        """Go on with a session folder."""
+        """Restore the session in a folder, and continue to save into it."""
         self._session_model.disk.submit("open", partial(self._read, path), self._restore)
 
     def _read(self, path: Path) -> Generator[object, None, None]:
         folder = SessionFolder(path)
-        if in_use(path):
+        if is_in_use(path):
             raise InputError(f"Another napari works on {path}; close it there first.")
         session = folder.read()
         labels, problems = {}, list(session.problems)
@@ -110,7 +114,7 @@ class SessionRestore(QObject):
                 problems.append(in_form(error))
         yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
-    # In the GUI's thread
+    # In the GUI thread
 
     def _restore(self, opened: _OpenedSession) -> None:
         if problems := opened.session.problems:
@@ -126,30 +130,33 @@ class SessionRestore(QObject):
         )  # fmt: skip
 
     def _find(self, image: SessionImage) -> Image | None:
-        """An open layer that is this image, or one opened again from napari's samples."""
+        """Return an open layer that shows this image; None if there is none."""
         for layer in self._session_model.viewer.layers:
-            if is_image_layer(layer) and layer.name == image.name and _is(layer, image):
+            if is_image_layer(layer) and layer.name == image.name and _shows(layer, image):
                 return layer
         return None
 
     def _open_images(
         self, opened: _OpenedSession, missing: list[int]
     ) -> Generator[object, None, None]:
-        """Images from where they came from; where that is gone, their saved planes."""
-        found: dict[int, dict[str, Any]] = {}
+        """Open images from their files or, if these are gone, from their saved planes."""
+        opened_images: dict[int, dict[str, Any]] = {}
         for number in missing:
             image = opened.session.images[number]
             keywords = (yield from _from_path(image)) or _from_session(opened, number)
             if keywords is not None:
-                found[number] = keywords
+                opened_images[number] = keywords
             yield None
-        yield found
+        yield opened_images
 
     def _add_images(
-        self, opened: _OpenedSession, layers: list[Image | None], found: dict[int, dict[str, Any]]
+        self,
+        opened: _OpenedSession,
+        layers: list[Image | None],
+        opened_images: dict[int, dict[str, Any]],
     ) -> None:
         renumbered: dict[SessionPlane, int] = {}
-        for number, keywords in found.items():
+        for number, keywords in opened_images.items():
             planes = keywords.pop("saved planes", None)
             layers[number] = self._session_model.viewer.add_image(**keywords)
             if planes is not None:
@@ -159,8 +166,8 @@ class SessionRestore(QObject):
                 "Some images are not where they were; the annotated planes are shown in their "
                 "place, and saved into a new session folder."
             )
-        both = zip(opened.session.images, layers, strict=True)
-        if names := [image.name for image, layer in both if layer is None]:
+        pairs = zip(opened.session.images, layers, strict=True)
+        if names := [image.name for image, layer in pairs if layer is None]:
             show_warning(
                 f"{', '.join(listed(names))}: not where it was, and nothing of it is annotated; the "
                 "session goes on without it, in a new folder."
@@ -185,9 +192,9 @@ class SessionRestore(QObject):
         except PtsamError as error:
             show_warning(in_form(error))
             return
-        there = [number for number, layer in enumerate(layers) if layer is not None]
-        images = dict(zip(there, session_model.images, strict=True))
-        wrong: list[str] = []
+        present = [number for number, layer in enumerate(layers) if layer is not None]
+        images = dict(zip(present, session_model.images, strict=True))
+        unusable: list[str] = []
         for plane, labels in opened.labels.items():
             image = images[plane.image]
             number = _number(plane, image, renumbered or {})
@@ -195,35 +202,36 @@ class SessionRestore(QObject):
             try:
                 counts = session_model.scheme.counts(labels)
             except InputError as error:  # changed by another program; it is shown, but not used
-                wrong.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
+                unusable.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
                 continue
             session_model.records.put(PlaneRecord(image.id, number, counts, **plane.status))
         for number, image in images.items():
             image.channels = session.images[number].channels or image.channels
             if image.labels is not None:
                 image.labels.refresh()
-        if wrong:
-            show_warning("\n".join(listed(wrong)))
+        if unusable:
+            show_warning("\n".join(listed(unusable)))
         if opened.prompt is not None:
             session_model.prompt, session_model.trained = opened.prompt, opened.prompt.origin.images
             session_model.prompt_path = opened.folder.path
-        if renumbered or len(there) < len(layers):
+        if renumbered or len(present) < len(layers):
             self.dismiss(opened.folder.path)
-            self._autosave.begin_anew()
+            self._autosave.start_new_folder()
         else:
-            self._autosave.go_on(opened.folder, session)
+            self._autosave.continue_in(opened.folder, session)
         session_model.prompt_changed.emit()
         session_model.touch()
         self.opened.emit(opened.folder.path)
 
 
 def listed(problems: Sequence[str]) -> list[str]:
-    """The first few problems, and how many more there are."""
+    """Return the first few problems, followed by the number of the others."""
     more = len(problems) - MOST_PROBLEMS
     return [*problems[:MOST_PROBLEMS], *([f"… and {more} more."] if more > 0 else [])]
 
 
-def _is(layer: Image, image: SessionImage) -> bool:
+def _shows(layer: Image, image: SessionImage) -> bool:
+    """Return whether a layer has the shape and axes of an image of a session."""
     axis = image.axes.find("C")
     try:
         planes = image_planes(layer, axis if axis >= 0 else None)
@@ -240,7 +248,7 @@ def _number(plane: SessionPlane, image: AnnotatedImage, renumbered: dict[Session
 
 
 def _write(image: AnnotatedImage, number: int, labels: np.ndarray) -> None:
-    """Put a plane of labels into the annotation layer."""
+    """Write a plane of labels into the annotation layer."""
     assert image.labels is not None
     planes = image.label_planes
     leading = planes.position(number)
@@ -249,27 +257,28 @@ def _write(image: AnnotatedImage, number: int, labels: np.ndarray) -> None:
 
 
 def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | None]:
-    """Keywords for ``add_image``, if the file or folder is still what it was."""
+    """Return keywords for ``add_image``; None if the file or folder is gone or has changed."""
     if image.path is None or not Path(image.path).exists():
         return None
-    path, found = Path(image.path), None
+    path = Path(image.path)
+    images: list[dict[str, Any]] | None = None
     try:
         if path.is_dir():
             for result in read_folder(path):
-                found = result or found
+                images = result or images
                 yield None
         else:
-            found = [read_file(path)]
+            images = [read_file(path)]
     except PtsamError:
         return None
-    keywords = found[0] if found and len(found) == 1 else None
+    keywords = images[0] if images and len(images) == 1 else None
     if keywords is None or tuple(keywords["data"].shape) != image.shape:
         return None
     return {**keywords, "name": image.name}
 
 
 def _from_session(opened: _OpenedSession, number: int) -> dict[str, Any] | None:
-    """The planes that were saved, as a stack of their own; None if there are none."""
+    """Return keywords for ``add_image`` with the saved planes as a stack; None if there are none."""
     image = opened.session.images[number]
     planes = [plane for plane in opened.session.planes if plane.image == number]
     if not planes:

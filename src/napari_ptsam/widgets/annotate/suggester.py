@@ -1,4 +1,4 @@
-"""Suggests planes to annotate, from their embeddings."""
+"""Suggest planes to annotate by comparing their embeddings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SuggestionProgress:
-    """How many planes have been looked at, of how many."""
+    """Number of planes that were embedded, and their total number."""
 
     done: int
     total: int
@@ -30,14 +30,14 @@ class SuggestionProgress:
 
 @dataclass(frozen=True, eq=False)
 class Suggestion:
-    """A plane, and whether it is the first of a fresh set of images."""
+    """A plane that is suggested."""
 
     image: AnnotatedImage
     number: int
 
 
 class Suggester(QObject):
-    """Looks at the planes of all images, and suggests the one that adds most."""
+    """Embeds the planes of all images, and suggests the one that adds most to the annotated ones."""
 
     progressed = Signal(object)
     suggested = Signal(object)
@@ -51,11 +51,11 @@ class Suggester(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether planes are being looked at."""
+        """Whether planes are being embedded for a suggestion."""
         return self._session_model.jobs.has("suggest")
 
     def suggest(self) -> None:
-        """Suggest a plane; `suggested` tells which."""
+        """Start looking for a plane, which the signal `suggested` then names."""
         planes = [
             (image, number)
             for image in self._session_model.images
@@ -76,7 +76,7 @@ class Suggester(QObject):
         )
 
     def stop(self) -> None:
-        """Look at no more planes."""
+        """Stop looking for a plane."""
         self._session_model.jobs.cancel("suggest")
 
     def _steps(
@@ -85,7 +85,7 @@ class Suggester(QObject):
         backbone = self._session_model.backbone_service.backbone()
         features: list[np.ndarray] = []
         usable: list[tuple[AnnotatedImage, int]] = []
-        known: list[int] = []
+        usable_annotated: list[int] = []
         for done, (image, number) in enumerate(planes, start=1):
             key = image.id, number, image.channels
             if key not in self._features:
@@ -93,21 +93,21 @@ class Suggester(QObject):
                     pixels = normalize(
                         image.planes[number], Normalization(), image.channels, image.planes.rgb
                     )
-                except InputError:  # a training would refuse it
+                except InputError:  # planes that cannot be trained on are not suggested
                     continue
                 whole = Tile(0, 0, max(image.planes.shape))
                 self._features[key] = pool(backbone.encoder([cut(pixels, whole)])[0])
                 yield SuggestionProgress(done, len(planes))
             if done - 1 in annotated:
-                known.append(len(usable))
+                usable_annotated.append(len(usable))
             usable.append((image, number))
             features.append(self._features[key])
-        if len(usable) == len(known):
+        if len(usable) == len(usable_annotated):
             raise InputError(
                 "The planes that are not annotated hold NaN or infinite pixels; replace them (for "
                 "instance by 0)."
             )
-        best = suggest(np.stack(features), known)
+        best = suggest(np.stack(features), usable_annotated)
         yield Suggestion(*usable[best[0]])
 
     def _show(self, result: object) -> None:

@@ -1,4 +1,4 @@
-"""Third tab: train, watch, judge, save."""
+"""The third tab: train a prompt, watch the training, judge and save the result."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.training_run import Keep
 
 REDRAW = 0.4
-"""Seconds between two updates of bar and plot."""
-PHASES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
+"""Seconds between two updates of the progress bar and the plot."""
+PHASE_NAMES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
 COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
 
 
 class TrainTab(ScrollingColumn):
-    """Options, the run itself, and what comes of it."""
+    """Options of the training, its progress, and its result."""
 
     new_prompt = Signal(object)
-    """A training gave a prompt."""
+    """A training has ended with a prompt."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class TrainTab(ScrollingColumn):
         self.train_on = button(
             "Train on",
             "Go on from the last prompt, with the planes that were annotated since.",
-            lambda: self.start(going_on=True),
+            lambda: self.start(resume=True),
         )
         self.stop = button(
             "Stop", "End the training now, and keep the best prompt so far.", self.end
@@ -125,12 +125,18 @@ class TrainTab(ScrollingColumn):
 
     # Start and stop
 
-    def start(self, going_on: bool = False) -> None:
-        """Train on the planes that are annotated now."""
+    def start(self, resume: bool = False) -> None:
+        """Start a training on the planes that are annotated now.
+
+        Parameters
+        ----------
+        resume
+            Whether to continue from the last prompt.
+        """
         if self.run.running:
             return
         try:
-            request = self._request(going_on)
+            request = self._request(resume)
         except InputError as error:
             show_warning(in_form(error))
             return
@@ -150,7 +156,7 @@ class TrainTab(ScrollingColumn):
         self.refresh()
         self.stop.setFocus()
 
-    def _request(self, going_on: bool) -> TrainingRequest:
+    def _request(self, resume: bool) -> TrainingRequest:
         session_model = self._session_model
         self._records = session_model.counting()
         if not session_model.images:
@@ -170,20 +176,20 @@ class TrainTab(ScrollingColumn):
                 PaintedPlane(image.planes, record.number, image.label_planes, record.held_out)
             )
         settings = self.options.settings()
-        if going_on:  # channels that nobody chose are those of the prompt
+        if resume:  # unless the user chose channels, those of the prompt stay
             settings = replace(settings, channels=session_model.images[0].chosen)
         return TrainingRequest(
-            planes, session_model.scheme, settings, session_model.prompt if going_on else None
+            planes, session_model.scheme, settings, session_model.prompt if resume else None
         )
 
     def end(self) -> None:
-        """Stop the training."""
+        """Ask the training to stop."""
         if self.run.running:
             self.stop.setEnabled(False)
             self.bar.setFormat("Stopping…")
             self.run.stop()
 
-    # While it runs
+    # During a training
 
     def _progress(self, progress: Progress) -> None:
         now, self._note = perf_counter(), in_form(progress.note)
@@ -200,13 +206,13 @@ class TrainTab(ScrollingColumn):
             if progress.seconds_left is None
             else f", {format_duration(progress.seconds_left)} left"
         )
-        self.bar.setFormat(f"{PHASES[progress.phase]}: %v of %m{left}")
-        words = []
+        self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{left}")
+        values = []
         if progress.loss is not None:
-            words.append(f"Loss {progress.loss:.3f}")
+            values.append(f"Loss {progress.loss:.3f}")
         if progress.held_out_dice is not None:
-            words.append(f"Dice {progress.held_out_dice:.2f}")
-        self.status.setText(", ".join(words) + (f" – {self._note}" if self._note else ""))
+            values.append(f"Dice {progress.held_out_dice:.2f}")
+        self.status.setText(", ".join(values) + (f" – {self._note}" if self._note else ""))
         self.plot.draw()
 
     def _viewed(self) -> None:
@@ -217,7 +223,7 @@ class TrainTab(ScrollingColumn):
         self.preview.want(wanted)
         self._viewed()
 
-    # After it
+    # After a training
 
     def _trained(self, trained: FinishedTraining) -> None:
         session_model = self._session_model
@@ -226,12 +232,12 @@ class TrainTab(ScrollingColumn):
         for number, record in enumerate(self._records):
             session_model.records.hold_out(record.image, record.number, number in trained.held_out)
             session_model.records.rate(record.image, record.number, None)
-        found = verdict(trained.prompt.origin, trained.stopped)
-        # What was left out or tried, and why, stays to be read; once is enough.
+        judgement = verdict(trained.prompt.origin, trained.stopped)
+        # The note says what was tried and left out. It moves to the judgement.
         self.status.setText("")
-        self.judgement.setText(f"{found.text} {self._note}".strip())
+        self.judgement.setText(f"{judgement.text} {self._note}".strip())
         self.judgement.setStyleSheet(
-            f"border-left: 4px solid {COLOURS[found.level]}; padding-left: 6px;"
+            f"border-left: 4px solid {COLOURS[judgement.level]}; padding-left: 6px;"
         )
         self.new_prompt.emit(trained.prompt)
         self.plot.draw()
@@ -263,17 +269,17 @@ class TrainTab(ScrollingColumn):
             self, "Save the prompt", str(Path.home() / self.default_name()), "Prompt files (*.pt)"
         )
         if chosen:
-            # The dialog has asked already whether a file may be replaced.
+            # The dialog has already asked whether a file may be replaced.
             self.save_to(Path(chosen), overwrite=True)
 
     def default_name(self) -> str:
-        """From the image and the classes."""
+        """Return a file name made of the image's name and the classes."""
         layer = self._session_model.images[0].layer.name if self._session_model.images else "prompt"
         name = "-".join([layer, *self._session_model.scheme.classes[:3]])
         return f"{safe_file_name(name, 'prompt', separator='-').lower()}.pt"
 
     def save_to(self, path: Path, overwrite: bool = False) -> None:
-        """Save the prompt."""
+        """Save the prompt in a file."""
         prompt = self._session_model.prompt
         if prompt is None:
             show_warning("There is no prompt to save yet; train one.")
@@ -297,7 +303,7 @@ class TrainTab(ScrollingColumn):
         self._session_model.touch()
 
     def add_to_library(self) -> None:
-        """Keep the prompt in the library, under a name that is free there."""
+        """Save the prompt in the library, under a name that is free there."""
         prompt = self._session_model.prompt
         if prompt is None:
             return
@@ -311,7 +317,7 @@ class TrainTab(ScrollingColumn):
         self._session_model.touch()
 
     def take(self, prompt: Prompt, path: Path) -> None:
-        """Go on from a prompt of the library: look at what it finds here, train on."""
+        """Use a prompt of the library, to preview it here or to train it further."""
         if self.run.running:
             show_warning("A training is under way; stop it first.")
             return
@@ -326,7 +332,7 @@ class TrainTab(ScrollingColumn):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what can be done."""
+        """Enable the buttons that can be used now."""
         session_model, running = self._session_model, self.run.running
         self.train.setEnabled(not running)
         self.train_on.setEnabled(not running and session_model.prompt is not None)
@@ -339,11 +345,11 @@ class TrainTab(ScrollingColumn):
 
     @property
     def records(self) -> list[PlaneRecord]:
-        """The planes of the last training."""
+        """Records of the planes of the last training."""
         return self._records
 
     def close_tab(self, keep: Keep, wait: float = 0.0) -> None:
-        """End the training, have its prompt kept, and take the preview away."""
+        """End the training, save its prompt with ``keep``, and remove the preview."""
         self.run.close_and_keep(keep, wait)
         self.library.close_down(wait)
         self.preview.close()

@@ -1,4 +1,4 @@
-"""Loss and held-out Dice while a training runs."""
+"""Plot loss and Dice while a training runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from qtpy.QtWidgets import QWidget
 
 LOSS, DICE = "#D55E00", "#0072B2"
 SMOOTH = 0.9
-"""Weight of the past in the line of the loss, whose single values jump."""
+"""Weight of earlier steps in the moving average of the loss."""
 
 
 class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no type hints
-    """Two lines over the steps: loss on the left axis, Dice on the right one."""
+    """Two curves over the steps: loss on the left axis, and Dice on the right axis."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, background=None)
@@ -32,7 +32,7 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         plot.setLabel("right", "Dice", color=DICE)
         for side in ("left", "bottom", "right"):
             plot.getAxis(side).enableAutoSIPrefix(False)
-        plot.layout.setContentsMargins(0, 2, 0, 5)  # the label "step" is cut without
+        plot.layout.setContentsMargins(0, 2, 0, 5)  # otherwise the label "step" is cut off
         self._dice_box = pg.ViewBox(enableMenu=False, enableMouse=False)
         plot.scene().addItem(self._dice_box)
         plot.getAxis("right").linkToView(self._dice_box)
@@ -47,14 +47,14 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self.clear_lines()
 
     def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
-        """Low enough for a laptop's screen; the layout gives it what is left."""
+        """Return a height that fits a laptop; the layout adds the space that remains."""
         return QSize(200, 110)
 
     def _align(self) -> None:
         self._dice_box.setGeometry(self.getPlotItem().vb.sceneBoundingRect())
 
     def clear_lines(self, steps: int | None = None) -> None:
-        """Start anew, for so many steps."""
+        """Remove both curves, and set the number of steps."""
         self._losses: tuple[list[int], list[float]] = ([], [])
         self._dices: tuple[list[int], list[float]] = ([], [])
         self._loss.setData([], [])
@@ -66,7 +66,7 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
             self.getAxis(side).setTextPen(colour)
 
     def add(self, step: int, loss: float | None, dice: float | None) -> None:
-        """Add a step; the Dice only when it is a new one."""
+        """Add the values of a step. A Dice equal to the last one is not repeated."""
         if loss is not None:
             steps, losses = self._losses
             smooth = loss if not losses else SMOOTH * losses[-1] + (1 - SMOOTH) * loss
@@ -77,6 +77,6 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
             self._dices[1].append(dice)
 
     def draw(self) -> None:
-        """Show what was added."""
+        """Redraw both curves."""
         self._loss.setData(*self._losses)
         self._dice.setData(*self._dices)

@@ -1,4 +1,4 @@
-"""A training in a worker: progress, a live preview, and an end that leaves nothing behind."""
+"""Run a training in a thread, with progress, a live preview, and a clean end."""
 
 from __future__ import annotations
 
@@ -30,17 +30,27 @@ if TYPE_CHECKING:
     from napari_ptsam.training.trainer import Training
 
 REFRESH = 1.0
-"""Seconds between two previews, at least."""
+"""Smallest time between two previews, in seconds."""
 SHARE = 0.25
-"""Part of the time that previews may take."""
+"""Largest fraction of the time that previews may take."""
 
 Keep = Callable[["Prompt", frozenset[int]], Path]
-"""Saves a prompt with the numbers of the planes that measured it, and gives its file."""
+"""Function that saves a prompt, given the indices of the held-out planes, and returns its path."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneInView:
-    """A plane that somebody looks at: of which image, and where."""
+    """The plane that the viewer shows.
+
+    Attributes
+    ----------
+    image
+        The image (`~napari_ptsam.widgets.annotate.session_model.AnnotatedImage`).
+    planes
+        Its planes.
+    number
+        Number of the plane.
+    """
 
     image: Any
     planes: Planes
@@ -49,7 +59,19 @@ class PlaneInView:
 
 @dataclass(frozen=True, eq=False)
 class TrainingRequest:
-    """What to train on, and how."""
+    """The input of a training.
+
+    Attributes
+    ----------
+    planes
+        Planes to train on, which are read in the thread.
+    scheme
+        Meaning of their labels.
+    settings
+        Settings of the training.
+    start
+        Prompt to continue from, if any.
+    """
 
     planes: list[PaintedPlane]
     scheme: Scheme
@@ -59,7 +81,15 @@ class TrainingRequest:
 
 @dataclass(frozen=True, eq=False)
 class LivePrediction:
-    """What the tokens find on the plane in view: labels uint8, shape (y, x)."""
+    """A prediction for the plane in view.
+
+    Attributes
+    ----------
+    view
+        The plane.
+    labels
+        Class of each pixel: uint8, shape (y, x).
+    """
 
     view: PlaneInView
     labels: np.ndarray
@@ -67,7 +97,17 @@ class LivePrediction:
 
 @dataclass(frozen=True, eq=False)
 class FinishedTraining:
-    """A finished training, or one that was stopped; ``held_out`` numbers its planes."""
+    """The result of a training.
+
+    Attributes
+    ----------
+    prompt
+        The best prompt.
+    stopped
+        Whether the user stopped the training.
+    held_out
+        Indices of the planes of the request that were held out.
+    """
 
     prompt: Prompt
     stopped: bool
@@ -76,19 +116,26 @@ class FinishedTraining:
 
 @dataclass(frozen=True)
 class PlaneDice:
-    """Dice of the prompt on plane ``number`` of the request."""
+    """The Dice of the prompt on the plane at index ``number`` of the request."""
 
     number: int
     dice: float
 
 
 class TrainingRun(BackgroundTask):
-    """One training at a time.
+    """Runs one training at a time.
 
     Parameters
     ----------
     backbone
-        Gives the backbone; called in the thread.
+        Function that returns the backbone; it is called in the thread.
+    parent
+        Parent object in Qt.
+
+    Attributes
+    ----------
+    view
+        Plane to show predictions for; it may be changed at any time.
     """
 
     title = "The training"
@@ -106,34 +153,32 @@ class TrainingRun(BackgroundTask):
         self._undelivered: FinishedTraining | None = None
         self._keep: Keep | None = None
         self.view: PlaneInView | None = None
-        """What to show; may be changed at any time."""
 
     def stop(self) -> None:
-        """End soon, with the best prompt so far."""
+        """Ask the training to end soon, with the best prompt so far."""
         super().stop()
         training = self._training
         if training is not None:
             training.stop()
 
     def close_and_keep(self, keep: Keep, wait: float = 0.0) -> None:
-        """End soon, and keep the best prompt so far, although nobody is told of it any more.
+        """Ask the training to end soon, and save its best prompt, emitting no more signals.
 
         Parameters
         ----------
         keep
-            Saves a prompt, given the numbers of the planes that measured it, and
-            gives its file; called in any thread.
+            Function that saves the prompt; it may be called in any thread.
         wait
             Seconds to wait for the thread to end.
         """
         with self._handover:
             self._keep, trained = keep, self._undelivered
-        if trained is not None:  # its signal comes too late
+        if trained is not None:  # its signal would come too late
             _keep_late(keep, trained)
         self.close(wait)
 
     def _hand_over(self, trained: FinishedTraining) -> Generator[object, None, None]:
-        """To the widget, or where it is closed to what keeps prompts; never to both."""
+        """Pass the result to the widget or, if that is closed, save its prompt; never both."""
         with self._handover:
             keep, self._undelivered = self._keep, trained
         if keep is None:
@@ -186,7 +231,7 @@ class TrainingRun(BackgroundTask):
                 raise
             yield from self._hand_over(FinishedTraining(prompt, self._stop.is_set(), held_out))
             for number, dice in training.plane_scores():
-                if self._stop.is_set():  # it is to end now, and this takes a second or two
+                if self._stop.is_set():  # computing the scores takes a second or two
                     return
                 yield PlaneDice(number, dice)
         finally:
@@ -195,6 +240,7 @@ class TrainingRun(BackgroundTask):
 
 
 def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
+    """Save the prompt of a training whose widget is closed, and tell the user."""
     try:
         path = keep(trained.prompt, trained.held_out)
     except PtsamError as error:
@@ -206,7 +252,7 @@ def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
 
 
 class _LivePreview:
-    """What the training's tokens find on the plane in view, about every second."""
+    """Predictions of the current tokens for the plane in view, about once a second."""
 
     def __init__(self, training: Training) -> None:
         self._backbone, self._training = training.sees, training
@@ -216,15 +262,15 @@ class _LivePreview:
         self._next = 0.0
 
     def step(self, view: PlaneInView | None) -> Generator[LivePrediction, None, None]:
-        """Embed one more tile of the plane, or decode it if it is time to."""
+        """Embed one more tile of the plane, or predict if it is time to."""
         if view is not self._view or self._training.sees is not self._backbone:
-            self._look_at(view)
+            self._begin(view)
         if self._preview is None or view is None:
             return
         if not self._preview.ready:
             try:
                 next(self._embedding, None)
-            except InputError:  # a plane that cannot be read has no preview
+            except InputError:  # a plane that cannot be read gets no preview
                 self._preview = None
             return
         tokens, begin = self._training.tokens, perf_counter()
@@ -235,7 +281,7 @@ class _LivePreview:
         self._next = perf_counter() + max(REFRESH - spent, spent / SHARE - spent)
         yield LivePrediction(view, labels)
 
-    def _look_at(self, view: PlaneInView | None) -> None:
+    def _begin(self, view: PlaneInView | None) -> None:
         from napari_ptsam.inference.preview import PlanePreview
 
         self._view, self._preview, self._next = view, None, 0.0

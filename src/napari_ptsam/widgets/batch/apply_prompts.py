@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.channels import IN_BATCH
 from napari_ptsam.widgets.shared.layers import blank
@@ -66,7 +66,7 @@ def fit_prompts(
     known_limits: dict[object, Limits | None] = {}
     for opened in prompts:
         try:
-            prompt, _ = for_image(opened.prompt, task.image, request.channels, IN_BATCH)
+            prompt, _ = fit_prompt(opened.prompt, task.image, request.channels, IN_BATCH)
             images = prompt.images
             if request.rescale:
                 from napari_ptsam.inference.rescaling import rescaled

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.channels import for_image
+from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio
 from napari_ptsam.widgets.shared.channels import IN_BATCH
 from napari_ptsam.widgets.shared.remedies import in_form
@@ -36,7 +36,7 @@ def scale_warning(prompt: Prompt, planes: Planes) -> str:
 def channel_warning(prompt: Prompt, planes: Planes, channels: Sequence[int] | None) -> str:
     """Return a sentence if the image lacks the channels of the training, else ``""``."""
     try:
-        return for_image(prompt, planes, channels, IN_BATCH)[1]
+        return fit_prompt(prompt, planes, channels, IN_BATCH)[1]
     except InputError as error:
         return in_form(error)
 

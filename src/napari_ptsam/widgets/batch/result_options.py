@@ -68,8 +68,8 @@ class ResultOptions(QWidget):
     def settings(self) -> ResultSettings:
         """Return the settings of the result."""
         output = self.output.currentData()
-        found = self.objects.settings() if output == "instances" else ResultSettings(output)
-        return replace(found, flips=not self.fast.isChecked())
+        chosen = self.objects.settings() if output == "instances" else ResultSettings(output)
+        return replace(chosen, flips=not self.fast.isChecked())
 
     def link(self) -> LinkSettings | None:
         """Return how planes are linked; None if they are not."""

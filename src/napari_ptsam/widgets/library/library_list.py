@@ -92,7 +92,7 @@ class LibraryList(QWidget):
         load_torch()
         library = self._library
         library.refresh()
-        yield library, library.shelved
+        yield library, library.items
 
     def _on_read(self, result: tuple[Library, list[LibraryItem]]) -> None:
         library, entries = result

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize, Planes
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Labels, Layer
+    from napari.layers import Layer
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotation.scheme import Scheme
@@ -183,8 +183,8 @@ def fits(labels: Labels, image: Planes) -> bool:
 def lies_elsewhere(labels: Labels, image: Layer) -> bool:
     """Return whether labels are drawn at another position or scale than the image they fit."""
     corners = np.array([np.zeros(2), [labels.data.shape[-2], labels.data.shape[-1]]])
-    own, other = (_corners(layer, corners) for layer in (labels, image))
-    return not np.allclose(own, other, rtol=1e-3, atol=1e-6)
+    of_labels, of_image = (_corners(layer, corners) for layer in (labels, image))
+    return not np.allclose(of_labels, of_image, rtol=1e-3, atol=1e-6)
 
 
 def _corners(layer: Layer, corners: np.ndarray) -> np.ndarray:
@@ -296,7 +296,7 @@ def warm_up() -> None:
 
 
 BACKGROUND = "#808080"
-"""Colour of strokes on the background."""
+"""Colour of scribbles on the background."""
 
 
 def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | None:

@@ -1,4 +1,4 @@
-"""The wording of messages in the widgets."""
+"""How the widgets word the remedies in errors and notes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ FORM = Words(
     {
         Remedy.REPLACE: "Choose another name, or tick “Replace existing results”.",
         Remedy.RESUME_OR_REPLACE: "Tick “Resume an unfinished run” to continue it, or “Replace "
-        "existing results” to start anew.",
-        Remedy.START_ANEW: "Tick “Replace existing results” to start anew, or choose another "
+        "existing results” to start again.",
+        Remedy.START_ANEW: "Tick “Replace existing results” to start again, or choose another "
         "folder.",
         Remedy.RESUME_AFTER_REPAIR: "Free some space or repair the disk, then run it again with "
         "“Resume an unfinished run” ticked.",
@@ -28,15 +28,15 @@ FORM = Words(
         Remedy.INSTANCES: "Choose “Instances” as the result.",
         Remedy.DEVICE: "Choose another device.",
         Remedy.BACKBONE: "Choose another file, or the backbone {backbone}.",
-        Remedy.CHECKPOINT: "Ask the maker of the prompt for that checkpoint, and add it in the "
+        Remedy.CHECKPOINT: "Ask the author of the prompt for that checkpoint, and add it in the "
         "dialog “Backbones…”.",
-        Remedy.DOWNLOAD: "Get the backbone {backbone} in the dialog “Backbones…”.",
+        Remedy.DOWNLOAD: "Download the backbone {backbone} in the dialog “Backbones…”.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used, and check the result.",
     },
     setting="The setting {title}",
 )
 
 
-def in_form(told: object) -> str:
+def in_form(message: object) -> str:
     """Return an error or a note in the words of the widgets."""
-    return worded(told, FORM)
+    return worded(message, FORM)

@@ -15,7 +15,7 @@ from napari_ptsam.io.declaration import Setting, settings_of
 TIP_WIDTH = 80
 """Characters in a line of a tooltip."""
 NUMBER = ""
-"""Data of the choice that stands for a number of one's own."""
+"""Data of the choice that enables the field for a number."""
 
 
 def tip_of(setting: Setting) -> str:
@@ -54,12 +54,12 @@ class SettingEditor(QObject):
         if self.flag is not None:
             self.flag.toggled.connect(self.changed)
         if self.choice is not None:
-            self.choice.currentIndexChanged.connect(self._chosen)
+            self.choice.currentIndexChanged.connect(self._on_chosen)
         if self.number is not None:
             self.number.valueChanged.connect(self.changed)
         self.show_value(setting.default)
 
-    def _chosen(self) -> None:
+    def _on_chosen(self) -> None:
         if self.choice is not None and self.number is not None:
             self.number.setEnabled(self.choice.currentData() == NUMBER)
         self.changed.emit()
@@ -75,7 +75,7 @@ class SettingEditor(QObject):
         assert self.number is not None
         if isinstance(self.number, QSpinBox):
             return self.number.value()
-        digits = self.setting.shown.decimals + 2  # those that the factor may add
+        digits = self.setting.shown.decimals + 2  # the factor may add two
         return round(self.number.value() / self.setting.shown.factor, digits)
 
     def show_value(self, value: Any) -> None:
@@ -84,12 +84,12 @@ class SettingEditor(QObject):
             self.flag.setChecked(value)
             return
         if self.choice is not None:
-            wanted = str(value)
+            data = str(value)
             if value not in self.setting.words and self.number is not None:
-                wanted = NUMBER
-            if self.choice.findData(wanted) < 0:  # of a session, or the command line
-                self.choice.addItem(wanted, wanted)
-            self.choice.setCurrentIndex(self.choice.findData(wanted))
+                data = NUMBER
+            if self.choice.findData(data) < 0:  # a value from a session or the command line
+                self.choice.addItem(data, data)
+            self.choice.setCurrentIndex(self.choice.findData(data))
         if self.number is not None and value not in self.setting.words:
             self.number.setValue(value if self.setting.kind is int else value * self.factor)
         if self.number is not None and self.choice is not None:
@@ -97,7 +97,7 @@ class SettingEditor(QObject):
 
     @property
     def factor(self) -> float:
-        """The factor by which the number that is shown is larger than the value."""
+        """The factor by which the shown number is larger than the value."""
         return self.setting.shown.factor
 
 
@@ -136,8 +136,9 @@ def editors_of(
 ) -> Mapping[str, SettingEditor]:
     """Return an editor for each setting of a class that has a row, or for those named."""
     settings = settings_of(settings_class)
-    wanted = [n for n, s in settings.items() if s.shown.row] if names is None else names
-    return {name: SettingEditor(settings[name], parent) for name in wanted}
+    if names is None:
+        names = [name for name, setting in settings.items() if setting.shown.row]
+    return {name: SettingEditor(settings[name], parent) for name in names}
 
 
 def add_rows(form: QFormLayout, editor: SettingEditor) -> None:
