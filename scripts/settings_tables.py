@@ -1,10 +1,13 @@
-"""Write docs/settings.md, the tables of all settings, from their declarations.
+"""Write the tables of settings in the documentation from their declarations.
 
-``--check`` writes nothing, and fails if the file is not up to date.
+These are the page docs/settings.md, and the parts of docs/command-line.md between
+``<!-- begin: CLASS ... -->`` and ``<!-- end -->``. ``--check`` writes nothing, and fails if a
+page is not up to date.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,9 @@ from napari_ptsam.io.declaration import Setting, settings_of
 from napari_ptsam.training.presets import PRESET_HELP, PRESETS
 from napari_ptsam.training.settings import TrainingSettings
 
-FILE = Path(__file__).parents[1] / "docs" / "settings.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, COMMAND_LINE = DOCS / "settings.md", DOCS / "command-line.md"
+BLOCK = re.compile(r"(<!-- begin: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TEXTS = {
     TrainingSettings: (
         "Training",
@@ -36,8 +41,8 @@ TEXTS = {
 }
 
 
-def pages() -> Iterator[str]:
-    """Yield the paragraphs of the page."""
+def paragraphs() -> Iterator[str]:
+    """Yield the paragraphs of docs/settings.md."""
     yield "# Settings"
     yield (
         "All settings, with the values that they may have and their defaults. This page is written by "
@@ -71,14 +76,36 @@ def line(setting: Setting) -> str:
     return f"| `{setting.name}` | {option} | {values} | {default} | {setting.description} |"
 
 
+def options_of(names: str) -> str:
+    """Return the table of the command-line options of some classes of settings."""
+    classes = {settings_class.__name__: settings_class for settings_class in TEXTS}
+    lines = ["| Option | Effect | Default |", "|---|---|---|"]
+    for name in names.split():
+        for setting in settings_of(classes[name]).values():
+            if setting.option:
+                default = (
+                    "" if setting.default in (None, "") or setting.kind is bool else setting.default
+                )
+                meaning = "Turns off the following. " * (setting.default is True)
+                lines.append(
+                    f"| `--{setting.option}` | {meaning}{setting.description} | {default} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
-    """Write the page, or compare it; return the exit code."""
-    page = "\n\n".join(pages()) + "\n"
-    if "--check" not in sys.argv:
-        FILE.write_text(page, encoding="utf-8")
-    elif FILE.read_text(encoding="utf-8") != page:
-        print(f"{FILE.name} is not up to date; run scripts/settings_tables.py", file=sys.stderr)
-        return 1
+    """Write the pages, or compare them; return the exit code."""
+    text = COMMAND_LINE.read_text(encoding="utf-8")
+    pages = {
+        PAGE: "\n\n".join(paragraphs()) + "\n",
+        COMMAND_LINE: BLOCK.sub(lambda m: m[1] + options_of(m[2]) + m[3], text),
+    }
+    for path, page in pages.items():
+        if "--check" not in sys.argv:
+            path.write_text(page, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != page:
+            print(f"{path.name} is not up to date; run scripts/settings_tables.py", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -76,7 +76,7 @@ def test_objects_are_cleaned_and_linked(nuclei, prompt, device) -> None:
     ("message", "options"),
     [
         ("Only instances can be linked", {"link": True}),
-        ("has no cores", {"output": "instances", "split": "cores"}),
+        ("knows no cores", {"output": "instances", "split": "cores"}),
         ("split is auto, cores or components, not 'corse'", {"split": "corse"}),
         ("min_size is a whole number", {"min_size": -1}),
         ("output is labels, instances or probabilities, not 'masks'", {"output": "masks"}),

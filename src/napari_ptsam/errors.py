@@ -32,7 +32,9 @@ class Remedy(Enum):
     )
     ALLOW_MINUTES = "Allow the time to use them (minutes={minutes})."
     NAME_AXES = "If the axes are wrong, name them (axes='CYX')."
-    NAME_UNLABELLED = "If it marks pixels that are not annotated, name it (unlabelled={value})."
+    NAME_UNLABELLED = (
+        "If {value} marks pixels that are not annotated, pass it (unlabelled={value})."
+    )
     EMPTY_MASKS = (
         "Draw what is missing, or tell that such masks are background (empty='background') or "
         "are to be left out (empty='skip')."

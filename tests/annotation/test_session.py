@@ -261,8 +261,8 @@ def test_sessions_that_cannot_be_read(filled: SessionFolder, tmp_path: Path) -> 
         ("truncated, or no JSON", b""),
         ("truncated, or no JSON", b"\xff\xfe"),
         ("truncated, or no JSON", b"[" * 100_000),
-        ("of another kind", []),
-        ("of another kind", good | {"kind": "napari-ptsam prompt"}),
+        ("not the file of a session", []),
+        ("not the file of a session", good | {"kind": "napari-ptsam prompt"}),
         (r"format 2, this one reads up to 1\); update napari-ptsam", good | {"version": 2}),
         ("names no valid version", good | {"version": "1"}),
         ("names no valid version", good | {"version": 0}),
@@ -286,9 +286,9 @@ def test_sessions_that_cannot_be_read(filled: SessionFolder, tmp_path: Path) -> 
         ("whole number", good | {"planes": [plane | {"index": [0, 1.0]}]}),
         ("finite number", good | {"planes": [plane | {"dice": float("nan")}]}),
         ("finite number", good | {"settings": {"steps": float("inf")}}),
-        ("no name of a file", good | {"prompts": ["../001.pt"]}),
-        ("no name of a file", good | {"prompts": [".."]}),
-        ("no name of a file", good | {"prompts": ["C:\\a.pt"]}),
+        ("not a valid file name", good | {"prompts": ["../001.pt"]}),
+        ("not a valid file name", good | {"prompts": [".."]}),
+        ("not a valid file name", good | {"prompts": ["C:\\a.pt"]}),
         ("a time is not of the form", good | {"saved": "yesterday"}),
         ("has no time zone", good | {"saved": "2026-01-01"}),
     ):  # fmt: skip
@@ -308,10 +308,12 @@ def test_sessions_that_cannot_be_read(filled: SessionFolder, tmp_path: Path) -> 
 def test_folders_that_are_no_sessions(tmp_path: Path) -> None:
     with pytest.raises(SessionError, match=r"There is no folder .*none; check"):
         SessionFolder(tmp_path / "none").read()
-    with pytest.raises(SessionError, match=r"no session folder, it holds no session\.json"):
+    with pytest.raises(
+        SessionError, match=r"not a session folder, since it holds no session\.json"
+    ):
         SessionFolder(tmp_path).read()
     (tmp_path / "session.json").mkdir()
-    with pytest.raises(SessionError, match="no session folder"):
+    with pytest.raises(SessionError, match="not a session folder"):
         SessionFolder(tmp_path).read()
     (tmp_path / "file").touch()
     with pytest.raises(SessionError, match="There is no folder"):
@@ -381,7 +383,7 @@ def test_what_could_not_be_read_again_is_not_written(filled: SessionFolder) -> N
         {"prompts": ("a/b.pt",)},
         {"created": "today"},
     ):
-        with pytest.raises(SessionError, match="makes no sense"):
+        with pytest.raises(SessionError, match="cannot be read again"):
             filled.write(replace(session, **wrong))
     assert (filled.path / "session.json").read_bytes() == before
     filled.write(replace(session, settings={"steps": np.int64(5), "channels": (0, 1)}))
@@ -539,7 +541,7 @@ def test_the_split_is_that_of_the_session(filled: SessionFolder) -> None:
     chosen = {tuple(filled.annotation_set(part=0.25, seed=seed).held_out) for seed in range(9)}
     assert len(chosen) > 1
     filled.write(replace(session, settings={"held_out": "much"}))
-    with pytest.raises(InputError, match="held_out is a number, not 'much'"):
+    with pytest.raises(InputError, match=r"held_out is a number from 0 to 0.5, not 'much'"):
         filled.annotation_set()
 
 

@@ -308,7 +308,7 @@ def test_what_would_be_found_out_too_late_is_found_out_first(folders, tmp_path, 
         ("no valid text", "--notes", "\udcff"),
         ("1 to 60 printable", "--classes", ""),
         ("1 to 60 printable", "--classes", "a,"),
-        ("at most 16384", "--tile", "3000000"),
+        ("from 16 to 16,384", "--tile", "3000000"),
         ("same name", "--classes", "a,a"),
     ):
         fails(capsys, message, "train", *folders, "-o", out, "--steps", "10000000", *options)

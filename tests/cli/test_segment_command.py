@@ -105,9 +105,9 @@ def test_instances_cleaned_and_linked(prompt_path, stack, tmp_path, capsys) -> N
         ("add --instances", "--link-planes"),
         ("needs --link-planes", "--instances", "--link-gap", 1),
         ("needs --instances", "--split", "cores"),
-        ("IoU above 0", "--instances", "--link-planes", 3),
+        ("--link-planes is a number above 0 up to 1, not 3", "--instances", "--link-planes", 3),
         ("knows no cores", "--instances", "--split", "cores"),
-        ("whole number of pixels", "--min-size", -1),
+        ("--min-size is a whole number from 0 up, not -1", "--min-size", -1),
         ("have no objects", "--probabilities", "--fill-holes"),
     ):
         fails(capsys, message, prompt_path, stack, "-o", tmp_path / "x.tif", *options)

@@ -106,7 +106,7 @@ def test_pixel_size_where_all_agree() -> None:
         ([MASK], {"classes": ()}, "1 to 250 classes"),
         ([MASK], {"classes": ("",)}, "1 to 60 printable"),
         ([MASK], {"classes": ("a", "x" * 61)}, "1 to 60 printable"),
-        ([MASK.astype(np.uint64) * 2**63], {}, "beyond all numbers"),
+        ([MASK.astype(np.uint64) * 2**63], {}, "too large for numbers of objects"),
         ([MASK], {"empty": "whatever"}, "one of refuse"),
         ([np.dstack([MASK, MASK * 2, MASK])], {}, "colour picture"),
     ],

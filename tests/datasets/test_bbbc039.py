@@ -57,9 +57,9 @@ def test_what_is_there_is_not_downloaded_again(server: Server, folder: Path) -> 
     [
         ("absent", r"127.0.0.1:.* does not give out 0.png \(it answers 404\)"),
         ("truncated", "127.0.0.1:.* cannot be reached, or broke off"),
-        ("short", "sent as 0.png of BBBC039 is another file"),
-        ("changed", "sent as 0.png of BBBC039 is another file"),
-        ("longer", "sent as 0.png of BBBC039 is another file"),
+        ("short", "sent a wrong file for 0.png of BBBC039"),
+        ("changed", "sent a wrong file for 0.png of BBBC039"),
+        ("longer", "sent a wrong file for 0.png of BBBC039"),
         ("silent", "127.0.0.1:.* cannot be reached, or broke off"),
     ],
 )

@@ -116,7 +116,7 @@ def test_going_on_from_encoder_tokens(prompted, annotations, backbone) -> None:
 
 @pytest.mark.parametrize(("lower", "kept"), [(-0.01, True), (0.03, True), (0.08, False)])
 def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkeypatch) -> None:
-    """A few planes are no exact measure: what is a little lower is kept, and the note says why."""
+    """A few planes measure Dice only roughly: a little lower is kept, and the note says why."""
     monkeypatch.setattr(encoder_token_training, "COST", 0.0)
     settings = FEW | {"encoder_tokens": "auto", "minutes": 100.0}
     training = Training(annotations, backbone, TrainingSettings(**settings))
@@ -131,7 +131,7 @@ def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkey
     assert (training.sees is not backbone) == kept
     assert ("part of the prompt" in last.note) == kept
     assert ("tried and left out" in last.note) != kept
-    assert ("no exact measure" in last.note) == (kept and lower > 0)
+    assert ("only roughly" in last.note) == (kept and lower > 0)
 
 
 def test_auto_leaves_them_out_where_time_is_short(annotations, backbone) -> None:

@@ -173,8 +173,8 @@ def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None
 @pytest.mark.parametrize("value", [-9.0, 9.0])
 def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> None:
     training, _ = trained
-    planes, tokens = training._markers._planes(), training._attempts.best[1]
-    assert marker_training.useful(planes, tokens, training._markers.kept, backbone)
+    planes, tokens = training._marker_training._planes(), training._token_training.best[1]
+    assert marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
     whole = EmbeddedPlane.logits
 
     def collapsed(*arguments):
@@ -183,7 +183,7 @@ def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> N
         return logits
 
     monkeypatch.setattr(EmbeddedPlane, "logits", collapsed)
-    assert not marker_training.useful(planes, tokens, training._markers.kept, backbone)
+    assert not marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
 
 
 def test_stopping_in_the_phase_keeps_the_class_tokens(two, backbone, monkeypatch) -> None:

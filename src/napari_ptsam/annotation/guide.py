@@ -68,7 +68,7 @@ def next_step(now: Situation) -> tuple[Place, str]:
     if now.counting >= FEWEST:
         return "train", (
             f"{now.counting} planes are annotated: train now for a first impression, "
-            f"or go on to about {WANTED}."
+            f"or continue to about {WANTED}."
         )
     return "annotate", _how_to_annotate(now)
 

@@ -108,8 +108,8 @@ def choose_tile(tiling: Tiling, shape: tuple[int, int], clicks: Clicks) -> Tile:
         return min(tiles, key=distance)
     if max(shape) > MAXIMUM_SIDE:
         raise InputError(
-            f"The clicks or the box reach over more than one tile of {tiling.side} pixels, and the "
-            "image is too large to be taken whole; mark the object in parts."
+            f"The clicks or the box extend over more than one tile of {tiling.side} pixels, and the "
+            "image is too large to be used whole; mark the object in parts."
         )
     return Tile(0, 0, max(shape))
 

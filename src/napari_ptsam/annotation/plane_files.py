@@ -114,7 +114,7 @@ def read_plane_file(
             (y, x), (image_y, image_x) = planes.shape, shape
             raise InputError(f"{path} has {y} x {x} pixels, its image {image_y} x {image_x}.")
         if labels and (planes.channels > 1 or planes.dtype.kind not in "ui"):
-            raise InputError(f"{path} is no mask: a mask is grey, and holds whole numbers.")
+            raise InputError(f"{path} is not a mask: a mask has a single channel of whole numbers.")
         plane: np.ndarray = planes[0]
     return plane
 

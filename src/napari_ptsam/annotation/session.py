@@ -193,7 +193,7 @@ def now() -> str:
 def _check_file_name(name: str) -> None:
     """Make sure that a name is that of a file, and leads to no other folder."""
     if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:"):
-        raise InputError("a prompt's name is no name of a file")
+        raise InputError("the name of a prompt is not a valid file name")
 
 
 def _check_time(text: str) -> None:

@@ -29,7 +29,8 @@ def load_session(folder: Path) -> Session:
             raise SessionError(f"There is no folder {folder}; check the path.")
         if not path.is_file():
             raise SessionError(
-                f"{folder} is no session folder, it holds no {FILE}; choose one that napari-ptsam made."
+                f"{folder} is not a session folder, since it holds no {FILE}; choose one that "
+                "napari-ptsam made."
             )
         data = path.read_bytes() if path.stat().st_size <= SIZE_LIMIT else b""
     except OSError as error:
@@ -38,7 +39,7 @@ def load_session(folder: Path) -> Session:
         plain = json.loads(data.decode())
     if not isinstance(plain, dict) or plain.get("kind") != KIND:
         raise SessionError(
-            f"{path} is of another kind, not of a session; choose a folder that napari-ptsam made."
+            f"{path} is not the file of a session; choose a folder that napari-ptsam made."
         )
     version = plain.get("version")
     if type(version) is int and version > VERSION:

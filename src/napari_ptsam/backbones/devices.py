@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, Remedy
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -19,6 +22,8 @@ def choose_device(name: str = "auto") -> torch.device:
     InputError
         If the name is unknown, or this machine has no such device.
     """
+    import torch
+
     if name not in DEVICES:
         raise InputError(f"Unknown device {name!r}; choose one of {', '.join(DEVICES)}.")
     present = {
@@ -39,6 +44,8 @@ def gpu_gigabytes() -> float | None:
     The GPU is the one that ``auto`` chooses. Apple's GPUs share the main memory;
     the part that PyTorch may use is returned.
     """
+    import torch
+
     device = choose_device()
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory / 1e9
@@ -49,6 +56,8 @@ def gpu_gigabytes() -> float | None:
 
 def choose_dtype(device: torch.device) -> torch.dtype:
     """Return the fastest number format that a device computes in hardware."""
+    import torch
+
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "cpu":

@@ -121,7 +121,9 @@ class Job:
             return True
         if there and not self.overwrite:
             if self._resume:
-                raise OutputError(f"{target} is not the result of this run.", Remedy.REPLACE)
+                raise OutputError(
+                    f"{target} is the result of another run, or of none.", Remedy.REPLACE
+                )
             raise OutputError(f"{target} exists and is kept.", Remedy.REPLACE)
         if work.exists:
             self._check_work(target, work, position)

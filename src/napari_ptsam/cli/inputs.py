@@ -98,8 +98,8 @@ class Place:
     def _check_file(self, options: Namespace, kind: str | None, count: int) -> None:
         if count > 1:
             raise InputError(
-                f"{options.out} is one file, but there are {count} results; make a folder for them "
-                "first, and name it."
+                f"{options.out} is one file, but there are {count} results; make the folder first "
+                "that they go to, and name it."
             )
         if options.format not in (None, kind):
             raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_ptsam.backbones.catalogue import backbone_names
+from napari_ptsam.backbones.devices import DEVICES
 from napari_ptsam.cli import commands, sharing
 from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
@@ -17,9 +18,6 @@ from napari_ptsam.datasets.annotated_planes import Empty
 from napari_ptsam.io.declaration import settings_of
 from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 from napari_ptsam.training.settings import TrainingSettings
-
-# Repeated here because backbones.devices would load torch.
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class _Parser(argparse.ArgumentParser):

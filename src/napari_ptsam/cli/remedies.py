@@ -18,7 +18,7 @@ COMMAND_LINE = Words(
         Remedy.ALLOW_MINUTES: "Allow the time to use them, with --preset thorough or --minutes "
         "{minutes}.",
         Remedy.NAME_AXES: "If the axes are wrong, name them, for instance with --axes CYX.",
-        Remedy.NAME_UNLABELLED: "If it marks pixels that are not annotated, use --unlabelled "
+        Remedy.NAME_UNLABELLED: "If {value} marks pixels that are not annotated, use --unlabelled "
         "{value}.",
         Remedy.EMPTY_MASKS: "Draw what is missing, or say that such masks are background (--empty "
         "background) or are to be left out (--empty skip).",

@@ -302,7 +302,9 @@ def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
                 "Is it a probability map, or the image itself?"
             )
     if values.dtype.kind in "uf" and values.max() >= 2**63:
-        raise InputError(f"The mask {name} has values beyond all numbers of objects; is it a mask?")
+        raise InputError(
+            f"The mask {name} has values that are too large for numbers of objects; is it a mask?"
+        )
     return values.astype(np.int64)
 
 

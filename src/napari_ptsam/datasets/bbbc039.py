@@ -230,7 +230,7 @@ def _explain(error: Exception, file: RemoteFile, base_url: str, folder: Path) ->
             f"set {CACHE_VARIABLE} to a folder that can be written to."
         )
     return (
-        f"What {server_of(base_url)} sent as {file.name} of BBBC039 is another file, and was thrown away; "
+        f"{server_of(base_url)} sent a wrong file for {file.name} of BBBC039, which was not kept; "
         "open the sample again."
     )
 

@@ -54,7 +54,7 @@ class Segmenter:
         wants_markers = settings.output == "instances" and settings.split != "components"
         if wants_markers and settings.split == "cores" and prompt.cores is None:
             raise InputError(
-                "The prompt has no cores to split instances by.", Remedy.SPLIT_COMPONENTS
+                "The prompt knows no cores to split instances by.", Remedy.SPLIT_COMPONENTS
             )
         self.splits = wants_markers and prompt.cores is not None
         """Whether instances are split by their markers."""

@@ -145,7 +145,8 @@ class Setting:
         shown = repr(value)
         if len(shown) > LONGEST_VALUE:
             shown = shown[:LONGEST_VALUE] + "…"
-        name = SettingName(self.name, f"--{self.option}", f"“{self.title}”")
+        option = f"--{self.option}" if self.option else self.name
+        name = SettingName(self.name, option, f"“{self.title}”")
         cause = f" is {self.expected}, not {shown}; the default is {self.default}."
         return InputError(Message(name, cause))
 

@@ -35,7 +35,7 @@ AUTO_COUNT = 8
 PATIENCE = 4.0
 """Least number of minutes allowed if the user asks for a number of encoder tokens."""
 TOO_FEW = (
-    "Encoder tokens were left out: without held-out planes there is no telling whether they help. "
+    "Encoder tokens were left out: without held-out planes it cannot be measured whether they help. "
     "Annotate at least 4 planes, or ask for 8 encoder tokens."
 )
 TOO_LONG = (
@@ -50,7 +50,7 @@ GAIN = (
     "Encoder tokens are part of the prompt, after {steps} steps: Dice on the held-out planes "
     "{after:.3f}, without them {before:.3f}.{why}"
 )
-WHY_THOUGH_LOWER = " So few planes are no exact measure, and on others they mostly help."
+WHY_THOUGH_LOWER = " So few planes measure Dice only roughly, and on other images they mostly help."
 NO_MEMORY = "Encoder tokens were left out: the GPU has not enough memory to tune them."
 
 

@@ -37,8 +37,8 @@ FOUND, FILLED = 0.1, 0.9
 """Markers are useless if they cover less than the first fraction of the annotated markers, or more
 than the second fraction of the objects."""
 USELESS = (
-    "Touching objects will not be split: the cores that were learned do not help on the planes "
-    "that were measured."
+    "Touching objects will not be split: the learned cores do not help on the "
+    "planes that were measured."
 )
 
 

@@ -39,7 +39,7 @@ LOSS_INTERVAL = 10
 """Steps between two readings of the loss on a GPU, each of which waits for the GPU."""
 ATTEMPTS = 3
 """Largest number of starts that are followed up, one after the other, if trainings collapse."""
-COLLAPSED = "The training had collapsed; going on from another start."
+COLLAPSED = "The training collapsed, and continues from another start."
 PROMPT_RATE = 0.3
 """Factor of the learning rate when the training continues from a prompt."""
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 TOO_SMALL = (
-    "The GPU has not enough memory for this training, not even for one tile at a time; it has "
-    "started anew on the CPU."
+    "The GPU has not enough memory for this training, not even for one tile at a time. It "
+    "was started again on the CPU."
 )
 
 

@@ -415,7 +415,7 @@ def test_no_folder_can_be_made(qtbot, dock, told, stack, asleep, sessions, tmp_p
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "is no session folder"),
+        (None, "is not a session folder"),
         ("{", "is damaged"),
         ("[]", "another kind"),
         (json.dumps({"kind": "napari-ptsam session", "version": 99}), ""),

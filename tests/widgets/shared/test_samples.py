@@ -179,7 +179,7 @@ def test_errors_become_one_notification(
     server.faults["cell nuclei/images/1.tif"] = "changed"
     in_event_loop(lambda: viewer.open_sample(PLUGIN, "bbbc039"))
     qtbot.waitUntil(lambda: len(notifications()) == 2 and not samples._running, timeout=20_000)
-    assert "is another file" in notifications()[1]
+    assert "sent a wrong file" in notifications()[1]
     record = notification_manager.records[1]
     assert record.severity.value == "warning" and not hasattr(record, "exception")
     assert not viewer.layers

@@ -82,7 +82,7 @@ class AnnotateAndTrain(ClosableDock):
         self._there = button("Go", "Go to the tab where the next step is done.", self._go)
         self.backbone = BackboneStatus(self.session_model.backbone_service)
         self.saved = text_label(
-            "Nothing to save yet.", "Where your annotations are saved as you work."
+            "Nothing to save yet.", "Folder in which your annotations are saved while you work."
         )
         self.offer = QFrame()
         self.offer.setFrameShape(QFrame.Shape.StyledPanel)
@@ -92,10 +92,12 @@ class AnnotateAndTrain(ClosableDock):
         offer.setContentsMargins(4, 4, 4, 4)
         offer.addWidget(self._offer_text)
         self.go_on = button(
-            "Go on with it", "Put the annotations of that session back.", self._accept
+            "Go on with it", "Restore the annotations of that session.", self._accept
         )
         self.not_now = button(
-            "Leave it", "Start afresh; the session's files stay where they are.", self._decline
+            "Leave it",
+            "Start a new session. The files of the other one stay where they are.",
+            self._decline,
         )
         offer.addLayout(row(self.go_on, self.not_now, stretch=0))
         self.offer.hide()

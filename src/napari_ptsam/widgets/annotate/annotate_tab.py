@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 DENSE = (
     "Paint every object on a plane, then mark it as done: what is not painted is background. "
-    "Objects may have a label each."
+    "Each object may have its own label."
 )
 SPARSE = (
     "Paint a few strokes: the background with label {background}, each class with its own label. "
-    "What is not painted is left open."
+    "The rest counts as not annotated."
 )
 
 
@@ -41,7 +41,7 @@ class AnnotateTab(ScrollingColumn):
         self._add_tools()
         self._counter = QProgressBar()
         self._counter.setToolTip(
-            f"Planes that a training would take. About {WANTED} make a good prompt; a few show "
+            f"Number of planes that a training would use. About {WANTED} make a good prompt; a few show "
             "whether it works at all."
         )
         self._counter.setRange(0, WANTED)
@@ -88,8 +88,8 @@ class AnnotateTab(ScrollingColumn):
         self.click.toggled.connect(self._click)
         self.suggest = button(
             "Suggest a plane",
-            "Go to the plane that adds most to those annotated already. The first time all planes "
-            "are looked at, which takes about half a second each.",
+            "Go to the plane that adds most to those annotated already. The first time, all planes "
+            "are compared, which takes about half a second each.",
             self.suggest_plane,
         )
         self.done = button(
@@ -110,8 +110,8 @@ class AnnotateTab(ScrollingColumn):
             return
         if any(record.painted for record in self._session_model.records):
             show_warning(
-                "What is painted already now means something else: look at the planes in the table "
-                "before you train."
+                "The labels that are painted already have another meaning now: check the planes in the "
+                "table before you train."
             )
         self._session_model.use_scheme(replace(scheme, sparse=not dense))
 
@@ -167,7 +167,7 @@ class AnnotateTab(ScrollingColumn):
             show_warning("Choose an image first, on the tab “Images”.")
             return
         self.suggest.setText("Stop looking")
-        self._state.setText("Looking at the planes…")
+        self._state.setText("Comparing the planes…")
         self.suggester.suggest()
 
     def done_and_next(self) -> None:
@@ -184,7 +184,7 @@ class AnnotateTab(ScrollingColumn):
             self.suggest_plane()
 
     def _show_progress(self, progress: SuggestionProgress) -> None:
-        self._state.setText(f"Looking at the planes: {progress.done} of {progress.total}…")
+        self._state.setText(f"Comparing the planes: {progress.done} of {progress.total}…")
 
     def _go(self, suggestion: Suggestion) -> None:
         self._show_idle()

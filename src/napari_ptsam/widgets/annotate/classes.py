@@ -39,7 +39,7 @@ class ClassList(QWidget):
         self._session_model, self._filling = session_model, False
         self.list = QListWidget()
         self.list.setToolTip(
-            "What is to be found. Click: paint with this label. Double click: rename."
+            "Classes of objects to find. Click: paint with this label. Double click: rename."
         )
         self.list.setEditTriggers(
             QAbstractItemView.EditTrigger.DoubleClicked
@@ -143,7 +143,10 @@ class ClassList(QWidget):
         if number < len(scheme.classes) - 1 and any(
             record.painted for record in self._session_model.records
         ):
-            show_warning("Only the last class can be removed once there is paint: labels stay.")
+            show_warning(
+                "Once planes are painted, only the last class can be removed, since labels keep "
+                "their meaning."
+            )
             return
         self._use(
             tuple(n for i, n in enumerate(scheme.classes) if i != number),

@@ -43,11 +43,9 @@ LATER = 50
 """Milliseconds until an outline is painted that arrived during a stroke."""
 
 READY = "Click on objects."
-PAUSED = (
-    "Clicks wait while the tool “{tool}” is chosen; choose pan/zoom in the layer controls to go on."
-)
+PAUSED = "Clicks wait while the tool “{tool}” is chosen; choose pan/zoom in the layer controls to continue."
 ANNOTATED = (
-    "This is annotated already (label {label}); click on another object. To outline it anew, erase "
+    "This is annotated already (label {label}); click on another object. To outline it again, erase "
     "it first."
 )
 ALL_ANNOTATED = "The object that was found here is annotated already; nothing was painted."
@@ -55,7 +53,7 @@ FIRST = "Click on an object first; Ctrl+click then takes away what does not belo
 NO_LAYER = "Add an annotation layer first; the outline goes there."
 LOCKED = "The annotation layer {name} is locked; unlock it in the layer list to click on objects."
 HIDDEN = "The annotation layer {name} is hidden; show it to click on objects."
-NO_CLASS = "Label 0 is chosen, which is no paint; choose a class in the list, then click."
+NO_CLASS = "Label 0 is chosen, which erases; choose a class in the list, then click."
 VIEW_3D = (
     "Clicks need the 2D view: switch back with the 2D/3D button below the layer list (Ctrl+Y)."
 )

@@ -64,8 +64,8 @@ class ImagesTab(ScrollingColumn):
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["Image", "Read as", "Annotation layer"])
         self.table.setToolTip(
-            "Tick the images to learn from. A Labels layer that you have already can be taken as "
-            "annotation, if it has the image's size."
+            "Tick the images to learn from. An existing Labels layer can be used as "
+            "annotation, if it has the size of the image."
         )
         self.table.setStyleSheet(BOXES)
         not_none(self.table.verticalHeader()).hide()
@@ -92,8 +92,8 @@ class ImagesTab(ScrollingColumn):
                 button("None", "Use no image.", lambda: self._tick_all(False)),
                 button(
                     "Open a folder…",
-                    "Open all images of a folder: as one stack if they are of one size, else as a "
-                    "layer each.",
+                    "Open all images of a folder: as one stack if they have the same size, else "
+                    "as separate layers.",
                     self._choose_folder,
                 ),
                 stretch=2,
@@ -106,7 +106,7 @@ class ImagesTab(ScrollingColumn):
             row(
                 button(
                     "Open a session…",
-                    "Go on with annotations that were saved in a session folder.",
+                    "Continue with annotations that were saved in a session folder.",
                     self.open_session.emit,
                 ),
                 button(
@@ -202,7 +202,7 @@ class ImagesTab(ScrollingColumn):
             show_warning(
                 f"The labels {labels.name} lie elsewhere than {image.layer.name} (their scale is "
                 f"{_numbers(labels.scale)}, the image's {_numbers(image.layer.scale)}); their "
-                "pixels are taken one for one. Give both layers one scale to see them together."
+                "pixels are matched one to one. Give both layers the same scale to see them together."
             )
 
     # Use of layers

@@ -237,7 +237,7 @@ class SessionModel(QObject):
 
     def add_annotation_layers(self) -> list[Labels]:
         """Add an annotation layer to every image without one, and return the new layers."""
-        # All layers come first: napari's colormaps do not bear a thread that starts meanwhile.
+        # All layers are added first: a thread that starts in between upsets napari's colormaps.
         added = [
             (image, add_annotation_layer(self.viewer, image.layer, image.planes, self.scheme))
             for image in self.images

@@ -110,7 +110,7 @@ class SessionRestore(QObject):
             try:
                 prompt = load(path)
                 break
-            except PtsamError as error:  # the one before it is better than none
+            except PtsamError as error:  # try the one before
                 problems.append(in_form(error))
         yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
 
@@ -163,14 +163,14 @@ class SessionRestore(QObject):
                 renumbered |= {plane: position for position, plane in enumerate(planes)}
         if renumbered:
             show_info(
-                "Some images are not where they were; the annotated planes are shown in their "
-                "place, and saved into a new session folder."
+                "Some images cannot be found; their annotated planes are shown instead, and saved "
+                "into a new session folder."
             )
         pairs = zip(opened.session.images, layers, strict=True)
         if names := [image.name for image, layer in pairs if layer is None]:
             show_warning(
-                f"{', '.join(listed(names))}: not where it was, and nothing of it is annotated; the "
-                "session goes on without it, in a new folder."
+                f"{', '.join(listed(names))}: cannot be found, and none of their planes is "
+                "annotated; the session continues without them, in a new folder."
             )
         self._put_back(opened, layers, renumbered)
 
@@ -201,7 +201,7 @@ class SessionRestore(QObject):
             _write(image, number, labels)
             try:
                 counts = session_model.scheme.counts(labels)
-            except InputError as error:  # changed by another program; it is shown, but not used
+            except InputError as error:  # another program changed it; show it, but do not use it
                 unusable.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
                 continue
             session_model.records.put(PlaneRecord(image.id, number, counts, **plane.status))

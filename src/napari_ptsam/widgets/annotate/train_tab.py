@@ -77,28 +77,28 @@ class TrainTab(ScrollingColumn):
 
     def _add_widgets(self) -> None:
         self.train = button(
-            "Train", "Tune a prompt on the annotated planes; you can go on annotating meanwhile.",
+            "Train", "Tune a prompt on the annotated planes; you can continue to annotate meanwhile.",
             self.start,
         )  # fmt: skip
         self.train_on = button(
             "Train on",
-            "Go on from the last prompt, with the planes that were annotated since.",
+            "Continue from the last prompt, with all planes that are annotated now.",
             lambda: self.start(resume=True),
         )
         self.stop = button(
             "Stop", "End the training now, and keep the best prompt so far.", self.end
         )
         self.save = button(
-            "Save prompt…", "Save the prompt as a file of about 10 KB, to use and to pass on.",
+            "Save prompt…", "Save the prompt as a file of about 10 KB, to use and to share.",
             self.save_as,
         )  # fmt: skip
         self.keep = button(
-            "Add to library", "Keep the prompt in your library, where both widgets find it.",
+            "Add to library", "Keep the prompt in your library, where all widgets find it.",
             self.add_to_library,
         )  # fmt: skip
         self.library = LibraryButton(self.take)
         self.bar = QProgressBar()
-        self.bar.setToolTip("How far the training is, and how long it still takes.")
+        self.bar.setToolTip("Progress of the training, and the time that remains.")
         self.bar.hide()
         self.status = text_label()
         self.plot = TrainingPlot()
@@ -108,7 +108,7 @@ class TrainTab(ScrollingColumn):
         )
         self.shown = QCheckBox("Preview on the plane in view")
         self.shown.setToolTip(
-            "A layer of its own with the prediction, refreshed while the training runs."
+            "Show the prediction in a layer of its own, and update it while the training runs."
         )
         self.shown.setChecked(True)
         self.shown.toggled.connect(self._show_preview)
@@ -299,7 +299,7 @@ class TrainTab(ScrollingColumn):
             show_warning(in_form(error))
             return
         self._session_model.prompt_path = path
-        show_info(f"Saved {path}; whoever has the file can segment with it.")
+        show_info(f"Saved {path}; anyone who has the file can segment with it.")
         self._session_model.touch()
 
     def add_to_library(self) -> None:
@@ -319,7 +319,7 @@ class TrainTab(ScrollingColumn):
     def take(self, prompt: Prompt, path: Path) -> None:
         """Use a prompt of the library, to preview it here or to train it further."""
         if self.run.running:
-            show_warning("A training is under way; stop it first.")
+            show_warning("A training is running; stop it first.")
             return
         session_model = self._session_model
         session_model.prompt, session_model.prompt_path, session_model.trained = prompt, path, 0
@@ -327,8 +327,8 @@ class TrainTab(ScrollingColumn):
         self.judgement.setText(f"{path.stem}: {', '.join(prompt.classes)}")
         session_model.prompt_changed.emit()
         session_model.touch()
-        if words := in_form(missing_backbone(prompt)):
-            show_warning(words)
+        if message := in_form(missing_backbone(prompt)):
+            show_warning(message)
         self.refresh()
 
     def refresh(self) -> None:

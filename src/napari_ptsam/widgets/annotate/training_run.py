@@ -226,7 +226,7 @@ class TrainingRun(BackgroundTask):
             except PtsamError as error:
                 if self._keep is not None:
                     show_warning(
-                        f"The training ended with its dock, without a prompt: {in_form(error)}"
+                        f"The training was stopped when its dock was closed: {in_form(error)}"
                     )
                 raise
             yield from self._hand_over(FinishedTraining(prompt, self._stop.is_set(), held_out))
@@ -247,7 +247,7 @@ def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
         show_warning(in_form(error))
     else:
         show_info(
-            f"The best prompt so far is kept in {path}; its training has ended with the dock."
+            f"The training was stopped when its dock was closed; its best prompt is saved in {path}."
         )
 
 

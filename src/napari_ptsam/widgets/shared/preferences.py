@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_ptsam.backbones.devices import DEVICES
 from napari_ptsam.training.presets import PRESETS
 
 PLUGIN, GROUP = "napari-ptsam", "training"
@@ -11,7 +12,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto", "preset": "normal", "session_folder": "", "backbone": "vit_t", "mirror": "",
     "proxy": "",
 }  # fmt: skip
-CHOICES = {"device": ("auto", "cpu", "cuda", "mps"), "preset": tuple(PRESETS)}
+CHOICES = {"device": DEVICES, "preset": tuple(PRESETS)}
 
 
 def preferences() -> dict[str, Any]:

@@ -14,6 +14,8 @@ from napari_ptsam.io.declaration import Setting, settings_of
 
 TIP_WIDTH = 80
 """Characters in a line of a tooltip."""
+MOST = 2**31 - 1
+"""Largest number that Qt's spin boxes take."""
 NUMBER = ""
 """Data of the choice that enables the field for a number."""
 
@@ -44,7 +46,7 @@ class SettingEditor(QObject):
         self.setting = setting
         self.flag = QCheckBox(setting.title) if setting.kind is bool else None
         self.choice = _choice(setting) if setting.words else None
-        offers_number = not setting.words or NUMBER in setting.shown.choices
+        offers_number = not setting.words or NUMBER in _choices(setting)
         self.number = _number(setting) if offers_number and self.flag is None else None
         parts = [part for part in (self.flag, self.choice, self.number) if part is not None]
         for part in parts:
@@ -101,21 +103,25 @@ class SettingEditor(QObject):
         return self.setting.shown.factor
 
 
+def _choices(setting: Setting) -> Mapping[str, str]:
+    """Return the values to choose from, and the words for them."""
+    number = {} if setting.kind is None else {NUMBER: "a number"}
+    return setting.shown.choices or {**{word: word for word in setting.words}, **number}
+
+
 def _choice(setting: Setting) -> QComboBox:
     box = QComboBox()
-    for value, words in (setting.shown.choices or {word: word for word in setting.words}).items():
+    for value, words in _choices(setting).items():
         box.addItem(words, value)
     return box
 
 
 def _number(setting: Setting) -> QSpinBox | QDoubleSpinBox:
     shown, bounds = setting.shown, setting.bounds
-    low = bounds.get("minimum", bounds.get("exclusiveMinimum", 0) + shown.step)
-    high = (
-        bounds.get("maximum", bounds.get("exclusiveMaximum", 0))
-        if shown.most is None
-        else shown.most
-    )
+    smallest = 1 if setting.kind is int else 10**-shown.decimals
+    low = bounds.get("minimum", bounds.get("exclusiveMinimum", 0) + smallest)
+    high = bounds.get("maximum", bounds.get("exclusiveMaximum", MOST))
+    high = min(MOST, high if shown.most is None else shown.most)
     box: QSpinBox | QDoubleSpinBox
     if setting.kind is int:
         box = QSpinBox()
