@@ -1,4 +1,4 @@
-"""Which channels images have, and which of them a model is shown."""
+"""Describe the channels of an image, and select those that the model is shown."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["grey", "rgb", "composite"]
 MOST_SHOWN = 3
-"""Channels that the model takes."""
+"""Largest number of channels that the model takes."""
 LONGEST_NAME = 40
-"""Characters of a channel's name that are kept."""
+"""Largest number of characters of a channel's name; the rest is cut off."""
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels of an image, or those of it that a model is shown.
+    """The channels of an image, or the channels that the model is shown.
 
     Attributes
     ----------
     kind
         ``grey``: one channel; ``rgb``: red, green and blue, with or without
-        alpha; ``composite``: several channels of whatever meaning.
+        alpha; ``composite``: several channels of any other kind.
     count
-        How many; alpha does not count.
+        Number of channels without alpha.
     names
-        One for each channel, empty where it is not known; or none at all.
+        One name for each channel, empty if it is not known; or no names at all.
 
     Raises
     ------
@@ -54,16 +54,16 @@ class Channels:
             raise InputError("The name of a channel is no short, printable text.")
 
     def has(self, numbers: Sequence[int] | None) -> bool:
-        """Whether there are such channels."""
+        """Return whether channels of these numbers exist; ``None`` stands for all."""
         return numbers is None or all(0 <= number < self.count for number in numbers)
 
     def shown(self, numbers: Sequence[int] | None) -> Channels:
-        """Those channels that a model is shown; ``None`` shows all.
+        """Return the channels that the model is shown; ``None`` shows all.
 
         Raises
         ------
         InputError
-            If there are no such channels, or more than three are asked for.
+            If a channel does not exist, or more than three are chosen.
         """
         if numbers is None:
             return self
@@ -79,13 +79,13 @@ class Channels:
         return Channels("grey" if len(numbers) == 1 else self.kind, len(numbers), names)
 
     def named(self, numbers: Sequence[int] | None) -> Channels:
-        """The same channels, with the names of those that a model is shown only."""
+        """Return the same channels, with names only for those that the model is shown."""
         shown = range(self.count) if numbers is None else numbers
         names = tuple(name if i in shown else "" for i, name in enumerate(self.names))
         return replace(self, names=names if any(names) else ())
 
     def __str__(self) -> str:
-        """In words: ``grey images``, ``RGB images``, ``images of 2 channels (DAPI, GFP)``."""
+        """Return ``grey images``, ``RGB images`` or ``images of 2 channels (DAPI, GFP)``."""
         words = {"grey": "grey images", "rgb": "RGB images"}
         names = [name for name in self.names if name]
         return words.get(self.kind, f"images of {self.count} channels") + (
@@ -94,7 +94,7 @@ class Channels:
 
 
 def channels_of(planes: Planes) -> Channels:
-    """The channels that an image has."""
+    """Return the channels of an image."""
     if planes.rgb:
         # Grey with alpha has two samples, RGB with alpha four.
         return Channels("rgb", 3) if planes.channels > 2 else Channels("grey", 1)
@@ -105,12 +105,12 @@ def channels_of(planes: Planes) -> Channels:
 
 
 def as_numbers(channels: Sequence[int]) -> tuple[int, ...]:
-    """Numbers of channels that somebody chose.
+    """Convert chosen channels to a tuple of integers.
 
     Raises
     ------
     InputError
-        If they are no whole numbers.
+        If they are not whole numbers.
     """
     try:
         return tuple(index(channel) for channel in channels)

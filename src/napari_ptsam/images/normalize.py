@@ -1,4 +1,4 @@
-"""Planes of any dtype and channels to three float channels in the range 0 to 1."""
+"""Normalize planes of any dtype and channels to three float channels in the range 0 to 1."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from napari_ptsam.images.blank import (
 
 Mode = Literal["plane", "stack", "range"]
 Limits = np.ndarray
-"""Values that become 0 and 1: float64 of shape (channels, 2)."""
+"""The values that become 0 and 1: float64, shape (channels, 2)."""
 
 STACK_SAMPLE = 16
-"""Planes that the percentiles of a stack are taken from, at most."""
+"""Largest number of planes from which the percentiles of a stack are taken."""
 BEYOND = 1.5
-"""Times that percentiles are further apart than those of noise alone, once a plane shows more."""
+"""Ratio of the percentiles' distance to that of pure noise above which a plane shows more."""
 FAINT = 2.0
-"""The same, for the means of squares in which noise is averaged away."""
+"""The same ratio for the means of squares, in which noise is averaged."""
 FLOOR = 16.0
-"""Standard deviations of noise that the range 0 to 1 spans, at least."""
+"""Smallest range of values that becomes 0 to 1, in standard deviations of the noise."""
 SQUARE = 4
-"""Side of the squares that average noise away, in pixels."""
+"""Side in pixels of the squares in which noise is averaged."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,21 @@ class Normalization:
 
 
 MOST_OF_IT = Normalization("plane", 2.0, 97.0)
-"""If these percentiles tell nothing but noise, a plane is almost empty."""
+"""If these percentiles show nothing but noise, a plane is almost empty."""
 
 
 def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
-    """Channels of a plane that the model is to see.
+    """Select the channels of a plane that the model is shown.
 
     Parameters
     ----------
     plane
         Shape (y, x) or (y, x, channels).
     channels
-        Numbers of up to three channels, the first one being 0; None takes a
-        grey plane, an RGB plane or up to three channels as they are.
+        Numbers of up to three channels, from 0. None takes a grey plane, an RGB
+        plane or up to three channels as they are.
     rgb
-        Whether the channels are red, green, blue (and alpha, which is dropped).
+        Whether the channels are red, green and blue (and alpha, which is dropped).
 
     Returns
     -------
@@ -87,7 +87,8 @@ def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool
     Raises
     ------
     InputError
-        If there is no such channel, or more than three and none chosen.
+        If a channel does not exist, or if there are more than three and none is
+        chosen.
     """
     if plane.ndim == 2:
         plane = plane[..., None]
@@ -112,7 +113,7 @@ def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool
 
 
 def value_limits(pixels: np.ndarray, normalization: Normalization, rgb: bool) -> Limits:
-    """Values that become 0 and 1.
+    """Return the values that become 0 and 1.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def value_limits(pixels: np.ndarray, normalization: Normalization, rgb: bool) ->
     normalization
         The percentiles, or the fixed range.
     rgb
-        Whether the channels share their limits, so that colours are kept.
+        Whether the channels share their limits, which keeps colours.
     """
     channels = pixels.shape[-1]
     if normalization.mode == "range":
@@ -139,7 +140,7 @@ def _percentiles(values: np.ndarray, normalization: Normalization) -> np.ndarray
     low, high = np.percentile(values, [normalization.low, normalization.high])
     if not np.isfinite(high - low):
         raise InputError("The image holds values that are NaN, infinite or too large to stretch.")
-    if high <= low:  # fewer bright pixels than the percentile leaves out, or a constant plane
+    if high <= low:  # the plane is constant, or has few bright pixels
         low, high = float(values.min()), float(values.max())
     return np.array([low, high], dtype=np.float64)
 
@@ -150,11 +151,11 @@ def plane_limits(
     rgb: bool,
     padding: np.ndarray | None = None,
 ) -> Limits:
-    """Values of one plane that become 0 and 1.
+    """Return the values of one plane that become 0 and 1.
 
-    Padding has no say. Where percentiles tell nothing but noise, which they
-    would stretch to full contrast, the brightest and the darkest object set the
-    limits, or else the noise itself, as faint as it is on other planes.
+    Padding is ignored. If the percentiles show nothing but noise, they would
+    stretch it to full contrast. Then the brightest and the darkest object set
+    the limits, and the noise stays as faint as on other planes.
 
     Parameters
     ----------
@@ -173,15 +174,15 @@ def plane_limits(
     noises = list(noise_alone(pixels, padding, normalization))
     if rgb and not all(noises):
         return limits
-    found = limits.copy()
+    adjusted = limits.copy()
     for channel, noise in enumerate(noises):
         if noise:
             low, high = _range_of_objects(pixels[..., channel], padding)
             low, high = min(low, limits[channel, 0]), max(high, limits[channel, 1])
-            found[channel] = low, max(high, low + FLOOR * noise)
+            adjusted[channel] = low, max(high, low + FLOOR * noise)
     if rgb:
-        found[:] = found[:, 0].min(), found[:, 1].max()
-    return found
+        adjusted[:] = adjusted[:, 0].min(), adjusted[:, 1].max()
+    return adjusted
 
 
 def noise_alone(
@@ -189,16 +190,16 @@ def noise_alone(
     padding: np.ndarray | None,
     normalization: Normalization,
 ) -> Iterator[float]:
-    """Standard deviation of each channel's noise where percentiles tell nothing else, or 0.
+    """Yield the standard deviation of each channel's noise, or 0 if the channel shows more than noise.
 
     Parameters
     ----------
     pixels
         Shape (y, x, channels).
     padding
-        bool, shape (y, x): pixels that have no say.
+        bool, shape (y, x): pixels to ignore.
     normalization
-        Whose percentiles.
+        The percentiles that are compared with those of noise.
     """
     for channel in np.moveaxis(pixels, -1, 0):
         yield _noise_alone(channel, padding, normalization)
@@ -211,18 +212,18 @@ def _noise_alone(
     content = np.ones(channel.shape, dtype=bool) if padding is None else ~padding
 
     def spread(values: np.ndarray, percentiles: Normalization = normalization) -> float:
-        """How far the percentiles are apart, in times that those of noise alone would be."""
+        """Return the distance of the percentiles, relative to that of pure noise."""
         if not noise or not values.size:
             return np.inf
         low, high = np.percentile(values, [percentiles.low, percentiles.high])
         return float(high - low) / (noise * _spread_of_noise(percentiles, values.size))
 
-    # Most planes show much more, which a part of them tells.
+    # Most planes show much more, and a sample of their pixels is enough to see it.
     if spread(channel[::7, ::7][content[::7, ::7]]) >= 2 * BEYOND:
         return 0.0
     if spread(channel[content]) >= BEYOND:
         return 0.0
-    # Objects may be as faint as the noise, but many.
+    # There may be many objects that are as faint as the noise.
     inside = block_means(content.astype(np.float32), SQUARE) == 1
     means = block_means(channel.astype(np.float32), SQUARE)[inside]
     if spread(means, MOST_OF_IT) * SQUARE >= FAINT:
@@ -232,7 +233,7 @@ def _noise_alone(
 
 
 def _spread_of_noise(normalization: Normalization, count: int) -> float:
-    """Standard deviations of normal noise that lie between the percentiles."""
+    """Return the distance of the percentiles of normal noise, in standard deviations."""
     from scipy.special import ndtri
 
     parts = np.clip(
@@ -243,7 +244,7 @@ def _spread_of_noise(normalization: Normalization, count: int) -> float:
 
 
 def _range_of_objects(channel: np.ndarray, padding: np.ndarray | None) -> tuple[float, float]:
-    """Darkest and brightest value of anything that is larger than a hot pixel."""
+    """Return the smallest and the largest value, without hot pixels."""
     values = without_hot_pixels(channel)
     seen = values if padding is None else values[~padding]
     return float(seen.min()), float(seen.max())
@@ -255,12 +256,14 @@ def stack_limits(
     channels: Sequence[int] | None,
     rgb: bool,
 ) -> Limits:
-    """Limits of a whole stack, from evenly spaced planes of it.
+    """Return the limits of a whole stack, from evenly spaced planes.
 
     Parameters
     ----------
     planes
-        Each of shape (y, x) or (y, x, channels); read one by one.
+        Planes of shape (y, x) or (y, x, channels). They are read one by one.
+    normalization, channels, rgb
+        See `normalize`.
     """
     picked = np.unique(np.linspace(0, len(planes) - 1, STACK_SAMPLE).round().astype(int))
     samples = []
@@ -273,7 +276,7 @@ def stack_limits(
             sample = sample.reshape(-1, plane.shape[-1])
         else:
             sample = sample[~padding[::step, ::step]]
-        # NaN on one plane is told of when its turn comes; the others need limits all the same.
+        # NaN is reported when its plane is segmented. The other planes need limits all the same.
         samples.append(sample[np.isfinite(sample).all(-1)] if sample.dtype.kind == "f" else sample)
     pixels = np.concatenate(samples)
     if not len(pixels):
@@ -289,7 +292,7 @@ def normalize(
     limits: Limits | None = None,
     padding: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Three channels in the range 0 to 1, as the image encoder wants them.
+    """Convert a plane to three channels in the range 0 to 1, as the image encoder expects them.
 
     Parameters
     ----------
@@ -300,9 +303,9 @@ def normalize(
     channels, rgb
         See `select_channels`.
     limits
-        Those of the stack, for the mode ``stack``.
+        The limits of the stack, for the mode ``stack``.
     padding
-        bool, shape (y, x): pixels whose values have no say.
+        bool, shape (y, x): pixels that do not influence the limits.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Arrays of any number of axes as a sequence of planes, read one by one."""
+"""Access the planes of an array of any number of axes, one by one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.tiling import MINIMUM_SIDE
 
 CHANNEL_AXES = "CS"
-"""C: channels. S: red, green, blue samples of one channel."""
+"""C stands for channels, S for red, green and blue samples."""
 
 
 @dataclass(frozen=True)
 class PixelSize:
-    """Size of a pixel in the unit given; ``z`` is the distance of the planes, if known."""
+    """Size of a pixel in a unit; ``z`` is the distance between planes, if it is known."""
 
     y: float
     x: float
@@ -27,10 +27,10 @@ class PixelSize:
 
 
 def guess_axes(shape: Sequence[int]) -> str:
-    """Axes of an array whose axes are not known.
+    """Guess the axes of an array.
 
-    The last axis holds channels if it is shorter than the smallest plane side;
-    what comes before is (y, x), (z, y, x) or (t, z, y, x).
+    The last axis holds channels if it is shorter than the smallest side of a
+    plane. The axes before it are (y, x), (z, y, x) or (t, z, y, x).
 
     Raises
     ------
@@ -49,7 +49,7 @@ def guess_axes(shape: Sequence[int]) -> str:
 
 
 def _is_lazy(array: Any) -> bool:
-    """Whether something has a shape and a numpy dtype, so that its parts can be read."""
+    """Return whether an object has a shape and a numpy dtype, so that parts of it can be read."""
     try:
         return hasattr(array, "shape") and np.dtype(array.dtype) is not None
     except (AttributeError, TypeError):
@@ -57,20 +57,20 @@ def _is_lazy(array: Any) -> bool:
 
 
 class Planes(Sequence[np.ndarray]):
-    """The planes of an image or stack, each read when it is asked for.
+    """The planes of an image or stack. Each plane is read when it is accessed.
 
     Parameters
     ----------
     array
-        Anything with ``shape``, ``dtype`` and numpy-like indexing: numpy, dask,
-        zarr, a memory map.
+        Any array with ``shape``, ``dtype`` and numpy-like indexing, such as a
+        numpy, dask or zarr array or a memory map.
     axes
-        A letter an axis, Y and X among them; C or S marks channels, all others
-        are counted as planes. None: guessed from the shape.
+        One letter per axis, Y and X among them. C or S marks channels; all other
+        axes count planes. By default, the axes are guessed from the shape.
     name
-        What messages call the image.
+        The name of the image in messages.
     pixel_size
-        If known.
+        The pixel size, if it is known.
 
     Raises
     ------
@@ -94,33 +94,33 @@ class Planes(Sequence[np.ndarray]):
         self.rgb = "S" in self.axes
         self.leading_axes = "".join(axis for axis in self.axes if axis not in "YX" + CHANNEL_AXES)
         self.leading = tuple(self._size(axis) for axis in self.leading_axes)
-        """Sizes of all axes but y, x and channels: (z,) or (t, z), () for a plane."""
+        """Sizes of all axes but y, x and channels, such as (t, z). It is () for a single plane."""
         self.shape = (self._size("Y"), self._size("X"))
-        """Of a plane: (y, x)."""
+        """Shape of a plane: (y, x)."""
         self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
         self.channel_names: tuple[str, ...] = ()
-        """One for each channel, where the image tells them."""
+        """One name for each channel, if the image has them."""
         self.path: Path | None = None
-        """File or folder that the pixels come from, if they do."""
+        """The file or folder of the image, if it has one."""
         self.cut: tuple[tuple[str, int, int], ...] = ()
-        """Axis, start and stop of each `part` that was taken of the image."""
+        """Axis, start and stop of each call of `part`."""
 
     @property
     def array_shape(self) -> tuple[int, ...]:
-        """Of the whole array, in the order of `axes`."""
+        """Shape of the whole array, in the order of `axes`."""
         return tuple(int(size) for size in self._array.shape)
 
     @property
     def data_axes(self) -> str:
-        """`axes` without the samples of a colour, which napari does not count."""
+        """`axes` without colour samples, which napari does not count."""
         return self.axes.replace("S", "")
 
     def name_of(self, number: int) -> str:
-        """What messages call plane ``number``."""
+        """Return the name of plane ``number`` in messages."""
         return f"{self.name}, plane {number}" if len(self) > 1 else self.name
 
     def position(self, number: int) -> dict[str, int]:
-        """Where plane ``number`` lies on each leading axis."""
+        """Return the position of plane ``number`` on each leading axis."""
         if not self.leading:
             return {}
         index = np.unravel_index(number, self.leading)
@@ -158,12 +158,12 @@ class Planes(Sequence[np.ndarray]):
             )
 
     def part(self, axis: str, start: int, stop: int) -> Planes:
-        """The same image from position ``start`` up to, not including, ``stop`` on one leading axis.
+        """Return the part of the image from ``start`` up to, but not including, ``stop`` on an axis.
 
         Raises
         ------
         InputError
-            If there is no such axis, or nothing between the two.
+            If there is no such leading axis, or the part is empty.
         """
         if axis not in self.leading_axes:
             raise InputError(
@@ -185,7 +185,7 @@ class Planes(Sequence[np.ndarray]):
         return int(np.prod(self.leading, dtype=int))
 
     def __getitem__(self, index: Any) -> Any:
-        """Plane number ``index`` (last leading axis fastest): (y, x) or (y, x, channels)."""
+        """Return plane ``index`` (last leading axis fastest): (y, x) or (y, x, channels)."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = int(index)
@@ -197,14 +197,14 @@ class Planes(Sequence[np.ndarray]):
             plane = np.asarray(self._array[picked])
         except PtsamError:
             raise
-        except Exception as error:  # whatever reads a lazy array may raise anything
+        except Exception as error:  # the reader of a lazy array may raise anything
             raise InputError(
                 f"Plane {index} of {self.name} cannot be read ({error}); check the file or folder "
                 "that it comes from."
             ) from error
         left = [axis for axis in self.axes if axis not in where]
         plane = plane.transpose([left.index(axis) for axis in "YXCS" if axis in left])
-        # A channel axis of length 1 beside the real one, or alone, says nothing.
+        # A channel axis of length 1 is dropped.
         extra = tuple(i for i in range(2, plane.ndim) if plane.shape[i] == 1)
         return plane.squeeze(extra) if extra else plane
 
@@ -213,7 +213,7 @@ class Planes(Sequence[np.ndarray]):
 
 
 class _Part:
-    """A part of an array along one axis, of which still nothing is read before it is asked for."""
+    """A part of an array along one axis. Nothing is read before it is accessed."""
 
     def __init__(self, array: Any, axis: int, start: int, stop: int) -> None:
         self._array, self._axis, self._start = array, axis, start
@@ -222,7 +222,7 @@ class _Part:
         self.shape, self.dtype = tuple(shape), array.dtype
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> Any:
-        """As `Planes` asks: a number on the axis that is cut."""
+        """Read a plane. `Planes` gives an integer on the axis that is cut."""
         at = index[self._axis]
         assert isinstance(at, int)
         return self._array[(*index[: self._axis], at + self._start, *index[self._axis + 1 :])]

@@ -1,4 +1,4 @@
-"""Image files to planes: TIFF (ImageJ and OME included), PNG, JPEG, NPY, zarr."""
+"""Open image files as planes: TIFF (with ImageJ and OME-TIFF), PNG, JPEG, NPY and zarr."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SUFFIXES = (*TIFF, *PICTURES, ".npy", ZARR)
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Image files of a folder, in the order of the numbers in their names.
+    """Return the image files of a folder in natural order; see `natural_order`.
 
     Raises
     ------
     InputError
-        If there is no such folder, or no image in it.
+        If the folder does not exist, or holds no image.
     """
     folder = Path(folder)
     try:
@@ -42,7 +42,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file or zarr folder is there, and called what images are called."""
+    """Return whether a path is a file or zarr folder with the suffix of an image."""
     suffix = path.suffix.lower()
     return path.is_dir() if suffix == ZARR else suffix in SUFFIXES and path.is_file()
 
@@ -55,7 +55,7 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def open_image(path: str | Path, axes: str | None = None, labels: bool = False) -> Planes:
-    """Open an image file; planes are read when they are asked for.
+    """Open an image file. Its planes are read when they are accessed.
 
     Parameters
     ----------
@@ -63,15 +63,15 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
         A TIFF, PNG, JPEG or NPY file, or a zarr array or OME-Zarr image (a
         folder ``*.zarr``).
     axes
-        Overrides the axes that the file names, or that its shape suggests.
+        Overrides the axes that the file states, or that its shape suggests.
     labels
-        Whether the file is a mask: then a palette's indices are its values,
-        otherwise they stand for colours.
+        Whether the file is a mask. The indices of a palette are then the values
+        of the mask; otherwise they stand for colours.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another kind, or its axes make no sense.
+        If the file is missing, damaged or of another kind, or its axes are wrong.
     """
     path = Path(path)
     try:
@@ -116,7 +116,7 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 class _TooLargeError(ValueError):
-    """A picture that its reader takes for an attack."""
+    """A picture that Pillow considers a decompression bomb."""
 
 
 def _open_npy(path: Path) -> Any:
@@ -127,7 +127,7 @@ def _open_npy(path: Path) -> Any:
 
 
 class _Guarded:
-    """An array whose reading errors name the file."""
+    """An array that names the file in its reading errors."""
 
     def __init__(self, array: Any, path: Path) -> None:
         self._array, self._path = array, path

@@ -1,4 +1,4 @@
-"""TIFF files (ImageJ and OME included) to arrays with axes and pixel size."""
+"""Open TIFF files (with ImageJ and OME-TIFF), with their axes, pixel size and channel names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.io.safe_loading import read_or
 
-# What tifffile logs, and goes on, where pages or pixels are missing.
+# Messages that tifffile logs, without an error, if pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
 
 MOST_OPEN = 32
-"""Files that stay open at a time; systems have limits."""
+"""Largest number of files that stay open, since operating systems limit it."""
 
 _SENSIBLE = 1e-6, 1e6
-"""Pixel sizes between these are believed, in whatever unit."""
+"""Range of plausible pixel sizes, in any unit."""
 
 _UNITS = {
     "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
@@ -36,25 +36,25 @@ _UNITS = {
 
 
 def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
-    """Open the image in a TIFF; its pixels are read when they are asked for.
+    """Open the image in a TIFF file. Its pixels are read when they are accessed.
 
     Returns
     -------
     array
-        With ``shape``, ``dtype`` and indexing.
+        An array with ``shape``, ``dtype`` and indexing.
     axes
-        A letter each, or None where the file does not tell.
+        One letter per axis, or None if the file does not state them.
     pixel_size
-        None where the file does not tell.
+        The pixel size, or None if the file does not state it.
     channel_names
-        Empty where the file does not tell.
+        The names, or an empty tuple if the file does not state them.
 
     Raises
     ------
     InputError
         If the file holds several images.
     Exception
-        Whatever tifffile raises on what is truncated, damaged or no TIFF.
+        Any exception that tifffile raises on truncated, damaged or other files.
     """
     import tifffile
 
@@ -75,14 +75,14 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
 
 
 class _Complaints(logging.Filter):
-    """Keeps what tifffile logs from being shown, in threads that collect it."""
+    """Suppress the log messages of tifffile in threads that collect them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._own = threading.local()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is to be shown."""
+        """Return whether to show a record."""
         messages: list[str] | None = getattr(self._own, "messages", None)
         if messages is not None:
             messages.append(record.getMessage())
@@ -90,7 +90,7 @@ class _Complaints(logging.Filter):
 
     @contextmanager
     def collected(self) -> Iterator[list[str]]:
-        """Collect what is logged in this thread."""
+        """Collect the messages that are logged in this thread."""
         before = getattr(self._own, "messages", None)
         messages: list[str] = []
         self._own.messages = messages
@@ -105,7 +105,7 @@ logging.getLogger("tifffile").addFilter(_COMPLAINTS)
 
 
 def _array(path: Path, file: Any, series: Any) -> Any:
-    """A memory map where the pixels lie one after the other, else page by page."""
+    """Return a memory map if the pixels are contiguous, and otherwise an array that reads pages."""
     shape, dtype = series.shape, series.dtype
     if dtype is None:
         raise ValueError("pages of different dtype")
@@ -119,17 +119,18 @@ def _array(path: Path, file: Any, series: Any) -> Any:
 
 # tifffile's aszarr gives the same pixels, but takes 1.2 to 2.6 times as long.
 class _Pages:
-    """A TIFF series that is read page by page, like an array, from any thread.
+    """An array that reads a TIFF series page by page, from any thread.
 
-    The file stays open, so that it is not taken apart anew for each plane,
-    until this is no longer used, or until many others are read.
+    The file stays open, so that it is not parsed again for each plane. It is
+    closed when the array is garbage-collected, or when many other files are
+    read.
 
     Parameters
     ----------
     path
-        The file; it is opened when the first page is asked for.
+        The file. It is opened when the first page is read.
     shape, dtype
-        Of the whole series.
+        Shape and dtype of the whole series.
     page_axes
         Number of trailing axes that one page covers.
     """
@@ -150,11 +151,11 @@ class _Pages:
 
 
 class _OpenFile:
-    """A TIFF file that is opened when it is wanted, and used by one thread at a time."""
+    """A TIFF file that is opened on demand, and used by one thread at a time."""
 
     _open: ClassVar[dict[_OpenFile, None]] = {}
-    """Those that are open, the one that was used last at the end."""
-    _lock_of_open: ClassVar[Any] = threading.RLock()  # closing may come with garbage collection
+    """The open files, with the most recently used one at the end."""
+    _lock_of_open: ClassVar[Any] = threading.RLock()  # garbage collection may close a file
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.RLock()
@@ -162,12 +163,12 @@ class _OpenFile:
 
     @contextmanager
     def pages(self) -> Iterator[Any]:
-        """The pages of its first series, while no other thread reads them."""
+        """Yield the pages of the first series, while no other thread reads them."""
         import tifffile
 
         with self._lock:
             if self._file is None:
-                with _COMPLAINTS.collected():  # told of when it was opened at first
+                with _COMPLAINTS.collected():  # they were evaluated by open_tiff
                     self._file = tifffile.TiffFile(self._path)
             self._keep()
             try:
@@ -183,14 +184,14 @@ class _OpenFile:
             self._open[self] = None
 
     def _close_others(self) -> None:
-        """Close those that were not used for the longest time, if there are too many."""
+        """Close the least recently used files, if too many are open."""
         with self._lock_of_open:
             many = list(self._open)[:-MOST_OPEN]
         for other in many:
             other.close()
 
     def close(self) -> None:
-        """Close the file; it is opened again if it is wanted again."""
+        """Close the file. It is opened again when the next page is read."""
         with self._lock:
             with self._lock_of_open:
                 self._open.pop(self, None)
@@ -206,13 +207,13 @@ def _page(page: Any) -> np.ndarray:
 
 
 def _is_colour(page: Any) -> bool:
-    """Whether samples are red, green and blue, or grey and alpha; else they are channels."""
+    """Return whether samples are colours, or grey and alpha. Otherwise they are channels."""
     alpha = any(int(extra) in (1, 2) for extra in page.extrasamples)
     return int(page.photometric) in (2, 6) or (page.samplesperpixel == 2 and alpha)
 
 
 def _known_axes(axes: str, colour: bool) -> str | None:
-    """The file's axes; None where it only counts its pages and tells no channels."""
+    """Return the axes of the file, or None if it only counts pages and states no channels."""
     if not colour and "C" not in axes:
         axes = axes.replace("S", "C")
     if "Q" in axes and not set(axes) & set("CS"):
@@ -222,7 +223,7 @@ def _known_axes(axes: str, colour: bool) -> str | None:
 
 
 def _sensible_pixel_size(file: Any) -> PixelSize | None:
-    """The pixel size; metadata that make no sense keep nobody from the pixels."""
+    """Return the pixel size, or None if the metadata are implausible."""
     size = _pixel_size(file)
     if size is None or not (_sensible(size.y) and _sensible(size.x)):
         return None
@@ -234,7 +235,7 @@ def _sensible(size: float) -> bool:
 
 
 def _pixel_size(file: Any) -> PixelSize | None:
-    """From OME-XML or ImageJ's tags; other TIFFs' resolution means the paper's, not the sample's."""
+    """Read the pixel size from OME-XML or ImageJ's tags. Other TIFFs state the resolution of a print."""
     import tifffile
 
     if file.ome_metadata:
@@ -260,7 +261,7 @@ def _pixel_size(file: Any) -> PixelSize | None:
 
 
 def _channel_names(file: Any) -> tuple[str, ...]:
-    """From OME-XML, or ImageJ's labels, which are of channels where there are no other planes."""
+    """Read the channel names from OME-XML, or from ImageJ's labels."""
     import tifffile
 
     if file.ome_metadata:

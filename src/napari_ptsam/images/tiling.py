@@ -25,22 +25,22 @@ MAXIMUM_SIDE = 16384
 """Largest tile, in pixels: 3 GB as three float channels."""
 
 WHOLE_TOLERANCE = 1.5
-"""Factor by which a plane that is taken whole may differ in size from the tile."""
+"""Largest ratio between the sizes of a tile and of a plane that is taken whole."""
 
-# What lies beyond the plane: the mean colour, which SAM's own padding amounts to.
+# Colour beyond the plane: the mean colour, which equals SAM's own padding after normalization.
 PADDING = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A square part of a plane; it may reach over the plane's lower and right edge.
+    """A square part of a plane. It may extend beyond the plane's lower and right edge.
 
     Attributes
     ----------
     y, x
-        Upper left corner, in pixels.
+        Position of the upper left corner, in pixels.
     side
-        In pixels.
+        Length of a side, in pixels.
     """
 
     y: int
@@ -49,7 +49,7 @@ class Tile:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns; a slice over the edge ends at the edge."""
+        """Rows and columns of the tile; numpy cuts the slices at the plane's edge."""
         return slice(self.y, self.y + self.side), slice(self.x, self.x + self.side)
 
 
@@ -82,7 +82,7 @@ class Tiling:
             raise InputError(f"Tiles overlap by 0 to 0.5 of their side, not {self.overlap}.")
 
     def tiles(self, shape: tuple[int, int]) -> list[Tile]:
-        """Tiles that cover a plane of shape (y, x), row by row."""
+        """Return the tiles that cover a plane of shape (y, x), row by row."""
         longer = max(shape)
         fits = longer <= self.side * WHOLE_TOLERANCE and self.side <= longer * WHOLE_TOLERANCE
         if self.whole and fits:
@@ -102,7 +102,7 @@ class Tiling:
 
 
 def cut(plane: np.ndarray, tile: Tile) -> np.ndarray:
-    """Pixels of one tile.
+    """Return the pixels of one tile.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def cut(plane: np.ndarray, tile: Tile) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32, shape (side, side, 3), contiguous; padded with the mean colour.
+        float32, shape (side, side, 3), contiguous, padded with the mean colour.
     """
     part = plane[tile.window]
     if part.shape[:2] == (tile.side, tile.side):
@@ -150,14 +150,14 @@ def flipped_maps(maps: torch.Tensor, flip: Flip) -> torch.Tensor:
 
 
 class Blend:
-    """Joins tiles' values to a plane; where tiles overlap, one fades into the other.
+    """Join the values of tiles to a plane, with a smooth transition where they overlap.
 
     Parameters
     ----------
     classes
-        Values a pixel.
+        Number of values per pixel.
     shape
-        Of the plane: (y, x).
+        Shape of the plane: (y, x).
     """
 
     def __init__(self, classes: int, shape: tuple[int, int]) -> None:
@@ -173,12 +173,12 @@ class Blend:
         weights += weight
 
     def result(self) -> np.ndarray:
-        """The plane's values: float32, shape (classes, y, x)."""
+        """Return the values of the plane: float32, shape (classes, y, x)."""
         return self._total / self._weights
 
 
 def _window(side: int) -> np.ndarray:
-    """Weight of a tile's pixels: falls towards its edges, never to 0."""
+    """Return the weights of a tile's pixels. They fall towards the edges, but never to 0."""
     distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
     ramp = np.minimum(distance / (side / 8), 1).astype(np.float32)
     return ramp[:, None] * ramp[None]

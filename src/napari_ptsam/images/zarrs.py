@@ -1,4 +1,4 @@
-"""Zarr arrays and OME-Zarr groups to arrays with axes and pixel size."""
+"""Open zarr arrays and OME-Zarr images, with their axes, pixel size and channel names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from napari_ptsam.images.planes import PixelSize
 
 ZARR = ".zarr"
 MARKS = ("zarr.json", ".zarray", ".zgroup")
-"""Files of which every zarr folder has one."""
+"""Metadata files; every zarr folder has at least one of them."""
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a path is a folder that is called a zarr, or is one."""
+    """Return whether a path is a folder that holds a zarr, or has the suffix of one."""
     if not path.is_dir():
         return False
     return path.suffix.lower() == ZARR or holds_zarr(path)
 
 
 def holds_zarr(folder: Path) -> bool:
-    """Whether a folder has what makes it a zarr."""
+    """Return whether a folder has the metadata of a zarr."""
     return any((folder / name).is_file() for name in MARKS)
 
 
@@ -32,20 +32,20 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
     Returns
     -------
     array
-        With ``shape``, ``dtype`` and indexing.
+        An array with ``shape``, ``dtype`` and indexing.
     axes
-        A letter each, or None where nothing tells.
+        One letter per axis, or None if they are not known.
     pixel_size
-        None where nothing tells.
+        The pixel size, or None if it is not known.
     channel_names
-        Empty where nothing tells.
+        The names, or an empty tuple if they are not known.
 
     Raises
     ------
     InputError
         If it holds no image.
     Exception
-        Whatever zarr raises on what is damaged.
+        Any exception that zarr raises on damaged files.
     """
     import zarr
 
@@ -67,7 +67,7 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
 
 
 def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, PixelSize | None]:
-    """The first level of an OME-Zarr image."""
+    """Return the full resolution of an OME-Zarr image, its axes and its pixel size."""
     import zarr
 
     dataset = scales["datasets"][0]
@@ -87,7 +87,7 @@ def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, Pixe
 
 
 def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """Labels of the channels, if any; they are for viewers, and may be anything."""
+    """Return the channels' labels. They are meant for viewers and may have any form."""
     told = attributes.get("omero")
     channels = told.get("channels") if isinstance(told, Mapping) else None
     if not isinstance(channels, list) or not all(isinstance(one, Mapping) for one in channels):
@@ -96,7 +96,7 @@ def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _letters(names: Any, count: int) -> str | None:
-    """First letters of the axes' names; None where they are not told, or not told apart."""
+    """Return the first letters of the axes' names, or None if they are missing or not unique."""
     if not names or len(names) != count or not all(isinstance(n, str) and n for n in names):
         return None
     letters = "".join(name[0].upper() for name in names)
@@ -107,7 +107,7 @@ def _letters(names: Any, count: int) -> str | None:
 def _pixel_size(
     letters: str | None, axes: list[Mapping[str, Any]], steps: tuple[list[Any], list[Any]]
 ) -> PixelSize | None:
-    """From the scales of the level and of the whole image; None where there is no unit."""
+    """Compute the pixel size from the scales of the level and the image; None without a unit."""
     if letters is None:
         return None
     sizes = dict.fromkeys(letters, 1.0)
