@@ -161,7 +161,7 @@ def users_disk_cache() -> DiskCache | None:
         size = -1
     if size < 0:
         raise InputError(
-            f"{LIMIT_VARIABLE} is the number of gigabytes of embeddings to keep on disk, for instance 4, "
+            f"{LIMIT_VARIABLE} says how many gigabytes of embeddings are kept on disk, for instance 4, "
             f"or 0 for none, not {text!r}."
         )
     return DiskCache(cache_folder() / "embeddings", size) if size else None
