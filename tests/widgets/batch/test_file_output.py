@@ -102,7 +102,7 @@ def test_other_pixels_under_the_same_name_are_another_run(
     viewer.layers[0].data = stack.images[2:4]
     run(qtbot, widget)
     (message,) = notifications()
-    assert "is not the result of this run" in message and "--" not in message
+    assert "is the result of another run" in message and "--" not in message
     assert "tick “Replace existing results”" in message
     first = ptsam.segment(stack.images[:2], prompt, device=device)
     assert np.array_equal(read(tmp_path), first)
