@@ -161,7 +161,7 @@ def test_nothing_is_encoded_twice_however_often_a_process_starts(
     assert done > count and torch.equal(fresh().encoder([tile]), first) and len(calls) == done
     fresh().encoder([tile * 0.5])
     other = with_cache(backbone, EmbeddingCache(), disk)
-    other.encoder._whose = "another backbone"
+    other.encoder._prefix = "another backbone"
     other.encoder([tile])
     assert len(calls) == done + 2 and len(names(tmp_path)) == 3
     # Whole stacks are read from there, and not written.

@@ -186,10 +186,10 @@ def test_an_unfinished_run_is_not_touched_by_another(tmp_path) -> None:
     with pytest.raises(ptsam.OutputError, match=r"resume=True.*overwrite=True"):
         run(planes, segmenter, path)
     for wrong, other, message in (
-        (planes, FakeSegmenter(prompt=fake_prompt(1)), r"in: prompt;"),
-        (planes, FakeSegmenter(min_size=3), r"in: result settings;"),
-        (stack(4), segmenter, r"in: shape, pixels;"),
-        (stack(5).part("Z", 1, 4), segmenter, r"in: part, pixels;"),
+        (planes, FakeSegmenter(prompt=fake_prompt(1)), r"in: prompt\."),
+        (planes, FakeSegmenter(min_size=3), r"in: result settings\."),
+        (stack(4), segmenter, r"in: shape, pixels\."),
+        (stack(5).part("Z", 1, 4), segmenter, r"in: part, pixels\."),
     ):
         with pytest.raises(ptsam.OutputError, match=message):
             run(wrong, other, path, resume=True)
@@ -214,7 +214,7 @@ def test_an_image_of_the_same_name_with_other_pixels_is_another_run(tmp_path) ->
     path = target(tmp_path, planes, segmenter)
     run(planes, segmenter, path)
     other = Planes(np.stack(list(planes))[::-1], planes.axes, planes.name)
-    with pytest.raises(ptsam.OutputError, match="not the result of this run"):
+    with pytest.raises(ptsam.OutputError, match="is the result of another run"):
         run(other, segmenter, path, resume=True)
 
 

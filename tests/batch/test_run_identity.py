@@ -83,7 +83,7 @@ def begun(monkeypatch, tmp_path):
 def test_a_prompt_with_flips_is_not_mixed_with_one_without(begun) -> None:
     planes, path = begun
     flipped = FakeSegmenter(prompt=replace(fake_prompt(), flips=("x", "y")))
-    with pytest.raises(ptsam.OutputError, match="differs in: prompt; start anew"):
+    with pytest.raises(ptsam.OutputError, match=r"differs in: prompt\. Start anew"):
         Job(planes, [FileResult(flipped, path)], resume=True)
     list(segment_to_files(planes, [FileResult(flipped, path)], overwrite=True))
     assert path.is_file()
