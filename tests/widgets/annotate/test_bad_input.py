@@ -417,7 +417,7 @@ def test_no_folder_can_be_made(qtbot, dock, told, stack, asleep, sessions, tmp_p
     [
         (None, "is not a session folder"),
         ("{", "is damaged"),
-        ("[]", "another kind"),
+        ("[]", "not the file of a session"),
         (json.dumps({"kind": "napari-ptsam session", "version": 99}), ""),
     ],
 )

@@ -261,5 +261,5 @@ def test_an_image_without_annotation_that_is_gone_does_not_keep_the_others(
     qtbot.waitUntil(lambda: len(again.session_model.records) == 1, timeout=LONG)
     (source,) = again.session_model.images
     assert np.array_equal(source.labels.data[3], stack.masks[3])
-    assert any("other cannot be found" in words for words in told)
+    assert any("other: cannot be found" in words for words in told)
     qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)

@@ -247,7 +247,7 @@ def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
         show_warning(in_form(error))
     else:
         show_info(
-            f"The training was stopped when its dock was closed; its best prompt is saved in {path}."
+            f"The training was stopped when its dock was closed; the best prompt so far is saved in {path}."
         )
 
 
