@@ -28,7 +28,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = re.findall(r"^( *)```(\w+)\n(.*?)^ *```$", PAGE.read_text("utf-8"), re.M | re.S)
     for _, language, block in blocks:
         STEPS[language](root, dedent(block))
-    assert len(blocks) == 7
+    assert len(blocks) == 9
     return root
 
 
@@ -198,3 +198,21 @@ def test_a_new_class_of_layer_is_read(extended) -> None:
     assert planes.axes == "ZYX" and np.array_equal(planes[1], labels.data[1])
     """
     run_in(extended, code)
+
+
+def test_a_new_option_is_offered_everywhere(extended) -> None:
+    code = """
+    from napari_ptsam.cli.parser import build_parser
+    from napari_ptsam.training.presets import training_settings
+    from napari_ptsam.training.settings import TrainingSettings
+
+    options = build_parser().parse_args(["train", "images", "masks", "--trial-part", "0.1"])
+    assert options.trial_part == 0.1
+    assert training_settings({"trial_part": 0.1}).trial_part == 0.1
+    assert TrainingSettings().trial_part == 0.0625
+    try:
+        TrainingSettings(trial_part=0.3)
+    except Exception as error:
+        print(error)
+    """
+    assert "trial_part is a number from 0 to 0.2, not 0.3" in run_in(extended, code)

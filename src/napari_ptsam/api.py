@@ -75,7 +75,7 @@ def train(
     Returns
     -------
     Prompt
-        The best prompt of the run, measured on held-out planes.
+        The best prompt of the run, measured on validation planes.
 
     Raises
     ------

@@ -242,7 +242,13 @@ def test_command_line(entry: CatalogueEntry, folder: Path, capsys) -> None:
     assert all(name in listed for name in catalogue()) and "* vit_t" in listed
     assert run("backbones", "path", "vit_b") == 0
     assert capsys.readouterr().out == f"{folder / 'b.pth'}\n"
-    fails(capsys, "vit_b is not on this machine; there is nothing to remove", "backbones", "remove", "vit_b")
+    fails(
+        capsys,
+        "vit_b is not on this machine; there is nothing to remove",
+        "backbones",
+        "remove",
+        "vit_b",
+    )
     assert run("backbones", "download", "vit_b") == 0
     assert run("backbones", "list", "--json") == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])

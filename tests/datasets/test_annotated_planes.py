@@ -193,10 +193,10 @@ def test_a_split_of_the_annotations_own_is_kept() -> None:
     assert annotations.held_out == frozenset({1}) and annotated([MASK]).held_out is None
     training, measured = split(annotations, 0.15, seed=0)
     assert [id(e) for e in measured] == [id(annotations.examples[1])] and len(training) == 2
-    with pytest.raises(ptsam.InputError, match="All annotated planes are held out"):
+    with pytest.raises(ptsam.InputError, match="All annotated planes are validation planes"):
         split(annotations.with_held_out({0, 1, 2}), 0.15, seed=0)
     rare = annotated([MASK, np.where(MASK == 2, 3, MASK)], classes=("a", "b", "c"))
-    with pytest.raises(ptsam.InputError, match="All planes with c on them are held out"):
+    with pytest.raises(ptsam.InputError, match="All planes with c on them are validation planes"):
         split(rare.with_held_out({1}), 0.15, seed=0)
 
 

@@ -260,7 +260,7 @@ def test_description(tmp_path: Path) -> None:
     from napari_ptsam.prompts.describe import describe
 
     text = describe(make(), make().save(tmp_path / "a.pt"))
-    for part in ("class 0", "vit_t", "2,048", "16 annotated planes, 3 of them held out", "0.910",
+    for part in ("class 0", "vit_t", "2,048", "16 annotated planes, 3 for validation", "0.910",
                  "tiles of 371 px", "3.5 to 200", "0, 2", "0.65 x 0.65 micrometer", "Präparat 7"):  # fmt: skip
         assert part in text
     assert make().describe()["trained_parameters"] == 2048

@@ -30,7 +30,7 @@ def test_levels(dice: float | None, level: str, word: str) -> None:
     found = verdict(origin(held_out_dice=dice))
     assert found.level == level
     assert found.text.startswith(
-        f"{word}: Dice {dice or 0:.2f} on 3 planes held out, trained on 13"
+        f"{word}: Dice {dice or 0:.2f} on 3 validation planes, trained on 13"
     )
 
 
@@ -44,7 +44,7 @@ def test_what_helps_is_told_only_where_it_is_needed() -> None:
 def test_few_held_out_planes_are_a_rough_measure() -> None:
     assert "rough" not in verdict(origin(held_out_images=FEW)).text
     text = verdict(origin(held_out_images=1, images=5)).text
-    assert "rough" in text and "on 1 plane held out, trained on 4" in text
+    assert "rough" in text and "on 1 validation plane, trained on 4" in text
 
 
 def test_one_plane_is_no_measure() -> None:

@@ -104,7 +104,7 @@ def _report_training(
     where = (
         f"measured on the {origin.images} training planes themselves, too few to hold any out"
         if origin.measured_on_training
-        else f"on {origin.held_out_images} held-out planes of {origin.images}"
+        else f"on {origin.held_out_images} validation planes of {origin.images}"
     )
     print(
         f"{path}: Dice {origin.held_out_dice:.3f} ({where}); {tiling}; "

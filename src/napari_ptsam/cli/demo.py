@@ -154,9 +154,9 @@ def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, fl
         f"  IoU of the foreground            {scores['iou']:.3f}",
         f"  Dice of the foreground           {scores['dice']:.3f}",
         f"  AP of objects at IoU 0.5         {scores['ap50']:.3f}",
-        f"Dice on the held-out planes        {dice:.3f}",
+        f"Dice on the validation planes      {dice:.3f}",
         f"Trained on                         {prompt.origin.images} planes, "
-        f"{prompt.origin.held_out_images} of them held out",
+        f"{prompt.origin.held_out_images} of them for validation",
         f"Trained parameters                 {prompt.trained_parameters:,}",
         f"Prompt file                        {size:,} bytes",
         "",

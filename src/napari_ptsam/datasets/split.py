@@ -48,12 +48,12 @@ def split(
         held_out = choose_held_out(present, len(annotations.classes), part, seed)
     training = [i for i in range(len(examples)) if i not in held_out]
     if not training:
-        raise InputError("All annotated planes are held out; leave some to train on.")
+        raise InputError("All annotated planes are validation planes; leave some to train on.")
     learned = set().union(*(present[i] for i in training))
     for value, name in enumerate(annotations.classes, start=1):
         if value not in learned:
             raise InputError(
-                f"All planes with {name} on them are held out; leave some to train on."
+                f"All planes with {name} on them are validation planes; leave some to train on."
             )
     return [examples[i] for i in training], [examples[i] for i in sorted(held_out)]
 

@@ -64,9 +64,9 @@ def _objects(prompt: Prompt) -> str:
 
 def _made_from(prompt: Prompt) -> str:
     origin = prompt.origin
-    held_out = f", {origin.held_out_images} of them held out" if origin.held_out_images else ""
+    validation = f", {origin.held_out_images} for validation" if origin.held_out_images else ""
     return (
-        f"{origin.images} annotated planes{held_out}; {origin.steps} steps of {origin.batch_size} tiles, "
+        f"{origin.images} annotated planes{validation}; {origin.steps} steps of {origin.batch_size} tiles, "
         f"seed {origin.seed}, start: {origin.start}"
     )
 
@@ -75,7 +75,7 @@ def _dice(prompt: Prompt) -> str:
     origin = prompt.origin
     if origin.held_out_dice is None:
         return "not measured"
-    where = "the training planes themselves" if origin.measured_on_training else "held-out planes"
+    where = "the training planes themselves" if origin.measured_on_training else "validation planes"
     return f"{origin.held_out_dice:.3f} on {where}"
 
 

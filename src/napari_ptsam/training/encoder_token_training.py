@@ -35,7 +35,7 @@ AUTO_COUNT = 8
 PATIENCE = 4.0
 """Least number of minutes allowed if the user asks for a number of encoder tokens."""
 TOO_FEW = (
-    "Encoder tokens were left out: without held-out planes it cannot be measured whether they help. "
+    "Encoder tokens were left out: without validation planes it cannot be measured whether they help. "
     "Annotate at least 4 planes, or ask for 8 encoder tokens."
 )
 TOO_LONG = (
@@ -43,11 +43,11 @@ TOO_LONG = (
     "often make labels better."
 )
 NO_GAIN = (
-    "Encoder tokens were tried and left out: Dice on the held-out planes {after:.3f}, without them "
+    "Encoder tokens were tried and left out: Dice on the validation planes {after:.3f}, without them "
     "{before:.3f}."
 )
 GAIN = (
-    "Encoder tokens are part of the prompt, after {steps} steps: Dice on the held-out planes "
+    "Encoder tokens are part of the prompt, after {steps} steps: Dice on the validation planes "
     "{after:.3f}, without them {before:.3f}.{why}"
 )
 WHY_THOUGH_LOWER = " So few planes measure Dice only roughly, and on other images they mostly help."

@@ -170,9 +170,9 @@ class TrainingSettings:
         Field(
             ge=0,
             le=0.5,
-            title="Held out",
+            title="Validation",
             description="Part of the planes that validate instead of training. With fewer than 4 "
-            "planes, none is held out.",
+            "planes, there is no validation.",
         ),
         Shown(row=True, decimals=0, factor=100, suffix=" %"),
     ] = 0.15

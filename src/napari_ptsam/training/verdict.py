@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 GOOD, FAIR = 0.9, 0.75
 """Dice from which on a prompt is called good, or fair."""
 FEW = 3
-"""With fewer held-out planes, their Dice is a rough figure."""
+"""With fewer validation planes, their Dice is a rough figure."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ def verdict(origin: Origin, stopped: bool = False) -> Verdict:
         return Verdict(
             "unsure",
             f"{begin}Dice {dice:.2f}, but measured on the {_planes(trained)} that it was trained "
-            "on, so new planes will be worse. Annotate at least 4 planes, so that one can be held out.",
+            "on, so new planes will be worse. Annotate at least 4 planes, so that one can validate.",
         )
-    where = f"on {_planes(origin.held_out_images)} held out, trained on {trained}"
-    rough = " With so few held-out planes this is a rough figure." * (origin.held_out_images < FEW)
+    count = origin.held_out_images
+    where = f"on {count} validation plane{'s' * (count != 1)}, trained on {trained}"
+    rough = " With so few of them, this is a rough figure." * (origin.held_out_images < FEW)
     if dice >= GOOD:
         return Verdict("good", f"{begin}Good: Dice {dice:.2f} {where}.{rough}")
     if dice >= FAIR:

@@ -286,7 +286,7 @@ def test_only_our_workers_are_used() -> None:
     foreign = (
         "create_worker",
         "thread_worker",
-        "superqt",
+        "from superqt",
         "QThreadPool",
         "QRunnable",
         "import Thread",

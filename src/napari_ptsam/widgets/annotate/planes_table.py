@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
-COLUMNS = ("Image", "Plane", "Pixels", "Done", "Held out", "Dice")
-IMAGE, PLANE, PIXELS, DONE, HELD_OUT, DICE = range(6)
+COLUMNS = ("Image", "Plane", "Pixels", "Done", "Validation", "Dice")
+IMAGE, PLANE, PIXELS, DONE, VALIDATION, DICE = range(6)
 BOXES = (
     "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
     " width: 12px; height: 12px; }"
@@ -100,7 +100,7 @@ class PlanesTable(QTableWidget):
         )
         self._put(position, PIXELS, counts or "0", ", ".join(record.counts))
         self._check(position, DONE, record.done)
-        self._check(position, HELD_OUT, bool(record.held_out))
+        self._check(position, VALIDATION, bool(record.held_out))
         self._put(position, DICE, "" if record.dice is None else f"{record.dice:.2f}")
 
     def _put(self, position: int, column: int, content: str, tip: str = "") -> None:
@@ -121,12 +121,12 @@ class PlanesTable(QTableWidget):
         record, checked = self._records[item.row()], item.checkState() == Qt.CheckState.Checked
         if item.column() == DONE:
             self._session_model.records.mark(record.image, record.number, checked)
-        elif item.column() == HELD_OUT:
+        elif item.column() == VALIDATION:
             self._session_model.records.hold_out(record.image, record.number, checked)
         self._session_model.touch()
 
     def _go(self, position: int, column: int) -> None:
-        if column in (DONE, HELD_OUT) or position >= len(self._records):
+        if column in (DONE, VALIDATION) or position >= len(self._records):
             return
         record = self._records[position]
         image = self._session_model.image_of(record.image)

@@ -104,7 +104,7 @@ class TrainTab(ScrollingColumn):
         self.plot = TrainingPlot()
         self.plot.hide()
         self.judgement = text_label(
-            tip="How well the prompt finds what you painted on held-out planes."
+            tip="How well the prompt finds what you painted on validation planes."
         )
         self.shown = QCheckBox("Preview on the plane in view")
         self.shown.setToolTip(

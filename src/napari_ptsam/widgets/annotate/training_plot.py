@@ -18,7 +18,7 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, background=None)
         self.setToolTip(
-            "Loss (orange, should fall) and Dice on the held-out planes (blue, should rise to 1)."
+            "Loss (orange, should fall) and Dice on the validation planes (blue, should rise to 1)."
         )
         self.setMinimumHeight(110)
         self.setMouseEnabled(x=False, y=False)
