@@ -39,7 +39,7 @@ from napari_ptsam.backbones.loading import Backbone, load_backbone
 from napari_ptsam.backbones.point_prompts import Clicks, click_masks
 from napari_ptsam.errors import NoObjectError
 from napari_ptsam.evaluation.metrics import overlap
-from napari_ptsam.images.normalize import Normalization, normalize
+from napari_ptsam.images.normalize import normalize_plane
 from napari_ptsam.images.tiling import Tile, cut
 
 FOUND = 0.7
@@ -103,7 +103,7 @@ def rows(folder: Path, options: argparse.Namespace, backbone: Backbone) -> Itera
     declined: dict[tuple[str, bool], list[bool]] = {way: [] for way in ways}
     for number, file in enumerate(chosen):
         image = tifffile.imread(folder / "images" / file.name)
-        pixels = normalize(image, Normalization(), rgb=image.ndim == 3)
+        pixels = normalize_plane(image, rgb=image.ndim == 3)
         embeddings: dict[Tile, torch.Tensor] = {}
         for place in (one for one in where if one.image == number):
             some = min(options.known, len(place.others))

@@ -3,7 +3,13 @@ import pytest
 
 import napari_ptsam as ptsam
 from conftest_data import whole_plane
-from napari_ptsam.images.normalize import Normalization, normalize, select_channels, stack_limits
+from napari_ptsam.images.normalize import (
+    Normalization,
+    normalize,
+    normalize_plane,
+    select_channels,
+    stack_limits,
+)
 from napari_ptsam.images.planes import Planes
 
 DTYPES = [bool, np.uint8, np.uint16, np.int16, np.float32, np.float64]
@@ -114,3 +120,14 @@ def test_nan_on_a_plane_leaves_the_limits_of_the_others() -> None:
 def test_senseless_normalisations(arguments) -> None:
     with pytest.raises(ptsam.InputError):
         Normalization(*arguments)
+
+
+def test_padding_changes_nothing_for_clicks_and_suggestions(nuclei) -> None:
+    image = nuclei[0][0]
+    padded = normalize_plane(np.pad(image, ((0, 60), (0, 0))))
+    alone = normalize_plane(image)
+    assert np.array_equal(padded[: len(image)], alone)
+    assert np.array_equal(
+        padded[len(image) :], np.broadcast_to(np.median(alone, (0, 1)), (60, 128, 3))
+    )
+    assert not normalize_plane(np.zeros((40, 50))).any()

@@ -334,3 +334,47 @@ def normalize(
     if scaled.shape[-1] == 2:
         return np.concatenate([scaled, scaled.mean(-1, keepdims=True)], axis=-1)
     return scaled
+
+
+def normalize_plane(
+    plane: np.ndarray, channels: Sequence[int] | None = None, rgb: bool = False
+) -> np.ndarray:
+    """Normalize a plane by its own percentiles, without the influence of its padding.
+
+    Clicks and suggestions see planes in this way, as do prompts with default settings.
+
+    Parameters
+    ----------
+    plane
+        Shape (y, x) or (y, x, channels); bool, integer or float.
+    channels, rgb
+        See `select_channels`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (y, x, 3); see `normalize` and `fill_padding`.
+
+    Raises
+    ------
+    InputError
+        See `normalize`.
+    """
+    padding = padding_of(select_channels(plane, channels, rgb))
+    pixels = normalize(plane, Normalization(), channels, rgb, None, padding)
+    fill_padding(pixels, padding)
+    return pixels
+
+
+def fill_padding(pixels: np.ndarray, padding: np.ndarray | None) -> None:
+    """Set padding in place to the median of the other pixels, so that its rim shows no edge.
+
+    Parameters
+    ----------
+    pixels
+        Normalized pixels, shape (y, x, 3).
+    padding
+        bool, shape (y, x), or None; padding that covers everything is left alone.
+    """
+    if padding is not None and not padding.all():
+        pixels[padding] = np.median(pixels[~padding], axis=0)

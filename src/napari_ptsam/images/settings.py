@@ -15,6 +15,7 @@ from napari_ptsam.images.normalize import (
     MOST_OF_IT,
     Limits,
     Normalization,
+    fill_padding,
     noise_alone,
     normalize,
     select_channels,
@@ -126,9 +127,7 @@ class ImageSettings:
         tiles = tuple(self.tiling.tiles((pixels.shape[0], pixels.shape[1])))
         if is_constant(chosen) or is_noise(chosen, padding):
             return PreparedPlane(pixels, tiles, np.ones(pixels.shape[:2], dtype=bool))
-        if padding is not None:
-            # The padding becomes as bright as the picture, so that its rim shows no edge.
-            pixels[padding] = np.median(pixels[~padding], axis=0)
+        fill_padding(pixels, padding)
         noises = list(takewhile(bool, noise_alone(chosen, padding, MOST_OF_IT)))
         if len(noises) == chosen.shape[-1]:
             return PreparedPlane(pixels, tiles, far_from_objects(chosen, noises, padding))

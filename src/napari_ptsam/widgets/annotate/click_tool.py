@@ -11,7 +11,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.normalize import Normalization, normalize
+from napari_ptsam.images.normalize import normalize_plane
 from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import (
     ClickedObject,
@@ -183,7 +183,7 @@ class ClickTool(QObject):
         if key != (image.id, number, image.channels):
             key = image.id, number, image.channels
             plane = image.planes[number]
-            pixels = normalize(plane, Normalization(), image.channels, image.planes.rgb)
+            pixels = normalize_plane(plane, image.channels, image.planes.rgb)
             self._last = key, pixels
         return pixels
 

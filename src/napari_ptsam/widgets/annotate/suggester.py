@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.annotation.suggestions import candidates, pool, suggest
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.normalize import Normalization, normalize
+from napari_ptsam.images.normalize import normalize_plane
 from napari_ptsam.images.tiling import Tile, cut
 from napari_ptsam.widgets.shared.background_jobs import NORMAL
 
@@ -90,9 +90,7 @@ class Suggester(QObject):
             key = image.id, number, image.channels
             if key not in self._features:
                 try:
-                    pixels = normalize(
-                        image.planes[number], Normalization(), image.channels, image.planes.rgb
-                    )
+                    pixels = normalize_plane(image.planes[number], image.channels, image.planes.rgb)
                 except InputError:  # planes that cannot be trained on are not suggested
                     continue
                 whole = Tile(0, 0, max(image.planes.shape))
