@@ -1,4 +1,4 @@
-"""The prediction for the plane in view, in a Labels layer of its own."""
+"""A Labels layer with the prediction for the plane in view."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ SETTLE = 150
 
 
 class Preview(QObject):
-    """One plane of labels that follows the view.
+    """Show the prediction for the plane in view.
 
-    While a training runs, the training computes it; after that, the prompt is
-    applied to whatever plane comes into view.
+    While a training runs, the training computes the prediction. Afterwards, the
+    prompt is applied to each plane that comes into view.
     """
 
     dismissed = Signal()
-    """The user has deleted the layer."""
-    told = Signal(str)
-    """What the user should know of the prompt on an image; once for each image."""
+    """Emitted when the user has deleted the layer."""
+    noted = Signal(str)
+    """Emitted with a note on the prompt for this image, unless it is the same note as before."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__(session_model)
-        self._studio = session_model
+        self._session_model = session_model
         self._layer: Labels | None = None
         self.wanted = True
-        self._said = ""
+        self._note = ""
         self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
         session_model.viewer.layers.events.removed.connect(self._removed)
@@ -55,45 +55,45 @@ class Preview(QObject):
         session_model.images_changed.connect(self._settled.start)
 
     def want(self, wanted: bool) -> None:
-        """Show the layer, or take it away."""
+        """Show or remove the layer."""
         self.wanted = wanted
         if wanted:
             self.refresh()
         else:
-            self._studio.jobs.cancel("preview")
+            self._session_model.jobs.cancel("preview")
             self.remove()
 
     def view(self) -> PlaneInView | None:
-        """The plane in view, if a preview is wanted."""
-        current = self._studio.current() if self.wanted else None
+        """Return the plane in view; None if no preview is wanted."""
+        current = self._session_model.current() if self.wanted else None
         return None if current is None else PlaneInView(current[0], current[0].planes, current[1])
 
     def refresh(self) -> None:
-        """Apply the prompt to the plane in view, unless a training does."""
-        session_model, view = self._studio, self.view()
+        """Apply the prompt to the plane in view, unless a training is running."""
+        session_model, view = self._session_model, self.view()
         if session_model.training or session_model.prompt is None or view is None:
             return
         try:
-            prompt, words = fit_prompt(
+            prompt, note = fit_prompt(
                 session_model.prompt, view.planes, view.image.chosen, IN_IMAGES
             )
         except InputError as error:
             session_model.jobs.cancel("preview")
             self.remove()
-            self._say(in_form(error))
+            self._show_note(in_form(error))
             return
-        self._say(words)
+        self._show_note(note)
         steps = partial(self._steps, view, prompt)
         session_model.jobs.submit("preview", steps, self.show, priority=NORMAL)
 
-    def _say(self, words: str) -> None:
-        """Tell what is new."""
-        before, self._said = self._said, words
-        if words and words != before:
-            self.told.emit(words)
+    def _show_note(self, note: str) -> None:
+        """Emit a note if it has changed."""
+        previous, self._note = self._note, note
+        if note and note != previous:
+            self.noted.emit(note)
 
     def _steps(self, view: PlaneInView, prompt: Prompt) -> Steps:
-        backbone = self._studio.backbone_service.backbone_of(prompt)
+        backbone = self._session_model.backbone_service.backbone_of(prompt)
         from napari_ptsam.inference.preview import PlanePreview
         from napari_ptsam.inference.segment import Segmenter
 
@@ -108,23 +108,23 @@ class Preview(QObject):
         yield LivePrediction(view, preview.labels(segmenter.tokens))
 
     def prepare(self) -> None:
-        """Make the layer before the training starts: adding one takes a while."""
+        """Add the layer before the training starts, because that takes a while."""
         view = self.view()
         if view is not None and (
-            self._layer is None or self._layer not in self._studio.viewer.layers
+            self._layer is None or self._layer not in self._session_model.viewer.layers
         ):
             self.show(LivePrediction(view, np.zeros(view.planes.shape, np.uint8)))
 
-    def show(self, shown: LivePrediction) -> None:
-        """Put labels into the layer, at the plane that they belong to."""
-        source = shown.view.image
-        if not self.wanted or source not in self._studio.images:
+    def show(self, prediction: LivePrediction) -> None:
+        """Show labels in the layer, at the position of their plane."""
+        image = prediction.view.image
+        if not self.wanted or image not in self._session_model.images:
             return
-        planes = source.planes
-        leading, axes = planes.position(shown.view.number), planes.data_axes
-        labels = shown.labels.reshape([1] * (len(axes) - 2) + list(shown.labels.shape))
-        where = placement(source.layer, {axes.index(a): float(i) for a, i in leading.items()})
-        viewer = self._studio.viewer
+        planes = image.planes
+        leading, axes = planes.position(prediction.view.number), planes.data_axes
+        labels = prediction.labels.reshape([1] * (len(axes) - 2) + list(prediction.labels.shape))
+        where = placement(image.layer, {axes.index(a): float(i) for a, i in leading.items()})
+        viewer = self._session_model.viewer
         if self._layer is None or self._layer not in viewer.layers:
             self._add(labels, where)
         elif self._layer.ndim != labels.ndim:
@@ -136,33 +136,33 @@ class Preview(QObject):
             self._layer.data = labels
 
     def _add(self, labels: np.ndarray, where: dict[str, Any]) -> None:
-        viewer = self._studio.viewer
+        viewer = self._session_model.viewer
         active = viewer.layers.selection.active
         self._layer = viewer.add_labels(labels, name=NAME, opacity=0.5, **where)
-        self._layer.colormap = class_colours(dict(enumerate(self._studio.scheme.colours, 1)))
+        self._layer.colormap = class_colours(dict(enumerate(self._session_model.scheme.colours, 1)))
         self._layer.editable = False
-        # Painting must go on where it was.
+        # The layer that the user paints on stays selected.
         viewer.layers.selection.active = active
 
     def _removed(self, event: Any) -> None:
         if self._layer is not None and event.value is self._layer:
             self._layer = None
-            # Where all layers go at once, it was not this one that was meant.
+            # If all layers are removed at once, the user did not mean this one.
             QTimer.singleShot(0, self._dismiss)
 
     def _dismiss(self) -> None:
-        if self._studio.images and self.wanted:
+        if self._session_model.images and self.wanted:
             self.dismissed.emit()
 
     def remove(self) -> None:
-        """Take the layer away."""
+        """Remove the layer."""
         layer, self._layer = self._layer, None
-        if layer is not None and layer in self._studio.viewer.layers:
-            self._studio.viewer.layers.remove(layer)
+        if layer is not None and layer in self._session_model.viewer.layers:
+            self._session_model.viewer.layers.remove(layer)
 
     def close(self) -> None:
-        """Stop following the view, and take the layer away."""
+        """Stop following the view, and remove the layer."""
         self._settled.stop()
         self.wanted = False
-        self._studio.viewer.layers.events.removed.disconnect(self._removed)
+        self._session_model.viewer.layers.events.removed.disconnect(self._removed)
         self.remove()

@@ -68,7 +68,7 @@ class TrainTab(ScrollingColumn):
             (self.run.progressed, self._progress), (self.run.predicted, self.preview.show),
             (self.run.trained, self._trained), (self.run.rated, self._rated),
             (self.run.failed, self._failed), (self.run.finished, self._ended),
-            (self.preview.told, show_warning),
+            (self.preview.noted, show_warning),
         ):  # fmt: skip
             signal.connect(slot)
         session_model.view_changed.connect(self._viewed)

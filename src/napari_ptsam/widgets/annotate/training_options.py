@@ -33,7 +33,7 @@ class Options(QWidget):
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
-        self._studio, self._filling = session_model, False
+        self._session_model, self._filling = session_model, False
         self.preset, self.device = QComboBox(), QComboBox()
         for number, name in enumerate(PRESETS):
             self.preset.addItem(name, name)
@@ -99,7 +99,7 @@ class Options(QWidget):
     def show_settings(self) -> None:
         """Show the settings that the session model holds."""
         self._filling = True
-        settings = self._studio.settings
+        settings = self._session_model.settings
         known = training_settings(settings)
         _choose(self.preset, settings.get("preset") or DEFAULT_PRESET)
         _choose(self.device, settings.get("device") or "auto")
@@ -116,7 +116,7 @@ class Options(QWidget):
 
     def _choose_preset(self, position: int = 0) -> None:
         preset = self.preset.currentData()
-        self._studio.settings |= dict.fromkeys(PRESETS[preset]) | {"preset": preset}
+        self._session_model.settings |= dict.fromkeys(PRESETS[preset]) | {"preset": preset}
         self.show_settings()
         self._tell()
 
@@ -124,7 +124,7 @@ class Options(QWidget):
         if self._filling:
             return
         limits = Normalization()
-        self._studio.settings |= {
+        self._session_model.settings |= {
             "device": self.device.currentData(),
             "normalization": {
                 "mode": self.normalization.currentData(), "low": limits.low, "high": limits.high,
@@ -135,8 +135,8 @@ class Options(QWidget):
         self._tell()
 
     def _tell(self) -> None:
-        self._studio.backbone_service.use(self.device.currentData())
-        self._studio.settings_changed.emit()
+        self._session_model.backbone_service.use(self.device.currentData())
+        self._session_model.settings_changed.emit()
         self.changed.emit()
 
     def settings(self) -> TrainingSettings:
@@ -147,9 +147,10 @@ class Options(QWidget):
         InputError
             If a value cannot be used.
         """
-        channels = self._studio.channels
+        channels = self._session_model.channels
         return training_settings(
-            self._studio.settings | {"channels": None if channels is None else list(channels)}
+            self._session_model.settings
+            | {"channels": None if channels is None else list(channels)}
         )
 
 
