@@ -65,8 +65,8 @@ def all_threads() -> Iterator[None]:
 def nuclei() -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Six crops of 128 x 128 pixels of real nuclei, with instance masks.
 
-    Where the real images are not to be had, crops of the bundled sample, so
-    that a clone of the repository can be tested by itself.
+    Without the real images, drawn nuclei stand in, so that a clone of the
+    repository can be tested by itself.
     """
     images, masks = zip(*crops(), strict=True)
     return list(images), list(masks)

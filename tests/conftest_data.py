@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PTSAM_DATA", ROOT.parent / "shared" / "data"))
@@ -36,20 +37,25 @@ def whole_plane(number: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return sample.images[4 + 6 * number], sample.instances[4 + 6 * number]
 
 
-BUNDLED = (
-    (2, 128, 256), (12, 160, 224), (20, 288, 384), (27, 352, 352), (31, 96, 96), (39, 160, 384),
-)  # fmt: skip
-"""Plane, row and column of crops of the bundled sample, each with three cells that lie apart."""
+def drawn_nuclei(seed: int, side: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Draw nine bright nuclei that lie apart, with noise: uint16, and their instances."""
+    rng = np.random.default_rng(seed)
+    image, instances = np.full((side, side), 200.0), np.zeros((side, side), np.uint16)
+    rows, columns = np.mgrid[:side, :side]
+    for number in range(9):
+        centre = (np.array(divmod(number, 3)) + 0.5) * side / 3 + rng.uniform(-4, 4, 2)
+        height, width = rng.uniform(9, 13, 2)
+        inside = ((rows - centre[0]) / height) ** 2 + ((columns - centre[1]) / width) ** 2 < 1
+        image[inside] = rng.uniform(700, 1400)
+        instances[inside] = number + 1
+    image = ndimage.gaussian_filter(image, 1.5) + rng.normal(0, 15, image.shape)
+    return image.astype(np.uint16), instances
 
 
 def crops(side: int = 128) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Six crops of nuclei and their instances; of the bundled sample without the real ones."""
+    """Six crops of nuclei and their instances; drawn ones without the real images."""
     if not (DATA / "bbbc039_nuclei").is_dir():
-        from napari_ptsam.datasets.sample import make_sample
-
-        sample = make_sample()
-        windows = [(z, slice(y, y + side), slice(x, x + side)) for z, y, x in BUNDLED]
-        return [(sample.images[window], sample.instances[window]) for window in windows]
+        return [drawn_nuclei(seed, side) for seed in range(6)]
     found = []
     for image, mask in map(whole_plane, range(6)):
         # The crop with most foreground of a few: some corners are empty.
