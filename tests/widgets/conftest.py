@@ -87,7 +87,9 @@ def told(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def dock(make_napari_viewer, qtbot, sessions, liked, told) -> Iterator[Callable[..., Any]]:
+def dock(
+    make_napari_viewer, qtbot, sessions, liked, told, all_threads
+) -> Iterator[Callable[..., Any]]:
     """Return a function that docks "Annotate and train" in a viewer, by default a new one."""
     docked: list[AnnotateAndTrain] = []
 
@@ -119,7 +121,7 @@ def stack(nuclei) -> Nuclei:
 
 
 @pytest.fixture
-def batch(make_napari_viewer, qtbot, prompt) -> Iterator[Callable[..., Any]]:
+def batch(make_napari_viewer, qtbot, prompt, all_threads) -> Iterator[Callable[..., Any]]:
     """Return a function that docks "Batch segment" in a new viewer with images and a prompt."""
     notification_manager.records.clear()
     docked: list[BatchSegment] = []
