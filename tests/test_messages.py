@@ -9,6 +9,7 @@ from string import Formatter
 import pytest
 
 import napari_ptsam as ptsam
+from napari_ptsam import errors
 from napari_ptsam.cli.remedies import COMMAND_LINE, on_command_line
 from napari_ptsam.errors import (
     PYTHON,
@@ -82,3 +83,19 @@ def test_a_wrong_setting_is_named_as_the_front_end_names_it() -> None:
     assert str(raised.value) == f"The setting batch_size {rest}"
     assert on_command_line(raised.value) == f"The option --batch-size {rest}"
     assert worded(raised.value, form()) == f"The setting “Batch size” {rest}"
+
+
+def test_errors_are_framed_so_that_front_ends_still_word_their_remedies() -> None:
+    """A formatted string of a caught error would fix the wording to that for Python."""
+    ours = {name for name, kind in vars(errors).items() if isinstance(kind, type)
+            and issubclass(kind, errors.PtsamError)}  # fmt: skip
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ExceptHandler) or node.name is None or node.type is None:
+                continue
+            caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+            formatted = [
+                inner for inner in ast.walk(node) if isinstance(inner, ast.FormattedValue)
+                and isinstance(inner.value, ast.Name) and inner.value.id == node.name
+            ]  # fmt: skip
+            assert not (caught & ours and formatted), f"{path}, line {node.lineno}: use framed"

@@ -8,7 +8,7 @@ from typing import Literal
 from napari_ptsam.annotation.plane_records import WANTED
 
 FEWEST = 4
-"""Smallest number of annotated planes for a first training, of which one is held out."""
+"""Smallest number of annotated planes for a first training; one of them validates."""
 
 Place = Literal["images", "annotate", "train"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
 from napari_ptsam.datasets.split import choose_held_out
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.planes import Planes
 
 
@@ -30,7 +30,7 @@ class PaintedPlane:
         Number of the plane in it, the last leading axis varying fastest.
     labels
         Labels as painted: an integer array of shape (y, x), or planes like
-        those of ``image``, of which only this one is read.
+        those of ``image``; only this plane is read.
     held_out
         Whether the plane is used for validation instead of training; None if
         that is not decided yet.
@@ -130,7 +130,7 @@ def _single_plane(plane: PaintedPlane) -> Planes:
 
 
 def _mask(plane: PaintedPlane, scheme: Scheme) -> np.ndarray:
-    """Return the mask that the labels stand for, of which `Scheme.reading` knows the values."""
+    """Return the mask that the labels stand for; `Scheme.reading` interprets its values."""
     labels, shape = plane.read_labels(), plane.image.shape
     if labels.shape != shape:
         raise InputError(
@@ -140,7 +140,7 @@ def _mask(plane: PaintedPlane, scheme: Scheme) -> np.ndarray:
     try:
         mask = scheme.mask(labels)
     except InputError as error:
-        raise InputError(f"{plane.title}: {error}") from error
+        raise InputError(framed(error, before=f"{plane.title}: ")) from error
     if not scheme.sparse:
         if mask.all():
             raise InputError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError, OutputError, SessionError
+from napari_ptsam.errors import InputError, OutputError, SessionError, framed
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.io.safe_loading import unreadable_as
@@ -59,7 +59,7 @@ def write_plane_file(
                 **_options(pixels.dtype, axes, size),
             )
     except OutputError as error:
-        raise SessionError(f"The session is not saved: {error}") from error
+        raise SessionError(framed(error, before="The session is not saved: ")) from error
 
 
 def _options(dtype: np.dtype, axes: str, size: PixelSize | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from napari_ptsam.annotation.saved_set import saved_set
 from napari_ptsam.annotation.scheme import check_labels
 from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane, now
 from napari_ptsam.annotation.session_file import load_session, save_session
-from napari_ptsam.errors import InputError, OutputError, PtsamError, SessionError
+from napari_ptsam.errors import InputError, OutputError, PtsamError, SessionError, framed
 from napari_ptsam.io.writing import reason
 from napari_ptsam.prompts.library import kept_elsewhere
 from napari_ptsam.training.presets import training_settings
@@ -94,7 +94,7 @@ class SessionFolder:
                 if self._check(plane, session) or plane in session.planes:
                     planes.append(plane)
             except SessionError as error:
-                problems.append(f"{session.name_of(plane)} is left out: {error}")
+                problems.append(framed(error, before=f"{session.name_of(plane)} is left out: "))
         existing = folder_layout.prompt_names(self.path)
         known = [name for name in session.prompts if name in existing]
         new = [name for name in existing if name not in known and folder_layout.number(name)]
@@ -213,7 +213,7 @@ class SessionFolder:
                 return prompt.save(path)
             except OutputError as error:
                 if not path.exists():  # otherwise another process took the name
-                    raise SessionError(f"The prompt is not saved: {error}") from error
+                    raise SessionError(framed(error, before="The prompt is not saved: ")) from error
 
     def add_trained(self, prompt: Prompt, held_out: Mapping[str, bool]) -> Path:
         """Write the prompt of a training on this session, and add it to session.json.
@@ -250,7 +250,9 @@ class SessionFolder:
             prompts = (*(name for name in current.prompts if name != path.name), path.name)
             self.write(replace(session, planes=planes, prompts=prompts))
         except SessionError as error:
-            raise SessionError(f"The prompt is saved in {path}, but: {error}") from error
+            raise SessionError(
+                framed(error, before=f"The prompt is saved in {path}, but: ")
+            ) from error
         return path
 
     def has_annotation(self, session: Session) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.channels import MOST_SHOWN, Channels, as_numbers, channels_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class _Comparison:
             try:
                 available.shown(numbers)
             except InputError as error:
-                raise InputError(f"{self.name}: {error}") from error
+                raise InputError(framed(error, before=f"{self.name}: ")) from error
         if fits and expected is not None:
             shown = available.shown(numbers)
             fits = shown.count == expected.count or _grey_and_colour(shown, expected)

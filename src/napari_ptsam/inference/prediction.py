@@ -29,7 +29,8 @@ class Prediction:
 
     def probabilities(self) -> np.ndarray:
         """Return the probability of each class: float32, shape (classes, y, x)."""
-        # The logistic function in a form that does not overflow.
+        # The logistic function in a form that does not overflow. scipy.special.expit takes five
+        # times as long with float32, and differs in the last bit.
         return 0.5 * (1 + np.tanh(0.5 * self.logits))
 
     @cached_property

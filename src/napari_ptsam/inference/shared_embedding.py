@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, framed
 from napari_ptsam.inference.prefetch import prefetch
 from napari_ptsam.inference.segment import Segmenter, predict_plane
 
@@ -125,5 +125,5 @@ def segment_planes(segmenter: Segmenter, planes: Planes) -> Iterator[np.ndarray]
     shared = SharedSegmenter([segmenter])
     for number, results in shared.planes(planes, range(len(planes)), shared.limits(planes)):
         if isinstance(results, InputError):
-            raise InputError(f"{planes.name_of(number)}: {results}") from results
+            raise InputError(framed(results, before=f"{planes.name_of(number)}: ")) from results
         yield results[0]

@@ -128,7 +128,7 @@ class Setting:
     @property
     def _range(self) -> str:
         low, high = self.bounds.get("minimum"), self.bounds.get("maximum")
-        if high is not None and high >= HUGE:  # nobody wants to know
+        if high is not None and high >= HUGE:  # the limit of the storage
             high = None
         above, below = self.bounds.get("exclusiveMinimum"), self.bounds.get("exclusiveMaximum")
         begin = f" above {above:,}" if low is None and above is not None else ""
@@ -156,7 +156,7 @@ def settings_of(declared_class: type) -> Mapping[str, Setting]:
     """Return the settings that a class decorated with `declared` declares, by name."""
     schema = TypeAdapter(declared_class).json_schema()["properties"]
     hints = get_type_hints(declared_class, include_extras=True)
-    settings = {}
+    defaults, settings = declared_class(), {}
     for each in fields(declared_class):
         field_schema = schema[each.name]
         options = field_schema.get("anyOf", [field_schema])
@@ -168,7 +168,7 @@ def settings_of(declared_class: type) -> Mapping[str, Setting]:
             name=each.name,
             title=field_schema["title"],
             description=field_schema.get("description", ""),
-            default=getattr(declared_class(), each.name),
+            default=getattr(defaults, each.name),
             kind=kinds[0] if kinds else None,
             words=tuple(words),
             bounds=bounds,

@@ -101,7 +101,7 @@ def safe_file_name(
     Returns
     -------
     str
-        The name, without an ending. It is no name that Windows reserves.
+        The name, without an ending. Names that Windows reserves are avoided.
     """
     from pathvalidate import sanitize_filename
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from napari_ptsam.backbones.decoder import MASK_SIDE
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling, cut
 
@@ -187,7 +187,7 @@ class PreparedPlanes:
                 example.pixels, example.rgb, self._limits[example.stack]
             )
         except InputError as error:
-            raise InputError(f"{example.name}: {error}") from error
+            raise InputError(framed(error, before=f"{example.name}: ")) from error
         self._blank[example] = prepared.blank
         return prepared
 

@@ -13,6 +13,7 @@ from napari_ptsam.images.channels import MOST_SHOWN, channels_of
 from napari_ptsam.widgets.shared.channels import parse_channels
 from napari_ptsam.widgets.shared.layers import MOST_AXES
 from napari_ptsam.widgets.shared.qt_helpers import row
+from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -29,7 +30,7 @@ class ChannelsRow(QWidget):
     Parameters
     ----------
     session_model
-        The model that is told which channels to use.
+        The session model, which stores the chosen channels.
     """
 
     usable = Signal(object)
@@ -107,7 +108,7 @@ class ChannelsRow(QWidget):
                 image, axis, channels if axis == image.channel_axis else None
             )
         except InputError as error:
-            show_warning(str(error))
+            show_warning(in_form(error))
         self.show_layer(layer, image)
 
     def _label_channel_axis(self, layer: Image) -> None:

@@ -52,7 +52,7 @@ NONE = "none yet"
 
 
 class ImagesTab(ScrollingColumn):
-    """A table of the viewer's Image layers, of which the ticked ones are used."""
+    """A table of the viewer's Image layers; the ticked ones are used."""
 
     open_session = Signal()
     choose_root = Signal()

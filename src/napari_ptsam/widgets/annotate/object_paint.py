@@ -163,7 +163,7 @@ class ClickedObject:
     label
         Label of the object's class; None if the object gets a label of its own.
     paint
-        What is painted of the object.
+        The painted part of the object.
     labels
         The annotation layer.
     points, positive
@@ -217,7 +217,7 @@ def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
 
 
 def stroke_under_way(labels: Labels) -> bool:
-    """Return whether the user is painting a stroke, of which a change would become part."""
+    """Return whether the user is painting a stroke; a change now would become part of it."""
     return bool(getattr(labels, "_block_history", False))
 
 

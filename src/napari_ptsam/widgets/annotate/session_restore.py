@@ -225,9 +225,9 @@ class SessionRestore(QObject):
 
 
 def listed(problems: Sequence[str]) -> list[str]:
-    """Return the first few problems, followed by the number of the others."""
+    """Return the first few problems in the widgets' words, followed by the number of the others."""
     more = len(problems) - MOST_PROBLEMS
-    return [*problems[:MOST_PROBLEMS], *([f"… and {more} more."] if more > 0 else [])]
+    return [*map(in_form, problems[:MOST_PROBLEMS]), *([f"… and {more} more."] if more > 0 else [])]
 
 
 def _shows(layer: Image, image: SessionImage) -> bool:

@@ -107,7 +107,7 @@ def segment_in_memory(task: ImageTask, fitted: list[FittedPrompt]) -> Iterator[P
     limits = [prompt.limits for prompt in fitted]
     for number, results in segmenter.planes(planes, range(len(planes)), limits):
         if isinstance(results, InputError):
-            yield number, None, str(results)
+            yield number, None, in_form(results)
         else:
             yield number, results, ""
 
