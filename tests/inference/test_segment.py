@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from skimage.filters import threshold_otsu
 
 import napari_ptsam as ptsam
 from conftest_data import whole_plane
@@ -41,9 +42,7 @@ def test_every_shape_keeps_its_shape(shape, axes, prompt, device) -> None:
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.int16, np.float32, np.float64])
 def test_every_dtype(dtype, nuclei, prompt, device) -> None:
     image = nuclei[0][0]
-    image = (
-        (image > np.percentile(image, 70)) if dtype is bool else (image / 4096 * 255).astype(dtype)
-    )
+    image = (image > threshold_otsu(image)) if dtype is bool else (image / 4096 * 255).astype(dtype)
     labels = ptsam.segment(image, prompt, device=device)
     assert labels.shape == image.shape
     assert overlap(nuclei[1][0] > 0, labels > 0).dice > 0.5
