@@ -199,7 +199,29 @@ class PromptDecoder:
             Positive is foreground.
         """
         queries, image = self._attend(embeddings, tokens, None, offset)
-        return self._upscaled(image, self._mask_mlp(queries[:, 1:2]))[:, 0]
+        return self._multiplied(self._upscaled(image), self._mask_mlp(queries[:, 1:2]))[:, 0]
+
+    @torch.no_grad()
+    def with_features(self, embeddings: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the mask logits of tiles for one class, and the features that they come from.
+
+        Parameters
+        ----------
+        embeddings, tokens
+            As for a call.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            float32, shape (B, 256, 256).
+        features : torch.Tensor
+            The embedding that the decoder has upscaled under these tokens: shape
+            (B, 256, 256, 32), channels last.
+        """
+        queries, image = self._attend(embeddings, tokens, None)
+        upscaled = self._upscaled(image)
+        logits = self._multiplied(upscaled, self._mask_mlp(queries[:, 1:2]))[:, 0]
+        return logits, _in_rows(upscaled).flatten(1, 3).flatten(2, 4)
 
     def masks(
         self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None = None
@@ -228,7 +250,7 @@ class PromptDecoder:
         queries, image = self._attend(embeddings, tokens, dense)
         mlps = (self._mask_mlp, *self._multimask_mlps)
         hyper = torch.stack([mlp(queries[:, 1 + i]) for i, mlp in enumerate(mlps)], dim=1)
-        return self._upscaled(image, hyper), self._iou_head(queries[:, 0])
+        return self._multiplied(self._upscaled(image), hyper), self._iou_head(queries[:, 0])
 
     def _attend(
         self, embeddings: Tensor, tokens: Tensor, dense: Tensor | None, offset: Offset | None = None
@@ -286,20 +308,31 @@ class PromptDecoder:
             image, placed, queries + prompt, queries, norm, shift
         )
 
-    def _upscaled(self, image: Tensor, hyper: Tensor) -> Tensor:
-        """Upscale the image side twice, and multiply it with the weights of each mask.
+    def _upscaled(self, image: Tensor) -> Tensor:
+        """Upscale the image side twice: (B, 4096, 256) to (B, 4096, 4, 4, 32).
 
-        Weights of shape (B, masks, 32) give logits of shape (B, masks, 256, 256).
+        The axes of length 4 are the four pixels of a 2 x 2 block, in row-major order, of the
+        first and of the second transposed convolution.
         """
-        batch, count = hyper.shape[:2]
         (weight1, bias1), (weight2, bias2) = self._upscale
         x = F.linear(image, weight1, bias1).unflatten(-1, (4, -1))
         norm_weight, norm_bias, eps = self._upscale_norm
         x = F.gelu(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps))
-        x = linear_gelu(x, weight2, bias2).unflatten(-1, (4, -1))  # (B, 4096, 4, 4, 32)
-        logits = mask_logits(x.flatten(1, 3), hyper.to(x.dtype)).float()
-        # (row, column, row in 2, column in 2, row in 2, column in 2, mask) to (mask, row, column)
-        grid = isqrt(image.shape[1])
-        logits = logits.view(batch, grid, grid, 2, 2, 2, 2, count)
-        logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
-        return logits.reshape(batch, count, 4 * grid, 4 * grid)
+        return linear_gelu(x, weight2, bias2).unflatten(-1, (4, -1))
+
+    def _multiplied(self, upscaled: Tensor, hyper: Tensor) -> Tensor:
+        """Multiply what `_upscaled` returns with the weights of each mask.
+
+        Weights of shape (B, masks, 32) give logits of shape (B, masks, 256, 256).
+        """
+        logits = mask_logits(upscaled.flatten(1, 3), hyper.to(upscaled.dtype)).float()
+        logits = logits.view(*upscaled.shape[:4], -1)
+        return _in_rows(logits).flatten(1, 3).flatten(2, 4).permute(0, 3, 1, 2)
+
+
+def _in_rows(upscaled: Tensor) -> Tensor:
+    """Bring pixels into row-major order: (B, 4096, 4, 4, C) to (B, 64, 2, 2, 64, 2, 2, C)."""
+    grid = isqrt(upscaled.shape[1])
+    # from (row, column, row in 2, column in 2, row in 2, column in 2)
+    parts = upscaled.view(len(upscaled), grid, grid, 2, 2, 2, 2, -1)
+    return parts.permute(0, 1, 3, 5, 2, 4, 6, 7)

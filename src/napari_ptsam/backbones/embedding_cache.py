@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from cachetools import LRUCache
 
+from napari_ptsam.backbones.early_features import EarlyFeatures
+
 if TYPE_CHECKING:
     from napari_ptsam.backbones.disk_cache import DiskCache
     from napari_ptsam.backbones.encoder import Encoder, ImageEncoder
@@ -141,25 +143,51 @@ class _CachedEncoder:
         # A single embedding is not copied, so that it shares the cache's memory.
         return embeddings[0][None] if len(tiles) == 1 else torch.stack(embeddings)
 
+    def with_early(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
+    ) -> tuple[torch.Tensor, EarlyFeatures]:
+        """See `napari_ptsam.backbones.encoder.ImageEncoder`; early features are not kept."""
+        both = [self._embed_with_early(tile, dtype) for tile in tiles]
+        embeddings = torch.stack([embedding for embedding, _ in both])
+        return embeddings, EarlyFeatures.concatenated([early for _, early in both])
+
     def holds(self, tile: np.ndarray, dtype: torch.dtype = torch.float16) -> bool:
         """Return whether the embedding of a tile is in memory."""
         return self._cache.get(self._key(tile, dtype)) is not None
 
     def _embed(self, tile: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
         key = self._key(tile, dtype)
-        embedding = self._cache.get(key)
+        embedding = self._get(key)
         if embedding is None:
-            embedding = self._from_disk(key)
-            if embedding is None:
-                embedding = self._encoder([tile], dtype)[0]
-                if self._disk is not None and self._writes:
-                    self._disk.put(key, embedding)
-            self._cache.put(key, embedding)
+            embedding = self._encoder([tile], dtype)[0]
+            self._put(key, embedding)
         return embedding
 
-    def _from_disk(self, key: bytes) -> torch.Tensor | None:
-        embedding = None if self._disk is None else self._disk.get(key)
-        return None if embedding is None else embedding.to(self.device)
+    def _embed_with_early(
+        self, tile: np.ndarray, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, EarlyFeatures]:
+        key = self._key(tile, dtype)
+        embedding = self._get(key)
+        if embedding is not None:
+            return embedding, self.plain.early_features([tile])
+        embeddings, early = self._encoder.with_early([tile], dtype)
+        self._put(key, embeddings[0])
+        return embeddings[0], early
+
+    def _get(self, key: bytes) -> torch.Tensor | None:
+        """Return an embedding from memory or from the disk; None if it is in neither."""
+        embedding = self._cache.get(key)
+        if embedding is None and self._disk is not None:
+            embedding = self._disk.get(key)
+            if embedding is not None:
+                embedding = embedding.to(self.device)
+                self._cache.put(key, embedding)
+        return embedding
+
+    def _put(self, key: bytes, embedding: torch.Tensor) -> None:
+        if self._disk is not None and self._writes:
+            self._disk.put(key, embedding)
+        self._cache.put(key, embedding)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> _CachedEncoder:
         """Return a copy on another device, with the same cache."""

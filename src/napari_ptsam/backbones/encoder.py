@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from napari_ptsam.backbones.devices import choose_dtype
+from napari_ptsam.backbones.early_features import EarlyFeatures, early_features
 from napari_ptsam.backbones.gpu_memory import (
     CPU,
     copied,
@@ -19,7 +20,7 @@ from napari_ptsam.backbones.gpu_memory import (
 from napari_ptsam.errors import PromptFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -57,6 +58,9 @@ def encoder_input(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -
     return pixels if pixels.shape[-1] == SIDE else resize(pixels, SIDE)
 
 
+T = TypeVar("T")
+
+
 class Encoder(Protocol):
     """The interface of an encoder of tiles; see `ImageEncoder`."""
 
@@ -72,6 +76,11 @@ class Encoder(Protocol):
         self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
     ) -> torch.Tensor:
         """Compute the embeddings of square tiles: shape (tiles, 4096, 256)."""
+
+    def with_early(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
+    ) -> tuple[torch.Tensor, EarlyFeatures]:
+        """Compute the embeddings and the early features of square tiles."""
 
     def on(self, device: torch.device, dtype: torch.dtype) -> Encoder:
         """Return a copy on another device."""
@@ -96,6 +105,9 @@ class ImageEncoder:
     tokens
         Encoder tokens, one tensor of shape (any number, width) for each layer
         that accepts tokens; empty for none.
+    load_embedded
+        Function that loads the embedded encoder on a device, in a number format, for
+        the early features. None if this is the embedded encoder.
     """
 
     module: Any
@@ -106,8 +118,10 @@ class ImageEncoder:
         device: torch.device,
         dtype: torch.dtype,
         tokens: Sequence[torch.Tensor] = (),
+        load_embedded: Callable[[torch.device, torch.dtype], ImageEncoder] | None = None,
     ) -> None:
         self.device, self.dtype = device, dtype
+        self._load_embedded = load_embedded
         module = module.eval().requires_grad_(False)
         self.module = module.to(device, dtype).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(1, 3, 1, 1)
@@ -137,11 +151,41 @@ class ImageEncoder:
             channels last.
         """
         # One at a time: on a CPU, a batch does not fit into the cache and is slower.
-        return torch.cat([self._embed(tile).to(dtype) for tile in tiles])
+        return torch.cat(
+            [self._or_on_cpu(ImageEncoder._embed, tile).to(self.device, dtype) for tile in tiles]
+        )
+
+    @torch.no_grad()
+    def with_early(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype = torch.float16
+    ) -> tuple[torch.Tensor, EarlyFeatures]:
+        """Compute the embeddings and the early features of square tiles.
+
+        The embedded encoder computes both in one pass.
+
+        Parameters
+        ----------
+        tiles, dtype
+            As for a call; the early features have the number format of the encoder.
+        """
+        if self._load_embedded is not None:
+            return self(tiles, dtype), self.early_features(tiles)
+        both = [self._or_on_cpu(ImageEncoder._embed_with_early, tile) for tile in tiles]
+        embeddings = torch.cat([embedding.to(self.device, dtype) for embedding, _ in both])
+        return embeddings, EarlyFeatures.concatenated([early.to(self.device) for _, early in both])
+
+    @torch.no_grad()
+    def early_features(self, tiles: Sequence[np.ndarray]) -> EarlyFeatures:
+        """Compute the early features of square tiles, with the embedded encoder."""
+        if self._load_embedded is not None:
+            return self._load_embedded(self.device, self.dtype).early_features(tiles)
+        parts = [self._or_on_cpu(ImageEncoder._early, tile).to(self.device) for tile in tiles]
+        return EarlyFeatures.concatenated(parts)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
         """Return a copy on another device."""
-        return ImageEncoder(copied(self.module, device), device, dtype, self.tokens)
+        module = copied(self.module, device)
+        return ImageEncoder(module, device, dtype, self.tokens, self._load_embedded)
 
     @property
     def plain(self) -> ImageEncoder:
@@ -167,7 +211,7 @@ class ImageEncoder:
                 "The prompt's encoder tokens do not fit the backbone's layers; use the backbone that "
                 "it was tuned with."
             )
-        return ImageEncoder(self.module, self.device, self.dtype, tokens)
+        return ImageEncoder(self.module, self.device, self.dtype, tokens, self._load_embedded)
 
     @torch.no_grad()
     def early(self, tile: np.ndarray) -> torch.Tensor:
@@ -194,10 +238,10 @@ class ImageEncoder:
         embeddings: torch.Tensor = self.module.late(features, cast)
         return embeddings.flatten(2).transpose(1, 2)
 
-    def _embed(self, tile: np.ndarray) -> torch.Tensor:
-        """Compute one embedding; on the CPU if the GPU does not have enough memory."""
+    def _or_on_cpu(self, compute: Callable[[ImageEncoder, np.ndarray], T], tile: np.ndarray) -> T:
+        """Compute something for a tile; on the CPU if the GPU does not have enough memory."""
         try:
-            return self._on_device(tile)
+            return compute(self, tile)
         except RuntimeError as error:
             if not gpu_is_full(error, self.device):
                 raise
@@ -205,12 +249,19 @@ class ImageEncoder:
         warn_of_full_gpu()
         if self._spare is None:
             self._spare = self.on(CPU, choose_dtype(CPU))
-        return self._spare._embed(tile).to(self.device)
+        return compute(self._spare, tile)
 
-    def _on_device(self, tile: np.ndarray) -> torch.Tensor:
+    def _embed(self, tile: np.ndarray) -> torch.Tensor:
         tokens = [layer.to(self.dtype) for layer in self.tokens]
         features: torch.Tensor = self.module(self._pixels(tile), tokens)
         return features.flatten(2).transpose(1, 2).contiguous()
+
+    def _embed_with_early(self, tile: np.ndarray) -> tuple[torch.Tensor, EarlyFeatures]:
+        early = self._early(tile)
+        return self.late(early.stage, self.tokens).contiguous(), early
+
+    def _early(self, tile: np.ndarray) -> EarlyFeatures:
+        return early_features(self.module, self._pixels(tile))
 
     def _pixels(self, tile: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(tile).to(self.device).permute(2, 0, 1)[None]

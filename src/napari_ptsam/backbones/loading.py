@@ -127,8 +127,9 @@ def _load(
         if detected is None:
             raise CheckpointError(f"{cause}; {expected_tensors()}")
         raise CheckpointError(f"{cause}.", Remedy.BACKBONE, backbone=detected)
+    embedded = path == BackboneFiles().checked(entry_of(EMBEDDED_NAME)).resolve()
     try:
-        return backbone_from_state(detected, state, device, dtype)
+        return backbone_from_state(detected, state, device, dtype, embedded)
     except RuntimeError as error:
         raise CheckpointError(
             f"{path} does not hold exactly the tensors of a {detected} ({_differences(error)}); "
@@ -143,7 +144,11 @@ def _differences(error: RuntimeError) -> str:
 
 
 def backbone_from_state(
-    name: str, state: StateDict, device: torch.device, dtype: torch.dtype
+    name: str,
+    state: StateDict,
+    device: torch.device,
+    dtype: torch.dtype,
+    embedded: bool = False,
 ) -> Backbone:
     """Assemble a backbone from its tensors.
 
@@ -156,6 +161,8 @@ def backbone_from_state(
         segment-anything's names.
     device, dtype
         Device, and number format of the encoder and of the decoder's image side.
+    embedded
+        Whether these are the weights that the package contains.
 
     Returns
     -------
@@ -184,9 +191,15 @@ def backbone_from_state(
                 "; ".join(f"{problem}: {part}.{keys[0]}" for problem, keys in problems if keys)
             )
     image_encoder: Any = family.encoder(modules["image_encoder"])
-    encoder = ImageEncoder(image_encoder, device, dtype)
+    load_embedded = None if embedded else _load_embedded_encoder
+    encoder = ImageEncoder(image_encoder, device, dtype, load_embedded=load_embedded)
     decoder = PromptDecoder(modules["mask_decoder"], modules["prompt_encoder"], device, dtype)
     return Backbone(name, signature_of(state), encoder, decoder)
+
+
+def _load_embedded_encoder(device: torch.device, dtype: torch.dtype) -> ImageEncoder:
+    path = BackboneFiles().checked(entry_of(EMBEDDED_NAME)).resolve()
+    return _load(EMBEDDED_NAME, path, path.stat().st_mtime_ns, device, dtype).encoder.plain
 
 
 def with_encoder_tokens(backbone: Backbone, tokens: Sequence[np.ndarray]) -> Backbone:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_ptsam.backbones.early_features import EarlyFeatures
 from napari_ptsam.images.guided_filter import NOTHING
 from napari_ptsam.images.tiling import Blend, Flip, Tile, flipped_pixels
 from napari_ptsam.inference.decoding import decode, merge_views
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.encoder import Encoder
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.settings import PreparedPlane
+    from napari_ptsam.inference.detail import DetailCorrection
 
 BATCH = 4
 """Views that are decoded together. This bounds the memory, and larger batches are no faster."""
@@ -53,6 +55,10 @@ class EmbeddedPlane:
         Function that returns the image that guides the filter of the logits:
         float32, shape (y, x). Most planes are never filtered, and a guide is as
         large as its plane, so that it is made when it is needed.
+    early
+        Function that returns the early features of the views of a tile, given the
+        index of the tile. They take six times the memory of an embedding, so that
+        they are computed when a detail head needs them. None if there is no head.
     """
 
     shape: tuple[int, int]
@@ -61,20 +67,43 @@ class EmbeddedPlane:
     flips: Sequence[Flip] = ()
     blank: np.ndarray | None = None
     guide: Callable[[], np.ndarray] | None = None
+    early: Callable[[int], EarlyFeatures] | None = None
 
     @classmethod
     def from_prepared(
-        cls, prepared: PreparedPlane, encoder: Encoder, flips: Sequence[Flip] = ()
+        cls,
+        prepared: PreparedPlane,
+        encoder: Encoder,
+        flips: Sequence[Flip] = (),
+        detail: bool = False,
     ) -> EmbeddedPlane:
-        """Return a plane that embeds its tiles while they are decoded, which is possible only once."""
-        embeddings = embed_tiles(prepared, encoder, flips)
+        """Return a plane that embeds its tiles while they are decoded, which is possible only once.
+
+        Parameters
+        ----------
+        prepared
+            The plane.
+        encoder
+            Encoder of its tiles.
+        flips
+            Flips to embed besides the upright tiles.
+        detail
+            Whether to compute early features in the same pass.
+        """
+        early: dict[int, EarlyFeatures] = {}
+        embeddings = embed_tiles(prepared, encoder, flips, early if detail else None)
         return cls(
             prepared.shape, prepared.tiles, embeddings, flips, prepared.blank,
-            lambda: prepared.guide,
+            lambda: prepared.guide, early.pop if detail else None,
         )  # fmt: skip
 
     @torch.no_grad()
-    def logits(self, decoder: PromptDecoder, tokens: torch.Tensor) -> np.ndarray:
+    def logits(
+        self,
+        decoder: PromptDecoder,
+        tokens: torch.Tensor,
+        corrections: Sequence[DetailCorrection | None] = (),
+    ) -> np.ndarray:
         """Decode the plane to unfiltered logits, blended where its tiles overlap.
 
         Parameters
@@ -83,12 +112,15 @@ class EmbeddedPlane:
             Decoder of the backbone that embedded the plane.
         tokens
             float32, shape (classes, 8, 256).
+        corrections
+            The detail head of each class, or None for a class without one.
 
         Returns
         -------
         numpy.ndarray
             float32, shape (classes, y, x). A positive logit means foreground.
         """
+        corrects = any(correct is not None for correct in corrections)
         blend = Blend(len(tokens), self.shape)
         waiting, views = iter(self.embeddings), 1 + len(self.flips)
         size = max(1, BATCH // views)
@@ -96,6 +128,11 @@ class EmbeddedPlane:
             tiles = self.tiles[start : start + size]
             batch = list(zip(tiles, islice(waiting, size), strict=True))
             shown = [(tile, embedding) for tile, embedding in batch if embedding is not None]
+            early = None
+            if corrects and shown:
+                assert self.early is not None
+                numbers = [n for n, (_, e) in enumerate(batch, start) if e is not None]
+                early = EarlyFeatures.concatenated([self.early(number) for number in numbers])
             for tile, embedding in batch:
                 if embedding is None:
                     nothing = np.full((len(tokens), tile.side, tile.side), NOTHING, np.float32)
@@ -103,7 +140,8 @@ class EmbeddedPlane:
             if not shown:
                 continue
             embeddings = torch.stack([embedding for _, embedding in shown])
-            masks = decode(decoder, embeddings.reshape(-1, *embeddings.shape[-2:]), tokens)
+            embeddings = embeddings.reshape(-1, *embeddings.shape[-2:])
+            masks = decode(decoder, embeddings, tokens, corrections if corrects else (), early)
             for (tile, _), masks_of_tile in zip(shown, masks.split(views), strict=True):
                 merged = merge_views(masks_of_tile[None], self.flips, tile.side)
                 blend.add(merged[0].cpu().numpy(), tile)
@@ -118,6 +156,7 @@ class EmbeddedPlane:
         tokens: torch.Tensor,
         refinement: Refinement | None = None,
         classes: int | None = None,
+        corrections: Sequence[DetailCorrection | None] = (),
     ) -> Prediction:
         """Decode the plane, and filter the logits of its classes.
 
@@ -132,8 +171,10 @@ class EmbeddedPlane:
             Filter of the logits; None leaves them as they are.
         classes
             Number of classes; None if no tokens of markers follow.
+        corrections
+            The detail head of each class, or None for a class without one.
         """
-        return self.prediction(self.logits(decoder, tokens), refinement, classes)
+        return self.prediction(self.logits(decoder, tokens, corrections), refinement, classes)
 
     def prediction(
         self, logits: np.ndarray, refinement: Refinement | None, classes: int | None = None
@@ -157,9 +198,23 @@ class EmbeddedPlane:
 
 
 def embed_tiles(
-    prepared: PreparedPlane, encoder: Encoder, flips: Sequence[Flip] = ()
+    prepared: PreparedPlane,
+    encoder: Encoder,
+    flips: Sequence[Flip] = (),
+    early: dict[int, EarlyFeatures] | None = None,
 ) -> Iterator[torch.Tensor | None]:
     """Embed the tiles of a plane one after the other.
+
+    Parameters
+    ----------
+    prepared
+        The plane.
+    encoder
+        Encoder of its tiles.
+    flips
+        Flips to embed besides the upright tiles.
+    early
+        If given, the early features of each tile are added under its index.
 
     Yields
     ------
@@ -167,25 +222,20 @@ def embed_tiles(
         Embeddings of a tile as it is and flipped, of shape (1 + flips, 4096,
         256), or None if the tile shows nothing.
     """
-    for tile in prepared.tiles:
+    for number, tile in enumerate(prepared.tiles):
         pixels = prepared.cut(tile)
-        yield None if pixels is None else embed_views(pixels, encoder, flips)
+        if pixels is None:
+            yield None
+        elif early is None:
+            yield encoder(views_of(pixels, flips))
+        else:
+            embeddings, early[number] = encoder.with_early(views_of(pixels, flips))
+            yield embeddings
 
 
-def embed_views(pixels: np.ndarray, encoder: Encoder, flips: Sequence[Flip]) -> torch.Tensor:
-    """Embed a tile as it is and flipped.
-
-    Parameters
-    ----------
-    pixels
-        float32, shape (side, side, 3), range 0 to 1.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (1 + flips, 4096, 256).
-    """
-    return encoder([pixels, *(flipped_pixels(pixels, flip) for flip in flips)])
+def views_of(pixels: np.ndarray, flips: Sequence[Flip]) -> list[np.ndarray]:
+    """Return the pixels of a tile as they are, and flipped: (side, side, 3) each."""
+    return [pixels, *(flipped_pixels(pixels, flip) for flip in flips)]
 
 
 def embed_in_steps(
@@ -193,6 +243,8 @@ def embed_in_steps(
     encoder: Encoder,
     flips: Sequence[Flip] = (),
     guide: Callable[[], np.ndarray] | None = None,
+    early: Callable[[int], EarlyFeatures] | None = None,
+    computed: dict[int, EarlyFeatures] | None = None,
 ) -> Iterator[EmbeddedPlane | None]:
     """Embed a plane tile by tile, so that the caller can do something else between tiles.
 
@@ -200,8 +252,10 @@ def embed_in_steps(
     ----------
     prepared
         The plane. Its pixels are not kept.
-    guide
+    guide, early
         See `EmbeddedPlane`.
+    computed
+        If given, the early features of each tile are added under its index.
 
     Yields
     ------
@@ -209,7 +263,9 @@ def embed_in_steps(
         None after each tile but the last one, then the embedded plane.
     """
     embeddings: list[torch.Tensor | None] = []
-    plane = EmbeddedPlane(prepared.shape, prepared.tiles, embeddings, flips, prepared.blank, guide)
-    for embedding in embed_tiles(prepared, encoder, flips):
+    plane = EmbeddedPlane(
+        prepared.shape, prepared.tiles, embeddings, flips, prepared.blank, guide, early
+    )
+    for embedding in embed_tiles(prepared, encoder, flips, computed):
         embeddings.append(embedding)
         yield plane if len(embeddings) == len(prepared.tiles) else None

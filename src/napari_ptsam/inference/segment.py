@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from napari_ptsam.backbones.loading import with_encoder_tokens
 from napari_ptsam.errors import InputError, Remedy
+from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
 from napari_ptsam.inference.objects import clean
 from napari_ptsam.inference.result import Output, ResultSettings
@@ -61,6 +63,8 @@ class Segmenter:
         tokens = prompt.all_tokens if self.splits else prompt.tokens
         self.tokens = torch.from_numpy(tokens.copy()).to(backbone.device)
         """Tokens to decode: those of the classes, followed by those of their markers."""
+        self.corrections = corrections_of(prompt.detail, backbone.device)
+        """The detail head of each class; empty if the prompt has none."""
         self.flips = prompt.flips if settings.flips else ()
         """Flips that are embedded besides the upright tiles."""
 
@@ -137,8 +141,13 @@ def predict_plane(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> I
         The prediction of each segmenter, one after the other.
     """
     backbone, flips = segmenters[0].backbone, segmenters[0].flips
-    plane = EmbeddedPlane.from_prepared(prepared, backbone.encoder, flips)
-    logits = plane.logits(backbone.decoder, torch.cat([each.tokens for each in segmenters]))
+    detail = any(each.corrections for each in segmenters)
+    plane = EmbeddedPlane.from_prepared(prepared, backbone.encoder, flips, detail)
+    tokens = torch.cat([each.tokens for each in segmenters])
+    corrections = [
+        correct for each in segmenters for _, correct in zip_longest(each.tokens, each.corrections)
+    ]
+    logits = plane.logits(backbone.decoder, tokens, corrections)
     ends = np.cumsum([len(each.tokens) for each in segmenters])
     for each, part in zip(segmenters, np.split(logits, ends[:-1]), strict=True):
         yield plane.prediction(part, each.prompt.refinement, len(each.prompt.classes))

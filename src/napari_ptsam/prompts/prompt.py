@@ -17,6 +17,7 @@ from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import FLIPS, Flip
+from napari_ptsam.prompts.detail import DetailHead
 from napari_ptsam.prompts.thumbnail import LIMIT
 
 TOKENS, WIDTH = 8, 256
@@ -108,6 +109,9 @@ class Prompt:
     encoder_tokens
         Learned encoder tokens: an array for each layer of the image encoder that takes
         tokens, float32, shape (tokens, width of the layer); empty if there are none.
+    detail
+        The detail head of each class, or None for a class without one; empty if no
+        class has one.
     refinement
         A guided filter of the logits, which lets them follow the edges of the image;
         None if there is none.
@@ -136,6 +140,7 @@ class Prompt:
     thumbnail: bytes = b""
     flips: tuple[Flip, ...] = ()
     trained_channels: Channels | None = None
+    detail: tuple[DetailHead | None, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -154,6 +159,10 @@ class Prompt:
         if not np.isfinite(self.all_tokens).all():
             raise InputError("The decoder tokens hold NaN or infinity; train the prompt again.")
         check_encoder_tokens(self.encoder_tokens)
+        if self.detail and (len(self.detail) != count or not any(self.detail)):
+            raise InputError(
+                "A prompt has a detail head, or None, for each class; without any head it has none."
+            )
         if count == 0 or len(self.colours) != count:
             raise InputError("A prompt needs a name and a colour for each class.")
         check_names(self.classes)
@@ -172,8 +181,14 @@ class Prompt:
 
     @property
     def trained_parameters(self) -> int:
-        """Number of trained parameters: 2,048 for each class and its cores each, and encoder tokens."""
-        return int(self.all_tokens.size) + sum(tokens.size for tokens in self.encoder_tokens)
+        """Number of trained parameters: tokens, encoder tokens and detail heads.
+
+        The tokens of a class are 2,048, and those of its cores too.
+        """
+        heads = [head.parameters for head in self.detail if head is not None]
+        return int(self.all_tokens.size) + sum(
+            values.size for values in (*self.encoder_tokens, *heads)
+        )
 
     def with_text(
         self, notes: str | None = None, licence: str | None = None, author: str | None = None

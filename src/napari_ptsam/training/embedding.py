@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import ImageSettings
+    from napari_ptsam.training.detail_tiles import CompressedFeatures
 
 
 T = TypeVar("T")
@@ -60,6 +61,8 @@ class EmbeddedTiles:
         Settings with which images are prepared.
     classes
         Number of classes.
+    detail
+        Whether to compute the features from which a detail head learns.
 
     Attributes
     ----------
@@ -84,7 +87,9 @@ class EmbeddedTiles:
         stacks: Sequence[Planes],
         images: ImageSettings,
         classes: int,
+        detail: bool = False,
     ) -> None:
+        self._early: dict[TileJob, CompressedFeatures] | None = {} if detail else None
         self._training, self._held_out = training, held_out
         self._stacks, self._images, self._classes = stacks, images, classes
         self.tiles: list[TrainingTile] = []
@@ -134,7 +139,7 @@ class EmbeddedTiles:
         total = self.count
         upright = self.embed_upright_tiles(backbone)
         turned = self._tiles([job for job in self._jobs if not job.upright], backbone)
-        planes = embed_planes(self._parts, self._prepared_planes, backbone)
+        planes = self._validation_planes(self._parts, backbone)
         for done, embedded in enumerate(chain(upright, planes, turned), start=1):
             if isinstance(embedded, ValidationPlane):
                 self.measured.append(embedded)
@@ -153,7 +158,15 @@ class EmbeddedTiles:
             self._jobs.append(TileJob(number, tiling.tiles(example.shape)[0], 0, blank=True))
 
     def _tiles(self, jobs: list[TileJob], backbone: Backbone) -> Iterator[TrainingTile]:
-        return embed(jobs, self.examples, self._prepared_planes, backbone, self._classes)
+        return embed(
+            jobs, self.examples, self._prepared_planes, backbone, self._classes, self._early
+        )
+
+    def _validation_planes(
+        self, parts: Sequence[AnnotatedPlane], backbone: Backbone
+    ) -> Iterator[ValidationPlane | None]:
+        detail = self._early is not None
+        return embed_planes(parts, self._prepared_planes, backbone, detail)
 
     def embed_upright_tiles(self, backbone: Backbone) -> Iterator[TrainingTile]:
         """Embed the upright training tiles, then the blank ones."""
@@ -162,7 +175,7 @@ class EmbeddedTiles:
     def embed_validation_planes(self, backbone: Backbone) -> Iterator[ValidationPlane | None]:
         """Embed the validation planes tile by tile; yields a plane with its last tile, else None."""
         parts = self._parts or [measurable_part(e, self._images) for e in self._training]
-        return embed_planes(parts, self._prepared_planes, backbone)
+        return self._validation_planes(parts, backbone)
 
     def pixels_of(self, job: TileJob) -> np.ndarray:
         """Return a training tile prepared for the encoder: float32, shape (side, side, 3)."""
@@ -222,6 +235,8 @@ class EmbeddedTiles:
         """Drop all embeddings, which take hundreds of megabytes."""
         for embedded in (self.tiles, self.blanks, self.measured, self.watched):
             embedded.clear()
+        if self._early is not None:
+            self._early.clear()
 
     def planes_of_training(self) -> list[list[ValidationPlane]]:
         """Return for each training plane its embedded parts as validation planes."""
@@ -237,6 +252,7 @@ class EmbeddedTiles:
                 tile.job.tile,
                 tile.embedding,
                 self._prepared_planes,
+                tile.early,
             )
             for tile in self.blanks
         ]

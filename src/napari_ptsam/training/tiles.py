@@ -15,6 +15,7 @@ from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.settings import ImageSettings, PreparedPlane
 from napari_ptsam.images.tiling import Tile, Tiling, cut
+from napari_ptsam.training.detail_tiles import CompressedFeatures
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -24,6 +25,8 @@ SYMMETRIES = 8
 """Symmetries of the square: four rotations, each with and without a flip."""
 HELD_OUT_TILES = 9
 """Largest number of tiles of a held-out plane; of a larger plane, only a part is used."""
+MOST_DETAIL_TILES = 96
+"""Largest number of training tiles whose early features are kept, 6 MB each."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,16 @@ class TrainingTile:
         Valid fraction of each mask position: float32, shape (256, 256).
     job
         The tile that was embedded.
+    early
+        Early features of the tile, from which a detail head learns; None if there is
+        to be no head.
     """
 
     embedding: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
     job: TileJob
+    early: CompressedFeatures | None = None
 
     @property
     def upright(self) -> bool:
@@ -126,6 +133,7 @@ def embed(
     prepared_planes: PreparedPlanes,
     backbone: Backbone,
     classes: int,
+    early: dict[TileJob, CompressedFeatures] | None = None,
 ) -> Iterator[TrainingTile]:
     """Embed the tiles to train on one by one.
 
@@ -141,6 +149,9 @@ def embed(
         Backbone that embeds the tiles.
     classes
         Number of classes.
+    early
+        If given, early features are computed too, and added for tiles that are not
+        there yet, up to `MOST_DETAIL_TILES`.
     """
     last: tuple[int, np.ndarray] | None = None
     for job in jobs:
@@ -148,12 +159,18 @@ def embed(
         if last is None or last[0] != job.example:
             last = (job.example, prepared_planes.prepare(example).pixels)
         target, weight = target_of(example, job, classes)
-        embedding = backbone.encoder([turned_tile(last[1], job)])[0]
+        pixels = turned_tile(last[1], job)
+        if early is None or job in early or len(early) >= MOST_DETAIL_TILES:
+            embedding = backbone.encoder([pixels])[0]
+        else:
+            embeddings, features = backbone.encoder.with_early([pixels])
+            embedding, early[job] = embeddings[0], CompressedFeatures.of(features)
         yield TrainingTile(
             embedding,
             target.to(backbone.device),
             weight.to(backbone.device),
             job,
+            None if early is None else early.get(job),
         )
 
 

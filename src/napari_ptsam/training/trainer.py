@@ -114,7 +114,7 @@ class Training:
         """Set up all parts of the training for the current backbone."""
         start, classes = self.start, len(self.annotations.classes)
         self._embedded = EmbeddedTiles(
-            self.training, self.held_out, self.annotations.stacks, self.images, classes
+            self.training, self.held_out, self.annotations.stacks, self.images, classes, True
         )
         self._context = TrainingContext(
             self.backbone,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,14 @@ from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.evaluation.metrics import Overlap, overlap
 from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
+from napari_ptsam.training.detail_tiles import CompressedFeatures
 from napari_ptsam.training.tiles import PreparedPlanes, TrainingTile, crop
 
 if TYPE_CHECKING:
+    from napari_ptsam.backbones.early_features import EarlyFeatures
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.guided_filter import Refinement
+    from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.inference.prediction import Prediction
 
 COLLAPSED = 0.01
@@ -55,9 +58,10 @@ class ValidationPlane:
         backbone: Backbone,
         refinement: Refinement | None = None,
         classes: int | None = None,
+        corrections: Sequence[DetailCorrection | None] = (),
     ) -> Prediction:
         """Predict the plane with tokens; see `EmbeddedPlane.predict`."""
-        return self.embedded.predict(backbone.decoder, tokens, refinement, classes)
+        return self.embedded.predict(backbone.decoder, tokens, refinement, classes, corrections)
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,45 @@ class Measurement:
 
 
 def embed_planes(
-    examples: Sequence[AnnotatedPlane], prepared_planes: PreparedPlanes, backbone: Backbone
+    examples: Sequence[AnnotatedPlane],
+    prepared_planes: PreparedPlanes,
+    backbone: Backbone,
+    detail: bool = False,
 ) -> Iterator[ValidationPlane | None]:
     """Embed planes tile by tile.
+
+    Parameters
+    ----------
+    examples
+        Annotated planes.
+    prepared_planes
+        Prepares the examples.
+    backbone
+        Backbone that embeds the tiles.
+    detail
+        Whether to keep their early features too.
 
     Yields
     ------
     ValidationPlane or None
         None after each tile of a plane but its last one, then the plane.
     """
+    encoder = backbone.encoder
     for example in examples:
         prepared, guide = prepared_planes.prepare(example), _guide_maker(prepared_planes, example)
-        for embedded in embed_in_steps(prepared, backbone.encoder, guide=guide):
+        computed: dict[int, EarlyFeatures] = {}
+        features: dict[int, CompressedFeatures] = {}
+        early = _restored(features) if detail else None
+        computes = computed if detail else None
+        for embedded in embed_in_steps(prepared, encoder, (), guide, early, computes):
+            features.update((n, CompressedFeatures.of(part)) for n, part in computed.items())
+            computed.clear()
             yield None if embedded is None else ValidationPlane(example, embedded)
+
+
+def _restored(features: Mapping[int, CompressedFeatures]) -> Callable[[int], EarlyFeatures]:
+    """Return a function that restores the early features of a tile, given its index."""
+    return lambda number: features[number].restored()
 
 
 def _guide_maker(
@@ -135,12 +165,17 @@ def planes_of_tiles(
                 tuple(tile.embedding[None] for tile in upright),
                 blank=prepared_planes.blank(example),
                 guide=_guide_maker(prepared_planes, example),
+                early=_restored(
+                    {n: tile.early for n, tile in enumerate(upright) if tile.early is not None}
+                ),
             )
             planes.append([ValidationPlane(example, embedded)])
         else:
             planes.append(
                 [
-                    plane_of_tile(example, tile.job.tile, tile.embedding, prepared_planes)
+                    plane_of_tile(
+                        example, tile.job.tile, tile.embedding, prepared_planes, tile.early
+                    )
                     for tile in upright
                 ]
             )
@@ -152,6 +187,7 @@ def plane_of_tile(
     tile: Tile,
     embedding: torch.Tensor,
     prepared_planes: PreparedPlanes,
+    early: CompressedFeatures | None = None,
 ) -> ValidationPlane:
     """Return an upright tile as a plane of its own.
 
@@ -170,6 +206,7 @@ def plane_of_tile(
         (embedding[None],),
         blank=None if blank is None else blank[tile.window],
         guide=_guide_maker(prepared_planes, example, tile),
+        early=None if early is None else _restored({0: early}),
     )
     return ValidationPlane(part, embedded)
 
@@ -253,12 +290,19 @@ def overlaps(
     tokens: torch.Tensor,
     backbone: Backbone,
     refinement: Refinement | None = None,
+    corrections: Sequence[DetailCorrection | None] = (),
 ) -> list[Overlap]:
     """Predict a plane, and return the overlap of each class with its annotation."""
-    example, labels = plane.example, plane.predict(tokens, backbone, refinement).labels
+    prediction = plane.predict(tokens, backbone, refinement, corrections=corrections)
+    return overlaps_with(plane.example, prediction)
+
+
+def overlaps_with(example: AnnotatedPlane, prediction: Prediction) -> list[Overlap]:
+    """Return the overlap of each class of a prediction with the annotation."""
+    labels = prediction.labels
     return [
         overlap(example.labels == value, labels == value, example.valid)
-        for value in range(1, len(tokens) + 1)
+        for value in range(1, len(prediction.logits) + 1)
     ]
 
 

@@ -85,9 +85,15 @@ class QuickTinyViT(nn.Module):
 
     def early(self, pixels: Tensor) -> Tensor:
         """Compute what precedes the first block with attention: (B, 128, 128, 128)."""
-        x = self.second.c(conv_gelu(pixels, self.first.c))
-        early: Tensor = self.convolving(x.permute(0, 2, 3, 1))
-        return early
+        return self.early_stages(pixels)[1]
+
+    def early_stages(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the stem, (B, 256, 256, 64), and what follows it up to the blocks with attention.
+
+        The second result is the input of `late`: (B, 128, 128, 128), channels last.
+        """
+        stem = self.second.c(conv_gelu(pixels, self.first.c)).permute(0, 2, 3, 1)
+        return stem, self.convolving(stem)
 
     def late(self, x: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
         """Compute what follows `early`; see `forward`."""

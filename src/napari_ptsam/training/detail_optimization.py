@@ -1,0 +1,88 @@
+"""Optimise a detail head on crops of tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_ptsam.inference.detail import DetailNetwork
+from napari_ptsam.prompts.detail import DetailHead, parameter_shapes
+from napari_ptsam.training.detail_tiles import Standardization, draw_crops
+
+if TYPE_CHECKING:
+    from napari_ptsam.training.detail_tiles import DetailTile
+    from napari_ptsam.training.loss import Loss
+
+WIDTH = 16
+"""Number of channels inside the head."""
+RATE = 3e-3
+"""Highest learning rate."""
+WEIGHT_DECAY = 1e-2
+BATCH = 8
+"""Number of crops in each step."""
+WITHOUT_LOGITS = 0.25
+"""Fraction of the crops whose logits are replaced by 0, so that the head does not rely on logits
+that are too sure on the planes that the tokens were tuned on."""
+
+
+def optimise_head(
+    tiles: Sequence[DetailTile], steps: int, seed: int, loss: Loss, dtype: torch.dtype
+) -> Iterator[DetailHead | None]:
+    """Train a detail head from scratch with AdamW and a one-cycle schedule.
+
+    Parameters
+    ----------
+    tiles
+        Tiles to learn from.
+    steps
+        Number of steps.
+    seed
+        Seed of the random numbers.
+    loss
+        The loss to minimize.
+    dtype
+        Number format of the products: float32, or bfloat16 for speed.
+
+    Yields
+    ------
+    DetailHead or None
+        None after each step but the last one, then the head.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DetailNetwork(WIDTH)
+    device = tiles[0].logits.device
+    network.to(device)
+    scale = Standardization.of(tiles)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
+    for number in range(1, steps + 1):
+        crops = draw_crops(tiles, BATCH, scale, generator, dtype)
+        kept = torch.rand((BATCH, 1, 1), generator=generator) >= WITHOUT_LOGITS
+        logits = crops.logits * kept.to(device)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            correction = network(crops.fine, crops.coarse, logits, crops.scale)
+        corrected = logits + correction
+        optimiser.zero_grad()
+        loss(corrected, crops.target, crops.weight, crops.blank).backward()
+        optimiser.step()
+        schedule.step()
+        yield None if number < steps else _head_of(network, scale)
+
+
+def _head_of(network: DetailNetwork, scale: Standardization) -> DetailHead:
+    """Return the head for inputs that are not standardized."""
+    state = {name: value.detach().cpu().float() for name, value in network.state_dict().items()}
+    mean, std = scale.fine_mean.cpu(), scale.fine_std.cpu()
+    mean, std = torch.cat([mean, torch.zeros(1)]), torch.cat([std, torch.ones(1)])
+    # The biases are computed from the rounded weights, so that rounding does not shift the inputs.
+    fine = (state["fine.weight"] / std).half()
+    coarse = (state["coarse.weight"] / scale.coarse_std.cpu()).half()
+    state["fine.bias"] -= fine.float() @ mean + coarse.float() @ scale.coarse_mean.cpu()
+    state["fine.weight"], state["coarse.weight"] = fine, coarse
+    parts = [state[name].half().flatten().numpy() for name in parameter_shapes(WIDTH)]
+    return DetailHead(np.concatenate(parts), WIDTH, 1.0)
