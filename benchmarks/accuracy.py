@@ -144,7 +144,7 @@ def prompt(
     """A prompt; a plain one sees whole planes as they are, and nothing follows the edges."""
     if plain:
         settings |= {"tile": "whole", "embeddings": len(train.examples)}
-    training = Training(train, backbone, TrainingSettings(seed=seed, cores="no", **settings))
+    training = Training(train, backbone, TrainingSettings(seed=seed, markers="no", **settings))
     *_, last = training
     found = replace(training.prompt, refinement=None) if plain else training.prompt
     segmenter = Segmenter(found, backbone)

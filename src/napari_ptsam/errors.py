@@ -39,9 +39,7 @@ class Remedy(Enum):
         "Draw what is missing, or tell that such masks are background (empty='background') or "
         "are to be left out (empty='skip')."
     )
-    NO_CORES = (
-        "Give each object a number of its own in the masks, or train without cores (cores='no')."
-    )
+    NO_MARKERS = "Give each object a number of its own in the masks, or train without markers (markers='no')."
     SPLIT_COMPONENTS = (
         "Train a prompt on masks that tell objects apart, or take connected components "
         "(split='components')."

@@ -19,7 +19,7 @@ from napari_ptsam.prompts.prompt import Prompt
 
 CHANGES = {
     "tokens": np.ones((1, 8, 256), np.float32),
-    "cores": np.ones((1, 8, 256), np.float32),
+    "markers": np.ones((1, 8, 256), np.float32),
     "encoder_tokens": (np.ones((8, 160), np.float32),),
     "classes": ("another",),
     "colours": ("#000000",),
@@ -63,7 +63,7 @@ def test_the_fingerprints_of_version_0_1_0_are_the_same() -> None:
     """Runs that it began are gone on with."""
     assert digest_of(make()) == "c6eeb7553bca39c5"
     rich = make(
-        2, cores=make(2).tokens * 2, encoder_tokens=(np.ones((8, 160), np.float32),),
+        2, markers=make(2).tokens * 2, encoder_tokens=(np.ones((8, 160), np.float32),),
         refinement=Refinement(4, 0.01, 0.5),
     )  # fmt: skip
     assert digest_of(rich) == "b7196d7263a43945"

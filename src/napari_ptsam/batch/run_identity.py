@@ -14,6 +14,7 @@ from napari_ptsam.errors import InputError
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.prompts.prompt import Prompt
 
@@ -39,7 +40,7 @@ def describe_run(
         "format version": VERSION,
         "prompt": digest_of(prompt),
         "backbone": f"{prompt.backbone} {prompt.signature}",
-        "result settings": asdict(segmenter.settings),
+        "result settings": _in_file(segmenter.settings),
         "link settings": None if link is None else asdict(link),
         "image": planes.name,
         "shape": planes.array_shape,
@@ -50,6 +51,12 @@ def describe_run(
         "pixels": pixels,
     }
     return json.loads(json.dumps(run))
+
+
+def _in_file(settings: ResultSettings) -> dict[str, Any]:
+    """Return result settings by the names of version 0.1.0, so that its runs can be resumed."""
+    values = asdict(settings)
+    return values | {"split": "cores" if values["split"] == "markers" else values["split"]}
 
 
 def digest_of_pixels(planes: Planes) -> str:

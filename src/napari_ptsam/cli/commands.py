@@ -150,7 +150,7 @@ def evaluate(options: Namespace) -> None:
             f"objects ({WAYS[scored['split']]}): AP at IoU 0.5 {scored['ap50']:.3f}, "  # type: ignore[index]
             f"mean over 0.5-0.95 {scored['ap']:.3f}"
         )
-        if scored["split"] == "cores":
+        if scored["split"] == "markers":
             print(f"objects ({WAYS['components']}): AP at IoU 0.5 {scored['ap50_components']:.3f}")
 
 
@@ -171,7 +171,7 @@ def demo(options: Namespace) -> None:
 
     settings = TrainingSettings(
         **given(options, TrainingSettings),
-        cores="no",  # the demo makes labels, not instances
+        markers="no",  # the demo makes labels, not instances
         encoder_tokens=0,  # the same on every machine, whatever its speed
     )
     with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:

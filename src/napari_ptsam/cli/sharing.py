@@ -18,8 +18,8 @@ def write_text(options: Namespace) -> None:
     """Run ``napari-ptsam text PROMPT.pt``."""
     prompt = load(options.prompt)
     line = to_text(prompt)
-    if prompt.cores is not None:
-        print("The cores are left out of the line; the prompt file has them.", file=sys.stderr)
+    if prompt.markers is not None:
+        print("The markers are left out of the line; the prompt file has them.", file=sys.stderr)
     print(line)
 
 

@@ -57,8 +57,8 @@ def _parameters(prompt: Prompt) -> str:
 def _objects(prompt: Prompt) -> str:
     return (
         "those that touch are connected, not split"
-        if prompt.cores is None
-        else "those that touch are split by their cores"
+        if prompt.markers is None
+        else "those that touch are split by their markers"
     )
 
 

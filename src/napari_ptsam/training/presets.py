@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.declaration import settings_of
+from napari_ptsam.io.former_names import with_current_names
 from napari_ptsam.training.settings import TrainingSettings
 
 DEFAULT_PRESET = "normal"
@@ -53,6 +54,7 @@ def training_settings(settings: Mapping[str, Any]) -> TrainingSettings:
         If a value cannot be used.
     """
     given = {key: value for key, value in settings.items() if value is not None}
+    given = with_current_names(TrainingSettings, given)
     preset = given.get("preset", DEFAULT_PRESET)
     if not isinstance(preset, str) or preset not in PRESETS:
         raise InputError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")

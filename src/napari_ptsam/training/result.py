@@ -111,7 +111,7 @@ def prompt_of(
         notes=start.notes if start else "",
         licence=start.licence if start else "",
         author=start.author if start else "",
-        cores=None if trained.markers is None else _array(trained.markers),
+        markers=None if trained.markers is None else _array(trained.markers),
         encoder_tokens=tuple(_array(layer) for layer in trained.encoder_tokens),
         refinement=trained.refinement,
         flips=trained.flips,

@@ -112,14 +112,14 @@ class ObjectOptions(QWidget):
         self._link.hide()
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
-        """Offer to separate by cores only if every prompt has them."""
-        without = [opened.name for opened in prompts if opened.prompt.cores is None]
-        model, cores = self.split.model(), self.split.findData("cores")
+        """Offer to separate by markers only if every prompt has them."""
+        without = [opened.name for opened in prompts if opened.prompt.markers is None]
+        model, markers = self.split.model(), self.split.findData("markers")
         assert isinstance(model, QStandardItemModel)
-        item = not_none(model.item(cores))
+        item = not_none(model.item(markers))
         item.setEnabled(not without)
-        item.setToolTip(f"{', '.join(without)} knows no cores." if without else "")
-        if without and self.split.currentIndex() == cores:
+        item.setToolTip(f"{', '.join(without)} knows no markers." if without else "")
+        if without and self.split.currentIndex() == markers:
             self.split.setCurrentIndex(self.split.findData("auto"))
 
     def settings(self) -> ResultSettings:
