@@ -160,7 +160,7 @@ def find_outline(
         If what is found there is no object but the background, or nothing, or
         if the last click changes nothing.
     """
-    tile_clicks = clicks.seen_from(tile.y, tile.x)
+    tile_clicks = clicks.relative_to(tile.y, tile.x)
     masks, ious = click_masks(backbone.decoder, embedding, tile_clicks, tile.side, former)
     boxed = usual_box(tile_clicks, areas)
     if boxed is not None:
@@ -178,7 +178,7 @@ def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks:
         logits[None, None], size=side, mode="bilinear", antialias=tile.side < len(logits)
     )
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
-    tile_clicks = clicks.seen_from(tile.y, tile.x)
+    tile_clicks = clicks.relative_to(tile.y, tile.x)
     mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), tile_clicks)
     window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
     return Outline(window, mask, logits)

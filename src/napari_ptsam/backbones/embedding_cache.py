@@ -36,7 +36,9 @@ class EmbeddingCache:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(limit, lambda one: one.nbytes)
+        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(
+            limit, lambda embedding: embedding.nbytes
+        )
         self._lock = Lock()
 
     @property

@@ -104,7 +104,7 @@ class BackboneFiles:
         """Record that a checkpoint was verified, if the folder is writable."""
         self._write({entry.file: self._mark(entry)})
 
-    def remember_own(self, signature: str, path: Path) -> None:
+    def remember_path(self, signature: str, path: Path) -> None:
         """Record the path that a backbone outside the catalogue was loaded from."""
         if self._index().get(signature) != str(path):
             self._write({signature: str(path)})
@@ -115,7 +115,7 @@ class BackboneFiles:
         entries = (e for e in catalogue().values() if not e.embedded and e.size == size)
         return next((entry.name for entry in entries if entry.file == path.name), "")
 
-    def own(self, signature: str) -> Path | None:
+    def remembered_path(self, signature: str) -> Path | None:
         """Return the path that a backbone was loaded from; None if the file no longer exists."""
         path = self._index().get(signature)
         return Path(path) if isinstance(path, str) and Path(path).is_file() else None

@@ -106,7 +106,7 @@ def load_backbone(
     modified, dtype = path.stat().st_mtime_ns, dtype or choose_dtype(chosen)
     backbone = _load(architecture, path.resolve(), modified, chosen, dtype)
     if checkpoint is not None:
-        files.remember_own(backbone.signature, path.resolve())
+        files.remember_path(backbone.signature, path.resolve())
     return replace(backbone, weights=weights)
 
 

@@ -121,9 +121,9 @@ def _on_cluster(
         segmenters = [part.segmenter for part in job.parts]
         limits = [] if all(job.finished) else SharedSegmenter(segmenters).limits(job.planes)
         todo = job.begin()
-        left = set(todo)
+        remaining = set(todo)
         for number in range(len(job.planes)):
-            if number not in left:
+            if number not in remaining:
                 yield job.report(number)
         failed: dict[int, str] = {}
         if todo:
@@ -192,13 +192,13 @@ def _collect(
                 failed |= dict.fromkeys(futures[future], why)
                 continue
             for number, outcome in future.result():
-                yield _told(job, number, outcome)
+                yield _report(job, number, outcome)
             future.release()
     finally:
         client.cancel(list(futures))
 
 
-def _told(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
+def _report(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
     if isinstance(outcome, str):
         return job.report(number, problem=outcome)
     job.record(number, outcome)

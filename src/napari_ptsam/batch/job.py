@@ -199,9 +199,9 @@ class Job:
         InputError
             If no plane could be segmented.
         """
-        begun = [one for one in self._all() if not one[3]]
-        if begun and not any(work.done for _, work, _, _ in begun):
-            for _, work, _, _ in begun:
+        unfinished = [work for _, work, _, finished in self._all() if not finished]
+        if unfinished and not any(work.done for work in unfinished):
+            for work in unfinished:
                 work.remove()
             raise InputError(next(iter(self.problems.values())))
         for number, (part, work, run, finished) in enumerate(self._all()):

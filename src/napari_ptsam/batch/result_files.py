@@ -118,9 +118,9 @@ def _one_by_one(job: Job) -> Generator[PlaneDone, None, None]:
 def _segment(job: Job, shared: SharedSegmenter) -> Iterator[PlaneDone]:
     limits = [] if all(job.finished) else shared.limits(job.planes)
     todo = job.begin()
-    left = set(todo)
+    remaining = set(todo)
     for number in range(len(job.planes)):
-        if number not in left:
+        if number not in remaining:
             yield job.report(number)
     for number, results in shared.planes(job.planes, todo, limits):
         if isinstance(results, InputError):

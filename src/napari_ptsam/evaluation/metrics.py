@@ -85,8 +85,8 @@ def average_precision(
     count = sum(ious.shape)
     if count == 0:
         return np.ones(len(thresholds))
-    found = np.array([_matches(ious, threshold) for threshold in thresholds])
-    return found / (count - found)
+    matched = np.array([_matches(ious, threshold) for threshold in thresholds])
+    return matched / (count - matched)
 
 
 def _matches(ious: np.ndarray, threshold: float) -> int:

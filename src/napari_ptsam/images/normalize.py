@@ -246,8 +246,8 @@ def _spread_of_noise(normalization: Normalization, count: int) -> float:
 def _range_of_objects(channel: np.ndarray, padding: np.ndarray | None) -> tuple[float, float]:
     """Return the smallest and the largest value, without hot pixels."""
     values = without_hot_pixels(channel)
-    seen = values if padding is None else values[~padding]
-    return float(seen.min()), float(seen.max())
+    unpadded = values if padding is None else values[~padding]
+    return float(unpadded.min()), float(unpadded.max())
 
 
 def stack_limits(

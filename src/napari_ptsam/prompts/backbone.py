@@ -62,7 +62,7 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
     files, entry = BackboneFiles(), catalogue().get(prompt.weights)
     if entry is not None and files.is_here(entry):
         return None
-    path = files.own(prompt.signature)
+    path = files.remembered_path(prompt.signature)
     if path is None and entry is not None:
         raise CheckpointError(
             f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"

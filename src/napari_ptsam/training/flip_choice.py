@@ -75,9 +75,9 @@ def _gains(
     def iou(flips: Sequence[Flip]) -> float:
         chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]
         embedded = replace(tile.embedded, embeddings=(views[chosen],), flips=tuple(flips))
-        found = overlaps(replace(tile, embedded=embedded), tokens, backbone)
-        present = [one.iou for one in found if one.truth]
-        return float(np.mean(present or [one.iou for one in found]))
+        class_overlaps = overlaps(replace(tile, embedded=embedded), tokens, backbone)
+        present = [overlap.iou for overlap in class_overlaps if overlap.truth]
+        return float(np.mean(present or [overlap.iou for overlap in class_overlaps]))
 
     plain = iou(())
     return [iou(flips) - plain for flips in CANDIDATES]

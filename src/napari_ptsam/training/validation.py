@@ -224,28 +224,32 @@ def measure(
     Measurement or None
         None if the validation was stopped.
     """
-    found = []
+    plane_overlaps = []
     for plane in (*planes, *watched):
         if stopped():
             return None
-        found.append(overlaps(plane, tokens, backbone))
-    dice = mean_dice(found[: len(planes)])
+        plane_overlaps.append(overlaps(plane, tokens, backbone))
+    dice = mean_dice(plane_overlaps[: len(planes)])
     pixels = sum(_annotated_pixels(plane.example) for plane in (*planes, *watched))
-    collapsed = any(_has_collapsed(of_class, pixels) for of_class in zip(*found, strict=True))
+    collapsed = any(
+        _has_collapsed(of_class, pixels) for of_class in zip(*plane_overlaps, strict=True)
+    )
     return Measurement(dice, collapsed)
 
 
-def mean_dice(found: Sequence[Sequence[Overlap]]) -> float:
+def mean_dice(plane_overlaps: Sequence[Sequence[Overlap]]) -> float:
     """Return the mean Dice over planes and the classes on them.
 
     Parameters
     ----------
-    found
+    plane_overlaps
         For each plane, the overlap of each class.
     """
     # A class that is not on a plane says little: it is easy to find nothing there.
-    present = [of_class.dice for plane in found for of_class in plane if of_class.truth]
-    return float(np.mean(present or [of_class.dice for plane in found for of_class in plane]))
+    present = [of_class.dice for plane in plane_overlaps for of_class in plane if of_class.truth]
+    return float(
+        np.mean(present or [of_class.dice for plane in plane_overlaps for of_class in plane])
+    )
 
 
 def overlaps(

@@ -191,8 +191,8 @@ class _Block(nn.Module):
             k = torch.cat([k, keys.expand(len(k), -1, -1, -1)], dim=2)
             v = torch.cat([v, values.expand(len(v), -1, -1, -1)], dim=2)
             bias = F.pad(bias, (0, len(tokens)))
-        seen = attend(q, k, v, bias).transpose(1, 2).reshape(batch, -1, attn.dh)
-        return seen.index_select(1, self.to_rows)
+        attended = attend(q, k, v, bias).transpose(1, 2).reshape(batch, -1, attn.dh)
+        return attended.index_select(1, self.to_rows)
 
 
 def _windows(height: int, width: int, side: int) -> tuple[Tensor, Tensor]:

@@ -201,12 +201,12 @@ class TrainTab(ScrollingColumn):
         self._drawn = now
         self.bar.setRange(0, progress.steps)
         self.bar.setValue(progress.step)
-        left = (
+        time_left = (
             ""
             if progress.seconds_left is None
             else f", {format_duration(progress.seconds_left)} left"
         )
-        self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{left}")
+        self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{time_left}")
         values = []
         if progress.loss is not None:
             values.append(f"Loss {progress.loss:.3f}")
@@ -219,8 +219,8 @@ class TrainTab(ScrollingColumn):
         if self.run.running:
             self.run.view = self.preview.view()
 
-    def _show_preview(self, wanted: bool) -> None:
-        self.preview.want(wanted)
+    def _show_preview(self, shown: bool) -> None:
+        self.preview.set_shown(shown)
         self._viewed()
 
     # After a training
