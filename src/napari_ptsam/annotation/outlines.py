@@ -146,8 +146,8 @@ def find_outline(
         ``logits`` of the outline that the clicks before the last one gave in
         the same tile; they are refined.
     areas
-        Of objects that were annotated before, in pixels of the plane (see
-        `object_areas`): a click most likely means an object of about that size.
+        Areas of objects that were annotated before, in pixels of the plane (see
+        `object_areas`). A click most likely means an object of about that size.
 
     Returns
     -------
@@ -157,8 +157,8 @@ def find_outline(
     Raises
     ------
     NoObjectError
-        If what is found there is no object but the background, or nothing, or
-        if the last click changes nothing.
+        If only background or nothing is found there, or if the last click changes
+        nothing.
     """
     tile_clicks = clicks.relative_to(tile.y, tile.x)
     masks, ious = click_masks(backbone.decoder, embedding, tile_clicks, tile.side, former)
@@ -190,7 +190,7 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     Raises
     ------
     NoObjectError
-        If the clicks select none.
+        If the clicks select no component.
     """
     from scipy import ndimage
 
@@ -213,6 +213,6 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     small = np.bincount(holes.ravel()) <= SMALL_HOLE * chosen.sum()
     small[0] = False  # label 0 is not a hole
     small[[holes[pixel] for pixel in clicks.pixels(False, mask.shape)]] = (
-        False  # the user made these
+        False  # holes that the user clicked
     )
     return chosen | small[holes]

@@ -139,7 +139,7 @@ class PromptDecoder:
     device
         Device to run on.
     dtype
-        Number format of the image side. The prompt side is always float32.
+        Dtype of the image side. The prompt side is always float32.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ ABANDONED = 3600.0
 # diskcache takes 2.3 times as long to write an embedding, keeps an SQLite index, which breaks on
 # network shares, and was last released in 2023.
 class DiskCache:
-    """Embeddings in one file each, under a key; the least recently used are removed first.
+    """A cache with one file per embedding, from which the least recently used are removed first.
 
     Several processes may share the folder. Files get their names only when they
     are complete. A file that is damaged, or that another process has removed,

@@ -35,12 +35,12 @@ Outcome = tuple[int, "list[int] | str"]
 
 @dataclass(frozen=True)
 class _WorkerTask:
-    """What a worker needs to segment planes; all of it can be pickled.
+    """The data that a worker needs to segment planes; all of it can be pickled.
 
     Attributes
     ----------
     image, axes, name, cut
-        The path of the image and how to open it; see `Planes`.
+        Path of the image, and how to open it; see `Planes`.
     prompts, settings, limits, arrays
         One item for each result. The arrays are paths.
     checkpoint, device
@@ -179,7 +179,7 @@ def _client(address: str) -> Iterator[Any]:
 def _collect(
     job: Job, client: Any, task: _WorkerTask, todo: Sequence[int], failed: dict[int, str]
 ) -> Iterator[PlaneDone]:
-    """Submit the planes to the workers, and record what they finish or fail to do."""
+    """Submit the planes to the workers, and record which ones are finished and which fail."""
     from distributed import as_completed
 
     runs = [list(todo[start : start + RUN]) for start in range(0, len(todo), RUN)]

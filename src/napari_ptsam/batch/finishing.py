@@ -45,23 +45,23 @@ def finish(
     planes
         The image.
     segmenter
-        What was computed for each plane.
+        Segmenter that computed the results of the planes.
     target
         File or folder of the result.
     work
         The work folder, with the results of the planes.
     run
-        What the run consists of.
+        Identity of the run.
     overwrite
         Whether an existing result is replaced.
     link
-        How objects are linked from plane to plane; None leaves them unlinked.
+        Settings for linking objects from plane to plane; None leaves them unlinked.
 
     Returns
     -------
     pathlib.Path
-        Where the result is: at the target, or at `alternative_target` if there
-        are more objects than the target's format can hold.
+        Path of the result: the target, or `alternative_target` if there are more
+        objects than the target's format can hold.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def finish(
 
 
 def _about(segmenter: Segmenter, run: RunIdentity, left_out: Sequence[int]) -> dict[str, Any]:
-    """Return where a result comes from, as plain values that are the same each time."""
+    """Return the origin of a result as plain values, which are the same each time."""
     from napari_ptsam import __version__
 
     return {

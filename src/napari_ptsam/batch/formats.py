@@ -91,7 +91,7 @@ def suffix_for(planes: Planes, segmenter: Segmenter, format: str) -> str:
     planes
         The image.
     segmenter
-        What is computed for each plane.
+        Segmenter that computes the results of the planes.
     format
         A key of `FORMATS`, or ``auto``.
 

@@ -166,17 +166,17 @@ class Job:
 
     def keep(self, number: int, results: Sequence[np.ndarray]) -> None:
         """Write the results of a plane, one for each `FileResult`."""
-        for position, part, work in self._wanting(number):
+        for position, part, work in self._unfinished_results(number):
             with writing(part.target):
                 work.record(number, work.write(number, results[position]))
 
     def record(self, number: int, highest: Sequence[int]) -> None:
         """Record that a plane was written, with the largest value of each result."""
-        for position, part, work in self._wanting(number):
+        for position, part, work in self._unfinished_results(number):
             with writing(part.target):
                 work.record(number, highest[position])
 
-    def _wanting(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
+    def _unfinished_results(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
         """Yield the results for which a plane is not finished yet."""
         for position, (part, work, _, finished) in enumerate(self._all()):
             if not finished and number not in work.done:

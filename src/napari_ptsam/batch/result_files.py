@@ -38,7 +38,7 @@ def target_for(
     name
         Name of the result, without an ending.
     segmenter
-        What is computed for each plane.
+        Segmenter that computes the results of the planes.
     format
         A name in `napari_ptsam.batch.formats.FORMATS`, or ``auto``: a TIFF for
         ImageJ if the result fits into one (4 GB, axes t, z and c at most), else
@@ -77,7 +77,7 @@ def segment_to_files(
     parts
         The results to write.
     link
-        How objects are linked along the last leading axis, so that they keep
+        Settings for linking objects along the last leading axis, so that they keep
         their numbers; None numbers each plane separately.
     resume
         Whether to continue an unfinished run of the same image, prompt and

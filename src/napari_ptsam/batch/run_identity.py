@@ -33,7 +33,7 @@ RunIdentity = dict[str, Any]
 def describe_run(
     planes: Planes, segmenter: Segmenter, link: LinkSettings | None, pixels: str
 ) -> RunIdentity:
-    """Return all that determines a result, as plain values that JSON does not change."""
+    """Return all values that determine a result, in types that JSON does not change."""
     prompt, size = segmenter.prompt, planes.pixel_size
     run = {
         "format version": VERSION,

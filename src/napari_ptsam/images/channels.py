@@ -36,7 +36,7 @@ class Channels:
     Raises
     ------
     InputError
-        If the parts do not fit together.
+        If kind, count and names contradict each other.
     """
 
     kind: Kind

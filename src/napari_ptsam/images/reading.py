@@ -127,7 +127,7 @@ def _open_npy(path: Path) -> Any:
 
 
 class _Guarded:
-    """An array that names the file in its reading errors."""
+    """An array whose reading errors name the file."""
 
     def __init__(self, array: Any, path: Path) -> None:
         self._array, self._path = array, path

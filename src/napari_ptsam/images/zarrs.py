@@ -56,7 +56,7 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
         names = getattr(opened.metadata, "dimension_names", None)
         return opened, _letters(names, len(opened.shape)), None, ()
     attributes: dict[str, Any] = dict(opened.attrs)
-    metadata = attributes.get("ome", attributes)  # NGFF 0.5 and later put all of theirs under "ome"
+    metadata = attributes.get("ome", attributes)  # under "ome" in NGFF 0.5 and later
     scales = metadata.get("multiscales") if isinstance(metadata, Mapping) else None
     if not scales:
         raise InputError(
@@ -75,7 +75,7 @@ def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, Pixe
     if not isinstance(array, zarr.Array):
         raise ValueError("the first level is no array")
     axes = scales.get("axes")
-    if not axes:  # NGFF 0.1 and 0.2: always these
+    if not axes:  # NGFF 0.1 and 0.2 have fixed axes
         return array, "TCZYX" if len(array.shape) == 5 else None, None
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
     letters = _letters([axis["name"] for axis in axes], len(array.shape))

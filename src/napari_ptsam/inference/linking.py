@@ -63,7 +63,7 @@ class Linker:
         """Number of objects so far. The next new object gets the following number."""
 
     def start_afresh(self) -> None:
-        """Start a new stack. Its first plane is linked to none, but the numbers continue."""
+        """Start a new stack. Its first plane is not linked, but the numbers continue."""
         self._previous.clear()
 
     def link(self, instances: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def choose_refinement(
     backbone
         Backbone that embedded the planes.
     blanks
-        Planes that show next to nothing. Thresholds that turn them into
+        Planes that show almost nothing. Thresholds that turn them into
         foreground are not taken.
 
     Returns
@@ -107,7 +107,8 @@ def _gains(
     backbone: Backbone,
     candidates: Sequence[tuple[int, float]],
 ) -> np.ndarray:
-    """IoU of each candidate and threshold less that without any: (candidates, thresholds)."""
+    """Return the gain in IoU of each filter and threshold over no filter: (candidates,
+    thresholds)."""
     logits = plane.predict(tokens, backbone).logits
     example = plane.example
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid

@@ -25,13 +25,13 @@ FEWEST = 4
 SURE = 2.0
 """Standard errors over the tiles that are subtracted from the mean gain in IoU."""
 WORTH = 0.005
-"""Smallest remaining gain for which flips are worth their time."""
+"""Smallest remaining gain for which flips are worth the extra time."""
 
 
 def choose_flips(
     context: TrainingContext, tokens: torch.Tensor, now: Progress
 ) -> Generator[Progress, None, tuple[Flip, ...]]:
-    """Choose the flips that gain most on a few tiles, half of which are held out.
+    """Choose the flips that gain most on a few tiles, half of them from validation planes.
 
     Parameters
     ----------

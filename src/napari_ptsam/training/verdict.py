@@ -1,4 +1,4 @@
-"""A judgement of a prompt in plain words."""
+"""Judge a prompt in plain words."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def token_to_image(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tens
 
     Returns
     -------
-    seen : torch.Tensor
+    attended : torch.Tensor
         Weighted mean of the image for each row, before the value projection:
         shape (B, rows, 256).
     image : torch.Tensor

@@ -173,7 +173,7 @@ class _Block(nn.Module):
     def _attended(self, rows: Tensor, tokens: Tensor | None) -> Tensor:
         """Attend within windows: (B, L, C) to the same shape, before the output projection.
 
-        All windows see the same tokens, (any number, C). Their outputs are
+        All windows get the same tokens, (any number, C). Their outputs are
         discarded after the block, so they are only keys and values. They have no
         position, and so no positional bias.
         """
