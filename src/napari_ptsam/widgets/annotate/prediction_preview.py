@@ -147,7 +147,7 @@ class Preview(QObject):
     def _removed(self, event: Any) -> None:
         if self._layer is not None and event.value is self._layer:
             self._layer = None
-            # If all layers are removed at once, the user did not mean this one.
+            # If all layers are removed at once, the user has not dismissed the preview.
             QTimer.singleShot(0, self._dismiss)
 
     def _dismiss(self) -> None:

@@ -198,7 +198,7 @@ def placement(layer: Layer, offset: dict[int, float] | None = None) -> dict[str,
     Parameters
     ----------
     layer
-        The layer whose position is wanted.
+        Layer whose position is used.
     offset
         Position of the other layer's origin along axes, in pixels of this layer.
     """
@@ -257,7 +257,7 @@ def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
 
 
 def dress(labels: Labels, scheme: Scheme) -> None:
-    """Give labels the colours and names of the classes; instances keep napari's colours."""
+    """Set the colours and names of the classes; instances keep napari's colours."""
     from napari.utils.colormaps import label_colormap
 
     names = {0: "not labelled" if scheme.sparse else "background"}
