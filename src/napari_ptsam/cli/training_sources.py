@@ -120,7 +120,7 @@ class FromSession:
         return annotations
 
     def save(self, prompt: Prompt) -> Path:
-        """Write the prompt, and return its path; the session records it, and the held-out planes."""
+        """Write the prompt, and return its path; the session records it, and the validation planes."""
         if self._options.out is not None:
             return save_trained(prompt, self._options.out, self._options.overwrite)
         return self._folder.add_trained(prompt, self._decided)

@@ -19,7 +19,7 @@ FEWEST_TO_HOLD_OUT = 4
 def split(
     annotations: AnnotationSet, part: float, seed: int
 ) -> tuple[list[AnnotatedPlane], list[AnnotatedPlane]]:
-    """Split an annotation set into training planes and held-out planes.
+    """Split an annotation set into training planes and validation planes.
 
     Parameters
     ----------
