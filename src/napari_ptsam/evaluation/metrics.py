@@ -63,7 +63,7 @@ def sum_of(parts: Iterable[Overlap]) -> Overlap:
 def average_precision(
     truth: np.ndarray, predicted: np.ndarray, thresholds: tuple[float, ...] = AP_THRESHOLDS
 ) -> np.ndarray:
-    """Average precision of instances at several IoU thresholds.
+    """Compute the average precision of instances at several IoU thresholds.
 
     TP / (TP + FP + FN), the form that StarDist and Cellpose report and that the
     2018 Data Science Bowl introduced. Above an IoU of 0.5 an instance has at
@@ -100,7 +100,7 @@ def _matches(ious: np.ndarray, threshold: float) -> int:
 
 
 def _pairwise_iou(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """IoU of each instance of the truth (rows) with each predicted one (columns)."""
+    """Return the IoU of each instance of the truth (rows) with each predicted one (columns)."""
     truth_ids, truth_index = np.unique(truth, return_inverse=True)
     predicted_ids, predicted_index = np.unique(predicted, return_inverse=True)
     shape = len(truth_ids), len(predicted_ids)

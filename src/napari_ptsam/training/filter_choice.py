@@ -107,8 +107,7 @@ def _gains(
     backbone: Backbone,
     candidates: Sequence[tuple[int, float]],
 ) -> np.ndarray:
-    """Return the gain in IoU of each filter and threshold over no filter: (candidates,
-    thresholds)."""
+    """Return gains in IoU of filters and thresholds over no filter: (candidates, thresholds)."""
     logits = plane.predict(tokens, backbone).logits
     example = plane.example
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid

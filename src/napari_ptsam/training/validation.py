@@ -45,8 +45,7 @@ class ValidationPlane:
 
     @property
     def guide(self) -> np.ndarray:
-        """Image that guides the filter of the logits: float32, shape (y, x); computed anew each
-        time."""
+        """Image that guides the filter of the logits: float32, shape (y, x); not cached."""
         assert self.embedded.guide is not None
         return self.embedded.guide()
 

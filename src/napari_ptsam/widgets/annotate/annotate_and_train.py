@@ -91,13 +91,15 @@ class AnnotateAndTrain(ClosableDock):
         offer = QVBoxLayout(self.offer)
         offer.setContentsMargins(4, 4, 4, 4)
         offer.addWidget(self._offer_text)
-        self.go_on = button("Restore it", "Restore the annotations of that session.", self._accept)
-        self.not_now = button(
+        self.restore_button = button(
+            "Restore it", "Restore the annotations of that session.", self._accept
+        )
+        self.new_session_button = button(
             "New session",
             "Start a new session. The files of the other one stay where they are.",
             self._decline,
         )
-        offer.addLayout(row(self.go_on, self.not_now, stretch=0))
+        offer.addLayout(row(self.restore_button, self.new_session_button, stretch=0))
         self.offer.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)

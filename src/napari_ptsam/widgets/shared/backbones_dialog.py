@@ -324,6 +324,6 @@ class BackbonesDialog(QDialog):
         self.close()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802, Qt's name
-        """Emit `changed`, since a download goes on in the background."""
+        """Emit `changed`, since a download continues in the background."""
         self.changed.emit()
         super().closeEvent(event)
