@@ -65,7 +65,7 @@ def test_empty_planes_and_new_stacks() -> None:
     linker = Linker()
     linker.link(plane((1, 10, 10)))
     assert not linker.link(plane()).any()
-    linker.start_afresh()
+    linker.start_stack()
     assert linker.link(plane((1, 10, 10))).max() == 2
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from napari_ptsam.annotation.candidates import NOTHING_HERE, choose, usual_box
+from napari_ptsam.annotation.candidates import NO_OBJECT, choose, usual_box
 from napari_ptsam.backbones.point_prompts import Clicks, click_masks
 from napari_ptsam.errors import InputError, NoObjectError
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, Tile, Tiling
@@ -204,7 +204,7 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     selected.discard(0)
     if not selected:
         raise NoObjectError(
-            NOTHING_HERE
+            NO_OBJECT
             if clicks.box is None
             else "No object was found in the box; drag it closely around one object, or click on it."
         )

@@ -270,12 +270,12 @@ class PromptDecoder:
         prompt: Tensor,
         shift: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        among = _Attention(layer.self_attn).among_tokens
+        self_attention = _Attention(layer.self_attn).among_tokens
         if layer.skip_first_layer_pe:
-            queries = layer.norm1(among(queries, queries, queries))
+            queries = layer.norm1(self_attention(queries, queries, queries))
         else:
             keys = queries + prompt
-            queries = layer.norm1(queries + among(keys, keys, queries))
+            queries = layer.norm1(queries + self_attention(keys, keys, queries))
         to_image = _Attention(layer.cross_attn_token_to_image)
         attended, image = to_image.token_to_image(queries + prompt, image, placed, shift)
         queries = layer.norm2(queries + attended)

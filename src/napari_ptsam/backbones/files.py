@@ -55,7 +55,7 @@ class BackboneFiles:
         """Return the path of a checkpoint's incomplete download."""
         return self.folder / (entry.file + PART)
 
-    def is_here(self, entry: CatalogueEntry) -> bool:
+    def exists_locally(self, entry: CatalogueEntry) -> bool:
         """Return whether a checkpoint exists; it may not be verified yet."""
         return self.path(entry).is_file()
 
@@ -70,7 +70,7 @@ class BackboneFiles:
         CheckpointError
             If the file does not exist, or is not the one in the catalogue.
         """
-        if not self.is_here(entry):
+        if not self.exists_locally(entry):
             raise CheckpointError(self.how_to_get(entry))
         if not entry.embedded and self._index().get(entry.file) != self._mark(entry):
             self.verify(entry)

@@ -12,7 +12,7 @@ from napari_ptsam.batch.result_format import StackResult
 from napari_ptsam.batch.run_identity import digest_of_run
 from napari_ptsam.batch.work_folder import OLD, RESULT, discard, largest, new_array, open_array
 from napari_ptsam.errors import OutputError, Remedy
-from napari_ptsam.io.writing import move_where_nothing_is
+from napari_ptsam.io.writing import move_without_replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,7 @@ def _place(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> Non
         elif overwrite:
             source.replace(target)
         else:
-            move_where_nothing_is(source, target)
+            move_without_replacing(source, target)
     except FileExistsError as error:
         raise OutputError(
             f"{target} was created by another program during the run, and is kept.",

@@ -131,7 +131,7 @@ def places(target: Path) -> list[Path]:
     return [target] if alternative is None else [target, alternative]
 
 
-def is_there(target: Path) -> bool:
+def target_exists(target: Path) -> bool:
     """Return whether something exists at a target.
 
     Raises

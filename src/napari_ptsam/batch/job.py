@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.finishing import finish
-from napari_ptsam.batch.formats import is_result_of, is_there, places
+from napari_ptsam.batch.formats import is_result_of, places, target_exists
 from napari_ptsam.batch.run_identity import (
     RunIdentity,
     describe_run,
@@ -112,7 +112,7 @@ class Job:
         """Return whether a result is finished; raise an error if it must not be started."""
         target, work = self.parts[position].target, self.works[position]
         check_parent(target)
-        there = is_there(target)
+        there = target_exists(target)
         if (
             self._resume
             and any(place.exists() for place in places(target))

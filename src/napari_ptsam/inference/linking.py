@@ -62,7 +62,7 @@ class Linker:
         self.object_count = 0
         """Number of objects so far. The next new object gets the following number."""
 
-    def start_afresh(self) -> None:
+    def start_stack(self) -> None:
         """Start a new stack. Its first plane is not linked, but the numbers continue."""
         self._previous.clear()
 
@@ -137,7 +137,7 @@ class StackLinker:
     def link(self, number: int, instances: np.ndarray) -> np.ndarray:
         """Renumber plane ``number``; call it in the order of the planes. See `Linker.link`."""
         if number % self._length == 0:
-            self._linker.start_afresh()
+            self._linker.start_stack()
         return self._linker.link(instances)
 
 

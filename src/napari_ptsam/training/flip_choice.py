@@ -22,9 +22,9 @@ TILES = 8
 """Largest number of tiles that are embedded flipped for the comparison."""
 FEWEST = 4
 """Smallest number of tiles on which flips are compared."""
-SURE = 2.0
+STANDARD_ERRORS = 2.0
 """Standard errors over the tiles that are subtracted from the mean gain in IoU."""
-WORTH = 0.005
+SMALLEST_GAIN = 0.005
 """Smallest remaining gain for which flips are worth the extra time."""
 
 
@@ -62,9 +62,9 @@ def choose_flips(
         if context.stopping:
             return ()
     errors = np.std(gains, axis=0, ddof=1) / np.sqrt(len(gains))
-    reliable = np.mean(gains, axis=0) - SURE * errors
+    reliable = np.mean(gains, axis=0) - STANDARD_ERRORS * errors
     best = int(reliable.argmax())
-    return CANDIDATES[best] if reliable[best] > WORTH else ()
+    return CANDIDATES[best] if reliable[best] > SMALLEST_GAIN else ()
 
 
 def _gains(

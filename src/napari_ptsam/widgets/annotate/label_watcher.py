@@ -195,7 +195,7 @@ class LabelWatcher(QObject):
                 where = f"{image.planes.name}, plane {number}: " if planes.leading else ""
                 yield PlaneUpdate(image, number, None, changed, first, where + in_form(error))
 
-    def painted_lately(self) -> set[tuple[AnnotatedImage, int]]:
+    def recently_painted(self) -> set[tuple[AnnotatedImage, int]]:
         """Return the planes that may have been painted on since they were read."""
         pending = {(image, number) for (_, number), image in self._pending.items()}
         return {plane for plane in pending.union(self._recent) if plane[0].labels is not None}

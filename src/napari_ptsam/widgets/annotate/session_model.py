@@ -18,11 +18,11 @@ from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
-    dress,
     go_to_plane,
     image_planes,
     labels_planes,
     plane_in_view,
+    style_labels,
 )
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 
@@ -254,7 +254,7 @@ class SessionModel(QObject):
         self.scheme = scheme
         for image in self.images:
             if image.labels is not None and image.made_here:
-                dress(image.labels, scheme)
+                style_labels(image.labels, scheme)
         self.scheme_changed.emit()
         self.touch()
 

@@ -118,7 +118,7 @@ class Options(QWidget):
         preset = self.preset.currentData()
         self._session_model.settings |= dict.fromkeys(PRESETS[preset]) | {"preset": preset}
         self.show_settings()
-        self._tell()
+        self._emit_changed()
 
     def _store(self, value: Any = None) -> None:
         if self._filling:
@@ -132,9 +132,9 @@ class Options(QWidget):
             **{name: editor.value for name, editor in self.editors.items()},
         }  # fmt: skip
         self._enable()
-        self._tell()
+        self._emit_changed()
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self._session_model.backbone_service.use(self.device.currentData())
         self._session_model.settings_changed.emit()
         self.changed.emit()
