@@ -10,7 +10,7 @@ from conftest_prompts import make
 from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 from napari_ptsam.batch.job import Job
 from napari_ptsam.batch.result_files import FileResult, segment_to_files
-from napari_ptsam.batch.run_identity import ASIDE, digest_of
+from napari_ptsam.batch.run_identity import EXCLUDED_FIELDS, digest_of
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.settings import ImageSettings
@@ -30,7 +30,7 @@ CHANGES = {
 
 
 def test_every_field_of_a_prompt_counts_or_is_named_as_one_that_does_not() -> None:
-    assert {field.name for field in fields(Prompt)} == {*CHANGES, *ASIDE}
+    assert {field.name for field in fields(Prompt)} == {*CHANGES, *EXCLUDED_FIELDS}
     digests = [
         digest_of(make()),
         *(digest_of(replace(make(), **{k: v})) for k, v in CHANGES.items()),

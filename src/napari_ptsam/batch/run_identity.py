@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the layout of work folders. A run of another version cannot be resumed."""
 
-ASIDE = (
+EXCLUDED_FIELDS = (
     "backbone", "signature", "weights", "pixel_size", "origin", "notes", "licence", "author",
     "thumbnail", "trained_channels",
 )  # fmt: skip
@@ -34,7 +34,7 @@ RunIdentity = dict[str, Any]
 def describe_run(
     planes: Planes, segmenter: Segmenter, link: LinkSettings | None, pixels: str
 ) -> RunIdentity:
-    """Return all that determines a result, as plain values that JSON does not change."""
+    """Return all values that determine a result, in types that JSON does not change."""
     prompt, size = segmenter.prompt, planes.pixel_size
     run = {
         "format version": VERSION,
@@ -71,7 +71,7 @@ def digest_of_pixels(planes: Planes) -> str:
 
 
 def digest_of(prompt: Prompt) -> str:
-    """Return a digest of all fields of a prompt except those in `ASIDE`.
+    """Return a digest of all fields of a prompt except those in `EXCLUDED_FIELDS`.
 
     Fields with their default value are left out, so that fields which later
     versions add do not change the digest of older prompts.
@@ -81,7 +81,7 @@ def digest_of(prompt: Prompt) -> str:
     for field in fields(prompt):
         value = getattr(prompt, field.name)
         items = value if isinstance(value, tuple) else (value,)
-        if field.name in ASIDE:
+        if field.name in EXCLUDED_FIELDS:
             continue
         if items and all(isinstance(item, np.ndarray) for item in items):
             arrays += items

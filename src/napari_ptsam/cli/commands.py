@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS
-from napari_ptsam.cli.setting_options import given
+from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
@@ -170,7 +170,7 @@ def demo(options: Namespace) -> None:
     from napari_ptsam.cli.demo import run_demo
 
     settings = TrainingSettings(
-        **given(options, TrainingSettings),
+        **options_given(options, TrainingSettings),
         markers="no",  # the demo makes labels, not instances
         encoder_tokens=0,  # the same on every machine, whatever its speed
     )

@@ -43,6 +43,6 @@ CHANNELS = "--channels {}"
 """How messages of `napari_ptsam.inference.channels` tell to choose channels."""
 
 
-def on_command_line(told: object) -> str:
+def on_command_line(message: object) -> str:
     """Return an error or a note in the words of the command line."""
-    return worded(told, COMMAND_LINE)
+    return worded(message, COMMAND_LINE)

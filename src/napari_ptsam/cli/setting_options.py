@@ -39,7 +39,7 @@ def add_settings(parser: argparse.ArgumentParser, settings_class: type, *names: 
                     parser.add_argument(option, dest=new, default=None, **argument)
 
 
-def given(options: Namespace, settings_class: type) -> dict[str, Any]:
+def options_given(options: Namespace, settings_class: type) -> dict[str, Any]:
     """Return the settings that the command line names."""
     values = {name: getattr(options, name, None) for name in settings_of(settings_class)}
     return {name: value for name, value in values.items() if value is not None}

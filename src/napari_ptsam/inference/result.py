@@ -88,5 +88,5 @@ class ResultSettings:
 
     @property
     def cleans(self) -> bool:
-        """Whether objects are changed after they were found."""
+        """Whether objects are removed or filled after they are found."""
         return bool(self.min_size or self.fill_holes or self.remove_border)

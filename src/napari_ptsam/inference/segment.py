@@ -32,7 +32,7 @@ class Segmenter:
     backbone
         The backbone that the prompt was tuned for.
     settings
-        What to return for each plane, or only the name of the output.
+        Settings of the result, or only the name of the output.
 
     Raises
     ------

@@ -156,7 +156,7 @@ class MarkerTraining:
         self.note = USELESS if self.kept is None else ""
 
     def _planes(self) -> list[ValidationPlane]:
-        """Return the held-out planes that tell objects apart, or else such training planes."""
+        """Return validation planes that tell objects apart or, without any, such training planes."""
         embedded = self._context.embedded
         held_out = [plane for plane in embedded.measured if plane.example.instances is not None]
         if any(_has_objects(plane.example) for plane in held_out):

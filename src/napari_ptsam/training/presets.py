@@ -53,10 +53,10 @@ def training_settings(settings: Mapping[str, Any]) -> TrainingSettings:
     InputError
         If a value cannot be used.
     """
-    given = {key: value for key, value in settings.items() if value is not None}
-    given = with_current_names(TrainingSettings, given)
-    preset = given.get("preset", DEFAULT_PRESET)
+    chosen = {key: value for key, value in settings.items() if value is not None}
+    chosen = with_current_names(TrainingSettings, chosen)
+    preset = chosen.get("preset", DEFAULT_PRESET)
     if not isinstance(preset, str) or preset not in PRESETS:
         raise InputError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
-    own = {name: given[name] for name in settings_of(TrainingSettings) if name in given}
-    return TrainingSettings(**{**PRESETS[preset], **own})
+    fields = {name: chosen[name] for name in settings_of(TrainingSettings) if name in chosen}
+    return TrainingSettings(**{**PRESETS[preset], **fields})

@@ -38,7 +38,7 @@ class TrainingTask:
     images
         Settings with which images are prepared.
     held_out_images
-        Number of planes that were held out.
+        Number of planes that were held out for validation.
     start
         Prompt that the training continued from, if any.
     channels
@@ -128,7 +128,7 @@ def _picture(
     colours: Sequence[str],
     side: int,
 ) -> bytes:
-    """Return a thumbnail of the plane with the most foreground, or nothing without planes."""
+    """Return a thumbnail of the plane with the most foreground; empty if there are no planes."""
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))

@@ -1,4 +1,4 @@
-"""A judgement of a prompt in plain words."""
+"""Judge a prompt in plain words."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def verdict(origin: Origin, stopped: bool = False) -> Verdict:
     return Verdict(
         "poor",
         f"{begin}Poor: Dice {dice:.2f} {where}.{rough} Look for objects that were forgotten in the "
-        "annotation, annotate more planes (“Suggest”), try the preset “thorough” or another tile size.",
+        "annotation, annotate more planes (“Suggest a plane”), try the preset “thorough” or another "
+        "tile size.",
     )
 
 

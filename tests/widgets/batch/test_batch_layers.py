@@ -88,7 +88,7 @@ def test_objects_are_cleaned_and_linked_as_the_core_does(
     segmenter, linker = Segmenter(prompt, backbone, settings), Linker(LinkSettings(gap=0))
     result = viewer.layers[-1].data
     for t in range(2):
-        linker.start_afresh()
+        linker.start_stack()
         for z in range(3):
             assert np.array_equal(result[t, z], linker.link(segmenter.plane(series[t, z])))
     assert np.array_equal(result[0, 0], result[0, 1]) and result[0].any()

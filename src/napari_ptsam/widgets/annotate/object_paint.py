@@ -147,14 +147,14 @@ class ObjectPaint:
             self.finish()
 
     def _redrawn(self, event: Any = None) -> None:
-        """Notice undo and redo, for which napari emits no other event."""
+        """Detect undo and redo, for which napari emits no other event."""
         if not self._writing and not self.intact:
             self.finish()
 
 
 @dataclass(eq=False)
 class ClickedObject:
-    """An object on a plane, with the clicks that it was found by.
+    """An object on a plane, with the clicks that selected it.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class ClickedObject:
     box
         Box around the object: (y0, x0, y1, x1); None if there is none.
     outline
-        The outline found last; None before the first one.
+        The latest outline; None before the first one.
     """
 
     image: AnnotatedImage
@@ -187,7 +187,7 @@ class ClickedObject:
 
 
 def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
-    """Write a label, and return the step of the history that this is, if it is one."""
+    """Write a label, and return the new step of the history, if there is one."""
     steps: list[Any] = []
 
     def note(event: Any) -> None:

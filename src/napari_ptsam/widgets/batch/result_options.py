@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ResultOptions(QWidget):
-    """The form of a result: its kind, and whether it becomes layers, files or both."""
+    """The form of a result: its kind, and whether it is shown as layers, written to files or both."""
 
     changed = Signal()
 
@@ -51,13 +51,13 @@ class ResultOptions(QWidget):
         self.changed.emit()
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
-        """Offer only what the prompts can do."""
+        """Offer only the results that the prompts can give."""
         self.objects.fit(prompts)
         self.fast.setVisible(any(opened.prompt.flips for opened in prompts))
 
     @property
     def to_layers(self) -> bool:
-        """Whether the result is to become layers."""
+        """Whether the result is to be shown as layers."""
         return self.where.currentData() != "files"
 
     @property

@@ -178,7 +178,7 @@ class LibraryDialog(QDialog):
     # Actions
 
     def _show_outcome(self, action: Callable[[], str]) -> None:
-        """Do something short, show the message that it returns, and refresh the list."""
+        """Run a short action, show the message that it returns, and refresh the list."""
         try:
             self.message.setText(action())
         except PtsamError as error:

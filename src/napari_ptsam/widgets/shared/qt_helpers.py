@@ -26,17 +26,17 @@ from qtpy.QtWidgets import (
 T = TypeVar("T")
 
 SCROLL_AREA_MARGIN = 4
-"""Pixels that napari's style leaves around the content of a scroll area, at most."""
+"""Largest margin in pixels that napari's style leaves around the content of a scroll area."""
 
 
 def not_none(value: T | None) -> T:
-    """Return a value that Qt's type hints call optional, but that always exists."""
+    """Return a value that is optional in Qt's type hints, but that always exists."""
     assert value is not None
     return value
 
 
 def single_shot(parent: QObject, milliseconds: int) -> QTimer:
-    """Return a timer that fires once, so many milliseconds after it was last started."""
+    """Return a timer that fires once, ``milliseconds`` after it was last started."""
     timer = QTimer(parent)
     timer.setSingleShot(True)
     timer.setInterval(milliseconds)

@@ -1,4 +1,4 @@
-"""How the widgets word the remedies in errors and notes."""
+"""The wording of remedies in the errors and notes of the widgets."""
 
 from __future__ import annotations
 
