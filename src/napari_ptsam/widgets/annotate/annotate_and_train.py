@@ -75,7 +75,7 @@ class AnnotateAndTrain(ClosableDock):
         ):
             self.tabs.addTab(tab, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
-        self.hint = text_label(tip="What to do next.")
+        self.hint = text_label(tip="What to do next.", lines=2)
         font = self.hint.font()
         font.setBold(True)
         self.hint.setFont(font)
@@ -91,11 +91,9 @@ class AnnotateAndTrain(ClosableDock):
         offer = QVBoxLayout(self.offer)
         offer.setContentsMargins(4, 4, 4, 4)
         offer.addWidget(self._offer_text)
-        self.go_on = button(
-            "Go on with it", "Restore the annotations of that session.", self._accept
-        )
+        self.go_on = button("Restore it", "Restore the annotations of that session.", self._accept)
         self.not_now = button(
-            "Leave it",
+            "Dismiss it",
             "Start a new session. The files of the other one stay where they are.",
             self._decline,
         )
@@ -200,7 +198,7 @@ class AnnotateAndTrain(ClosableDock):
         self.train.options.show_settings()
         self.train.refresh()
         self.annotate.refresh()
-        self._show_saved(f"Going on with {path}", False)
+        self._show_saved(f"Restored from {path}", False)
 
     def _choose_session(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
