@@ -67,7 +67,7 @@ class ResultSettings:
     remove_border: Annotated[
         bool,
         Field(
-            title="Without those at the edge",
+            title="Exclude edge objects",
             description="Remove objects that touch the edge of the plane.",
         ),
     ] = False

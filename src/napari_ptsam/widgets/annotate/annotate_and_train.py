@@ -75,7 +75,7 @@ class AnnotateAndTrain(ClosableDock):
         ):
             self.tabs.addTab(tab, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
-        self.hint = text_label(tip="What to do next.")
+        self.hint = text_label(tip="What to do next.", lines=2)
         font = self.hint.font()
         font.setBold(True)
         self.hint.setFont(font)
@@ -200,7 +200,7 @@ class AnnotateAndTrain(ClosableDock):
         self.train.options.show_settings()
         self.train.refresh()
         self.annotate.refresh()
-        self._show_saved(f"Continuing with {path}", False)
+        self._show_saved(f"Restored from {path}", False)
 
     def _choose_session(self) -> None:
         chosen = QFileDialog.getExistingDirectory(

@@ -81,7 +81,7 @@ class TrainTab(ScrollingColumn):
             self.start,
         )  # fmt: skip
         self.train_on = button(
-            "Train on",
+            "Continue training",
             "Continue from the last prompt, with all planes that are annotated now.",
             lambda: self.start(resume=True),
         )
