@@ -53,7 +53,7 @@ class PromptContext:
     def __init__(
         self, train: AnnotationSet, images: ImageSettings, seed: int, backbone: Backbone
     ) -> None:
-        tiling, backbone = images.tiling, with_cache(backbone, EmbeddingCache(CACHE_BYTES))
+        tiling, cached = images.tiling, with_cache(backbone, EmbeddingCache(CACHE_BYTES))
         self._settings = TrainingSettings(
             seed=seed,
             tile="whole" if tiling.whole else tiling.side,
@@ -63,9 +63,10 @@ class PromptContext:
         self._out_of_fold: Mapping[AnnotatedPlane, np.ndarray] = {
             example: logits
             for fold in folds(train.examples, seed)
-            for example, logits in self._predicted(train, fold, backbone)
+            for example, logits in self._predicted(train, fold, cached)
         }
-        self._segmenter = self._trained(train, backbone)
+        # The cache is not kept: other planes are seen once.
+        self._segmenter = Segmenter(self._trained(train, cached).prompt, backbone)
 
     @property
     def parameters(self) -> int:
