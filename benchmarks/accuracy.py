@@ -1,7 +1,7 @@
 """How well default prompts, and what else there is, segment real images that were not trained on.
 
     python benchmarks/accuracy.py [SET ...] [--seeds 0 1 2] [--methods NAME ...] [--images N]
-                                  [--cores] [--curve] [--json FILE] [--picture FILE.png]
+                                  [--markers] [--curve] [--json FILE] [--picture FILE.png]
 
 Each SET is a folder with ``train/`` and ``test/``, in each ``images/`` and
 ``masks/`` with files of matching names, or the name of such a folder in the one
@@ -11,7 +11,7 @@ mean foreground IoU and Dice over the test planes, and of the average precision 
 objects at IoU 0.5 where masks number the objects; numbers that were trained, and
 seconds for training.
 
-Objects are connected components. ``--cores`` lets prompts learn the cores of objects,
+Objects are connected components. ``--markers`` lets prompts learn the markers of objects,
 if these help, and splits their objects by them; this takes longer, and other methods
 stay as they are.
 ``--images`` trains on that many of the images, drawn once for all methods and seeds.
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--images", type=int, help="number of training images; all by default")
-    parser.add_argument("--cores", action="store_true", help="prompts split objects by cores")
+    parser.add_argument("--markers", action="store_true", help="prompts split objects by markers")
     parser.add_argument("--curve", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
@@ -111,7 +111,7 @@ def main() -> None:
         for name, images in jobs:
             rows = []
             for seed in options.seeds:
-                rows.append(measure(path.name, name, images, test, seed, backbone, options.cores))
+                rows.append(measure(path.name, name, images, test, seed, backbone, options.markers))
                 if options.json:
                     with options.json.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(rows[-1])) + "\n")
@@ -163,10 +163,10 @@ def measure(
     test: AnnotationSet,
     seed: int,
     backbone: Backbone,
-    cores: bool = False,
+    markers: bool = False,
 ) -> Result:
     """Train a method, and score it on the test planes."""
-    options = {"cores": "auto"} if cores and method in PROMPTS else {}
+    options = {"markers": "auto"} if markers and method in PROMPTS else {}
     begin = perf_counter()
     scores, parameters, note = METHODS[method](train, test, seed, backbone, **options)
     spent = perf_counter() - begin

@@ -57,7 +57,7 @@ class PromptContext:
         self._settings = TrainingSettings(
             seed=seed,
             tile="whole" if tiling.whole else tiling.side,
-            cores="no",
+            markers="no",
             encoder_tokens=0,
         )
         self._out_of_fold: Mapping[AnnotatedPlane, np.ndarray] = {
