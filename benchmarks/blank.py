@@ -65,7 +65,7 @@ def trained(path: Path, seed: int, backbone: Backbone, folder: Path | None) -> P
     file = None if folder is None else folder / f"{path.name}_{seed}.pt"
     if file is not None and file.exists():
         return ptsam.load(file)
-    settings = TrainingSettings(seed=seed, cores="no", encoder_tokens=0)
+    settings = TrainingSettings(seed=seed, markers="no", encoder_tokens=0)
     training = Training(read(path / "train"), backbone, settings)
     for _ in training:
         pass

@@ -147,8 +147,8 @@ class Asked:
         tile = choose_tile(click_tiling(shape), shape, clicks)
         if tile not in embeddings:
             embeddings[tile] = backbone.encoder([cut(pixels, tile)])[0]
-        own = clicks.seen_from(tile.y, tile.x)
-        masks, ious = click_masks(backbone.decoder, embeddings[tile], own, tile.side)
+        tile_clicks = clicks.relative_to(tile.y, tile.x)
+        masks, ious = click_masks(backbone.decoder, embeddings[tile], tile_clicks, tile.side)
         return cls(backbone, embeddings[tile], masks, ious, tile, shape, clicks)
 
     def answer(self, rule: str, areas: Sequence[float]) -> np.ndarray | None:

@@ -6,7 +6,7 @@ Each SET is a folder with ``train/`` and ``test/``, in each ``images/`` and
 ``masks/`` with files of matching names, whose masks number the objects; left
 out, bbbc039_nuclei of the folder that PTSAM_DATA names (default: ../shared/data
 beside the repository). Prints a Markdown table: for each set and seed average
-precision at IoU 0.5 and its mean over 0.5-0.95, split by cores and as connected
+precision at IoU 0.5 and its mean over 0.5-0.95, split by markers and as connected
 components of the same probabilities; IoU and Dice; and seconds.
 
 Rows "no specks" leave out objects smaller than half of the smallest training
@@ -34,8 +34,8 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 HEAD = (
-    "| set | seed | objects | AP50: cores | components | AP50-95: cores | components | IoU | Dice "
-    "| seconds: embedding | class tokens | cores |"
+    "| set | seed | objects | AP50: markers | components | AP50-95: markers | components | IoU | Dice "
+    "| seconds: embedding | class tokens | markers |"
 )
 
 
@@ -58,21 +58,21 @@ def main() -> None:
 def rows(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: int) -> list[str]:
     """All objects, and those that are no specks."""
     training = Training(train, backbone, TrainingSettings(seed=seed))
-    begin, core_seconds = perf_counter(), 0.0
+    begin, marker_seconds = perf_counter(), 0.0
     for progress in training:
         now = perf_counter()
         if progress.phase == "training" and progress.step > training.settings.steps:
-            core_seconds += now - begin
+            marker_seconds += now - begin
         begin = now
     prompt, seconds = training.prompt, training.seconds
-    if prompt.cores is None:
-        print("(no cores: they did not help on the held-out planes)", flush=True)
+    if prompt.markers is None:
+        print("(no markers: they did not help on the held-out planes)", flush=True)
     training.close()
     smallest = int(np.percentile(np.concatenate([e.areas for e in train.examples]), 1) / 2)
     ways = {
         (min_size, split): Segmenter(prompt, backbone, ResultSettings("instances", split, min_size))
         for min_size in (0, smallest)
-        for split in (("cores", "components") if prompt.cores is not None else ("components",))
+        for split in (("markers", "components") if prompt.markers is not None else ("components",))
     }
     precisions: dict[tuple[int, str], list[np.ndarray]] = {way: [] for way in ways}
     areas = []
@@ -88,7 +88,7 @@ def rows(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: in
     means = {way: np.mean(values, 0) for way, values in precisions.items()}
     rest = (
         f"{np.mean([a.iou for a in areas]):.3f} | {np.mean([a.dice for a in areas]):.3f} | "
-        f"{seconds['embedding']:.0f} | {seconds['training'] - core_seconds:.0f} | {core_seconds:.0f}"
+        f"{seconds['embedding']:.0f} | {seconds['training'] - marker_seconds:.0f} | {marker_seconds:.0f}"
     )
     return [
         f"{what} | {_both(means, size, slice(1))} | {_both(means, size, slice(None))} | {rest}"
@@ -99,7 +99,7 @@ def rows(train: AnnotationSet, test: AnnotationSet, backbone: Backbone, seed: in
 def _both(means: dict[tuple[int, str], np.ndarray], min_size: int, part: slice) -> str:
     found: Sequence[str] = [
         f"{means[min_size, way][part].mean():.3f}" if (min_size, way) in means else "-"
-        for way in ("cores", "components")
+        for way in ("markers", "components")
     ]
     return " | ".join(found)
 

@@ -1,13 +1,13 @@
-"""What else could be trained on the same 16 images: each gives foreground of a plane.
+"""What else could be trained on the same images: each rival gives the foreground of a plane.
 
-Otsu's threshold, a random forest on scikit-image's multiscale features (what
-ilastik, APOC and Labkit users have), a U-Net from scratch (Ronneberger et al.,
-MICCAI 2015), and all of SAM's mask decoder fine-tuned.
+Otsu's threshold, random forests on classical features, on features of the frozen
+TinyViT, and on these with a prompt's logits (see `forests`), a U-Net from scratch
+(Ronneberger et al., MICCAI 2015), and all of SAM's mask decoder, fine-tuned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from finders import Finder, scores
+from forests import autocontext, feature_forest, forest
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
 from napari_ptsam.backbones.families.registry import family_of
 from napari_ptsam.backbones.loading import Backbone
@@ -27,10 +29,6 @@ from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import PreparedPlanes, embed, plan
 
-Finder = Callable[[AnnotatedPlane], np.ndarray]
-"""An example to its foreground: bool, shape (y, x)."""
-FOREST_PIXELS = 4000
-"""Pixels of each plane that the forest is trained on."""
 UNET_STEPS, UNET_BATCH, UNET_SIDE, UNET_WIDTH = 500, 8, 256, 16
 TUNING_STEPS, TUNING_RATE = 300, 3e-4
 
@@ -46,32 +44,7 @@ def otsu(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, i
     def dark(example: AnnotatedPlane) -> np.ndarray:
         return ~bright(example)
 
-    return max((bright, dark), key=lambda find: np.mean([iou for iou, _ in scores(find, train)])), 0
-
-
-def forest(train: AnnotationSet, seed: int, backbone: Backbone) -> tuple[Finder, int]:
-    from sklearn.ensemble import RandomForestClassifier
-
-    rng = np.random.default_rng(seed)
-    samples, labels = [], []
-    for example in train.examples:
-        truth = example.labels.ravel() > 0
-        chosen = rng.choice(truth.size, min(FOREST_PIXELS, truth.size), replace=False)
-        samples.append(_features(example)[chosen])
-        labels.append(truth[chosen])
-    trees = RandomForestClassifier(n_estimators=100, random_state=seed, n_jobs=-1)
-    trees.fit(np.concatenate(samples), np.concatenate(labels))
-    nodes = sum(tree.tree_.node_count for tree in trees.estimators_)
-    return lambda e: trees.predict(_features(e)).reshape(e.shape), nodes
-
-
-def _features(example: AnnotatedPlane) -> np.ndarray:
-    from skimage.feature import multiscale_basic_features
-
-    features = multiscale_basic_features(
-        example.pixels, channel_axis=-1 if example.rgb else None, sigma_max=16
-    )
-    return features.reshape(-1, features.shape[-1])
+    return max((bright, dark), key=lambda find: np.mean([s.iou[0] for s in scores(find, train)])), 0
 
 
 def _prepared(example: AnnotatedPlane) -> np.ndarray:
@@ -232,14 +205,10 @@ def _count(module: nn.Module) -> int:
 
 
 RIVALS: dict[str, Callable[[AnnotationSet, int, Backbone], tuple[Finder, int]]] = {
-    "Otsu": otsu, "random forest": forest, "U-Net": unet, "SAM's decoder": fine_tuned,
-}  # fmt: skip
-
-
-def scores(find: Finder, test: AnnotationSet) -> Iterator[tuple[float, float]]:
-    """IoU and Dice of each plane."""
-    from napari_ptsam.evaluation.metrics import overlap
-
-    for example in test.examples:
-        found = overlap(example.labels > 0, find(example) > 0)
-        yield found.iou, found.dice
+    "Otsu": otsu,
+    "random forest": forest,
+    "feature forest": feature_forest,
+    "autocontext": autocontext,
+    "U-Net": unet,
+    "SAM's decoder": fine_tuned,
+}

@@ -162,12 +162,12 @@ def train_all(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterato
     yield _row(f"training on 16 images, {steps} steps, embedding included", cold, whole, 40)
     yield _row("the same with a warm cache on disk, against a cold one", warm, cold, 1.5)
     yield (
-        f"| held-out IoU within {NEAR} of its final value | {near:.1f} s | the clock | | 45 s or less |"
+        f"| validation IoU within {NEAR} of its final value | {near:.1f} s | the clock | | 45 s or less |"
     )
 
 
 def _near(training: Training, seen: list[tuple[float, torch.Tensor]], backbone: Backbone) -> float:
-    """Seconds after which the held-out IoU stays within `NEAR` of the final one, or above."""
+    """Seconds after which the validation IoU stays within `NEAR` of the final one, or above."""
     final = _iou(training, torch.from_numpy(training.prompt.tokens), backbone)
     reached = seen[-1][0]
     for seconds, tokens in reversed(seen[:: max(1, len(seen) // 60)]):

@@ -66,7 +66,7 @@ def _fill_library() -> None:
     sample = make_sample()
     images = list(sample.images[:6])
     cells = ptsam.train(
-        images, list(sample.instances[:6]), steps=STEPS, embeddings=8, tile="whole", cores="no"
+        images, list(sample.instances[:6]), steps=STEPS, embeddings=8, tile="whole", markers="no"
     )
     cells = replace(cells, classes=("cell",), author="Ada Lovelace", licence="CC-BY-4.0")
     debris = replace(cells, tokens=cells.tokens[:, ::-1].copy(), classes=("debris",), thumbnail=b"")

@@ -186,7 +186,7 @@ def train_prompt(nuclei, backbone, device: str):
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         keep_loaded(backbone, patch)
-        return ptsam.train(*nuclei, **settings, cores="no", device=device)
+        return ptsam.train(*nuclei, **settings, markers="no", device=device)
 
 
 # Of the table of tests: every kind of prompt in every place.

@@ -57,7 +57,7 @@ def _seeing(**images) -> Callable[..., Prompt]:
 KINDS: dict[str, Callable[[Prompt, tuple[int, ...], Path], Prompt]] = {
     "one class": lambda prompt, widths, folder: prompt,
     "several classes": _several,
-    "cores": lambda prompt, widths, folder: replace(prompt, cores=prompt.tokens * np.float32(0.9)),
+    "markers": lambda prompt, widths, folder: replace(prompt, markers=prompt.tokens * np.float32(0.9)),
     "encoder tokens": _encoder_tokens,
     "filter": lambda prompt, widths, folder: replace(prompt, refinement=Refinement(4, 0.01, 0.5)),
     "flips": lambda prompt, widths, folder: replace(prompt, flips=("x",)),
@@ -80,7 +80,7 @@ def every_prompt(
     prompt: Prompt, encoder_widths: tuple[int, ...], folder: Path
 ) -> dict[str, Prompt]:
     """A prompt of each kind."""
-    plain = replace(prompt, cores=None, encoder_tokens=(), refinement=None, flips=())
+    plain = replace(prompt, markers=None, encoder_tokens=(), refinement=None, flips=())
     return {kind: make(plain, encoder_widths, folder) for kind, make in KINDS.items()}
 
 

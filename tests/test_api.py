@@ -10,7 +10,7 @@ import napari_ptsam as ptsam
 pytestmark = pytest.mark.usefixtures("loaded")
 
 QUICK = {
-    "steps": 30, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "cores": "no",
+    "steps": 30, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "markers": "no",
     "minutes": 0,
 }  # fmt: skip
 
@@ -76,8 +76,8 @@ def test_objects_are_cleaned_and_linked(nuclei, prompt, device) -> None:
     ("message", "options"),
     [
         ("Only instances can be linked", {"link": True}),
-        ("knows no cores", {"output": "instances", "split": "cores"}),
-        ("split is auto, cores or components, not 'corse'", {"split": "corse"}),
+        ("knows no markers", {"output": "instances", "split": "markers"}),
+        ("split is auto, markers or components, not 'corse'", {"split": "corse"}),
         ("min_size is a whole number", {"min_size": -1}),
         ("output is labels, instances or probabilities, not 'masks'", {"output": "masks"}),
     ],

@@ -79,7 +79,7 @@ def test_the_command_line_page_names_every_option() -> None:
     described = set(re.findall(r"--[a-z][a-z-]*", read(ROOT / "docs" / "command-line.md")))
     described |= set(re.findall(r"--[a-z][a-z-]*", read(ROOT / "docs" / "backbones.md")))
     known = options(build_parser()) - {"-h", "-o"}
-    hidden = {"--out", "--license", "--version", "--help"}
+    hidden = {"--out", "--license", "--version", "--help", "--cores"}
     assert not {name for name in known if name.startswith("--")} - described - hidden
 
 

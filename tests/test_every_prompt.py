@@ -104,7 +104,7 @@ def test_train_on(kind, prompts, nuclei, grey, device) -> None:
         masks, steps = np.where(masks > 0, masks % 2 + 1, 0), 40
     more = ptsam.train(
         planes, masks, start=prompt, device=device, steps=steps, embeddings=2, batch_size=1,
-        encoder_steps=1, cores="no", seed=0,
+        encoder_steps=1, markers="no", seed=0,
     )  # fmt: skip
     assert more.images == prompt.images and more.classes == prompt.classes
     assert len(more.encoder_tokens) == len(prompt.encoder_tokens)

@@ -133,7 +133,7 @@ def test_a_new_loss_trains(extended) -> None:
     mask[8:24, 8:24] = 1
     try:
         napari_ptsam.train([image + mask], [mask], steps=8, embeddings=1, device="cpu", loss="focal",
-                           encoder_tokens=0, cores="no")
+                           encoder_tokens=0, markers="no")
     except napari_ptsam.CollapsedError:
         pass
     assert len(calls) >= 8

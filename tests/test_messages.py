@@ -66,10 +66,10 @@ def test_an_error_is_worded_by_each_front_end() -> None:
 
 
 def test_messages_within_others_keep_their_remedy() -> None:
-    error = InputError("There are no cores.", Remedy.SPLIT_COMPONENTS)
+    error = InputError("There are no markers.", Remedy.SPLIT_COMPONENTS)
     within = framed(error, before="cells, plane 2: ", after=" It is left out.")
     assert within == f"cells, plane 2: {error} It is left out."
-    assert on_command_line(InputError(within)).startswith("cells, plane 2: There are no cores. T")
+    assert on_command_line(InputError(within)).startswith("cells, plane 2: There are no markers. T")
     assert "--split components" in on_command_line(within)
     notes = joined(["", "One.", Message("Two.", " ", Advice(Remedy.ALLOW_MINUTES, {"minutes": 4}))])
     assert on_command_line(notes).startswith("One. Two. Allow the time")

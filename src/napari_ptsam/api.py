@@ -17,6 +17,7 @@ from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings, StackLinker
 from napari_ptsam.inference.result import ResultSettings
+from napari_ptsam.io.former_names import former_names_of
 from napari_ptsam.prompts.files import load
 from napari_ptsam.training.settings import Progress, TrainingSettings
 
@@ -83,7 +84,7 @@ def train(
         A ValueError that says what is wrong and what to do.
     """
     known = {field.name for field in fields(TrainingSettings)}
-    if unknown := sorted(set(settings) - known):
+    if unknown := sorted(set(settings) - known - set(former_names_of(TrainingSettings).names)):
         raise InputError(
             f"Unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}."
         )

@@ -39,9 +39,7 @@ class Remedy(Enum):
         "Draw what is missing, or tell that such masks are background (empty='background') or "
         "are to be left out (empty='skip')."
     )
-    NO_CORES = (
-        "Give each object a number of its own in the masks, or train without cores (cores='no')."
-    )
+    NO_MARKERS = "Give each object a number of its own in the masks, or train without markers (markers='no')."
     SPLIT_COMPONENTS = (
         "Train a prompt on masks that tell objects apart, or take connected components "
         "(split='components')."
@@ -129,19 +127,19 @@ def _piece(piece: str | Advice | SettingName, words: Words) -> str:
     return piece if type(piece) is str else piece.worded(words)  # type: ignore[union-attr]
 
 
-def message_of(told: object) -> str:
+def message_of(message: object) -> str:
     """Return the text of an error, a note or anything else; as a `Message` if it is one."""
-    if isinstance(told, PtsamError) and told.args:
-        told = told.args[0]
-    return told if isinstance(told, Message) else str(told)
+    if isinstance(message, PtsamError) and message.args:
+        message = message.args[0]
+    return message if isinstance(message, Message) else str(message)
 
 
-def framed(told: object, before: str = "", after: str = "") -> Message:
+def framed(message: object, before: str = "", after: str = "") -> Message:
     """Return the text of an error or a note with further text around it, its remedies kept.
 
     A formatted string would fix the wording to that for Python.
     """
-    return Message(before, message_of(told), after)
+    return Message(before, message_of(message), after)
 
 
 def joined(texts: Iterable[str]) -> Message:
@@ -150,17 +148,17 @@ def joined(texts: Iterable[str]) -> Message:
     return Message(*pieces[1:])
 
 
-def worded(told: object, words: Words) -> str:
+def worded(message: object, words: Words) -> str:
     """Return an error, a note or any other text in the words of a front end.
 
     Parameters
     ----------
-    told
+    message
         A `PtsamError`, a `Message`, or anything that `str` turns into a text.
     words
         The wording of the front end.
     """
-    text = message_of(told)
+    text = message_of(message)
     return text.worded(words) if isinstance(text, Message) else text
 
 

@@ -99,7 +99,7 @@ def test_a_download_that_breaks_off_goes_on(
         with pytest.raises(KeyboardInterrupt):
             download(entry, report=give_up)
     assert names(folder) == ["b.pth.part"]
-    assert not BackboneFiles().is_here(entry)
+    assert not BackboneFiles().exists_locally(entry)
     assert download(entry).read_bytes() == BODY
     assert server.asked_ranges == ["bytes=1000-"]
 

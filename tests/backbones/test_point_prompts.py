@@ -94,10 +94,10 @@ def test_pixels_of_clicks() -> None:
     assert SEVERAL.pixels(True, (40, 40), scale=4) == [(17, 15), (22, 16)]
 
 
-def test_positions_seen_from_a_tile() -> None:
-    seen = BOX_AND_CLICKS.seen_from(10, 20)
-    assert seen.points[1] == (10.0, 10.0) and seen.box == (30.0, 10.0, 90.0, 75.0)
-    assert seen.positive == SEVERAL.positive and ONE.seen_from(1, 1).box is None
+def test_positions_relative_to_a_tile() -> None:
+    relative = BOX_AND_CLICKS.relative_to(10, 20)
+    assert relative.points[1] == (10.0, 10.0) and relative.box == (30.0, 10.0, 90.0, 75.0)
+    assert relative.positive == SEVERAL.positive and ONE.relative_to(1, 1).box is None
 
 
 @pytest.mark.parametrize(

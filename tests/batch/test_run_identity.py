@@ -10,7 +10,7 @@ from conftest_prompts import make
 from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 from napari_ptsam.batch.job import Job
 from napari_ptsam.batch.result_files import FileResult, segment_to_files
-from napari_ptsam.batch.run_identity import ASIDE, digest_of
+from napari_ptsam.batch.run_identity import EXCLUDED_FIELDS, digest_of
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.settings import ImageSettings
@@ -19,7 +19,7 @@ from napari_ptsam.prompts.prompt import Prompt
 
 CHANGES = {
     "tokens": np.ones((1, 8, 256), np.float32),
-    "cores": np.ones((1, 8, 256), np.float32),
+    "markers": np.ones((1, 8, 256), np.float32),
     "encoder_tokens": (np.ones((8, 160), np.float32),),
     "classes": ("another",),
     "colours": ("#000000",),
@@ -30,7 +30,7 @@ CHANGES = {
 
 
 def test_every_field_of_a_prompt_counts_or_is_named_as_one_that_does_not() -> None:
-    assert {field.name for field in fields(Prompt)} == {*CHANGES, *ASIDE}
+    assert {field.name for field in fields(Prompt)} == {*CHANGES, *EXCLUDED_FIELDS}
     digests = [
         digest_of(make()),
         *(digest_of(replace(make(), **{k: v})) for k, v in CHANGES.items()),
@@ -63,7 +63,7 @@ def test_the_fingerprints_of_version_0_1_0_are_the_same() -> None:
     """Runs that it began are gone on with."""
     assert digest_of(make()) == "c6eeb7553bca39c5"
     rich = make(
-        2, cores=make(2).tokens * 2, encoder_tokens=(np.ones((8, 160), np.float32),),
+        2, markers=make(2).tokens * 2, encoder_tokens=(np.ones((8, 160), np.float32),),
         refinement=Refinement(4, 0.01, 0.5),
     )  # fmt: skip
     assert digest_of(rich) == "b7196d7263a43945"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("loaded")
 
 QUICK = [
     "--steps", "30", "--embeddings", "5", "--batch-size", "2", "--tile", "whole", "--seed", "0",
-    "--cores", "no", "--minutes", "0",
+    "--markers", "no", "--minutes", "0",
 ]  # fmt: skip
 
 

@@ -104,9 +104,9 @@ def test_instances_cleaned_and_linked(prompt_path, stack, tmp_path, capsys) -> N
     for message, *options in (
         ("add --instances", "--link-planes"),
         ("needs --link-planes", "--instances", "--link-gap", 1),
-        ("needs --instances", "--split", "cores"),
+        ("needs --instances", "--split", "markers"),
         ("--link-planes is a number above 0 up to 1, not 3", "--instances", "--link-planes", 3),
-        ("knows no cores", "--instances", "--split", "cores"),
+        ("knows no markers", "--instances", "--split", "markers"),
         ("--min-size is a whole number from 0 up, not -1", "--min-size", -1),
         ("have no objects", "--probabilities", "--fill-holes"),
     ):

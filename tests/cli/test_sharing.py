@@ -34,9 +34,9 @@ def test_to_text_and_back(files: list[Path], tmp_path: Path, capsys, monkeypatch
 
 
 def test_what_a_line_leaves_out_is_said(tmp_path: Path, capsys) -> None:
-    path = make(cores=np.ones((1, 8, 256), np.float32)).save(tmp_path / "cores.pt")
+    path = make(markers=np.ones((1, 8, 256), np.float32)).save(tmp_path / "markers.pt")
     assert run("text", path) == 0
-    assert "cores are left out" in capsys.readouterr().err
+    assert "markers are left out" in capsys.readouterr().err
 
 
 def test_merge_and_split(files: list[Path], tmp_path: Path, capsys) -> None:

@@ -258,7 +258,7 @@ def test_a_real_image_in_colours_is_told_of(grey, device, tmp_path: Path, capsys
 
 
 QUICK = {
-    "steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "cores": "no",
+    "steps": 8, "embeddings": 4, "batch_size": 2, "tile": "whole", "seed": 0, "markers": "no",
     "minutes": 0,
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ def whole(prompt):
         images=replace(prompt.images, tiling=Tiling(96)),
         flips=("x",),
         refinement=Refinement(4, 0.01, 0.5),
-        cores=prompt.tokens * np.float32(0.9),
+        markers=prompt.tokens * np.float32(0.9),
     )
 
 

@@ -23,7 +23,7 @@ def test_an_object_keeps_its_number_though_the_order_changes() -> None:
     second = linker.link(plane((7, 31, 31), (9, 6, 4), (11, 50, 5)))
     assert np.array_equal(first, plane((1, 5, 5), (2, 30, 30)))
     assert np.array_equal(second, plane((2, 31, 31), (1, 6, 4), (3, 50, 5)))
-    assert second.dtype == np.uint32 and linker.found == 3
+    assert second.dtype == np.uint32 and linker.object_count == 3
 
 
 def test_the_overlap_in_all_decides_not_the_first_that_comes() -> None:
@@ -65,7 +65,7 @@ def test_empty_planes_and_new_stacks() -> None:
     linker = Linker()
     linker.link(plane((1, 10, 10)))
     assert not linker.link(plane()).any()
-    linker.start_afresh()
+    linker.start_stack()
     assert linker.link(plane((1, 10, 10))).max() == 2
 
 

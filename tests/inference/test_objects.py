@@ -61,17 +61,17 @@ def test_the_watershed_is_scikit_images() -> None:
     assert np.mean(found != expected) < 0.01  # only where two are equally near
 
 
-def test_a_part_without_a_core_stays_an_object() -> None:
+def test_a_part_without_a_marker_stays_an_object() -> None:
     logits = discs((16, 14), (16, 32), (50, 50))
-    cores = logits - 5
-    cores[40:] = -9
+    markers = logits - 5
+    markers[40:] = -9
     labels = (logits > 0).astype(np.uint8)
-    found = split_by_markers(labels, logits[None], cores[None])
+    found = split_by_markers(labels, logits[None], markers[None])
     assert numbers(found) == [1, 2, 3]
     assert np.array_equal(found[40:] > 0, labels[40:] > 0) and len(numbers(found[40:])) == 1
 
 
-def test_cores_outside_of_the_foreground_are_no_objects() -> None:
+def test_markers_outside_of_the_foreground_are_no_objects() -> None:
     logits = discs((16, 16))
     labels = (logits > 0).astype(np.uint8)
     everywhere = np.ones((1, 64, 64), np.float32)
@@ -80,7 +80,7 @@ def test_cores_outside_of_the_foreground_are_no_objects() -> None:
     assert not split_by_markers(empty, -everywhere, everywhere).any()
 
 
-def test_cores_that_waver_split_nothing() -> None:
+def test_markers_that_waver_split_nothing() -> None:
     logits = discs((32, 22), (32, 40))
     labels = (logits > 0).astype(np.uint8)
     ripples = 1.5 * np.random.default_rng(0).choice([-1, 1], (64, 64)).astype(np.float32)
@@ -88,7 +88,7 @@ def test_cores_that_waver_split_nothing() -> None:
     assert len(numbers(found)) == 2
 
 
-def test_each_class_is_split_by_its_own_cores() -> None:
+def test_each_class_is_split_by_its_own_markers() -> None:
     one, two = discs((16, 14), (16, 32)), discs((46, 14), (46, 32))
     labels = np.where(one > 0, 1, np.where(two > 0, 2, 0)).astype(np.uint8)
     found = split_by_markers(

@@ -30,19 +30,19 @@ NEW = ("encoder_tokens", "refinement", "cores", "weights", "author", "thumbnail"
        "trained_channels")  # fmt: skip
 """What prompt files of version 1 do not have."""
 
-CORES = make(2).tokens * 2
+MARKERS = make(2).tokens * 2
 ENCODER_TOKENS = tuple(np.full((8, width), 0.5, np.float32) for width in (128, 160, 160, 320))
 FILTER = Refinement(4, 0.01, 0.5)
 KINDS = {
     "plain": make(),
     "classes": make(3),
-    "cores": make(2, cores=CORES),
+    "markers": make(2, markers=MARKERS),
     "encoder tokens": make(encoder_tokens=ENCODER_TOKENS),
     "filter": make(refinement=FILTER),
     "flips": make(flips=("x", "xy")),
     "channels": make(trained_channels=Channels("composite", 3, ("DAPI", "", "actin"))),
     "all": make(
-        2, cores=CORES, encoder_tokens=ENCODER_TOKENS, refinement=FILTER, flips=("y",),
+        2, markers=MARKERS, encoder_tokens=ENCODER_TOKENS, refinement=FILTER, flips=("y",),
         thumbnail=bytes(range(256)), author="Ada", weights="vit_t",
     ),
     "0.1.0": make(notes="of version 1"),

@@ -49,26 +49,26 @@ def test_a_trained_prompt_is_small_too(prompt: Prompt, tmp_path: Path) -> None:
     assert prompt.save(tmp_path / "a.pt").stat().st_size <= 12 * 1024
 
 
-def test_cores_come_back_and_files_without_them_still_load(tmp_path: Path) -> None:
-    cores = np.random.default_rng(1).normal(size=(2, 8, 256)).astype(np.float32)
-    prompt = make(2, cores=cores)
+def test_markers_come_back_and_files_without_them_still_load(tmp_path: Path) -> None:
+    markers = np.random.default_rng(1).normal(size=(2, 8, 256)).astype(np.float32)
+    prompt = make(2, markers=markers)
     path = prompt.save(tmp_path / "a.pt")
-    assert np.array_equal(load(path).cores, cores)
+    assert np.array_equal(load(path).markers, markers)
     assert load(path).trained_parameters == 2 * 2 * 2048
     plain = plain_of(make(2))
     assert "cores" not in plain  # nothing changes in the files of prompts without
-    assert load(written(tmp_path, saved(plain))).cores is None
+    assert load(written(tmp_path, saved(plain))).markers is None
 
 
 @pytest.mark.parametrize(
-    "cores",
+    "markers",
     [torch.zeros(1, 8, 256).double(), torch.zeros(2, 8, 256), torch.full((1, 8, 256), torch.nan),
      torch.zeros(1).expand(10**11, 8, 256), [0.0], "cores", torch.zeros(1, 256)],
     ids=["double", "classes", "nan", "huge", "list", "text", "flat"],
 )  # fmt: skip
-def test_damaged_cores_are_declined(cores, tmp_path: Path) -> None:
+def test_damaged_markers_are_declined(markers, tmp_path: Path) -> None:
     with pytest.raises(ptsam.PromptFileError, match="damaged prompt file"):
-        load(written(tmp_path, saved(plain_of(make(), cores=cores))))
+        load(written(tmp_path, saved(plain_of(make(), cores=markers))))
 
 
 def test_it_is_one_plain_dict(tmp_path: Path) -> None:
@@ -265,13 +265,13 @@ def test_description(tmp_path: Path) -> None:
         assert part in text
     assert make().describe()["trained_parameters"] == 2048
     assert "not split" in text
-    cored = describe(make(cores=make().tokens))
-    assert "split by their cores" in cored and "4,096" in cored
+    described = describe(make(markers=make().tokens))
+    assert "split by their markers" in described and "4,096" in described
 
 
 def test_the_documentation_names_every_key_of_a_file(tmp_path: Path) -> None:
     whole = make(
-        cores=make().tokens, encoder_tokens=(np.ones((8, 160), np.float32),), flips=("x",),
+        markers=make().tokens, encoder_tokens=(np.ones((8, 160), np.float32),), flips=("x",),
         refinement=Refinement(4, 0.01), thumbnail=b"x", trained_channels=Channels("composite", 3),
     )  # fmt: skip
     written = torch.load(whole.save(tmp_path / "a.pt"), weights_only=True)

@@ -48,11 +48,14 @@ def test_classes_that_would_look_or_sound_the_same() -> None:
 
 
 def test_what_only_some_have_is_left_out() -> None:
-    cores, filter_ = np.ones((1, 8, 256), np.float32), Refinement(4, 0.01, 0.0)
-    with_all = [make(cores=cores, refinement=filter_), other(cores=cores, refinement=filter_)]
-    assert merge(with_all).cores.shape == (2, 8, 256) and merge(with_all).refinement == filter_
+    markers, filter_ = np.ones((1, 8, 256), np.float32), Refinement(4, 0.01, 0.0)
+    with_all = [
+        make(markers=markers, refinement=filter_),
+        other(markers=markers, refinement=filter_),
+    ]
+    assert merge(with_all).markers.shape == (2, 8, 256) and merge(with_all).refinement == filter_
     mixed = merge([with_all[0], other()])
-    assert mixed.cores is None and mixed.refinement is None
+    assert mixed.markers is None and mixed.refinement is None
     unmeasured = other(origin=replace(make().origin, held_out_dice=None))
     assert merge([make(), unmeasured]).origin.held_out_dice is None
     assert merge([make(), other(pixel_size=None)]).pixel_size is None

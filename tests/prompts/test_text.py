@@ -97,9 +97,9 @@ def test_what_does_not_fit_is_declined() -> None:
         to_text(make(tokens=np.full((1, 8, 256), 1e6, np.float32)))
 
 
-def test_cores_are_left_out() -> None:
-    prompt = make(cores=np.ones((1, 8, 256), np.float32))
-    assert from_text(to_text(prompt)).cores is None
+def test_markers_are_left_out() -> None:
+    prompt = make(markers=np.ones((1, 8, 256), np.float32))
+    assert from_text(to_text(prompt)).markers is None
 
 
 def test_a_pasted_prompt_segments_as_the_original(prompt: Prompt, backbone, nuclei) -> None:

@@ -22,7 +22,7 @@ from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import Measurement
 
 FEW = {
-    "steps": 4, "embeddings": 4, "tile": "whole", "cores": "no", "encoder_steps": 1,
+    "steps": 4, "embeddings": 4, "tile": "whole", "markers": "no", "encoder_steps": 1,
     "encoder_tokens": 2, "held_out": 0.25,
 }  # fmt: skip
 
@@ -209,8 +209,8 @@ def test_a_full_gpu_leaves_them_out(annotations, backbone, monkeypatch) -> None:
     assert training.prompt.encoder_tokens == () and "not enough memory" in told[-1].note
 
 
-def test_cores_are_tuned_on_what_the_prompted_encoder_sees(annotations, backbone) -> None:
-    training, told = trained(annotations, backbone, cores="yes")
+def test_markers_are_tuned_on_what_the_prompted_encoder_sees(annotations, backbone) -> None:
+    training, told = trained(annotations, backbone, markers="yes")
     assert told[-1].step == told[-1].steps == 4 + 1 + 1
     tile = training._embedded.tiles[0]
     prompt = training.prompt

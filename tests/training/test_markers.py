@@ -1,4 +1,4 @@
-"""Cores of objects: what they are, and tuning the tokens that find them."""
+"""Markers of objects: what they are, and tuning the tokens that find them."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def two(nuclei):
 
 @pytest.fixture(scope="module")
 def trained(nuclei, backbone):
-    """A training with cores, and its progress."""
+    """A training with markers, and its progress."""
     training = Training(annotations(nuclei), backbone, TrainingSettings(**QUICK))
     return training, list(training)
 
@@ -53,16 +53,16 @@ def parts(inner: np.ndarray) -> int:
     return ndimage.label(inner, np.ones((3, 3)))[1]
 
 
-# What cores are
+# What markers are
 
 
-def test_touching_squares_have_two_cores_with_a_gap() -> None:
+def test_touching_squares_have_two_markers_with_a_gap() -> None:
     inner = find_markers(squares())
     assert parts(inner) == 2
     assert not inner[:, 26:34].any() and inner[20, 20] and inner[20, 40]
 
 
-def test_tiny_objects_keep_a_core() -> None:
+def test_tiny_objects_keep_a_marker() -> None:
     instances = np.zeros((20, 20), np.int64)
     instances[2, 2] = 1
     instances[5:7, 5:7] = 2
@@ -72,7 +72,7 @@ def test_tiny_objects_keep_a_core() -> None:
         assert parts(inner & (instances == number)) == 1
 
 
-def test_a_waist_leaves_one_core_and_each_part_has_its_own() -> None:
+def test_a_waist_leaves_one_marker_and_each_part_has_its_own() -> None:
     instances = np.zeros((40, 80), np.int64)
     instances[5:25, 5:25] = instances[8:20, 40:52] = 1
     instances[14:16, 25:40] = 1  # the waist
@@ -95,7 +95,7 @@ def test_what_goes_on_has_no_boundary_there() -> None:
     )
 
 
-def test_cores_are_cropped_turned_and_weighted_as_objects_are(nuclei) -> None:
+def test_markers_are_cropped_turned_and_weighted_as_objects_are(nuclei) -> None:
     instances = squares()
     instances[instances > 2] = 2
     mask = instances.copy()
@@ -116,14 +116,14 @@ def test_cores_are_cropped_turned_and_weighted_as_objects_are(nuclei) -> None:
 # The phase
 
 
-def test_cores_are_kept_and_split_at_least_as_well(trained, nuclei, backbone) -> None:
+def test_markers_are_kept_and_split_at_least_as_well(trained, nuclei, backbone) -> None:
     prompt = trained[0].prompt
-    assert prompt.cores.shape == (1, 8, 256) and prompt.trained_parameters == 4096
+    assert prompt.markers.shape == (1, 8, 256) and prompt.trained_parameters == 4096
     found = summary(
         list(evaluate(annotations(nuclei), Segmenter(prompt, backbone))), prompt.classes
     )
-    assert found["split"] == "cores" and found["ap50"] >= found["ap50_components"] > 0
-    plain = replace(prompt, cores=None)
+    assert found["split"] == "markers" and found["ap50"] >= found["ap50_components"] > 0
+    plain = replace(prompt, markers=None)
     without = summary(
         list(evaluate(annotations(nuclei), Segmenter(plain, backbone))), plain.classes
     )
@@ -142,16 +142,17 @@ def test_progress_runs_through_both_sets_of_tokens(trained) -> None:
     assert (seen[-1].phase, seen[-1].step, seen[-1].steps) == ("done", 78, 78)
 
 
-def test_class_tokens_are_the_same_without_cores(two, backbone) -> None:
-    with_cores, without = (
-        Training(two, backbone, TrainingSettings(**FEW, cores=cores)) for cores in ("auto", "no")
+def test_class_tokens_are_the_same_without_markers(two, backbone) -> None:
+    with_markers, without = (
+        Training(two, backbone, TrainingSettings(**FEW, markers=markers))
+        for markers in ("auto", "no")
     )
-    list(with_cores), list(without)
-    assert np.array_equal(with_cores.prompt.tokens, without.prompt.tokens)
-    assert without.prompt.cores is None
+    list(with_markers), list(without)
+    assert np.array_equal(with_markers.prompt.tokens, without.prompt.tokens)
+    assert without.prompt.markers is None
 
 
-def test_same_seed_same_cores(two, backbone) -> None:
+def test_same_seed_same_markers(two, backbone) -> None:
     found = []
     for _ in range(2):
         training = Training(two, backbone, TrainingSettings(**FEW))
@@ -163,15 +164,15 @@ def test_same_seed_same_cores(two, backbone) -> None:
         assert torch.equal(found[0].kept, found[1].kept)
 
 
-def test_useless_cores_are_left_out_and_said(two, backbone, monkeypatch) -> None:
+def test_useless_markers_are_left_out_and_said(two, backbone, monkeypatch) -> None:
     monkeypatch.setattr(marker_training, "useful", lambda *_: False)
     training = Training(two, backbone, TrainingSettings(**FEW))
     *_, last = training
-    assert training.prompt.cores is None and "will not be split" in last.note
+    assert training.prompt.markers is None and "will not be split" in last.note
 
 
 @pytest.mark.parametrize("value", [-9.0, 9.0])
-def test_collapsed_cores_are_useless(value, trained, backbone, monkeypatch) -> None:
+def test_collapsed_markers_are_useless(value, trained, backbone, monkeypatch) -> None:
     training, _ = trained
     planes, tokens = training._marker_training._planes(), training._token_training.best[1]
     assert marker_training.useful(planes, tokens, training._marker_training.kept, backbone)
@@ -195,7 +196,7 @@ def test_stopping_in_the_phase_keeps_the_class_tokens(two, backbone, monkeypatch
                 training.stop()
         assert progress.phase == "done" and progress.step == 22
         assert training.prompt.origin.steps == 20
-        assert (training.prompt.cores is not None) == useful
+        assert (training.prompt.markers is not None) == useful
 
 
 def test_closing_in_the_phase_leaves_out_what_was_not_checked(two, backbone) -> None:
@@ -204,32 +205,32 @@ def test_closing_in_the_phase_leaves_out_what_was_not_checked(two, backbone) -> 
         if progress.phase == "training" and progress.step == 22:
             break
     training.close()
-    assert training.prompt.cores is None and training.prompt.origin.held_out_dice > 0
+    assert training.prompt.markers is None and training.prompt.origin.held_out_dice > 0
 
 
-def test_going_on_from_cores(two, trained, backbone, monkeypatch) -> None:
+def test_going_on_from_markers(two, trained, backbone, monkeypatch) -> None:
     monkeypatch.setattr(marker_training, "useful", lambda *_: True)
     start = trained[0].prompt
     training = Training(two, backbone, TrainingSettings(**FEW), start=start)
     list(training)
-    assert 0 < np.abs(training.prompt.cores - start.cores).mean() < 0.1
+    assert 0 < np.abs(training.prompt.markers - start.markers).mean() < 0.1
 
 
 # Whether there is to be one
 
 
-def test_masks_that_tell_nothing_apart_have_no_cores(nuclei, backbone) -> None:
+def test_masks_that_tell_nothing_apart_have_no_markers(nuclei, backbone) -> None:
     binary = [(mask > 0).astype(np.uint8) for mask in nuclei[1]]
     found = annotations((nuclei[0], binary), 2)
     assert Training(found, backbone, TrainingSettings(**FEW)).steps == 4
     with pytest.raises(ptsam.InputError, match="a number of its own"):
-        Training(found, backbone, TrainingSettings(**FEW, cores="yes"))
+        Training(found, backbone, TrainingSettings(**FEW, markers="yes"))
 
 
 def test_settings(two, backbone) -> None:
-    assert Training(two, backbone, TrainingSettings(**FEW, cores="no")).steps == 4
-    assert Training(two, backbone, TrainingSettings(**FEW, cores="yes")).steps == 5
-    assert training_settings({"cores": "no"}).cores == "no"
-    assert training_settings({"cores": None}).cores == training_settings({}).cores == "auto"
+    assert Training(two, backbone, TrainingSettings(**FEW, markers="no")).steps == 4
+    assert Training(two, backbone, TrainingSettings(**FEW, markers="yes")).steps == 5
+    assert training_settings({"markers": "no"}).markers == "no"
+    assert training_settings({"markers": None}).markers == training_settings({}).markers == "auto"
     with pytest.raises(ptsam.InputError, match="auto, yes or no"):
-        training_settings({"cores": 3})
+        training_settings({"markers": 3})

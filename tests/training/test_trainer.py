@@ -19,7 +19,7 @@ from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.validation import Measurement
 
 QUICK = {
-    "steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 1, "cores": "no", "minutes": 0,
+    "steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 0,
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 pytestmark = pytest.mark.usefixtures("loaded")
 
 
-FEW = ("one class", "several classes", "cores", CHOSEN)
+FEW = ("one class", "several classes", "markers", CHOSEN)
 """Kinds that differ in where results go and what they are called; `segment` tells the others apart."""
 
 

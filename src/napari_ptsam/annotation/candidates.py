@@ -29,7 +29,7 @@ FINEST = 0.06
 """Bonus of the finest mask, whose IoU SAM underestimates in micrographs."""
 TOLERANCE = 0.5
 """Natural logarithm of the ratio of areas up to which objects count as equal in size."""
-UNLIKE = 0.05
+SIZE_PENALTY = 0.05
 """Penalty for each factor of e beyond this tolerance."""
 GUESSED = 0.1
 """Penalty of the mask for a guessed box, see `usual_box`."""
@@ -38,7 +38,7 @@ BOX = 1.3
 DOUBTFUL = 0.85
 """Score below which even the best mask is not an object."""
 
-NOTHING_HERE = (
+NO_OBJECT = (
     "Nothing that looks like an object was found here. Click nearer to the middle of an object, or "
     "drag a box around it."
 )
@@ -92,7 +92,7 @@ class Candidate:
     def score(self, usual: float | None) -> float:
         """Return a score, given the usual area of earlier objects in pixels of the plane, if any."""
         excess = 0.0 if usual is None else max(abs(log(self.area / usual)) - TOLERANCE, 0.0)
-        return self.iou + STABLE * self.stability - UNLIKE * excess
+        return self.iou + STABLE * self.stability - SIZE_PENALTY * excess
 
 
 def usual_box(clicks: Clicks, areas: Sequence[float]) -> Clicks | None:
@@ -175,7 +175,7 @@ def choose(
         and not candidates[number].background
     }
     if max((score for number, score in scores.items() if number < 4), default=0) < DOUBTFUL:
-        raise NoObjectError(NOTHING_HERE)
+        raise NoObjectError(NO_OBJECT)
     return max(scores, key=scores.__getitem__)
 
 

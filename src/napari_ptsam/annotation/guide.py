@@ -56,13 +56,16 @@ def next_step(now: Situation) -> tuple[Place, str]:
     if not now.annotation_layers:
         return "annotate", "Add an annotation layer to paint on."
     if now.trained and not now.saved:
-        return "train", "Save the prompt, or annotate planes where it fails and train on."
+        return "train", "Save the prompt, or annotate planes where it fails and continue training."
     if now.trained and now.counting > now.trained:
         more = now.counting - now.trained
         planes = "1 more plane is" if more == 1 else f"{more} more planes are"
-        return "train", f"{planes} annotated: train on."
+        return "train", f"{planes} annotated: continue training."
     if now.trained:
-        return "annotate", "Saved. Annotate planes where it fails and train on, to make it better."
+        return (
+            "annotate",
+            "Saved. To improve it, annotate planes where it fails and continue training.",
+        )
     if now.counting >= WANTED:
         return "train", f"{now.counting} planes are annotated: press Train."
     if now.counting >= FEWEST:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from napari_ptsam.annotation.candidates import NOTHING_HERE, choose, usual_box
+from napari_ptsam.annotation.candidates import NO_OBJECT, choose, usual_box
 from napari_ptsam.backbones.point_prompts import Clicks, click_masks
 from napari_ptsam.errors import InputError, NoObjectError
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, Tile, Tiling
@@ -146,8 +146,8 @@ def find_outline(
         ``logits`` of the outline that the clicks before the last one gave in
         the same tile; they are refined.
     areas
-        Of objects that were annotated before, in pixels of the plane (see
-        `object_areas`): a click most likely means an object of about that size.
+        Areas of objects that were annotated before, in pixels of the plane (see
+        `object_areas`). A click most likely means an object of about that size.
 
     Returns
     -------
@@ -157,10 +157,10 @@ def find_outline(
     Raises
     ------
     NoObjectError
-        If what is found there is no object but the background, or nothing, or
-        if the last click changes nothing.
+        If only background or nothing is found there, or if the last click changes
+        nothing.
     """
-    tile_clicks = clicks.seen_from(tile.y, tile.x)
+    tile_clicks = clicks.relative_to(tile.y, tile.x)
     masks, ious = click_masks(backbone.decoder, embedding, tile_clicks, tile.side, former)
     boxed = usual_box(tile_clicks, areas)
     if boxed is not None:
@@ -178,7 +178,7 @@ def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks:
         logits[None, None], size=side, mode="bilinear", antialias=tile.side < len(logits)
     )
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
-    tile_clicks = clicks.seen_from(tile.y, tile.x)
+    tile_clicks = clicks.relative_to(tile.y, tile.x)
     mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), tile_clicks)
     window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
     return Outline(window, mask, logits)
@@ -190,7 +190,7 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     Raises
     ------
     NoObjectError
-        If the clicks select none.
+        If the clicks select no component.
     """
     from scipy import ndimage
 
@@ -204,7 +204,7 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     selected.discard(0)
     if not selected:
         raise NoObjectError(
-            NOTHING_HERE
+            NO_OBJECT
             if clicks.box is None
             else "No object was found in the box; drag it closely around one object, or click on it."
         )
@@ -213,6 +213,6 @@ def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:
     small = np.bincount(holes.ravel()) <= SMALL_HOLE * chosen.sum()
     small[0] = False  # label 0 is not a hole
     small[[holes[pixel] for pixel in clicks.pixels(False, mask.shape)]] = (
-        False  # the user made these
+        False  # holes that the user clicked
     )
     return chosen | small[holes]

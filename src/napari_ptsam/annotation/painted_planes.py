@@ -51,7 +51,7 @@ class PaintedPlane:
         return self.name or self.image.name + part
 
     def read_labels(self) -> np.ndarray:
-        """Read the labels into an array of their own, so that painting can go on."""
+        """Read the labels into a separate array, so that painting can continue."""
         labels = self.labels[self.number] if isinstance(self.labels, Planes) else self.labels
         return np.array(labels)
 
@@ -75,8 +75,8 @@ def annotation_set(
     Returns
     -------
     AnnotationSet
-        One annotated plane for each painted one, in the same order, all of them
-        either held out or not.
+        One annotated plane for each painted one, in the same order. Each of them is
+        used either for training or for validation.
 
     Raises
     ------

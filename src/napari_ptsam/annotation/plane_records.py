@@ -15,7 +15,7 @@ Key = tuple[Hashable, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PlaneStatus:
-    """What the user and the last training decided about a plane.
+    """The decisions of the user and of the last training about a plane.
 
     It is the part that a plane's record in the window (`PlaneRecord`) and its
     entry in a session folder (`~napari_ptsam.annotation.session.SessionPlane`)

@@ -46,7 +46,7 @@ def saved_set(
     Raises
     ------
     InputError
-        If too little is annotated.
+        If not enough is annotated.
     SessionError
         If a file cannot be read.
     """

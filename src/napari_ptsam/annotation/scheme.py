@@ -142,7 +142,7 @@ class Scheme:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scheme:
-        """Return the scheme that `to_plain` turned into plain values.
+        """Return the scheme that `to_plain` converted to plain values.
 
         Raises
         ------

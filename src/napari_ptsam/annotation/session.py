@@ -166,7 +166,7 @@ class Session:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Session:
-        """Return the session that `to_plain` turned into JSON values.
+        """Return the session that `to_plain` converted to JSON values.
 
         Raises
         ------
@@ -191,7 +191,7 @@ def now() -> str:
 
 
 def _check_file_name(name: str) -> None:
-    """Make sure that a name is that of a file, and leads to no other folder."""
+    """Raise an error unless a name is that of a file, without a folder."""
     if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:"):
         raise InputError("the name of a prompt is not a valid file name")
 

@@ -54,7 +54,7 @@ def load_session(folder: Path) -> Session:
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong with the values of a session."""
+    """Describe the error in the values of a session."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
 
 

@@ -295,7 +295,7 @@ class SessionFolder:
         Raises
         ------
         InputError
-            If too little is annotated, or a setting is not valid.
+            If not enough is annotated, or a setting is not valid.
         SessionError
             If a file cannot be read.
         """

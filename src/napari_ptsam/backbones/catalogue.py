@@ -77,7 +77,7 @@ def catalogue() -> dict[str, CatalogueEntry]:
 
 
 def entry_of(name: str) -> CatalogueEntry:
-    """Return the catalogue's entry of a name.
+    """Return the catalogue entry with a name.
 
     Raises
     ------

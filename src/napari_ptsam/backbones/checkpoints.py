@@ -28,11 +28,11 @@ EMBEDDED = "mobile_sam_vit_t.safetensors"
 
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 _MARKER = "mask_decoder.iou_token.weight"
-"""A tensor that every SAM has; what precedes its name is the prefix of all names."""
+"""A tensor that every SAM has; the text before its name is the prefix of all names."""
 
 
 def expected_tensors() -> str:
-    """Describe in a sentence what a checkpoint has to hold."""
+    """Describe in a sentence which tensors a checkpoint must hold."""
     *names, last = architectures()
     return (
         "Expected are the tensors of SAM's image_encoder, prompt_encoder and mask_decoder for "

@@ -78,11 +78,11 @@ class _Attention:
         batch, count = queries.shape[:2]
         q = self._project(self.module.q_proj, queries) * self.scale
         rows = self._rows(q @ self._per_head(self.module.k_proj), batch)
-        seen, image = token_to_image(rows.to(image.dtype), image, placed)
-        seen = seen.float() if shift is None else seen.float() + shift
+        attended, image = token_to_image(rows.to(image.dtype), image, placed)
+        attended = attended.float() if shift is None else attended.float() + shift
         v_proj = self.module.v_proj
-        seen = seen.unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
-        out = seen @ self._per_head(v_proj).transpose(1, 2)  # (heads, B * T, width of a head)
+        attended = attended.unflatten(1, (self.heads, count)).transpose(0, 1).flatten(1, 2)
+        out = attended @ self._per_head(v_proj).transpose(1, 2)  # (heads, B * T, width of a head)
         out = out.transpose(0, 1).flatten(1).unflatten(0, (batch, count)) + v_proj.bias
         return self.module.out_proj(out), image
 
@@ -139,7 +139,7 @@ class PromptDecoder:
     device
         Device to run on.
     dtype
-        Number format of the image side. The prompt side is always float32.
+        Dtype of the image side. The prompt side is always float32.
     """
 
     def __init__(
@@ -292,15 +292,15 @@ class PromptDecoder:
         prompt: Tensor,
         shift: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        among = _Attention(layer.self_attn).among_tokens
+        self_attention = _Attention(layer.self_attn).among_tokens
         if layer.skip_first_layer_pe:
-            queries = layer.norm1(among(queries, queries, queries))
+            queries = layer.norm1(self_attention(queries, queries, queries))
         else:
             keys = queries + prompt
-            queries = layer.norm1(queries + among(keys, keys, queries))
+            queries = layer.norm1(queries + self_attention(keys, keys, queries))
         to_image = _Attention(layer.cross_attn_token_to_image)
-        seen, image = to_image.token_to_image(queries + prompt, image, placed, shift)
-        queries = layer.norm2(queries + seen)
+        attended, image = to_image.token_to_image(queries + prompt, image, placed, shift)
+        queries = layer.norm2(queries + attended)
         queries = layer.norm3(queries + layer.mlp(queries))
         to_tokens = _Attention(layer.cross_attn_image_to_token)
         norm = self._image_norms[index]

@@ -1,4 +1,4 @@
-"""Choose the device to compute on, and the number format."""
+"""Choose the device and the dtype for computations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def gpu_gigabytes() -> float | None:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """Return the fastest number format that a device computes in hardware."""
+    """Return the fastest dtype that a device supports in hardware."""
     import torch
 
     if device.type == "cuda":

@@ -38,7 +38,7 @@ ABANDONED = 3600.0
 # diskcache takes 2.3 times as long to write an embedding, keeps an SQLite index, which breaks on
 # network shares, and was last released in 2023.
 class DiskCache:
-    """Embeddings in one file each, under a key; the least recently used are removed first.
+    """A cache with one file per embedding, from which the least recently used are removed first.
 
     Several processes may share the folder. Files get their names only when they
     are complete. A file that is damaged, or that another process has removed,
@@ -116,11 +116,15 @@ class DiskCache:
                         files.append((Path(entry.path), about.st_size, about.st_mtime))
         return files
 
-    def _make_room(self, wanted: int) -> None:
-        """Remove the least recently used files until ``wanted`` bytes and some more are free."""
+    def _make_room(self, size_needed: int) -> None:
+        """Remove the least recently used files until ``size_needed`` bytes and some more are free."""
         files = sorted(self._files(), key=lambda file: file[2])
         used = sum(size for _, size, _ in files)
-        aim = self.limit if used + wanted <= self.limit else int(SLACK * self.limit) - wanted
+        aim = (
+            self.limit
+            if used + size_needed <= self.limit
+            else int(SLACK * self.limit) - size_needed
+        )
         for path, size, _ in files:
             if used <= aim:
                 break

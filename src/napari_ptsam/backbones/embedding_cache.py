@@ -24,7 +24,7 @@ LIMIT = 512 * 2**20
 
 
 class EmbeddingCache:
-    """Embeddings under a key; the least recently used are removed first.
+    """A cache of embeddings, from which the least recently used are removed first.
 
     The key is computed from the tile's pixels, so no embedding is ever out of
     date, and clicks, suggestions, trainings and previews can share one cache.
@@ -38,7 +38,9 @@ class EmbeddingCache:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(limit, lambda one: one.nbytes)
+        self._kept: LRUCache[bytes, torch.Tensor] = LRUCache(
+            limit, lambda embedding: embedding.nbytes
+        )
         self._lock = Lock()
 
     @property
@@ -95,7 +97,7 @@ def with_users_cache(backbone: Backbone, cache: EmbeddingCache | None = None) ->
 def sparing_disk(backbone: Backbone) -> Backbone:
     """Return the backbone with a cache that reads from the disk, but does not write to it.
 
-    Use it for whole stacks, whose planes are seen once. They would displace the
+    Use it for whole stacks, whose planes are used only once. They would displace the
     annotated planes, which every training needs again.
     """
     encoder = backbone.encoder

@@ -100,7 +100,7 @@ class ImageEncoder:
     device
         Device to run on.
     dtype
-        Number format: ``torch.float32``, or ``torch.bfloat16`` or ``torch.float16``
+        Dtype: ``torch.float32``, or ``torch.bfloat16`` or ``torch.float16``
         for speed.
     tokens
         Encoder tokens, one tensor of shape (any number, width) for each layer
@@ -141,7 +141,7 @@ class ImageEncoder:
             Arrays of shape (side, side, 3), float32 in the range 0 to 1. The
             sides may differ.
         dtype
-            Number format of the result. float16 takes half the memory, without a
+            Dtype of the result. float16 takes half the memory, without a
             measurable loss.
 
         Returns

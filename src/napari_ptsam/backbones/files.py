@@ -55,7 +55,7 @@ class BackboneFiles:
         """Return the path of a checkpoint's incomplete download."""
         return self.folder / (entry.file + PART)
 
-    def is_here(self, entry: CatalogueEntry) -> bool:
+    def exists_locally(self, entry: CatalogueEntry) -> bool:
         """Return whether a checkpoint exists; it may not be verified yet."""
         return self.path(entry).is_file()
 
@@ -70,7 +70,7 @@ class BackboneFiles:
         CheckpointError
             If the file does not exist, or is not the one in the catalogue.
         """
-        if not self.is_here(entry):
+        if not self.exists_locally(entry):
             raise CheckpointError(self.how_to_get(entry))
         if not entry.embedded and self._index().get(entry.file) != self._mark(entry):
             self.verify(entry)
@@ -104,7 +104,7 @@ class BackboneFiles:
         """Record that a checkpoint was verified, if the folder is writable."""
         self._write({entry.file: self._mark(entry)})
 
-    def remember_own(self, signature: str, path: Path) -> None:
+    def remember_path(self, signature: str, path: Path) -> None:
         """Record the path that a backbone outside the catalogue was loaded from."""
         if self._index().get(signature) != str(path):
             self._write({signature: str(path)})
@@ -115,7 +115,7 @@ class BackboneFiles:
         entries = (e for e in catalogue().values() if not e.embedded and e.size == size)
         return next((entry.name for entry in entries if entry.file == path.name), "")
 
-    def own(self, signature: str) -> Path | None:
+    def remembered_path(self, signature: str) -> Path | None:
         """Return the path that a backbone was loaded from; None if the file no longer exists."""
         path = self._index().get(signature)
         return Path(path) if isinstance(path, str) and Path(path).is_file() else None

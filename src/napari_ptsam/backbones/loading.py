@@ -77,8 +77,8 @@ def load_backbone(
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     dtype
-        Number format of the encoder and of the decoder's image side; by default
-        the fastest one that the device computes in hardware.
+        Dtype of the encoder and of the decoder's image side; by default the fastest
+        one that the device supports in hardware.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def load_backbone(
     modified, dtype = path.stat().st_mtime_ns, dtype or choose_dtype(chosen)
     backbone = _load(architecture, path.resolve(), modified, chosen, dtype)
     if checkpoint is not None:
-        files.remember_own(backbone.signature, path.resolve())
+        files.remember_path(backbone.signature, path.resolve())
     return replace(backbone, weights=weights)
 
 
@@ -160,7 +160,7 @@ def backbone_from_state(
         Tensors of image encoder, prompt encoder and mask decoder, under
         segment-anything's names.
     device, dtype
-        Device, and number format of the encoder and of the decoder's image side.
+        Device, and dtype of the encoder and of the decoder's image side.
     embedded
         Whether these are the weights that the package contains.
 
@@ -225,7 +225,7 @@ def with_encoder_tokens(backbone: Backbone, tokens: Sequence[np.ndarray]) -> Bac
 
 
 def on_cpu(backbone: Backbone) -> Backbone:
-    """Return a copy of a backbone on the CPU, in the CPU's fastest number format."""
+    """Return a copy of a backbone on the CPU, in the CPU's fastest dtype."""
     dtype = choose_dtype(CPU)
     return replace(
         backbone, encoder=backbone.encoder.on(CPU, dtype), decoder=backbone.decoder.on(CPU, dtype)

@@ -65,7 +65,7 @@ class Clicks:
         """Whether there is only one click on the object, and no box."""
         return self.box is None and len(self.points) == 1
 
-    def seen_from(self, y: float, x: float) -> Clicks:
+    def relative_to(self, y: float, x: float) -> Clicks:
         """Return the same clicks with positions relative to (y, x)."""
         box = self.box and (self.box[0] - y, self.box[1] - x, self.box[2] - y, self.box[3] - x)
         return Clicks(tuple((py - y, px - x) for py, px in self.points), self.positive, box)

@@ -35,12 +35,12 @@ Outcome = tuple[int, "list[int] | str"]
 
 @dataclass(frozen=True)
 class _WorkerTask:
-    """What a worker needs to segment planes; all of it can be pickled.
+    """The data that a worker needs to segment planes; all of it can be pickled.
 
     Attributes
     ----------
     image, axes, name, cut
-        The path of the image and how to open it; see `Planes`.
+        Path of the image, and how to open it; see `Planes`.
     prompts, settings, limits, arrays
         One item for each result. The arrays are paths.
     checkpoint, device
@@ -121,9 +121,9 @@ def _on_cluster(
         segmenters = [part.segmenter for part in job.parts]
         limits = [] if all(job.finished) else SharedSegmenter(segmenters).limits(job.planes)
         todo = job.begin()
-        left = set(todo)
+        remaining = set(todo)
         for number in range(len(job.planes)):
-            if number not in left:
+            if number not in remaining:
                 yield job.report(number)
         failed: dict[int, str] = {}
         if todo:
@@ -179,7 +179,7 @@ def _client(address: str) -> Iterator[Any]:
 def _collect(
     job: Job, client: Any, task: _WorkerTask, todo: Sequence[int], failed: dict[int, str]
 ) -> Iterator[PlaneDone]:
-    """Submit the planes to the workers, and record what they finish or fail to do."""
+    """Submit the planes to the workers, and record which ones are finished and which fail."""
     from distributed import as_completed
 
     runs = [list(todo[start : start + RUN]) for start in range(0, len(todo), RUN)]
@@ -192,13 +192,13 @@ def _collect(
                 failed |= dict.fromkeys(futures[future], why)
                 continue
             for number, outcome in future.result():
-                yield _told(job, number, outcome)
+                yield _report(job, number, outcome)
             future.release()
     finally:
         client.cancel(list(futures))
 
 
-def _told(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
+def _report(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
     if isinstance(outcome, str):
         return job.report(number, problem=outcome)
     job.record(number, outcome)

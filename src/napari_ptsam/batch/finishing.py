@@ -12,7 +12,7 @@ from napari_ptsam.batch.result_format import StackResult
 from napari_ptsam.batch.run_identity import digest_of_run
 from napari_ptsam.batch.work_folder import OLD, RESULT, discard, largest, new_array, open_array
 from napari_ptsam.errors import OutputError, Remedy
-from napari_ptsam.io.writing import move_where_nothing_is
+from napari_ptsam.io.writing import move_without_replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,23 +45,23 @@ def finish(
     planes
         The image.
     segmenter
-        What was computed for each plane.
+        Segmenter that computed the results of the planes.
     target
         File or folder of the result.
     work
         The work folder, with the results of the planes.
     run
-        What the run consists of.
+        Identity of the run.
     overwrite
         Whether an existing result is replaced.
     link
-        How objects are linked from plane to plane; None leaves them unlinked.
+        Settings for linking objects from plane to plane; None leaves them unlinked.
 
     Returns
     -------
     pathlib.Path
-        Where the result is: at the target, or at `alternative_target` if there
-        are more objects than the target's format can hold.
+        Path of the result: the target, or `alternative_target` if there are more
+        objects than the target's format can hold.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def finish(
 
 
 def _about(segmenter: Segmenter, run: RunIdentity, left_out: Sequence[int]) -> dict[str, Any]:
-    """Return where a result comes from, as plain values that are the same each time."""
+    """Return the origin of a result as plain values, which are the same each time."""
     from napari_ptsam import __version__
 
     return {
@@ -132,7 +132,7 @@ def _place(source: Path, target: Path, work: WorkFolder, overwrite: bool) -> Non
         elif overwrite:
             source.replace(target)
         else:
-            move_where_nothing_is(source, target)
+            move_without_replacing(source, target)
     except FileExistsError as error:
         raise OutputError(
             f"{target} was created by another program during the run, and is kept.",

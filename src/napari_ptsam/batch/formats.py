@@ -91,7 +91,7 @@ def suffix_for(planes: Planes, segmenter: Segmenter, format: str) -> str:
     planes
         The image.
     segmenter
-        What is computed for each plane.
+        Segmenter that computes the results of the planes.
     format
         A key of `FORMATS`, or ``auto``.
 
@@ -131,7 +131,7 @@ def places(target: Path) -> list[Path]:
     return [target] if alternative is None else [target, alternative]
 
 
-def is_there(target: Path) -> bool:
+def target_exists(target: Path) -> bool:
     """Return whether something exists at a target.
 
     Raises

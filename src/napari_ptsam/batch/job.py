@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.finishing import finish
-from napari_ptsam.batch.formats import is_result_of, is_there, places
+from napari_ptsam.batch.formats import is_result_of, places, target_exists
 from napari_ptsam.batch.run_identity import (
     RunIdentity,
     describe_run,
@@ -112,7 +112,7 @@ class Job:
         """Return whether a result is finished; raise an error if it must not be started."""
         target, work = self.parts[position].target, self.works[position]
         check_parent(target)
-        there = is_there(target)
+        there = target_exists(target)
         if (
             self._resume
             and any(place.exists() for place in places(target))
@@ -166,17 +166,17 @@ class Job:
 
     def keep(self, number: int, results: Sequence[np.ndarray]) -> None:
         """Write the results of a plane, one for each `FileResult`."""
-        for position, part, work in self._wanting(number):
+        for position, part, work in self._unfinished_results(number):
             with writing(part.target):
                 work.record(number, work.write(number, results[position]))
 
     def record(self, number: int, highest: Sequence[int]) -> None:
         """Record that a plane was written, with the largest value of each result."""
-        for position, part, work in self._wanting(number):
+        for position, part, work in self._unfinished_results(number):
             with writing(part.target):
                 work.record(number, highest[position])
 
-    def _wanting(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
+    def _unfinished_results(self, number: int) -> Iterator[tuple[int, FileResult, WorkFolder]]:
         """Yield the results for which a plane is not finished yet."""
         for position, (part, work, _, finished) in enumerate(self._all()):
             if not finished and number not in work.done:
@@ -199,9 +199,9 @@ class Job:
         InputError
             If no plane could be segmented.
         """
-        begun = [one for one in self._all() if not one[3]]
-        if begun and not any(work.done for _, work, _, _ in begun):
-            for _, work, _, _ in begun:
+        unfinished = [work for _, work, _, finished in self._all() if not finished]
+        if unfinished and not any(work.done for work in unfinished):
+            for work in unfinished:
                 work.remove()
             raise InputError(next(iter(self.problems.values())))
         for number, (part, work, run, finished) in enumerate(self._all()):

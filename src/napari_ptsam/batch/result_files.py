@@ -38,7 +38,7 @@ def target_for(
     name
         Name of the result, without an ending.
     segmenter
-        What is computed for each plane.
+        Segmenter that computes the results of the planes.
     format
         A name in `napari_ptsam.batch.formats.FORMATS`, or ``auto``: a TIFF for
         ImageJ if the result fits into one (4 GB, axes t, z and c at most), else
@@ -77,7 +77,7 @@ def segment_to_files(
     parts
         The results to write.
     link
-        How objects are linked along the last leading axis, so that they keep
+        Settings for linking objects along the last leading axis, so that they keep
         their numbers; None numbers each plane separately.
     resume
         Whether to continue an unfinished run of the same image, prompt and
@@ -118,9 +118,9 @@ def _one_by_one(job: Job) -> Generator[PlaneDone, None, None]:
 def _segment(job: Job, shared: SharedSegmenter) -> Iterator[PlaneDone]:
     limits = [] if all(job.finished) else shared.limits(job.planes)
     todo = job.begin()
-    left = set(todo)
+    remaining = set(todo)
     for number in range(len(job.planes)):
-        if number not in left:
+        if number not in remaining:
             yield job.report(number)
     for number, results in shared.planes(job.planes, todo, limits):
         if isinstance(results, InputError):

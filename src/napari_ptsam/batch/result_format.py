@@ -1,4 +1,4 @@
-"""The interface of a file format for results, and what is written."""
+"""The interface of a file format for results, and the data that it writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the results of planes form one array with the axes of a format.
+    """The arrangement of the results of planes in one array with the axes of a format.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class StackResult:
     classes, colours
         Name and colour (``#RRGGBB``) of each class.
     about
-        Where the result comes from, as plain values. ``run`` is the fingerprint
+        Origin of the result, as plain values. ``run`` is the fingerprint
         of the run, 32 hexadecimal digits.
     """
 

@@ -14,13 +14,14 @@ from napari_ptsam.errors import InputError
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.prompts.prompt import Prompt
 
 VERSION = 1
 """Version of the layout of work folders. A run of another version cannot be resumed."""
 
-ASIDE = (
+EXCLUDED_FIELDS = (
     "backbone", "signature", "weights", "pixel_size", "origin", "notes", "licence", "author",
     "thumbnail", "trained_channels",
 )  # fmt: skip
@@ -33,13 +34,13 @@ RunIdentity = dict[str, Any]
 def describe_run(
     planes: Planes, segmenter: Segmenter, link: LinkSettings | None, pixels: str
 ) -> RunIdentity:
-    """Return all that determines a result, as plain values that JSON does not change."""
+    """Return all values that determine a result, in types that JSON does not change."""
     prompt, size = segmenter.prompt, planes.pixel_size
     run = {
         "format version": VERSION,
         "prompt": digest_of(prompt),
         "backbone": f"{prompt.backbone} {prompt.signature}",
-        "result settings": asdict(segmenter.settings),
+        "result settings": _in_file(segmenter.settings),
         "link settings": None if link is None else asdict(link),
         "image": planes.name,
         "shape": planes.array_shape,
@@ -50,6 +51,12 @@ def describe_run(
         "pixels": pixels,
     }
     return json.loads(json.dumps(run))
+
+
+def _in_file(settings: ResultSettings) -> dict[str, Any]:
+    """Return result settings by the names of version 0.1.0, so that its runs can be resumed."""
+    values = asdict(settings)
+    return values | {"split": "cores" if values["split"] == "markers" else values["split"]}
 
 
 def digest_of_pixels(planes: Planes) -> str:
@@ -64,7 +71,7 @@ def digest_of_pixels(planes: Planes) -> str:
 
 
 def digest_of(prompt: Prompt) -> str:
-    """Return a digest of all fields of a prompt except those in `ASIDE`.
+    """Return a digest of all fields of a prompt except those in `EXCLUDED_FIELDS`.
 
     Fields with their default value are left out, so that fields which later
     versions add do not change the digest of older prompts.
@@ -74,7 +81,7 @@ def digest_of(prompt: Prompt) -> str:
     for field in fields(prompt):
         value = getattr(prompt, field.name)
         items = value if isinstance(value, tuple) else (value,)
-        if field.name in ASIDE:
+        if field.name in EXCLUDED_FIELDS:
             continue
         if items and all(isinstance(item, np.ndarray) for item in items):
             arrays += items

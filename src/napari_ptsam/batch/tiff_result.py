@@ -29,7 +29,7 @@ _OME_UNITS = {
 
 
 class _Tiff(ResultFormat):
-    """What both kinds of TIFF have in common."""
+    """The common base of both kinds of TIFF."""
 
     def read(self, path: Path) -> np.ndarray:
         """Return the pages of a TIFF as one array."""

@@ -178,7 +178,7 @@ def discard(path: Path) -> None:
 
 
 def no_space(error: OSError, target: Path) -> OutputError:
-    """Return the error for a run that could not go on writing."""
+    """Return the error for a run that cannot write any more."""
     return OutputError(
         f"{target.name} cannot be written ({reason(error)}); what is done is kept in "
         f"{target.name}.partial.",

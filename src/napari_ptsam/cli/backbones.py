@@ -57,7 +57,7 @@ def show(options: Namespace) -> None:
         print(json.dumps([_plain(entry, files, entry.name == advised) for entry in entries]))
         return
     for entry in entries:
-        state = "here" if files.is_here(entry) else entry.megabytes
+        state = "here" if files.exists_locally(entry) else entry.megabytes
         mark = "*" if entry.name == advised else " "
         print(f"{mark} {entry.name:20} {state:14} {entry.title} ({entry.licence})")
         print(f"  {'':20} {'':14} {entry.good_for}")
@@ -75,7 +75,7 @@ def _plain(entry: CatalogueEntry, files: BackboneFiles, advised: bool) -> dict[s
         "url": entry.url,
         "size": entry.size or None,
         "digest": entry.digest,
-        "here": files.is_here(entry),
+        "here": files.exists_locally(entry),
         "path": str(files.path(entry)),
         "recommended": advised,
     }
@@ -104,7 +104,7 @@ def verify(options: Namespace) -> None:
     if options.name is not None:
         entries = [entry_of(options.name)]
     else:
-        entries = [e for e in catalogue().values() if files.is_here(e) and not e.embedded]
+        entries = [e for e in catalogue().values() if files.exists_locally(e) and not e.embedded]
         if not entries:
             print("No backbone but the embedded one is on this machine.")
     wrong = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS
-from napari_ptsam.cli.setting_options import given
+from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
@@ -150,7 +150,7 @@ def evaluate(options: Namespace) -> None:
             f"objects ({WAYS[scored['split']]}): AP at IoU 0.5 {scored['ap50']:.3f}, "  # type: ignore[index]
             f"mean over 0.5-0.95 {scored['ap']:.3f}"
         )
-        if scored["split"] == "cores":
+        if scored["split"] == "markers":
             print(f"objects ({WAYS['components']}): AP at IoU 0.5 {scored['ap50_components']:.3f}")
 
 
@@ -170,8 +170,8 @@ def demo(options: Namespace) -> None:
     from napari_ptsam.cli.demo import run_demo
 
     settings = TrainingSettings(
-        **given(options, TrainingSettings),
-        cores="no",  # the demo makes labels, not instances
+        **options_given(options, TrainingSettings),
+        markers="no",  # the demo makes labels, not instances
         encoder_tokens=0,  # the same on every machine, whatever its speed
     )
     with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:

@@ -22,8 +22,8 @@ COMMAND_LINE = Words(
         "{value}.",
         Remedy.EMPTY_MASKS: "Draw what is missing, or say that such masks are background (--empty "
         "background) or are to be left out (--empty skip).",
-        Remedy.NO_CORES: "Give each object a number of its own in the masks, or train without "
-        "cores (--cores no).",
+        Remedy.NO_MARKERS: "Give each object a number of its own in the masks, or train without "
+        "markers (--markers no).",
         Remedy.SPLIT_COMPONENTS: "Train a prompt on masks that tell objects apart, or take "
         "connected components (--split components).",
         Remedy.INSTANCES: "Add --instances.",
@@ -43,6 +43,6 @@ CHANNELS = "--channels {}"
 """How messages of `napari_ptsam.inference.channels` tell to choose channels."""
 
 
-def on_command_line(told: object) -> str:
+def on_command_line(message: object) -> str:
     """Return an error or a note in the words of the command line."""
-    return worded(told, COMMAND_LINE)
+    return worded(message, COMMAND_LINE)

@@ -13,7 +13,7 @@ from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
 from napari_ptsam.cli.progress_bars import PlaneBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
-from napari_ptsam.cli.setting_options import given
+from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.inference.channels import fit_prompt
@@ -241,7 +241,7 @@ def result_settings(options: Namespace) -> ResultSettings:
         output = "probabilities"
     if options.split is not None and output != "instances":
         raise InputError("--split says how objects are separated; it needs --instances.")
-    settings = ResultSettings(**{"output": output, **given(options, ResultSettings)})
+    settings = ResultSettings(**{"output": output, **options_given(options, ResultSettings)})
     if settings.cleans and output == "probabilities":
         raise InputError(
             "Probabilities have no objects; leave out --min-size, --fill-holes and --remove-border."
@@ -257,7 +257,7 @@ def link_settings(options: Namespace) -> LinkSettings | None:
     InputError
         If options contradict each other.
     """
-    chosen = given(options, LinkSettings)
+    chosen = options_given(options, LinkSettings)
     if "threshold" not in chosen:
         if chosen:
             raise InputError("--link-gap is for linked planes; it needs --link-planes.")

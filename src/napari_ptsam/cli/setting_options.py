@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from napari_ptsam.io.declaration import Setting, settings_of
+from napari_ptsam.io.former_names import FormerNames, former_names_of
 
 
 def add_settings(parser: argparse.ArgumentParser, settings_class: type, *names: str) -> None:
     """Add an option for each setting of a class that has one.
 
-    An option that is not given is None, so that `given` can tell.
+    An option that is not given is None, so that `given` can tell. Former names of options and
+    values are accepted, but the help does not show them.
 
     Parameters
     ----------
@@ -24,27 +27,36 @@ def add_settings(parser: argparse.ArgumentParser, settings_class: type, *names: 
     *names
         Settings to add; all by default.
     """
+    former = former_names_of(settings_class)
     for setting in settings_of(settings_class).values():
         if setting.option and (not names or setting.name in names):
-            parser.add_argument(
-                f"--{setting.option}", dest=setting.name, default=None, **_argument(setting)
-            )
+            argument = _argument(setting, former)
+            parser.add_argument(f"--{setting.option}", dest=setting.name, default=None, **argument)
+            for old, new in former.names.items():
+                if new == setting.name:
+                    option = f"--{old.replace('_', '-')}"
+                    argument["help"] = argparse.SUPPRESS
+                    parser.add_argument(option, dest=new, default=None, **argument)
 
 
-def given(options: Namespace, settings_class: type) -> dict[str, Any]:
+def options_given(options: Namespace, settings_class: type) -> dict[str, Any]:
     """Return the settings that the command line names."""
     values = {name: getattr(options, name, None) for name in settings_of(settings_class)}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _argument(setting: Setting) -> dict[str, Any]:
+def _argument(setting: Setting, former: FormerNames) -> dict[str, Any]:
     text = help_text(setting)
     if setting.kind is bool:
         if setting.default:
             return {"action": "store_false", "help": f"Turn off the following. {text}"}
         return {"action": "store_true", "help": text}
     if setting.kind is None and setting.words:
-        return {"choices": setting.words, "help": text}
+        return {
+            "type": partial(former.current_value, setting.name),
+            "choices": setting.words,
+            "help": text,
+        }
     return {"type": _reader(setting), "metavar": setting.shown.metavar, "help": text}
 
 

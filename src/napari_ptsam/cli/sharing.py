@@ -18,8 +18,8 @@ def write_text(options: Namespace) -> None:
     """Run ``napari-ptsam text PROMPT.pt``."""
     prompt = load(options.prompt)
     line = to_text(prompt)
-    if prompt.cores is not None:
-        print("The cores are left out of the line; the prompt file has them.", file=sys.stderr)
+    if prompt.markers is not None:
+        print("The markers are left out of the line; the prompt file has them.", file=sys.stderr)
     print(line)
 
 
@@ -92,11 +92,11 @@ def export(options: Namespace) -> None:
     if options.onnx is None and options.bioimageio is None:
         raise InputError("Say what to write: --onnx OUT.onnx, --bioimageio OUT.zip, or both.")
     prompt = load(options.prompt)
-    given = (options.checkpoint, options.rgb, options.overwrite)
+    arguments = (options.checkpoint, options.rgb, options.overwrite)
     if options.onnx is not None:
         from napari_ptsam.export.onnx_file import export_onnx
 
-        exported = export_onnx(prompt, options.onnx, *given)
+        exported = export_onnx(prompt, options.onnx, *arguments)
         print(
             f"{exported.path}: tiles of {exported.side} px, {exported.channels} channel(s), "
             f"{exported.path.stat().st_size / 1e6:.0f} MB; within {exported.difference:.1g} of PyTorch"
@@ -104,7 +104,7 @@ def export(options: Namespace) -> None:
     if options.bioimageio is not None:
         from napari_ptsam.export.bioimageio_package import export_bioimageio
 
-        path = export_bioimageio(prompt, options.bioimageio, *given, licence=options.licence)
+        path = export_bioimageio(prompt, options.bioimageio, *arguments, licence=options.licence)
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB; passed the test of bioimageio.core")
         if not (options.licence or prompt.licence):
             print(

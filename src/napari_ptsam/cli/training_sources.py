@@ -13,7 +13,7 @@ from napari_ptsam.annotation.folder_layout import next_prompt_path
 from napari_ptsam.annotation.session_file import FILE
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.cli.remedies import on_command_line
-from napari_ptsam.cli.setting_options import given
+from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
@@ -120,7 +120,7 @@ class FromSession:
         return annotations
 
     def save(self, prompt: Prompt) -> Path:
-        """Write the prompt, and return its path; the session records it, and the held-out planes."""
+        """Write the prompt, and return its path; the session records it, and the validation planes."""
         if self._options.out is not None:
             return save_trained(prompt, self._options.out, self._options.overwrite)
         return self._folder.add_trained(prompt, self._decided)
@@ -131,7 +131,7 @@ def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(saved)
     if options.preset is not None:
         settings |= dict.fromkeys(PRESETS[options.preset]) | {"preset": options.preset}
-    settings |= given(options, TrainingSettings)
+    settings |= options_given(options, TrainingSettings)
     if options.normalize is not None or options.percentiles is not None:
         settings["normalization"] = _normalization(options, saved.get("normalization"))
     return settings

@@ -19,7 +19,7 @@ FEWEST_TO_HOLD_OUT = 4
 def split(
     annotations: AnnotationSet, part: float, seed: int
 ) -> tuple[list[AnnotatedPlane], list[AnnotatedPlane]]:
-    """Split an annotation set into training planes and held-out planes.
+    """Split an annotation set into training planes and validation planes.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ def choose_held_out(
     held_out = {number for number, before in enumerate(known) if before}
     if len(present) < FEWEST_TO_HOLD_OUT or part == 0:
         return frozenset(held_out)
-    wanted = max(1, round(len(present) * part))
+    count = max(1, round(len(present) * part))
     # Planes with many classes come first, since they validate more of them.
     order = sorted(
         np.random.default_rng(seed).permutation(len(present)).tolist(),
         key=lambda i: -len(present[i]),
     )
     for candidate in order:
-        if known[candidate] is not None or len(held_out) >= wanted:
+        if known[candidate] is not None or len(held_out) >= count:
             continue
         remaining = [set(p) for i, p in enumerate(present) if i not in held_out | {candidate}]
         if len(set().union(*remaining)) == classes:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 
-Way = Literal["cores", "components"]
-WAYS: dict[Way, str] = {"cores": "split by cores", "components": "connected components"}
+Way = Literal["markers", "components"]
+WAYS: dict[Way, str] = {"markers": "split by markers", "components": "connected components"}
 """How objects were told apart, as shown to the user."""
 
 
@@ -53,7 +53,7 @@ def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[Plane
     """Segment each annotated plane, and compare the result with the annotation.
 
     Objects are told apart as the segmenter tells instances apart, whatever its
-    output is: they are split by their cores if the prompt knows them, unless the
+    output is: they are split by their markers if the prompt knows them, unless the
     settings of the segmenter say otherwise.
 
     Yields
@@ -75,7 +75,7 @@ def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[Plane
         if example.instances is None:
             yield score(example, prediction.labels, classes)
         else:
-            way: Way = "cores" if segmenter.splits else "components"
+            way: Way = "markers" if segmenter.splits else "components"
             instances = segmenter.result(prediction)
             yield replace(score(example, prediction.labels, classes, instances), way=way)
 

@@ -63,7 +63,7 @@ def sum_of(parts: Iterable[Overlap]) -> Overlap:
 def average_precision(
     truth: np.ndarray, predicted: np.ndarray, thresholds: tuple[float, ...] = AP_THRESHOLDS
 ) -> np.ndarray:
-    """Average precision of instances at several IoU thresholds.
+    """Compute the average precision of instances at several IoU thresholds.
 
     TP / (TP + FP + FN), the form that StarDist and Cellpose report and that the
     2018 Data Science Bowl introduced. Above an IoU of 0.5 an instance has at
@@ -85,8 +85,8 @@ def average_precision(
     count = sum(ious.shape)
     if count == 0:
         return np.ones(len(thresholds))
-    found = np.array([_matches(ious, threshold) for threshold in thresholds])
-    return found / (count - found)
+    matched = np.array([_matches(ious, threshold) for threshold in thresholds])
+    return matched / (count - matched)
 
 
 def _matches(ious: np.ndarray, threshold: float) -> int:
@@ -100,7 +100,7 @@ def _matches(ious: np.ndarray, threshold: float) -> int:
 
 
 def _pairwise_iou(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """IoU of each instance of the truth (rows) with each predicted one (columns)."""
+    """Return the IoU of each instance of the truth (rows) with each predicted one (columns)."""
     truth_ids, truth_index = np.unique(truth, return_inverse=True)
     predicted_ids, predicted_index = np.unique(predicted, return_inverse=True)
     shape = len(truth_ids), len(predicted_ids)

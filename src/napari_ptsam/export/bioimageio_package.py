@@ -193,13 +193,13 @@ def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: b
     plane = np.moveaxis(raw[0], 0, -1)
     if settings.normalization.mode == "stack":
         settings = replace(settings, normalization=replace(settings.normalization, mode="plane"))
-    seen = settings.prepare(plane, colours).pixels[..., : checked.channels]
+    prepared = settings.prepare(plane, colours).pixels[..., : checked.channels]
     session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
-    tile = np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])
+    tile = np.ascontiguousarray(np.moveaxis(prepared, -1, 0)[None])
     (probabilities,) = session.run(None, {"image": tile})
     np.save(folder / "input.npy", raw)
     np.save(folder / "output.npy", probabilities)
-    grey = seen.mean(-1)
+    grey = prepared.mean(-1)
     picture = (255 * np.concatenate([grey, probabilities[0].max(0)], axis=1)).astype(np.uint8)
     Image.fromarray(picture).resize((512, 256)).save(folder / "cover.png")
 

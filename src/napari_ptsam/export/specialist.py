@@ -47,7 +47,9 @@ class Specialist(nn.Module):
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1))
         self.register_buffer("tokens", torch.from_numpy(prompt.tokens.copy()))
-        self.encoder_tokens = [torch.from_numpy(own.copy()) for own in prompt.encoder_tokens]
+        self.encoder_tokens = [
+            torch.from_numpy(layer_tokens.copy()) for layer_tokens in prompt.encoder_tokens
+        ]
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the probabilities of the classes on a tile.
@@ -80,8 +82,8 @@ class Specialist(nn.Module):
         from napari_ptsam.images.guided_filter import filtered
 
         assert self.refinement is not None
-        found = filtered(logits, guide, self.refinement.radius, self.refinement.epsilon)
-        return found - self.refinement.threshold
+        refined = filtered(logits, guide, self.refinement.radius, self.refinement.epsilon)
+        return refined - self.refinement.threshold
 
 
 def _as_three(image: Tensor) -> Tensor:

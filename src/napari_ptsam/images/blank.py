@@ -115,17 +115,19 @@ def is_noise(pixels: np.ndarray, padding: np.ndarray | None = None) -> bool:
 
 def _is_white(channel: np.ndarray, padding: np.ndarray | None) -> bool:
     values = channel.astype(np.float32)
-    seen = values if padding is None else values[~padding]
-    if padding is None and seen.std() > SMOOTH * _laplacian(channel).std() / NOISE_LAPLACIAN:
+    unpadded = values if padding is None else values[~padding]
+    if padding is None and unpadded.std() > SMOOTH * _laplacian(channel).std() / NOISE_LAPLACIAN:
         return False  # this quick test settles most planes
-    centre, deviation = float(seen.mean()), float(seen.std())
+    centre, deviation = float(unpadded.mean()), float(unpadded.std())
     # Hot pixels are not objects, so they are clipped to the range of the noise.
     limit = FURTHEST * deviation
-    values, seen = (np.clip(array, centre - limit, centre + limit) for array in (values, seen))
-    centre, deviation = float(seen.mean()), float(seen.std())
+    values, unpadded = (
+        np.clip(array, centre - limit, centre + limit) for array in (values, unpadded)
+    )
+    centre, deviation = float(unpadded.mean()), float(unpadded.std())
     if deviation == 0:
         return False
-    skewness = float((((seen - centre) / deviation) ** 3).mean())
+    skewness = float((((unpadded - centre) / deviation) ** 3).mean())
     tested = False
     for side in BLOCKS:
         means = _means_of_squares(values, padding, side)

@@ -36,7 +36,7 @@ class Channels:
     Raises
     ------
     InputError
-        If the parts do not fit together.
+        If kind, count and names contradict each other.
     """
 
     kind: Kind
@@ -70,11 +70,13 @@ class Channels:
         if not 1 <= len(numbers) <= MOST_SHOWN:
             raise InputError(f"Choose one to three channels, not {len(numbers)}.")
         if not self.has(numbers):
-            told = f"{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+            missing = f"{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
             there = (
                 f"{self.count} (numbered 0 to {self.count - 1})" if self.count > 1 else "one (0)"
             )
-            raise InputError(f"Channel{told} cannot be shown to the prompt: the image has {there}.")
+            raise InputError(
+                f"Channel{missing} cannot be shown to the prompt: the image has {there}."
+            )
         names = tuple(self.names[number] for number in numbers) if self.names else ()
         return Channels("grey" if len(numbers) == 1 else self.kind, len(numbers), names)
 
@@ -98,8 +100,8 @@ def channels_of(planes: Planes) -> Channels:
     if planes.rgb:
         # Grey with alpha has two samples, RGB with alpha four.
         return Channels("rgb", 3) if planes.channels > 2 else Channels("grey", 1)
-    told = planes.channel_names if len(planes.channel_names) == planes.channels else ()
-    names = tuple("".join(filter(str.isprintable, name))[:LONGEST_NAME] for name in told)
+    labels = planes.channel_names if len(planes.channel_names) == planes.channels else ()
+    names = tuple("".join(filter(str.isprintable, name))[:LONGEST_NAME] for name in labels)
     kind: Kind = "grey" if planes.channels == 1 else "composite"
     return Channels(kind, planes.channels, names if any(names) else ())
 

@@ -43,7 +43,7 @@ class Refinement:
     Raises
     ------
     InputError
-        If a value makes no sense.
+        If a value is out of range.
     """
 
     radius: int
@@ -129,7 +129,7 @@ def guide_of(pixels: np.ndarray) -> np.ndarray:
 def box(maps: torch.Tensor, radius: int) -> torch.Tensor:
     """Return the means over a square window; pixels beyond the edge do not count.
 
-    It consists of operators that ONNX knows, too.
+    All operators that are used here exist in ONNX, too.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def box(maps: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 def running_box(maps: torch.Tensor, radius: int) -> torch.Tensor:
-    """Return the same as `box`, in a time that does not depend on the radius. For the CPU only."""
+    """Compute `box` on the CPU, in a time that does not depend on the radius."""
     import torch
     from scipy.ndimage import uniform_filter1d
 

@@ -34,7 +34,7 @@ SQUARE = 4
 
 @dataclass(frozen=True)
 class Normalization:
-    """How pixel values become the range 0 to 1.
+    """The mapping of pixel values to the range 0 to 1.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Normalization:
 
 
 MOST_OF_IT = Normalization("plane", 2.0, 97.0)
-"""If these percentiles show nothing but noise, a plane is almost empty."""
+"""Percentiles by which almost empty planes are recognised: they show nothing but noise."""
 
 
 def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
@@ -246,8 +246,8 @@ def _spread_of_noise(normalization: Normalization, count: int) -> float:
 def _range_of_objects(channel: np.ndarray, padding: np.ndarray | None) -> tuple[float, float]:
     """Return the smallest and the largest value, without hot pixels."""
     values = without_hot_pixels(channel)
-    seen = values if padding is None else values[~padding]
-    return float(seen.min()), float(seen.max())
+    unpadded = values if padding is None else values[~padding]
+    return float(unpadded.min()), float(unpadded.max())
 
 
 def stack_limits(
@@ -299,7 +299,7 @@ def normalize(
     plane
         Shape (y, x) or (y, x, channels); bool, integer or float.
     normalization
-        How values become the range 0 to 1.
+        Mapping of values to the range 0 to 1.
     channels, rgb
         See `select_channels`.
     limits
@@ -341,7 +341,7 @@ def normalize_plane(
 ) -> np.ndarray:
     """Normalize a plane by its own percentiles, without the influence of its padding.
 
-    Clicks and suggestions see planes in this way, as do prompts with default settings.
+    Clicks and suggestions use planes in this form, as do prompts with default settings.
 
     Parameters
     ----------
@@ -374,7 +374,7 @@ def fill_padding(pixels: np.ndarray, padding: np.ndarray | None) -> None:
     pixels
         Normalized pixels, shape (y, x, 3).
     padding
-        bool, shape (y, x), or None; padding that covers everything is left alone.
+        bool, shape (y, x), or None; padding that covers everything is not changed.
     """
     if padding is not None and not padding.all():
         pixels[padding] = np.median(pixels[~padding], axis=0)

@@ -14,7 +14,7 @@ OPACITY = 0.45
 
 
 def overlay(plane: np.ndarray, labels: np.ndarray, colours: Sequence[str]) -> np.ndarray:
-    """Lay labels over a plane.
+    """Draw labels over a plane.
 
     Parameters
     ----------

@@ -202,8 +202,8 @@ class Planes(Sequence[np.ndarray]):
                 f"Plane {index} of {self.name} cannot be read ({error}); check the file or folder "
                 "that it comes from."
             ) from error
-        left = [axis for axis in self.axes if axis not in where]
-        plane = plane.transpose([left.index(axis) for axis in "YXCS" if axis in left])
+        plane_axes = [axis for axis in self.axes if axis not in where]
+        plane = plane.transpose([plane_axes.index(axis) for axis in "YXCS" if axis in plane_axes])
         # A channel axis of length 1 is dropped.
         extra = tuple(i for i in range(2, plane.ndim) if plane.shape[i] == 1)
         return plane.squeeze(extra) if extra else plane

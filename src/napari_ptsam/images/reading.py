@@ -90,15 +90,15 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
     names: tuple[str, ...] = ()
     with unreadable_as(InputError, partial(_damaged, path)):
         if suffix in TIFF:
-            array, found, pixel_size, names = open_tiff(path)
+            array, stored_axes, pixel_size, names = open_tiff(path)
         elif suffix == ".npy":
-            array, found, pixel_size = _open_npy(path), None, None
+            array, stored_axes, pixel_size = _open_npy(path), None, None
         elif suffix == ZARR:
-            array, found, pixel_size, names = open_zarr(path)
+            array, stored_axes, pixel_size, names = open_zarr(path)
         else:
-            array, found = _open_picture(path, labels)
+            array, stored_axes = _open_picture(path, labels)
             pixel_size = None
-    planes = Planes(_Guarded(array, path), axes or found, path.name, pixel_size)
+    planes = Planes(_Guarded(array, path), axes or stored_axes, path.name, pixel_size)
     planes.path, planes.channel_names = path, names
     return planes
 
@@ -127,7 +127,7 @@ def _open_npy(path: Path) -> Any:
 
 
 class _Guarded:
-    """An array that names the file in its reading errors."""
+    """An array whose reading errors name the file."""
 
     def __init__(self, array: Any, path: Path) -> None:
         self._array, self._path = array, path

@@ -1,4 +1,4 @@
-"""How images are prepared for the model; stored in every prompt."""
+"""Prepare images for the model, with settings that every prompt stores."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class ImageSettings:
     Attributes
     ----------
     tiling
-        How planes are divided into tiles.
+        Division of planes into tiles.
     normalization
-        How values are mapped to the range 0 to 1.
+        Mapping of values to the range 0 to 1.
     channels
         Numbers of up to three channels to show to the model. None shows the
         image as it is.

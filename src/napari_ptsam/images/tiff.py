@@ -79,11 +79,11 @@ class _Complaints(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._own = threading.local()
+        self._thread = threading.local()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to show a record."""
-        messages: list[str] | None = getattr(self._own, "messages", None)
+        messages: list[str] | None = getattr(self._thread, "messages", None)
         if messages is not None:
             messages.append(record.getMessage())
         return messages is None
@@ -91,13 +91,13 @@ class _Complaints(logging.Filter):
     @contextmanager
     def collected(self) -> Iterator[list[str]]:
         """Collect the messages that are logged in this thread."""
-        before = getattr(self._own, "messages", None)
+        before = getattr(self._thread, "messages", None)
         messages: list[str] = []
-        self._own.messages = messages
+        self._thread.messages = messages
         try:
             yield messages
         finally:
-            self._own.messages = before
+            self._thread.messages = before
 
 
 _COMPLAINTS = _Complaints()
@@ -144,10 +144,10 @@ class _Pages:
     def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
         outer, inner = index[: self._leading], index[self._leading :]
         sizes = self.shape[: self._leading]
-        wanted = np.arange(prod(sizes)).reshape(sizes)[outer]
+        numbers = np.arange(prod(sizes)).reshape(sizes)[outer]
         with self._file.pages() as pages:
-            read = [_page(pages[int(number)])[inner] for number in np.ravel(wanted)]
-        return np.stack(read).reshape(*np.shape(wanted), *read[0].shape)
+            read = [_page(pages[int(number)])[inner] for number in np.ravel(numbers)]
+        return np.stack(read).reshape(*np.shape(numbers), *read[0].shape)
 
 
 class _OpenFile:
@@ -252,10 +252,14 @@ def _pixel_size(file: Any) -> PixelSize | None:
         )
     if file.imagej_metadata is not None:
         tags = file.pages[0].tags
-        found = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
+        resolutions = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
         unit = _unit(str(file.imagej_metadata.get("unit", "")))
-        if len(found) == 2 and all(numerator for numerator, _ in found) and unit != "pixel":
-            y, x = (denominator / numerator for numerator, denominator in found)
+        if (
+            len(resolutions) == 2
+            and all(numerator for numerator, _ in resolutions)
+            and unit != "pixel"
+        ):
+            y, x = (denominator / numerator for numerator, denominator in resolutions)
             return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
     return None
 
@@ -266,8 +270,8 @@ def _channel_names(file: Any) -> tuple[str, ...]:
 
     if file.ome_metadata:
         image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        found = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
-        channels = found if isinstance(found, list) else [found]
+        channels = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
+        channels = channels if isinstance(channels, list) else [channels]
         return tuple(str(channel.get("Name", "")) for channel in channels)
     return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
 

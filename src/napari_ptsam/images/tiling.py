@@ -55,7 +55,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How planes are cut.
+    """The way in which planes are cut into tiles.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Tiling:
         Whether a plane of about that size (its longer side within a factor of
         1.5) is taken whole, as one tile of its own size.
     overlap
-        Part of the side by which neighbours overlap, at least.
+        Smallest fraction of the side by which neighbours overlap.
     """
 
     side: int

@@ -56,14 +56,14 @@ def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
         names = getattr(opened.metadata, "dimension_names", None)
         return opened, _letters(names, len(opened.shape)), None, ()
     attributes: dict[str, Any] = dict(opened.attrs)
-    found = attributes.get("ome", attributes)  # NGFF 0.5 and later put all of theirs under "ome"
-    scales = found.get("multiscales") if isinstance(found, Mapping) else None
+    metadata = attributes.get("ome", attributes)  # under "ome" in NGFF 0.5 and later
+    scales = metadata.get("multiscales") if isinstance(metadata, Mapping) else None
     if not scales:
         raise InputError(
             f"{path} is a zarr group without an image (no multiscales); name one of its arrays "
             f"or images: {_inside(opened)}."
         )
-    return *_image(opened, scales[0]), _channel_names(found)
+    return *_image(opened, scales[0]), _channel_names(metadata)
 
 
 def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, PixelSize | None]:
@@ -75,7 +75,7 @@ def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, Pixe
     if not isinstance(array, zarr.Array):
         raise ValueError("the first level is no array")
     axes = scales.get("axes")
-    if not axes:  # NGFF 0.1 and 0.2: always these
+    if not axes:  # NGFF 0.1 and 0.2 have fixed axes
         return array, "TCZYX" if len(array.shape) == 5 else None, None
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
     letters = _letters([axis["name"] for axis in axes], len(array.shape))
@@ -88,9 +88,11 @@ def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, Pixe
 
 def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the channels' labels. They are meant for viewers and may have any form."""
-    told = attributes.get("omero")
-    channels = told.get("channels") if isinstance(told, Mapping) else None
-    if not isinstance(channels, list) or not all(isinstance(one, Mapping) for one in channels):
+    omero = attributes.get("omero")
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(channels, list) or not all(
+        isinstance(channel, Mapping) for channel in channels
+    ):
         return ()
     return tuple(str(channel.get("label", "")) for channel in channels)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 API = "channels=[{}]"
-"""How channels are chosen in Python; other front ends have words of their own."""
+"""Wording of the choice of channels in Python; other front ends have their own wording."""
 
 
 def fit_prompt(
@@ -67,7 +67,7 @@ def fit_channels(
     Parameters
     ----------
     images
-        How the prompt's images are prepared.
+        Settings with which the prompt's images are prepared.
     trained
         Channels of the training images. None if they are unknown, so that
         nothing is compared.

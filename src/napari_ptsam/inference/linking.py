@@ -58,13 +58,13 @@ class Linker:
 
     def __init__(self, settings: LinkSettings | None = None) -> None:
         self.settings = settings or LinkSettings()
-        self._seen: deque[np.ndarray] = deque(maxlen=self.settings.gap + 1)
-        self.found = 0
+        self._previous: deque[np.ndarray] = deque(maxlen=self.settings.gap + 1)
+        self.object_count = 0
         """Number of objects so far. The next new object gets the following number."""
 
-    def start_afresh(self) -> None:
-        """Start a new stack. Its first plane is linked to none, but the numbers continue."""
-        self._seen.clear()
+    def start_stack(self) -> None:
+        """Start a new stack. Its first plane is not linked, but the numbers continue."""
+        self._previous.clear()
 
     def link(self, instances: np.ndarray) -> np.ndarray:
         """Renumber a plane.
@@ -86,15 +86,15 @@ class Linker:
         position[present] = np.arange(1, len(present) + 1)
         compact = position[instances]
         taken: set[int] = set()
-        for before in self._seen:
+        for before in self._previous:
             for row, number in self._pairs(compact, before, numbers, taken):
                 numbers[row] = number
                 taken.add(number)
         new = numbers == 0
-        numbers[new] = self.found + np.arange(1, new.sum() + 1)
-        self.found += int(new.sum())
+        numbers[new] = self.object_count + np.arange(1, new.sum() + 1)
+        self.object_count += int(new.sum())
         linked = np.concatenate([[0], numbers]).astype(np.uint32)[compact]
-        self._seen.appendleft(linked)
+        self._previous.appendleft(linked)
         return linked
 
     def _pairs(
@@ -137,7 +137,7 @@ class StackLinker:
     def link(self, number: int, instances: np.ndarray) -> np.ndarray:
         """Renumber plane ``number``; call it in the order of the planes. See `Linker.link`."""
         if number % self._length == 0:
-            self._linker.start_afresh()
+            self._linker.start_stack()
         return self._linker.link(instances)
 
 

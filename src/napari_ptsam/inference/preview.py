@@ -26,7 +26,7 @@ class PlanePreview:
     backbone
         The frozen SAM.
     images
-        How images are prepared.
+        Settings with which images are prepared.
     plane
         Pixels as read, of shape (y, x) or (y, x, channels).
     rgb
@@ -66,7 +66,7 @@ class PlanePreview:
             If the plane does not fit the settings.
         """
         prepared = self._images.prepare(*self._source)
-        # Of the pixels only the guide is kept, which takes a third of their memory.
+        # Only the guide is kept, which takes a third of the memory of the pixels.
         image = None if self._refinement is None else prepared.guide
 
         def guide() -> np.ndarray:

@@ -9,13 +9,15 @@ import numpy as np
 from pydantic import Field
 
 from napari_ptsam.io.declaration import Shown, declared
+from napari_ptsam.io.former_names import accept_former_names
 
 Output = Literal["labels", "instances", "probabilities"]
-Split = Literal["auto", "cores", "components"]
+Split = Literal["auto", "markers", "components"]
 
 DTYPES: dict[str, type] = {"labels": np.uint8, "instances": np.uint32, "probabilities": np.float32}
 
 
+@accept_former_names(values={"split": {"cores": "markers"}})
 @declared
 @dataclass(frozen=True)
 class ResultSettings:
@@ -39,13 +41,13 @@ class ResultSettings:
         Split,
         Field(
             title="Touching objects",
-            description="How objects that touch are separated: by the cores that the prompt "
+            description="How objects that touch are separated: by the markers that the prompt "
             "finds, for prompts trained on masks that number objects, or not at all (connected "
-            "components). `auto` uses cores if the prompt has them.",
+            "components). `auto` uses markers if the prompt has them.",
         ),
         Shown(
             choices={
-                "auto": "Automatic", "cores": "By their cores", "components": "Connected pixels",
+                "auto": "Automatic", "markers": "By their markers", "components": "Connected pixels",
             }
         ),
     ] = "auto"  # fmt: skip
@@ -65,7 +67,7 @@ class ResultSettings:
     remove_border: Annotated[
         bool,
         Field(
-            title="Without those at the edge",
+            title="Exclude edge objects",
             description="Remove objects that touch the edge of the plane.",
         ),
     ] = False
@@ -86,5 +88,5 @@ class ResultSettings:
 
     @property
     def cleans(self) -> bool:
-        """Whether objects are changed after they were found."""
+        """Whether objects are removed or filled after they are found."""
         return bool(self.min_size or self.fill_holes or self.remove_border)

@@ -34,7 +34,7 @@ class Segmenter:
     backbone
         The backbone that the prompt was tuned for.
     settings
-        What to return for each plane, or only the name of the output.
+        Settings of the result, or only the name of the output.
 
     Raises
     ------
@@ -54,11 +54,11 @@ class Segmenter:
         self.prompt, self.settings = prompt, settings
         self.backbone = with_encoder_tokens(backbone, prompt.encoder_tokens)
         wants_markers = settings.output == "instances" and settings.split != "components"
-        if wants_markers and settings.split == "cores" and prompt.cores is None:
+        if wants_markers and settings.split == "markers" and prompt.markers is None:
             raise InputError(
-                "The prompt knows no cores to split instances by.", Remedy.SPLIT_COMPONENTS
+                "The prompt knows no markers to split instances by.", Remedy.SPLIT_COMPONENTS
             )
-        self.splits = wants_markers and prompt.cores is not None
+        self.splits = wants_markers and prompt.markers is not None
         """Whether instances are split by their markers."""
         tokens = prompt.all_tokens if self.splits else prompt.tokens
         self.tokens = torch.from_numpy(tokens.copy()).to(backbone.device)

@@ -196,7 +196,7 @@ def declared(settings_class: Declared) -> Declared:
     """
     config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
     checked: Any = pydantic_dataclass(settings_class, frozen=True, config=config)
-    checked.__init__ = _with_own_errors(checked, checked.__init__)
+    checked.__init__ = _with_input_errors(checked, checked.__init__)
     attributes = "\n".join(
         f"{each.name}\n    {each.description.replace('`', '``')}"
         for each in settings_of(checked).values()
@@ -205,24 +205,24 @@ def declared(settings_class: Declared) -> Declared:
     return checked
 
 
-def _with_own_errors(checked: type, init: Callable[..., None]) -> Callable[..., None]:
+def _with_input_errors(checked: type, init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
-    def with_own_errors(self: Any, *values: Any, **named: Any) -> None:
+    def with_input_errors(self: Any, *values: Any, **named: Any) -> None:
         values = tuple(map(_python_value, values))
         named = {name: _python_value(value) for name, value in named.items()}
         try:
             init(self, *values, **named)
         except ValidationError as error:
-            raise _own_error(checked, error) from error
+            raise _input_error(checked, error) from error
 
-    return with_own_errors
+    return with_input_errors
 
 
 def _python_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _own_error(checked: type, error: ValidationError) -> Exception:
+def _input_error(checked: type, error: ValidationError) -> Exception:
     """Return our error for what pydantic found; a TypeError for arguments that do not exist."""
     first = error.errors(include_url=False)[0]
     raised = first.get("ctx", {}).get("error")

@@ -64,7 +64,7 @@ def read_values(
     try:
         instance: Kind = _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
-        raise _own_error(error) from error
+        raise _input_error(error) from error
     _check_complete(values, asdict(instance), optional)  # type: ignore[call-overload]
     return instance
 
@@ -92,7 +92,7 @@ def _check_size(values: Any, limit: int) -> None:
             raise InputError("there are far too many values")
 
 
-def _own_error(error: ValidationError) -> InputError:
+def _input_error(error: ValidationError) -> InputError:
     """Return our error for the first that pydantic found."""
     first = error.errors(include_url=False)[0]
     raised = first.get("ctx", {}).get("error")

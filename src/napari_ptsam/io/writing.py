@@ -158,7 +158,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         if overwrite:
             beside.replace(path)
         else:
-            move_where_nothing_is(beside, path)
+            move_without_replacing(beside, path)
     except FileExistsError as error:
         raise OutputError(f"{path} exists and is kept.", Remedy.REPLACE) from error
     except OSError as error:
@@ -169,7 +169,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def move_where_nothing_is(source: Path, target: Path) -> None:
+def move_without_replacing(source: Path, target: Path) -> None:
     """Rename a file without replacing one that another process has created in the meantime."""
     try:
         os.link(source, target)

@@ -60,9 +60,9 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
         If the backbone is neither on this machine nor in the catalogue.
     """
     files, entry = BackboneFiles(), catalogue().get(prompt.weights)
-    if entry is not None and files.is_here(entry):
+    if entry is not None and files.exists_locally(entry):
         return None
-    path = files.own(prompt.signature)
+    path = files.remembered_path(prompt.signature)
     if path is None and entry is not None:
         raise CheckpointError(
             f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"

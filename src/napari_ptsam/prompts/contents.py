@@ -74,8 +74,8 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
     plain = python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
-        if prompt.cores is not None:
-            plain["cores"] = prompt.cores
+        if prompt.markers is not None:
+            plain["cores"] = prompt.markers  # the name of the key since version 0.1.0
         if prompt.encoder_tokens:
             plain["encoder_tokens"] = list(prompt.encoder_tokens)
         texts = (prompt.notes + prompt.licence + prompt.author).encode()
@@ -139,7 +139,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
     description = read_values(_Description, values, optional=NEWER, limit=LARGEST)
     return Prompt(
         tokens=_tokens(plain["tokens"]),
-        cores=None if plain.get("cores") is None else _tokens(plain["cores"]),
+        markers=None if plain.get("cores") is None else _tokens(plain["cores"]),
         encoder_tokens=_encoder_tokens(plain.get("encoder_tokens")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
         images=ImageSettings(description.tile, description.normalization, description.channels),

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
+STARTS = {
+    "label or normal": "",  # from scratch, as most prompts
+    "a prompt": "; continued from another prompt",
+    "merged": "; merged from several prompts",
+}
+"""What a description says about the start of a training, by its name in prompt files."""
+
 
 def describe(prompt: Prompt, path: Path | None = None) -> str:
     """Return a description of a prompt, and of its file if there is one, in several lines."""
@@ -57,17 +64,18 @@ def _parameters(prompt: Prompt) -> str:
 def _objects(prompt: Prompt) -> str:
     return (
         "those that touch are connected, not split"
-        if prompt.cores is None
-        else "those that touch are split by their cores"
+        if prompt.markers is None
+        else "those that touch are split by their markers"
     )
 
 
 def _made_from(prompt: Prompt) -> str:
     origin = prompt.origin
     validation = f", {origin.held_out_images} for validation" if origin.held_out_images else ""
+    start = STARTS.get(origin.start, f"; start: {origin.start}" if origin.start else "")
     return (
         f"{origin.images} annotated planes{validation}; {origin.steps} steps of {origin.batch_size} tiles, "
-        f"seed {origin.seed}, start: {origin.start}"
+        f"seed {origin.seed}{start}"
     )
 
 

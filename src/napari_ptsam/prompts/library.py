@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError, framed
 from napari_ptsam.io.safe_loading import read_or
-from napari_ptsam.io.writing import make_folder, move_where_nothing_is, reason, replacing
+from napari_ptsam.io.writing import make_folder, move_without_replacing, reason, replacing
 from napari_ptsam.prompts.files import load
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def rename(path: Path, name: str) -> Path:
     try:
         if target.exists() and target.samefile(path):  # differs in case only, on some systems
             return path.rename(target)
-        move_where_nothing_is(path, target)
+        move_without_replacing(path, target)
         path.unlink(missing_ok=True)
     except FileExistsError as error:
         raise OutputError(f"{target} exists and is kept; choose another name.") from error

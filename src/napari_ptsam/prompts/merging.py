@@ -18,7 +18,7 @@ def merge(
 ) -> Prompt:
     """Make one prompt of several classes.
 
-    Each pixel gets the most likely class of all prompts. Cores are kept if all
+    Each pixel gets the most likely class of all prompts. Markers are kept if all
     prompts have them, guided filter and flips if they are the same in all.
 
     Parameters
@@ -71,12 +71,12 @@ def merge(
     count = sum(len(prompt.classes) for prompt in prompts)
     if len(classes) != count:
         raise InputError(f"The prompts have {count} classes; give as many names.")
-    cores = [prompt.cores for prompt in prompts if prompt.cores is not None]
+    markers = [prompt.markers for prompt in prompts if prompt.markers is not None]
     sizes = {prompt.pixel_size for prompt in prompts}
     return replace(
         prompts[images_of or 0],
         tokens=np.concatenate([prompt.tokens for prompt in prompts]),
-        cores=np.concatenate(cores) if len(cores) == len(prompts) else None,
+        markers=np.concatenate(markers) if len(markers) == len(prompts) else None,
         classes=classes,
         colours=_colours(prompts),
         pixel_size=sizes.pop() if len(sizes) == 1 else None,
@@ -94,7 +94,7 @@ def split(prompt: Prompt) -> list[Prompt]:
         replace(
             prompt,
             tokens=prompt.tokens[i : i + 1],
-            cores=None if prompt.cores is None else prompt.cores[i : i + 1],
+            markers=None if prompt.markers is None else prompt.markers[i : i + 1],
             classes=prompt.classes[i : i + 1],
             colours=prompt.colours[i : i + 1],
         )

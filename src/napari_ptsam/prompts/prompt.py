@@ -17,6 +17,7 @@ from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import FLIPS, Flip
+from napari_ptsam.io.former_names import accept_former_names
 from napari_ptsam.prompts.detail import DetailHead
 from napari_ptsam.prompts.thumbnail import LIMIT
 
@@ -69,6 +70,7 @@ class Origin:
     versions: dict[str, str] = field(default_factory=dict)
 
 
+@accept_former_names({"cores": "markers"})
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """A trained prompt: tokens, and all that is needed to use them.
@@ -103,8 +105,8 @@ class Prompt:
         How the prompt was made.
     notes, licence, author
         Free text, up to 1,000 bytes together.
-    cores
-        Decoder tokens that find the inner parts of objects, which separates objects
+    markers
+        Decoder tokens that find the markers of objects, their inner parts, which separates objects
         that touch: float32, shape (classes, 8, 256); None if there are none.
     encoder_tokens
         Learned encoder tokens: an array for each layer of the image encoder that takes
@@ -132,7 +134,7 @@ class Prompt:
     origin: Origin = field(default_factory=Origin)
     notes: str = ""
     licence: str = ""
-    cores: np.ndarray | None = None
+    markers: np.ndarray | None = None
     encoder_tokens: tuple[np.ndarray, ...] = ()
     refinement: Refinement | None = None
     weights: str = ""
@@ -144,12 +146,12 @@ class Prompt:
 
     def __post_init__(self) -> None:
         count = len(self.classes)
-        if self.cores is not None and (
-            self.cores.shape != (count, TOKENS, WIDTH) or self.cores.dtype != np.float32
+        if self.markers is not None and (
+            self.markers.shape != (count, TOKENS, WIDTH) or self.markers.dtype != np.float32
         ):
             raise InputError(
-                f"The tokens of the cores are float32 of shape ({count}, {TOKENS}, {WIDTH}), "
-                f"not {self.cores.dtype} of shape {self.cores.shape}."
+                f"The tokens of the markers are float32 of shape ({count}, {TOKENS}, {WIDTH}), "
+                f"not {self.markers.dtype} of shape {self.markers.shape}."
             )
         if self.tokens.shape != (count, TOKENS, WIDTH) or self.tokens.dtype != np.float32:
             raise InputError(
@@ -176,14 +178,14 @@ class Prompt:
 
     @property
     def all_tokens(self) -> np.ndarray:
-        """Tokens of the classes, followed by those of their cores if there are any: (n, 8, 256)."""
-        return self.tokens if self.cores is None else np.concatenate([self.tokens, self.cores])
+        """Tokens of the classes, followed by those of their markers if there are any: (n, 8, 256)."""
+        return self.tokens if self.markers is None else np.concatenate([self.tokens, self.markers])
 
     @property
     def trained_parameters(self) -> int:
         """Number of trained parameters: tokens, encoder tokens and detail heads.
 
-        The tokens of a class are 2,048, and those of its cores too.
+        The tokens of a class are 2,048, and those of its markers too.
         """
         heads = [head.parameters for head in self.detail if head is not None]
         return int(self.all_tokens.size) + sum(

@@ -54,7 +54,7 @@ _KNOWN = json.dumps(
 def to_text(prompt: Prompt) -> str:
     """Write a prompt as one line of text.
 
-    The tokens are rounded to float16. Cores are left out because they would be
+    The tokens are rounded to float16. Markers are left out because they would be
     too long, so objects are connected components.
 
     Parameters
@@ -77,7 +77,7 @@ def to_text(prompt: Prompt) -> str:
             "A prompt with encoder tokens is too long for a line of text; share the file, or train "
             "with 0 encoder tokens."
         )
-    text = _encode(replace(prompt, cores=None))
+    text = _encode(replace(prompt, markers=None))
     if len(text) > LIMIT * len(prompt.classes):
         raise InputError(
             f"With its notes, the prompt has {len(text):,} characters, and {LIMIT:,} are the limit; "

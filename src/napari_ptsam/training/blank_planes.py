@@ -1,7 +1,7 @@
-"""Make planes for training that show nothing, or next to nothing.
+"""Make training planes that show nothing, or almost nothing.
 
-Users annotate planes because they show something, so that tokens would never learn what an empty
-plane looks like. The planes made here imitate what occurs later: frames without light, uneven
+Users annotate planes that show something, so the tokens would never learn what an empty
+plane looks like. The planes made here imitate what occurs in practice: frames without light, uneven
 illumination of an empty dish, the padding of a stitched image, a field without objects.
 """
 
@@ -36,7 +36,7 @@ def blank_count(tiles: int) -> int:
 def blank_examples(
     training: Sequence[AnnotatedPlane], side: int, count: int, rng: np.random.Generator
 ) -> list[AnnotatedPlane]:
-    """Make square planes that show nothing, or next to nothing.
+    """Make square planes that show nothing, or almost nothing.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _padded(example: AnnotatedPlane, side: int, rng: np.random.Generator) -> Ann
 
 
 def _emptiest_corners(training: Sequence[AnnotatedPlane], side: int) -> list[AnnotatedPlane]:
-    """Return the squares with the fewest objects, at most one of each plane, mirrored to full size."""
+    """Return the squares with the fewest objects, one from each plane at most, in full size."""
     ranked: list[tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]]] = []
     for number, example in enumerate(training):
         best: tuple[float, int, int, AnnotatedPlane, tuple[slice, slice]] | None = None

@@ -1,4 +1,4 @@
-"""Find the channels that the model is shown, and check that all images agree in them."""
+"""Find the channels that the model is shown, and check that all images have them."""
 
 from __future__ import annotations
 

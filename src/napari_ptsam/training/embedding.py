@@ -49,7 +49,7 @@ class EmbeddedTiles:
     """The embedded tiles and planes of a training.
 
     Tiles are embedded one by one: upright training tiles first, then the
-    held-out planes, then the turned and flipped training tiles.
+    validation planes, then the turned and flipped training tiles.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ class EmbeddedTiles:
     tiles
         Training tiles that are embedded so far.
     blanks
-        Embedded tiles that show next to nothing; a few of them are trained on.
+        Embedded tiles that show almost nothing; a few of them are used for training.
     examples
         Annotated planes that the tiles are cut from, blank ones last.
     measured
         Embedded validation planes.
     watched
-        Training tiles on which a collapse is looked for.
+        Training tiles that are checked for a collapse.
     measured_on_training
         Whether validation uses the training planes, since none are held out.
     """
@@ -183,7 +183,7 @@ class EmbeddedTiles:
         return turned_tile(pixels, job)
 
     def adopt(self, tiles: Sequence[TrainingTile], measured: Sequence[ValidationPlane]) -> None:
-        """Replace the tiles and validation planes by ones that were embedded again."""
+        """Replace the tiles and validation planes with newly embedded ones."""
         self.tiles[:] = [tile for tile in tiles if not tile.job.blank]
         self.blanks[:] = [tile for tile in tiles if tile.job.blank]
         self.measured[:] = measured
@@ -202,7 +202,7 @@ class EmbeddedTiles:
     def single_tiles(self, count: int) -> list[tuple[np.ndarray, ValidationPlane]]:
         """Return some upright tiles, each as a plane of its own.
 
-        Half of them come from held-out planes, if there are that many.
+        Half of them come from validation planes, if there are that many.
 
         Returns
         -------

@@ -128,7 +128,7 @@ class EncoderTokenTraining:
         return perf_counter() - begin
 
     def _left_out(self, note: str) -> str:
-        """Return the note, or nothing if the start has encoder tokens, which are kept."""
+        """Return the note, or an empty string if the start has encoder tokens, which are kept."""
         return "" if self._context.backbone.encoder.tokens else note
 
     def _minutes(self, steps: int, tile_seconds: float, step_seconds: float) -> float:

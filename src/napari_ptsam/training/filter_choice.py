@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RADII, EPSILONS = (2, 4, 8, 16), (1e-3, 1e-2)
 THRESHOLDS = np.arange(-2.0, 2.01, 0.25)
 """Thresholds of the logits to try, equally spaced and symmetric around 0."""
-SURE = 2.0
+STANDARD_ERRORS = 2.0
 """Standard errors that are subtracted from the mean gain in IoU, so that a filter that suits some
 planes and harms others is not taken."""
 FEWEST = 4
@@ -51,7 +51,7 @@ def choose_refinement(
     backbone
         Backbone that embedded the planes.
     blanks
-        Planes that show next to nothing. Thresholds that turn them into
+        Planes that show almost nothing. Thresholds that turn them into
         foreground are not taken.
 
     Returns
@@ -64,12 +64,12 @@ def choose_refinement(
     candidates = list(product(RADII, EPSILONS))
     gains = np.stack([_gains(plane, tokens, backbone, candidates) for plane in planes])
     errors = gains.std(0, ddof=1) / np.sqrt(len(planes))
-    sure = gains.mean(0) - SURE * errors
+    reliable = gains.mean(0) - STANDARD_ERRORS * errors
     if len(planes) < FEWEST_TO_SHIFT:
-        sure[:, THRESHOLDS != 0] = -np.inf
-    sure[:, _false_foreground(blanks, tokens, backbone) > MOST_ON_BLANKS] = -np.inf
-    best, threshold = np.unravel_index(sure.argmax(), sure.shape)
-    if sure[best, threshold] <= 0:
+        reliable[:, THRESHOLDS != 0] = -np.inf
+    reliable[:, _false_foreground(blanks, tokens, backbone) > MOST_ON_BLANKS] = -np.inf
+    best, threshold = np.unravel_index(reliable.argmax(), reliable.shape)
+    if reliable[best, threshold] <= 0:
         return None
     return Refinement(*candidates[best], float(THRESHOLDS[threshold]))
 
@@ -107,7 +107,7 @@ def _gains(
     backbone: Backbone,
     candidates: Sequence[tuple[int, float]],
 ) -> np.ndarray:
-    """IoU of each candidate and threshold less that without any: (candidates, thresholds)."""
+    """Return gains in IoU of filters and thresholds over no filter: (candidates, thresholds)."""
     logits = plane.predict(tokens, backbone).logits
     example = plane.example
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid

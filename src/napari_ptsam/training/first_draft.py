@@ -1,4 +1,4 @@
-"""A first draft of the tokens, which can be shown while tiles are still being embedded."""
+"""Tune a first draft of the tokens, to be shown while tiles are still being embedded."""
 
 from __future__ import annotations
 

@@ -22,16 +22,16 @@ TILES = 8
 """Largest number of tiles that are embedded flipped for the comparison."""
 FEWEST = 4
 """Smallest number of tiles on which flips are compared."""
-SURE = 2.0
+STANDARD_ERRORS = 2.0
 """Standard errors over the tiles that are subtracted from the mean gain in IoU."""
-WORTH = 0.005
-"""Smallest remaining gain for which flips are worth their time."""
+SMALLEST_GAIN = 0.005
+"""Smallest remaining gain for which flips are worth the extra time."""
 
 
 def choose_flips(
     context: TrainingContext, tokens: torch.Tensor, now: Progress
 ) -> Generator[Progress, None, tuple[Flip, ...]]:
-    """Choose the flips that gain most on a few tiles, half of which are held out.
+    """Choose the flips that gain most on a few tiles, half of them from validation planes.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def choose_flips(
         if context.stopping:
             return ()
     errors = np.std(gains, axis=0, ddof=1) / np.sqrt(len(gains))
-    reliable = np.mean(gains, axis=0) - SURE * errors
+    reliable = np.mean(gains, axis=0) - STANDARD_ERRORS * errors
     best = int(reliable.argmax())
-    return CANDIDATES[best] if reliable[best] > WORTH else ()
+    return CANDIDATES[best] if reliable[best] > SMALLEST_GAIN else ()
 
 
 def _gains(
@@ -75,9 +75,9 @@ def _gains(
     def iou(flips: Sequence[Flip]) -> float:
         chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]
         embedded = replace(tile.embedded, embeddings=(views[chosen],), flips=tuple(flips))
-        found = overlaps(replace(tile, embedded=embedded), tokens, backbone)
-        present = [one.iou for one in found if one.truth]
-        return float(np.mean(present or [one.iou for one in found]))
+        class_overlaps = overlaps(replace(tile, embedded=embedded), tokens, backbone)
+        present = [overlap.iou for overlap in class_overlaps if overlap.truth]
+        return float(np.mean(present or [overlap.iou for overlap in class_overlaps]))
 
     plain = iou(())
     return [iou(flips) - plain for flips in CANDIDATES]

@@ -110,7 +110,7 @@ def optimise_both(
     steps
         Number of steps.
     loss
-        The loss to minimize.
+        Loss to minimize.
     """
     encoder, decoder = backbone.encoder.plain, backbone.decoder
     tuned = tokens.clone().requires_grad_()

@@ -1,7 +1,6 @@
 """Tune tokens that find the markers of objects, and keep them only if they are of use.
 
-Markers are the inner parts of objects, by which touching objects are split. Settings, prompts and
-messages call them cores.
+Markers are the inner parts of objects, by which touching objects are split.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ FOUND, FILLED = 0.1, 0.9
 """Markers are useless if they cover less than the first fraction of the annotated markers, or more
 than the second fraction of the objects."""
 USELESS = (
-    "Touching objects will not be split: the learned cores do not help on the "
+    "Touching objects will not be split: the learned markers do not help on the "
     "planes that were measured."
 )
 
@@ -50,13 +49,13 @@ def marker_steps(settings: TrainingSettings, training: Sequence[AnnotatedPlane])
     InputError
         If the settings ask for them, but no training plane tells objects apart.
     """
-    if settings.cores == "no":
+    if settings.markers == "no":
         return 0
     if not any(e.instances is not None and e.instances.any() for e in training):
-        if settings.cores == "yes":
+        if settings.markers == "yes":
             raise InputError(
-                "Cores are learned from masks that tell objects apart, and these do not.",
-                Remedy.NO_CORES,
+                "Markers are learned from masks that tell objects apart, and these do not.",
+                Remedy.NO_MARKERS,
             )
         return 0
     return max(1, round(settings.steps * PART))
@@ -157,7 +156,7 @@ class MarkerTraining:
         self.note = USELESS if self.kept is None else ""
 
     def _planes(self) -> list[ValidationPlane]:
-        """Return the held-out planes that tell objects apart, or else such training planes."""
+        """Return validation planes that tell objects apart or, without any, such training planes."""
         embedded = self._context.embedded
         held_out = [plane for plane in embedded.measured if plane.example.instances is not None]
         if any(_has_objects(plane.example) for plane in held_out):

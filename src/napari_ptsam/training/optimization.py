@@ -154,9 +154,10 @@ def suitable_tiles(
     tiles
         Upright, turned and flipped tiles.
     stopped
-        Asked before each comparison; once it says yes, nothing more is compared.
+        Function that is called before each comparison. As soon as it returns True, no more
+        symmetries are compared.
     loss
-        The loss that is compared.
+        Loss to compare.
     """
     upright = {(tile.job.example, tile.job.tile): tile for tile in tiles if tile.upright}
     alike = {0}
@@ -224,7 +225,7 @@ def optimise(
     rate
         Highest learning rate.
     loss
-        The loss to minimize.
+        Loss to minimize.
     """
     # The optimiser changes this copy in place. Classes do not depend on each other.
     tuned = tokens.clone().requires_grad_()
@@ -326,4 +327,4 @@ def _losses_and_gradients(
             return losses
         release_memory(
             decoder.device
-        )  # outside of the handler, so that the error no longer refers to tensors
+        )  # outside of the handler, so that the error no longer keeps tensors alive

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.declaration import settings_of
+from napari_ptsam.io.former_names import with_current_names
 from napari_ptsam.training.settings import TrainingSettings
 
 DEFAULT_PRESET = "normal"
@@ -52,9 +53,10 @@ def training_settings(settings: Mapping[str, Any]) -> TrainingSettings:
     InputError
         If a value cannot be used.
     """
-    given = {key: value for key, value in settings.items() if value is not None}
-    preset = given.get("preset", DEFAULT_PRESET)
+    chosen = {key: value for key, value in settings.items() if value is not None}
+    chosen = with_current_names(TrainingSettings, chosen)
+    preset = chosen.get("preset", DEFAULT_PRESET)
     if not isinstance(preset, str) or preset not in PRESETS:
         raise InputError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
-    own = {name: given[name] for name in settings_of(TrainingSettings) if name in given}
-    return TrainingSettings(**{**PRESETS[preset], **own})
+    fields = {name: chosen[name] for name in settings_of(TrainingSettings) if name in chosen}
+    return TrainingSettings(**{**PRESETS[preset], **fields})

@@ -38,7 +38,7 @@ class TrainingTask:
     images
         Settings with which images are prepared.
     held_out_images
-        Number of planes that were held out.
+        Number of planes that were held out for validation.
     start
         Prompt that the training continued from, if any.
     channels
@@ -111,7 +111,7 @@ def prompt_of(
         notes=start.notes if start else "",
         licence=start.licence if start else "",
         author=start.author if start else "",
-        cores=None if trained.markers is None else _array(trained.markers),
+        markers=None if trained.markers is None else _array(trained.markers),
         encoder_tokens=tuple(_array(layer) for layer in trained.encoder_tokens),
         refinement=trained.refinement,
         flips=trained.flips,
@@ -128,7 +128,7 @@ def _picture(
     colours: Sequence[str],
     side: int,
 ) -> bytes:
-    """Return a thumbnail of the plane with the most foreground, or nothing without planes."""
+    """Return a thumbnail of the plane with the most foreground; empty if there are no planes."""
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))

@@ -18,7 +18,7 @@ OBJECTS_ACROSS_TILE = 14
 OBJECTS_ACROSS_PLANE = 20
 WIDTHS_OF_THIN = 3
 """Largest object size, as a multiple of the structure width. Membranes and outlines have a large
-area but need small tiles. Compact objects, and rods up to 7 times as long as wide, stay below."""
+area but need small tiles. Compact objects, and rods up to 7 times as long as wide, stay below it."""
 SMALLEST_TILE = 128
 LONGEST_ASPECT = 2
 """Largest ratio of length to width of planes that are used whole; others would be mostly padding."""
@@ -64,10 +64,11 @@ def object_size(examples: Sequence[AnnotatedPlane]) -> float | None:
 
 
 def structure_width(examples: Sequence[AnnotatedPlane]) -> float | None:
-    """Width of the annotated structures in pixels: twice their area by the pixels of their edge.
+    """Return the width of the annotated structures in pixels.
 
-    None if no edge is annotated: a few strokes do not tell how wide the structure
-    under them is.
+    It is twice their area divided by the number of pixels on their edge, and None if
+    no edge is annotated: a few strokes do not tell how wide the structure under them
+    is.
     """
     area = sum(int(np.count_nonzero(example.labels)) for example in examples)
     edge = sum(_edge_pixels(example) for example in examples)

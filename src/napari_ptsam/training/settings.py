@@ -13,6 +13,7 @@ from napari_ptsam.images.channels import as_numbers
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE
 from napari_ptsam.io.declaration import Shown, declared
+from napari_ptsam.io.former_names import accept_former_names
 from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
 from napari_ptsam.training.loss import DEFAULT_LOSS, LOSSES
 
@@ -47,6 +48,7 @@ def _as_loss(value: Any) -> str:
     return str(value)
 
 
+@accept_former_names({"cores": "markers"})
 @declared
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -62,7 +64,7 @@ class TrainingSettings:
             ge=1,
             title="Steps",
             description="Number of optimizer steps for the tokens of the classes. A quarter of them "
-            "tries out several starts. Cores take further steps after these.",
+            "tries out several starts. Markers take further steps after these.",
         ),
         Shown(row=True, preset=True, step=50, most=20_000),
     ] = 400
@@ -176,13 +178,13 @@ class TrainingSettings:
         ),
         Shown(row=True, decimals=0, factor=100, suffix=" %"),
     ] = 0.15
-    cores: Annotated[
+    markers: Annotated[
         Literal["auto", "yes", "no"],
         Field(
-            title="Cores",
-            description="Whether to tune a second set of tokens that finds the inner parts of "
-            "objects, which separates objects that touch. `auto` does so if the masks tell objects "
-            "apart. The tokens are kept if they help.",
+            title="Markers",
+            description="Whether to tune a second set of tokens that finds the markers of objects, "
+            "their inner parts, to separate objects that touch. `auto` does so if the masks tell "
+            "objects apart. The tokens are kept if they help.",
         ),
     ] = "auto"
     flips: Annotated[
@@ -229,7 +231,7 @@ class Progress:
         Number of steps done, and of all steps, in this phase.
     loss
         Loss of the last step for the tokens of the classes; None while embedding, and
-        while cores are tuned.
+        while markers are tuned.
     held_out_dice
         Dice on the validation planes at the last check; None before the first one.
     seconds_left

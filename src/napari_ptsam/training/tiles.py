@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SYMMETRIES = 8
 """Symmetries of the square: four rotations, each with and without a flip."""
 HELD_OUT_TILES = 9
-"""Largest number of tiles of a held-out plane; of a larger plane, only a part is used."""
+"""Largest number of tiles of a validation plane. Only a part of a larger plane is used."""
 MOST_DETAIL_TILES = 96
 """Largest number of training tiles whose early features are kept, 6 MB each."""
 
@@ -144,7 +144,7 @@ def embed(
     examples
         Annotated planes.
     prepared_planes
-        Prepares the examples.
+        Object that prepares the examples.
     backbone
         Backbone that embeds the tiles.
     classes
@@ -175,14 +175,14 @@ def embed(
 
 
 class PreparedPlanes:
-    """Prepares annotated planes for the model, and remembers which of their pixels are blank.
+    """Prepare annotated planes for the model, and remember which of their pixels are blank.
 
-    Prepared pixels take much memory, so that they are made anew each time.
+    Prepared pixels take a lot of memory, so they are computed anew each time.
 
     Parameters
     ----------
     settings
-        How images are prepared.
+        Settings with which images are prepared.
     limits
         Value limits of each stack that the examples come from.
     """

@@ -1,4 +1,4 @@
-"""Tune the tokens of the classes: try several starts, then follow up the best of them."""
+"""Tune the tokens of the classes: try several starts, then continue from the best one."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ CHECKS = 10
 TRIAL_PART = 1 / 16
 """Fraction of all steps for which each start is tried before the best one is chosen."""
 SHORTEST_TRIAL = 5
-"""Smallest number of steps of a trial; with fewer it would mean nothing and is skipped."""
+"""Smallest number of steps of a trial. Shorter trials say nothing, so they are skipped."""
 LOSS_INTERVAL = 10
 """Steps between two readings of the loss on a GPU, each of which waits for the GPU."""
 ATTEMPTS = 3
-"""Largest number of starts that are followed up, one after the other, if trainings collapse."""
+"""Largest number of starts to train from, one after the other, if trainings collapse."""
 COLLAPSED = "The training collapsed, and continues from another start."
 PROMPT_RATE = 0.3
 """Factor of the learning rate when the training continues from a prompt."""
@@ -125,7 +125,7 @@ class TokenTraining:
     tokens
         Current tokens; None before tuning has begun.
     best
-        Dice and tokens of the best check; None while all checks found a collapse.
+        Dice and tokens of the best check; None as long as every check finds a collapse.
     dice
         Dice of the last check.
     steps_done
@@ -170,7 +170,7 @@ class TokenTraining:
             starts, trial_steps = yield from self._try_starts()
             if self._context.stopping:
                 return False
-            self._top = 0.0  # the Dice of short trials is no standard for what follows
+            self._top = 0.0  # not compared with the Dice of short trials
         if trial_steps or self._first is not None:
             clock = self._context.clock()
             self.suitable = suitable_tiles(
@@ -195,7 +195,7 @@ class TokenTraining:
 
     @property
     def note(self) -> str:
-        """What happened, in one text."""
+        """All notes in one text."""
         return joined(self.notes)
 
     def time_one_step(self) -> float:
@@ -217,7 +217,7 @@ class TokenTraining:
         Returns
         -------
         list of torch.Tensor
-            Tokens to follow up, best first.
+            Tokens to continue from, best first.
         int
             Number of steps that the trials took.
         """

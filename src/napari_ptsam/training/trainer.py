@@ -129,7 +129,7 @@ class Training:
         self._refined_dice: float | None = None
         first = None if start is None else self._on_device(start.tokens)
         self._token_training = TokenTraining(self._context, first, note)
-        markers = None if start is None or start.cores is None else self._on_device(start.cores)
+        markers = None if start is None or start.markers is None else self._on_device(start.markers)
         self._encoder_training = EncoderTokenTraining(self._context)
         self._marker_training = MarkerTraining(self._context, markers)
         self._draft = (

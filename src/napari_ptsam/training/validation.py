@@ -1,4 +1,4 @@
-"""Validation: compare what tokens predict on whole planes with the annotation."""
+"""Validate tokens: compare their predictions for whole planes with the annotation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ValidationPlane:
 
     @property
     def guide(self) -> np.ndarray:
-        """Image that guides the filter of the logits: float32, shape (y, x); made anew each time."""
+        """Image that guides the filter of the logits: float32, shape (y, x); not cached."""
         assert self.embedded.guide is not None
         return self.embedded.guide()
 
@@ -80,7 +80,7 @@ class Measurement:
     collapsed: bool
 
     def no_worse_than(self, dice: float) -> bool:
-        """Whether no class has collapsed, and the Dice is not clearly lower than another one."""
+        """Return whether no class has collapsed and the Dice is not clearly lower than ``dice``."""
         return not self.collapsed and self.dice >= dice - UNCERTAINTY
 
 
@@ -146,7 +146,7 @@ def planes_of_tiles(
 ) -> list[list[ValidationPlane]]:
     """Return planes to validate on that consist of tiles which are embedded for training.
 
-    They serve where there are too few planes to hold any out: no tile is
+    They are used if there are too few planes to hold any out, so that no tile is
     embedded twice. If only a part of a plane's tiles is embedded, each of these
     counts as a plane of its own.
 
@@ -217,7 +217,7 @@ def tiles_to_watch(
     classes: int,
     prepared_planes: PreparedPlanes,
 ) -> list[ValidationPlane]:
-    """Return the training tiles with most of each class.
+    """Return the training tiles with the largest areas of each class.
 
     They show a collapse that the validation planes may hide.
     """
@@ -251,7 +251,7 @@ def measure(
     tokens
         float32, shape (classes, 8, 256).
     watched
-        More planes on which a collapse is looked for. The Dice ignores them.
+        More planes that are checked for a collapse. The Dice ignores them.
     stopped
         Function that is called before each plane. As soon as it returns True,
         the validation ends.
@@ -261,28 +261,32 @@ def measure(
     Measurement or None
         None if the validation was stopped.
     """
-    found = []
+    plane_overlaps = []
     for plane in (*planes, *watched):
         if stopped():
             return None
-        found.append(overlaps(plane, tokens, backbone))
-    dice = mean_dice(found[: len(planes)])
+        plane_overlaps.append(overlaps(plane, tokens, backbone))
+    dice = mean_dice(plane_overlaps[: len(planes)])
     pixels = sum(_annotated_pixels(plane.example) for plane in (*planes, *watched))
-    collapsed = any(_has_collapsed(of_class, pixels) for of_class in zip(*found, strict=True))
+    collapsed = any(
+        _has_collapsed(of_class, pixels) for of_class in zip(*plane_overlaps, strict=True)
+    )
     return Measurement(dice, collapsed)
 
 
-def mean_dice(found: Sequence[Sequence[Overlap]]) -> float:
+def mean_dice(plane_overlaps: Sequence[Sequence[Overlap]]) -> float:
     """Return the mean Dice over planes and the classes on them.
 
     Parameters
     ----------
-    found
+    plane_overlaps
         For each plane, the overlap of each class.
     """
-    # A class that is not on a plane says little: it is easy to find nothing there.
-    present = [of_class.dice for plane in found for of_class in plane if of_class.truth]
-    return float(np.mean(present or [of_class.dice for plane in found for of_class in plane]))
+    # Planes without a class say little about it, since finding nothing is easy.
+    present = [of_class.dice for plane in plane_overlaps for of_class in plane if of_class.truth]
+    return float(
+        np.mean(present or [of_class.dice for plane in plane_overlaps for of_class in plane])
+    )
 
 
 def overlaps(
@@ -311,7 +315,7 @@ def _annotated_pixels(example: AnnotatedPlane) -> int:
 
 
 def _has_collapsed(overlaps: Sequence[Overlap], pixels: int) -> bool:
-    """Whether a class is found (almost) nowhere or everywhere although it should not be."""
+    """Return whether a class is wrongly found almost nowhere or almost everywhere."""
     truth = sum(on_plane.truth for on_plane in overlaps)
     shared = sum(on_plane.shared for on_plane in overlaps)
     predicted = sum(on_plane.predicted for on_plane in overlaps)

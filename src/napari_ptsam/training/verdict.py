@@ -1,4 +1,4 @@
-"""A judgement of a prompt in plain words."""
+"""Judge a prompt in plain words."""
 
 from __future__ import annotations
 
@@ -52,19 +52,22 @@ def verdict(origin: Origin, stopped: bool = False) -> Verdict:
         )
     count = origin.held_out_images
     where = f"on {count} validation plane{'s' * (count != 1)}, trained on {trained}"
-    rough = " With so few of them, this is a rough figure." * (origin.held_out_images < FEW)
+    rough = " With so few validation planes, this is a rough figure." * (
+        origin.held_out_images < FEW
+    )
     if dice >= GOOD:
         return Verdict("good", f"{begin}Good: Dice {dice:.2f} {where}.{rough}")
     if dice >= FAIR:
         return Verdict(
             "fair",
             f"{begin}Fair: Dice {dice:.2f} {where}.{rough} Look at the planes with the lowest Dice, "
-            "correct and add planes like them, and train on.",
+            "correct them and add planes like them, then continue training.",
         )
     return Verdict(
         "poor",
         f"{begin}Poor: Dice {dice:.2f} {where}.{rough} Look for objects that were forgotten in the "
-        "annotation, annotate more planes (“Suggest”), try the preset “thorough” or another tile size.",
+        "annotation, annotate more planes (“Suggest a plane”), try the preset “thorough” or another "
+        "tile size.",
     )
 
 

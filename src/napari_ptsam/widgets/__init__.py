@@ -1,1 +1,1 @@
-"""Show it all in napari: the only package that imports Qt or napari."""
+"""Show everything in napari. Only this package imports Qt or napari."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.interactions import (
     mouse_move_callbacks,
     mouse_press_callbacks,
@@ -19,7 +20,7 @@ from conftest_widgets import LONG, settled
 from napari_ptsam.errors import InputError
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.widgets.annotate.box_band import BoxBand
-from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, unused_label
+from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
 
 
 @dataclass
@@ -425,6 +426,17 @@ def test_without_a_look_at_the_history_what_is_taken_back_is_a_step_of_its_own(
     for left in (0, 6, 0):
         labels.undo()
         assert labels.data.sum() == left
+
+
+def test_a_layer_of_a_plugins_viewer_is_painted_without_warnings(labels_8x8) -> None:
+    labels, rows = PublicOnlyProxy(labels_8x8), np.arange(3)
+    paint = ObjectPaint(labels)
+    paint.write((rows, rows), 1)
+    assert paint.intact and not stroke_under_way(labels)
+    with labels.block_history():
+        assert stroke_under_way(labels)
+    labels.undo()
+    assert not paint.intact
 
 
 def test_an_object_is_finished_by_any_other_edit(labels_8x8) -> None:

@@ -74,6 +74,18 @@ def test_what_is_cut_is_found(on_laptop) -> None:
     assert cut(widget) == ["QPushButton Train"]
 
 
+def test_the_tabs_stay_where_they_are_when_the_hint_changes(on_laptop) -> None:
+    _, widget = on_laptop
+    tops = set()
+    for text in ("Short.", "A hint that is so long that it takes up a second line of the form."):
+        widget.hint.setText(text)
+        for button in (True, False):
+            widget._there.setVisible(button)
+            settle()
+            tops.add(widget.tabs.y())
+    assert len(tops) == 1
+
+
 @pytest.mark.parametrize("size", [9, 12, 14])
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) -> None:

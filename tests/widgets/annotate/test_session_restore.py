@@ -63,7 +63,7 @@ def test_killed_while_painting_loses_at_most_five_seconds(
     _, widget = dock()
     qtbot.waitUntil(lambda: not widget.offer.isHidden(), timeout=LONG)
     assert "was not closed" in widget._offer_text.text()
-    widget.go_on.click()
+    widget.restore_button.click()
     qtbot.waitUntil(lambda: len(widget.session_model.records) > 0, timeout=LONG)
     assert widget.offer.isHidden()
     layer = widget.session_model.images[0].layer
@@ -144,7 +144,7 @@ def test_leaving_a_session_keeps_its_files_and_offers_it_no_more(
     viewer.layers.clear()
     _, again = dock(viewer)
     qtbot.waitUntil(lambda: not again.offer.isHidden(), timeout=LONG)
-    again.not_now.click()
+    again.new_session_button.click()
     qtbot.waitUntil(lambda: folder.read().closed, timeout=LONG)
     assert len(folder.read().planes) == 1 and again.offer.isHidden()
 

@@ -88,7 +88,7 @@ def test_objects_are_cleaned_and_linked_as_the_core_does(
     segmenter, linker = Segmenter(prompt, backbone, settings), Linker(LinkSettings(gap=0))
     result = viewer.layers[-1].data
     for t in range(2):
-        linker.start_afresh()
+        linker.start_stack()
         for z in range(3):
             assert np.array_equal(result[t, z], linker.link(segmenter.plane(series[t, z])))
     assert np.array_equal(result[0, 0], result[0, 1]) and result[0].any()
@@ -98,7 +98,7 @@ def test_objects_are_cleaned_and_linked_as_the_core_does(
 def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, prompt, device) -> None:
     two = replace(
         prompt, tokens=np.concatenate([prompt.tokens, prompt.tokens[:, ::-1]]),
-        classes=("nucleus", "other"), colours=("#FF0000", "#00FF00"), cores=None,
+        classes=("nucleus", "other"), colours=("#FF0000", "#00FF00"), markers=None,
     )  # fmt: skip
     viewer, widget = batch(prompt=None, nuclei=stack.images[:2])
     widget.use_prompt(two, Path("two.pt"))

@@ -33,7 +33,7 @@ def on_laptop(make_napari_viewer, prompt) -> Iterator[tuple[Any, BatchSegment]]:
     viewer.window.add_dock_widget(widget, name="Batch segment")
     wordy_prompt = replace(
         prompt, classes=("nucleus in interphase", "mitotic nucleus", "debris"),
-        tokens=np.concatenate([prompt.tokens] * 3), colours=default_colours(3), cores=None,
+        tokens=np.concatenate([prompt.tokens] * 3), colours=default_colours(3), markers=None,
         pixel_size=PixelSize(0.65, 0.65), notes="Stained with Hoechst, 20x. " * 4,
         licence="CC BY 4.0", origin=Origin(16, 4, 400, 4, 0, 0.871),
     )  # fmt: skip

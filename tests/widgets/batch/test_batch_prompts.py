@@ -172,19 +172,19 @@ def test_a_prompt_for_another_backbone_is_left_out(qtbot, batch, stack, prompt) 
     assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei – nuclei"]
 
 
-def test_cores_are_offered_where_all_prompts_know_them(batch, prompt) -> None:
+def test_markers_are_offered_where_all_prompts_know_them(batch, prompt) -> None:
     _, widget = batch(prompt=None)
-    known = replace(prompt, cores=prompt.tokens)
+    known = replace(prompt, markers=prompt.tokens)
     widget.use_prompt(known, Path("a.pt"))
     objects = widget.results.objects
     assert objects.isHidden()
     choose(widget.results.output, "instances")
     assert not objects.isHidden() and objects.split.model().item(1).isEnabled()
-    choose(objects.split, "cores")
-    widget.use_prompt(replace(prompt, cores=None), Path("b.pt"))
+    choose(objects.split, "markers")
+    widget.use_prompt(replace(prompt, markers=None), Path("b.pt"))
     assert not objects.split.model().item(1).isEnabled()
     assert objects.split.currentData() == "auto"
-    assert "b knows no cores" in objects.split.model().item(1).toolTip()
+    assert "b knows no markers" in objects.split.model().item(1).toolTip()
 
 
 def test_another_pixel_size_is_reported_and_can_be_rescaled(

@@ -25,8 +25,8 @@ from napari_ptsam.widgets.shared.layers import (
     class_colours,
     go_to_plane,
     image_planes,
+    is_displaced,
     labels_planes,
-    lies_elsewhere,
     plane_in_view,
 )
 
@@ -134,7 +134,7 @@ def test_an_annotation_layer_fits_its_image(make_napari_viewer, leading) -> None
     for name in ("scale", "translate", "rotate", "shear"):
         assert np.allclose(getattr(labels, name), getattr(layer, name)), name
     assert np.allclose(labels.affine.affine_matrix, layer.affine.affine_matrix)
-    assert not lies_elsewhere(labels, layer)
+    assert not is_displaced(labels, layer)
     assert labels.name == "image annotation"
 
 
@@ -176,7 +176,7 @@ def test_labels_of_another_shape() -> None:
 @pytest.mark.parametrize("change", [{"scale": (1, 2, 2)}, {"translate": (0, 0, 7)}, {}])
 def test_labels_that_lie_elsewhere(change: dict[str, Any]) -> None:
     labels = Labels(np.zeros((5, *SHAPE), int), **change)
-    assert lies_elsewhere(labels, Image(array(5))) is bool(change)
+    assert is_displaced(labels, Image(array(5))) is bool(change)
 
 
 def test_colours_of_classes() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ABSENT = (AttributeError, RuntimeError, TypeError)
-"""What a call of a missing or changed operator raises."""
+"""Exceptions that a call of a missing or changed operator raises."""
 
 
 @lru_cache

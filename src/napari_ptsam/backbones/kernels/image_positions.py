@@ -54,13 +54,13 @@ class _TokenToImage(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, seen: Tensor, through: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, through: Tensor) -> tuple[Tensor | None, ...]:
         queries, image, placed, weights = ctx.saved_tensors
-        inner = softmax_backward(_against(seen, image), weights, -1)
+        inner = softmax_backward(_against(gradient, image), weights, -1)
         to_image = None
         if ctx.needs_input_grad[1]:
             # Not in place: the incoming gradient may be used elsewhere.
-            to_image = torch.baddbmm(through, weights.transpose(1, 2), seen)
+            to_image = torch.baddbmm(through, weights.transpose(1, 2), gradient)
             to_image.baddbmm_(inner.transpose(1, 2), queries)
         return inner @ placed, to_image, None
 
@@ -140,7 +140,7 @@ def token_to_image(queries: Tensor, image: Tensor, placed: Tensor) -> tuple[Tens
 
     Returns
     -------
-    seen : torch.Tensor
+    attended : torch.Tensor
         Weighted mean of the image for each row, before the value projection:
         shape (B, rows, 256).
     image : torch.Tensor

@@ -179,7 +179,7 @@ class _Block(nn.Module):
     def _attended(self, rows: Tensor, tokens: Tensor | None) -> Tensor:
         """Attend within windows: (B, L, C) to the same shape, before the output projection.
 
-        All windows see the same tokens, (any number, C). Their outputs are
+        All windows get the same tokens, (any number, C). Their outputs are
         discarded after the block, so they are only keys and values. They have no
         position, and so no positional bias.
         """
@@ -197,8 +197,8 @@ class _Block(nn.Module):
             k = torch.cat([k, keys.expand(len(k), -1, -1, -1)], dim=2)
             v = torch.cat([v, values.expand(len(v), -1, -1, -1)], dim=2)
             bias = F.pad(bias, (0, len(tokens)))
-        seen = attend(q, k, v, bias).transpose(1, 2).reshape(batch, -1, attn.dh)
-        return seen.index_select(1, self.to_rows)
+        attended = attend(q, k, v, bias).transpose(1, 2).reshape(batch, -1, attn.dh)
+        return attended.index_select(1, self.to_rows)
 
 
 def _windows(height: int, width: int, side: int) -> tuple[Tensor, Tensor]:

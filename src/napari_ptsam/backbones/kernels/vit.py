@@ -102,7 +102,7 @@ def _attend(attn: Any, x: Tensor, tokens: Tensor | None) -> Tensor:
         v = torch.cat([v, projected[2].expand(batch, -1, -1, -1)], dim=2)
     rows = get_rel_pos(height, height, attn.rel_pos_h)
     columns = get_rel_pos(width, width, attn.rel_pos_w)
-    seen = []
+    parts = []
     for top in range(0, height, ROWS):
         part = q[:, :, top * width : (top + ROWS) * width]
         grid = part.unflatten(2, (-1, width))
@@ -111,7 +111,7 @@ def _attend(attn: Any, x: Tensor, tokens: Tensor | None) -> Tensor:
         bias = (down[..., None] + across[..., None, :]).flatten(4).flatten(2, 3)
         # Tokens have no position, and so no positional bias.
         bias = F.pad(bias, (0, extra)) if extra else bias
-        seen.append(F.scaled_dot_product_attention(part, k, v, attn_mask=bias, scale=attn.scale))
-    joined = torch.cat(seen, dim=2).transpose(1, 2).reshape(batch, height, width, channels)
+        parts.append(F.scaled_dot_product_attention(part, k, v, attn_mask=bias, scale=attn.scale))
+    joined = torch.cat(parts, dim=2).transpose(1, 2).reshape(batch, height, width, channels)
     attended: Tensor = attn.proj(joined)
     return attended

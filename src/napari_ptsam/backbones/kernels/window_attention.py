@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 class _Attend(Function):
-    """Attention as matrix products: on a CPU, the gradient of PyTorch's fused kernel takes five
-    times as long."""
+    """Attention as matrix products.
+
+    On a CPU, the gradient of PyTorch's fused kernel takes five times as long.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:

@@ -75,11 +75,11 @@ class AnnotateAndTrain(ClosableDock):
         ):
             self.tabs.addTab(tab, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
-        self.hint = text_label(tip="What to do next.")
+        self.hint = text_label(tip="What to do next.", lines=2)
         font = self.hint.font()
         font.setBold(True)
         self.hint.setFont(font)
-        self._there = button("Go", "Go to the tab where the next step is done.", self._go)
+        self._go_button = button("Go", "Go to the tab where the next step is done.", self._go)
         self.backbone = BackboneStatus(self.session_model.backbone_service)
         self.saved = text_label(
             "Nothing to save yet.", "Folder in which your annotations are saved while you work."
@@ -91,21 +91,21 @@ class AnnotateAndTrain(ClosableDock):
         offer = QVBoxLayout(self.offer)
         offer.setContentsMargins(4, 4, 4, 4)
         offer.addWidget(self._offer_text)
-        self.go_on = button(
-            "Go on with it", "Restore the annotations of that session.", self._accept
+        self.restore_button = button(
+            "Restore it", "Restore the annotations of that session.", self._accept
         )
-        self.not_now = button(
-            "Leave it",
+        self.new_session_button = button(
+            "New session",
             "Start a new session. The files of the other one stay where they are.",
             self._decline,
         )
-        offer.addLayout(row(self.go_on, self.not_now, stretch=0))
+        offer.addLayout(row(self.restore_button, self.new_session_button, stretch=0))
         self.offer.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
         layout.addWidget(self.offer)
-        layout.addLayout(row(self.hint, self._there, stretch=0))
+        layout.addLayout(row(self.hint, self._go_button, stretch=0))
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.backbone)
         layout.addWidget(self.saved)
@@ -165,7 +165,7 @@ class AnnotateAndTrain(ClosableDock):
         place, sentence = next_step(self.session_model.situation())
         self.hint.setText(sentence)
         self._place = PLACES.index(place)
-        self._there.setVisible(self._place != self.tabs.currentIndex())
+        self._go_button.setVisible(self._place != self.tabs.currentIndex())
 
     def _go(self) -> None:
         self.tabs.setCurrentIndex(self._place)
@@ -200,7 +200,7 @@ class AnnotateAndTrain(ClosableDock):
         self.train.options.show_settings()
         self.train.refresh()
         self.annotate.refresh()
-        self._show_saved(f"Going on with {path}", False)
+        self._show_saved(f"Restored from {path}", False)
 
     def _choose_session(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
@@ -227,7 +227,7 @@ class AnnotateAndTrain(ClosableDock):
             end.callback(self.backbone.close_down, wait)
             end.callback(self.images.close_tab)
             end.callback(self._end_training, wait)
-            end.callback(self._save_last, self.label_watcher.painted_lately(), wait)
+            end.callback(self._save_last, self.label_watcher.recently_painted(), wait)
             end.callback(self.train.run.stop)
             end.callback(self.annotate.close_tab)
             end.callback(self.label_watcher.close)

@@ -158,7 +158,7 @@ class AnnotateTab(ScrollingColumn):
             self._state.setText("")
 
     def suggest_plane(self) -> None:
-        """Start looking for the plane that adds most, or stop if that is running."""
+        """Start looking for the plane that adds most to the annotated ones, or stop the search."""
         if self.suggester.running:
             self.suggester.stop()
             self._show_idle()

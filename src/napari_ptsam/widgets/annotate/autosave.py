@@ -1,4 +1,4 @@
-"""Autosave: write changes into the session folder within seconds, outside of the GUI thread."""
+"""Save changes to the session folder within seconds, outside of the GUI thread."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ END_OF_STEP = 5.0
 
 
 class Autosave(QObject):
-    """Keeps a session folder up to date with the session model.
+    """Keep a session folder up to date with the session model.
 
     The folder is made when the first plane is annotated.
 
@@ -72,7 +72,7 @@ class Autosave(QObject):
         session_model.labels_leaving.connect(self._keep_detached)
 
     def _reset(self, folder: SessionFolder | None = None, session: Session | None = None) -> None:
-        """Forget the current folder, and use another one, which may be new."""
+        """Leave the current folder, and use another one, which may be new."""
         self.folder = folder
         self._contents = SessionContents(self._session_model, session)
         self._images_named = 0 if session is None else len(session.images)
@@ -93,7 +93,7 @@ class Autosave(QObject):
         return self._root or default_root()
 
     def use_root(self, root: Path | None) -> None:
-        """Make session folders in another place, and save everything there once more."""
+        """Make session folders in another place, and save everything there again."""
         self._root = root
         self.start_new_folder()
 
@@ -121,7 +121,7 @@ class Autosave(QObject):
     # When to save
 
     def schedule(self) -> None:
-        """Write the session in a moment, unless there is nothing to save."""
+        """Write the session soon, unless there is nothing to save."""
         if (self.folder is not None or self._session_model.records.all()) and (
             not self._delay.isActive()
         ):
@@ -170,7 +170,7 @@ class Autosave(QObject):
     def write_remaining(self, painted: Iterable[tuple[AnnotatedImage, int]]) -> list[str]:
         """Write everything that is not on disk yet, in this thread, and mark the session as closed.
 
-        A file that cannot be written does not keep the others from being written.
+        If a file cannot be written, the others are written nevertheless.
 
         Parameters
         ----------
@@ -180,11 +180,11 @@ class Autosave(QObject):
         Returns
         -------
         list of str
-            Messages about what could not be written.
+            Messages about the files that could not be written.
         """
         self._delay.stop()
         self._retry.stop()
-        # Nothing runs in the background from here on, so that nothing is written twice.
+        # From here on, nothing runs in the background, so nothing is written twice.
         self._session_model.disk.close(END_OF_STEP)
         writes: list[Callable[[], None]] = []
         for image, number in painted:
@@ -240,7 +240,7 @@ class Autosave(QObject):
             return
         plane = self._contents.plane_of(image, record)
         try:
-            # Taken here, since the layer may be gone when the thread gets to it.
+            # Copied here, since the layer may be removed before the thread reads it.
             labels = image.label_planes
         except InputError:  # the label watcher reports labels that no longer fit
             return
@@ -327,15 +327,15 @@ class Autosave(QObject):
 
 @dataclass(frozen=True)
 class LatePromptSaver:
-    """Saves the prompt of a training whose widget is closed. It may be called in any thread.
+    """Save the prompt of a training whose widget is closed. It may be called in any thread.
 
     Attributes
     ----------
     folder
         The session folder; None if there is none.
     stems
-        Stems of the planes that the training was given; None for a plane whose
-        layer is gone.
+        Stems of the planes of the training; None for a plane whose layer was
+        removed.
     """
 
     folder: SessionFolder | None
@@ -349,7 +349,7 @@ class LatePromptSaver:
         prompt
             The best prompt of the training.
         held_out
-            Indices of the planes that were held out.
+            Indices of the planes that were held out for validation.
 
         Raises
         ------

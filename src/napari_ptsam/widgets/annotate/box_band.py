@@ -19,7 +19,7 @@ FILLING = 40
 class BoxBand:
     """A box along the rows and columns of a layer.
 
-    Like napari's rectangles, it is rotated or sheared on the screen if the layer is.
+    It is rotated or sheared on the screen with the layer, as napari's rectangles are.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 MAX_CHANNELS = 8
-"""Length up to which a first axis may hold channels."""
+"""Largest length of a first axis that may hold channels."""
 
 
 class ChannelsRow(QWidget):

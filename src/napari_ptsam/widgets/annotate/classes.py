@@ -32,7 +32,7 @@ ROWS = 3
 
 
 class ClassList(QWidget):
-    """A list in which to choose the class to paint, and to rename, add and remove classes."""
+    """A list to choose the class to paint, and to rename, add and remove classes."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DRAG = 4
 """Largest movement of the mouse during a click, in pixels of the screen."""
 REMOVE = ("Control", "Alt")
-"""Modifier keys for clicks on what does not belong to the object."""
+"""Modifier keys for clicks on pixels that do not belong to the object."""
 BOX = "Shift"
 """Modifier key for dragging a box."""
 PAN = "pan_zoom"
@@ -64,10 +64,10 @@ NO_PLANE = (
 
 
 class ClickTool(QObject):
-    """Turns clicks on the canvas into objects in the annotation layer.
+    """Turn clicks on the canvas into objects in the annotation layer.
 
     The last object can be refined until anything else is edited, see
-    `ObjectPaint`. While one of napari's tools is chosen, clicks belong to it.
+    `ObjectPaint`. While one of napari's tools is active, it handles the clicks.
     """
 
     state_changed = Signal(str)
@@ -88,7 +88,7 @@ class ClickTool(QObject):
         session_model.backbone_service.ready.connect(self.embed_view)
 
     def activate(self, active: bool) -> None:
-        """Start or stop taking clicks on the canvas."""
+        """Start or stop handling clicks on the canvas."""
         if active == self.active:
             return
         self.active = active
@@ -364,7 +364,7 @@ class ClickTool(QObject):
         if image.labels is not clicked.labels or not paint.current:
             return  # the layer was removed, or its data were replaced
         if paint.written and not paint.intact:
-            return  # the user has edited it meanwhile, which must stay
+            return  # the user has edited it meanwhile, and edits must stay
         rows, columns = np.nonzero(outline.mask)
         rows, columns = rows + outline.window[0].start, columns + outline.window[1].start
         label = clicked.label or paint.label
@@ -380,7 +380,7 @@ class ClickTool(QObject):
         self.answered.emit()
 
     def close(self) -> None:
-        """Stop taking clicks."""
+        """Stop handling clicks."""
         self._delay.stop()
         self._waiting = []
         self.activate(False)

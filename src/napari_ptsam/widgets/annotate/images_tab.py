@@ -31,7 +31,7 @@ from napari_ptsam.widgets.shared.layers import (
     image_layers,
     image_planes,
     in_words,
-    lies_elsewhere,
+    is_displaced,
 )
 from napari_ptsam.widgets.shared.qt_helpers import (
     NameBox,
@@ -198,7 +198,7 @@ class ImagesTab(ScrollingColumn):
             show_warning(in_form(error))
             self._soon.start()
             return
-        if labels is not None and lies_elsewhere(labels, image.layer):
+        if labels is not None and is_displaced(labels, image.layer):
             show_warning(
                 f"The labels {labels.name} lie elsewhere than {image.layer.name} (their scale is "
                 f"{_numbers(labels.scale)}, the image's {_numbers(image.layer.scale)}); their "

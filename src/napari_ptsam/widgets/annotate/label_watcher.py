@@ -1,4 +1,4 @@
-"""Notice which planes are painted on, and count their labels outside of the GUI thread."""
+"""Detect which planes are painted on, and count their labels outside of the GUI thread."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ RECENT = 16
 class PlaneUpdate:
     """The labels on one plane, as they were just read from its layer.
 
-    A `~napari_ptsam.annotation.plane_records.PlaneRecord` is what is known
-    about a plane; this is the news about one.
+    A `~napari_ptsam.annotation.plane_records.PlaneRecord` holds the state of a
+    plane; an update reports a change of it.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class PlaneUpdate:
     first
         Whether the whole layer is being read because it is new.
     problem
-        Why the labels cannot be used; empty if they can.
+        Reason why the labels cannot be used; empty if they can.
     """
 
     image: AnnotatedImage
@@ -58,10 +58,10 @@ class PlaneUpdate:
 
 
 class LabelWatcher(QObject):
-    """Watches the annotation layers of the session model.
+    """Watch the annotation layers of the session model.
 
     napari emits an event for a stroke, but not for undoing it. Therefore the
-    planes painted on last are read again whenever their layer is redrawn.
+    most recently painted planes are read again whenever their layer is redrawn.
     """
 
     updated = Signal(object)
@@ -195,7 +195,7 @@ class LabelWatcher(QObject):
                 where = f"{image.planes.name}, plane {number}: " if planes.leading else ""
                 yield PlaneUpdate(image, number, None, changed, first, where + in_form(error))
 
-    def painted_lately(self) -> set[tuple[AnnotatedImage, int]]:
+    def recently_painted(self) -> set[tuple[AnnotatedImage, int]]:
         """Return the planes that may have been painted on since they were read."""
         pending = {(image, number) for (_, number), image in self._pending.items()}
         return {plane for plane in pending.union(self._recent) if plane[0].labels is not None}

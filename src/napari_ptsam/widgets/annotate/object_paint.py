@@ -147,14 +147,14 @@ class ObjectPaint:
             self.finish()
 
     def _redrawn(self, event: Any = None) -> None:
-        """Notice undo and redo, for which napari emits no other event."""
+        """Detect undo and redo, for which napari emits no other event."""
         if not self._writing and not self.intact:
             self.finish()
 
 
 @dataclass(eq=False)
 class ClickedObject:
-    """An object on a plane, with the clicks that it was found by.
+    """An object on a plane, with the clicks that selected it.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class ClickedObject:
     box
         Box around the object: (y0, x0, y1, x1); None if there is none.
     outline
-        The outline found last; None before the first one.
+        The latest outline; None before the first one.
     """
 
     image: AnnotatedImage
@@ -187,7 +187,7 @@ class ClickedObject:
 
 
 def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
-    """Write a label, and return the step of the history that this is, if it is one."""
+    """Write a label, and return the new step of the history, if there is one."""
     steps: list[Any] = []
 
     def note(event: Any) -> None:
@@ -205,9 +205,10 @@ def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
     """Return whether this is the last step of the history; None if that is unknown.
 
     napari has no public access to the history. Only this function and
-    `stroke_under_way` use private attributes.
+    `stroke_under_way` use private attributes; without them they return None
+    and False.
     """
-    history = getattr(labels, "_undo_history", None)
+    history = getattr(_unwrapped(labels), "_undo_history", None)
     if history is None:
         return None
     if step is None or not history or len(history[-1]) != len(step):
@@ -218,7 +219,15 @@ def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
 
 def stroke_under_way(labels: Labels) -> bool:
     """Return whether the user is painting a stroke; a change now would become part of it."""
-    return bool(getattr(labels, "_block_history", False))
+    return bool(getattr(_unwrapped(labels), "_block_history", False))
+
+
+def _unwrapped(labels: Labels) -> Labels:
+    """Return the layer itself, without the proxy of a plugin's viewer.
+
+    At every access to a private attribute, the proxy shows the user a warning.
+    """
+    return getattr(labels, "__wrapped__", labels)
 
 
 def unused_label(plane: np.ndarray) -> int:

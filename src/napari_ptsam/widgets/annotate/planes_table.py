@@ -19,7 +19,7 @@ BOXES = (
     "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
     " width: 12px; height: 12px; }"
 )
-"""Style of check boxes; those of napari's themes are invisible when empty."""
+"""Style of check boxes, since those of napari's themes are invisible when empty."""
 TIPS = (
     "The image.",
     "The plane in it; click on a row to go there.",

@@ -45,7 +45,7 @@ class Preview(QObject):
         super().__init__(session_model)
         self._session_model = session_model
         self._layer: Labels | None = None
-        self.wanted = True
+        self.shown = True
         self._note = ""
         self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
@@ -54,18 +54,18 @@ class Preview(QObject):
         session_model.prompt_changed.connect(self.refresh)
         session_model.images_changed.connect(self._settled.start)
 
-    def want(self, wanted: bool) -> None:
+    def set_shown(self, shown: bool) -> None:
         """Show or remove the layer."""
-        self.wanted = wanted
-        if wanted:
+        self.shown = shown
+        if shown:
             self.refresh()
         else:
             self._session_model.jobs.cancel("preview")
             self.remove()
 
     def view(self) -> PlaneInView | None:
-        """Return the plane in view; None if no preview is wanted."""
-        current = self._session_model.current() if self.wanted else None
+        """Return the plane in view; None if no preview is shown."""
+        current = self._session_model.current() if self.shown else None
         return None if current is None else PlaneInView(current[0], current[0].planes, current[1])
 
     def refresh(self) -> None:
@@ -118,7 +118,7 @@ class Preview(QObject):
     def show(self, prediction: LivePrediction) -> None:
         """Show labels in the layer, at the position of their plane."""
         image = prediction.view.image
-        if not self.wanted or image not in self._session_model.images:
+        if not self.shown or image not in self._session_model.images:
             return
         planes = image.planes
         leading, axes = planes.position(prediction.view.number), planes.data_axes
@@ -147,11 +147,11 @@ class Preview(QObject):
     def _removed(self, event: Any) -> None:
         if self._layer is not None and event.value is self._layer:
             self._layer = None
-            # If all layers are removed at once, the user did not mean this one.
+            # If all layers are removed at once, the user has not dismissed the preview.
             QTimer.singleShot(0, self._dismiss)
 
     def _dismiss(self) -> None:
-        if self._session_model.images and self.wanted:
+        if self._session_model.images and self.shown:
             self.dismissed.emit()
 
     def remove(self) -> None:
@@ -163,6 +163,6 @@ class Preview(QObject):
     def close(self) -> None:
         """Stop following the view, and remove the layer."""
         self._settled.stop()
-        self.wanted = False
+        self.shown = False
         self._session_model.viewer.layers.events.removed.disconnect(self._removed)
         self.remove()

@@ -16,7 +16,7 @@ PlaneKey = tuple[int, int]
 
 
 class SessionContents:
-    """What a session folder should hold now.
+    """The contents that a session folder should have now.
 
     It gives every image a number in the folder, which the image keeps whether
     it is in use or not. An image that is read along other axes than before gets
@@ -35,8 +35,8 @@ class SessionContents:
     prompts
         Names of the prompt files in the folder, the newest last.
     detached
-        Planes in the folder whose layers are gone, perhaps by mistake, by their
-        stems. The folder keeps their files and status.
+        Planes in the folder whose layers were removed, perhaps by mistake, by
+        their stems. The folder keeps their files and status.
     """
 
     def __init__(self, session_model: SessionModel, session: Session | None = None) -> None:
@@ -51,11 +51,11 @@ class SessionContents:
         self.detached: dict[str, SessionPlane] = {}
 
     def image(self, record: PlaneRecord) -> AnnotatedImage | None:
-        """Return the image of a record; None if its layer is gone."""
+        """Return the image of a record; None if its layer was removed."""
         return next((i for i in self._session_model.known if i.id == record.image), None)
 
     def plane(self, record: PlaneRecord) -> SessionPlane | None:
-        """Return the plane of a record; None if the layer of its image is gone."""
+        """Return the plane of a record; None if the layer of its image was removed."""
         image = self.image(record)
         return None if image is None else self.plane_of(image, record)
 
@@ -95,7 +95,7 @@ class SessionContents:
 
 
 def plane_key(record: PlaneRecord) -> PlaneKey:
-    """Return image identifier and plane number of a record in this window."""
+    """Return the image identifier and plane number of a record in this window."""
     return cast(int, record.image), record.number
 
 

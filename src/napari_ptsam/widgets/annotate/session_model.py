@@ -18,11 +18,11 @@ from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
-    dress,
     go_to_plane,
     image_planes,
     labels_planes,
     plane_in_view,
+    style_labels,
 )
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 
@@ -52,7 +52,7 @@ class AnnotatedImage:
     labels
         Labels layer with the annotation; None if there is none yet.
     made_here
-        Whether the widget made that layer, rather than taking one over with its
+        Whether the widget made that layer, as opposed to a layer of the user with
         labels.
     id
         Number that identifies the image in this process.
@@ -100,7 +100,7 @@ class SessionModel(QObject):
     Attributes
     ----------
     jobs, disk
-        Queues of work with the backbone, and of work with files, which must not
+        Queues for work with the backbone, and for work with files, which must not
         wait for the former.
     records
         Records of the annotated planes.
@@ -156,7 +156,7 @@ class SessionModel(QObject):
     # Images
 
     def use_images(self, layers: list[Image]) -> None:
-        """Work on these layers. Annotations of other layers are kept in case they come back.
+        """Use these layers. Annotations of other layers are kept in case they are used again.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class SessionModel(QObject):
 
     @property
     def known(self) -> list[AnnotatedImage]:
-        """Images that are in use, and those that were."""
+        """Images that are in use, and those that were in use before."""
         return [*self.images, *self._unused]
 
     # Annotation
@@ -237,7 +237,7 @@ class SessionModel(QObject):
 
     def add_annotation_layers(self) -> list[Labels]:
         """Add an annotation layer to every image without one, and return the new layers."""
-        # All layers are added first: a thread that starts in between upsets napari's colormaps.
+        # All layers are added first: a thread that starts in between disturbs napari's colormaps.
         added = [
             (image, add_annotation_layer(self.viewer, image.layer, image.planes, self.scheme))
             for image in self.images
@@ -254,7 +254,7 @@ class SessionModel(QObject):
         self.scheme = scheme
         for image in self.images:
             if image.labels is not None and image.made_here:
-                dress(image.labels, scheme)
+                style_labels(image.labels, scheme)
         self.scheme_changed.emit()
         self.touch()
 
@@ -269,7 +269,7 @@ class SessionModel(QObject):
     # View
 
     def current(self) -> tuple[AnnotatedImage, int] | None:
-        """Return image and number of the plane in view, preferring the active and the topmost layer."""
+        """Return image and number of the plane in view, of the active or the topmost layer."""
         if not self.images:
             return None
         active = self.viewer.layers.selection.active

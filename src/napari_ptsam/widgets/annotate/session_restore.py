@@ -46,7 +46,7 @@ class _OpenedSession:
 
 
 class SessionRestore(QObject):
-    """Finds sessions that were not closed, and restores sessions."""
+    """Find sessions that were not closed, and restore sessions."""
 
     unfinished_found = Signal(object, str)
     """A session was found that was not closed: its folder, and a description."""
@@ -139,7 +139,7 @@ class SessionRestore(QObject):
     def _open_images(
         self, opened: _OpenedSession, missing: list[int]
     ) -> Generator[object, None, None]:
-        """Open images from their files or, if these are gone, from their saved planes."""
+        """Open images from their files or, if these are missing, from their saved planes."""
         opened_images: dict[int, dict[str, Any]] = {}
         for number in missing:
             image = opened.session.images[number]
@@ -225,7 +225,7 @@ class SessionRestore(QObject):
 
 
 def listed(problems: Sequence[str]) -> list[str]:
-    """Return the first few problems in the widgets' words, followed by the number of the others."""
+    """Return the first problems in the words of the widgets, and the number of the others."""
     more = len(problems) - MOST_PROBLEMS
     return [*map(in_form, problems[:MOST_PROBLEMS]), *([f"… and {more} more."] if more > 0 else [])]
 
@@ -257,7 +257,7 @@ def _write(image: AnnotatedImage, number: int, labels: np.ndarray) -> None:
 
 
 def _from_path(image: SessionImage) -> Generator[None, None, dict[str, Any] | None]:
-    """Return keywords for ``add_image``; None if the file or folder is gone or has changed."""
+    """Return keywords for ``add_image``; None if the file or folder is missing or has changed."""
     if image.path is None or not Path(image.path).exists():
         return None
     path = Path(image.path)

@@ -37,7 +37,7 @@ class Suggestion:
 
 
 class Suggester(QObject):
-    """Embeds the planes of all images, and suggests the one that adds most to the annotated ones."""
+    """Embed the planes of all images, and suggest the one that adds most to the annotated ones."""
 
     progressed = Signal(object)
     suggested = Signal(object)
@@ -55,7 +55,7 @@ class Suggester(QObject):
         return self._session_model.jobs.has("suggest")
 
     def suggest(self) -> None:
-        """Start looking for a plane, which the signal `suggested` then names."""
+        """Start looking for a plane. The signal `suggested` reports the result."""
         planes = [
             (image, number)
             for image in self._session_model.images

@@ -81,7 +81,7 @@ class TrainTab(ScrollingColumn):
             self.start,
         )  # fmt: skip
         self.train_on = button(
-            "Train on",
+            "Continue training",
             "Continue from the last prompt, with all planes that are annotated now.",
             lambda: self.start(resume=True),
         )
@@ -176,7 +176,7 @@ class TrainTab(ScrollingColumn):
                 PaintedPlane(image.planes, record.number, image.label_planes, record.held_out)
             )
         settings = self.options.settings()
-        if resume:  # unless the user chose channels, those of the prompt stay
+        if resume:  # the prompt's channels stay, unless the user chose others
             settings = replace(settings, channels=session_model.images[0].chosen)
         return TrainingRequest(
             planes, session_model.scheme, settings, session_model.prompt if resume else None
@@ -201,12 +201,12 @@ class TrainTab(ScrollingColumn):
         self._drawn = now
         self.bar.setRange(0, progress.steps)
         self.bar.setValue(progress.step)
-        left = (
+        time_left = (
             ""
             if progress.seconds_left is None
             else f", {format_duration(progress.seconds_left)} left"
         )
-        self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{left}")
+        self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{time_left}")
         values = []
         if progress.loss is not None:
             values.append(f"Loss {progress.loss:.3f}")
@@ -219,8 +219,8 @@ class TrainTab(ScrollingColumn):
         if self.run.running:
             self.run.view = self.preview.view()
 
-    def _show_preview(self, wanted: bool) -> None:
-        self.preview.want(wanted)
+    def _show_preview(self, shown: bool) -> None:
+        self.preview.set_shown(shown)
         self._viewed()
 
     # After a training
@@ -233,7 +233,7 @@ class TrainTab(ScrollingColumn):
             session_model.records.hold_out(record.image, record.number, number in trained.held_out)
             session_model.records.rate(record.image, record.number, None)
         judgement = verdict(trained.prompt.origin, trained.stopped)
-        # The note says what was tried and left out. It moves to the judgement.
+        # The note, which says what was tried and left out, moves to the judgement.
         self.status.setText("")
         self.judgement.setText(f"{judgement.text} {self._note}".strip())
         self.judgement.setStyleSheet(
@@ -303,7 +303,7 @@ class TrainTab(ScrollingColumn):
         self._session_model.touch()
 
     def add_to_library(self) -> None:
-        """Save the prompt in the library, under a name that is free there."""
+        """Save the prompt in the library, under a name that is not in use there."""
         prompt = self._session_model.prompt
         if prompt is None:
             return

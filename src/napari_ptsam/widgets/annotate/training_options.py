@@ -78,7 +78,7 @@ class Options(QWidget):
         for name, setting in settings_of(TrainingSettings).items():
             if name in self.editors:
                 add_rows(form, self.editors[name])
-            elif name == "normalization":  # a form offers its mode only
+            elif name == "normalization":  # the form offers only its mode
                 for mode, words in NORMALIZATIONS.items():
                     self.normalization.addItem(words, mode)
                 self.normalization.setToolTip(tip_of(setting))
@@ -110,7 +110,7 @@ class Options(QWidget):
         self._filling = False
 
     def _enable(self) -> None:
-        """Enable the time where it matters."""
+        """Enable the field for the time if the training depends on it."""
         ((_, minutes),) = self.editors["minutes"].rows
         minutes.setEnabled(self.editors["encoder_tokens"].value == "auto")
 
@@ -118,7 +118,7 @@ class Options(QWidget):
         preset = self.preset.currentData()
         self._session_model.settings |= dict.fromkeys(PRESETS[preset]) | {"preset": preset}
         self.show_settings()
-        self._tell()
+        self._emit_changed()
 
     def _store(self, value: Any = None) -> None:
         if self._filling:
@@ -132,9 +132,9 @@ class Options(QWidget):
             **{name: editor.value for name, editor in self.editors.items()},
         }  # fmt: skip
         self._enable()
-        self._tell()
+        self._emit_changed()
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self._session_model.backbone_service.use(self.device.currentData())
         self._session_model.settings_changed.emit()
         self.changed.emit()

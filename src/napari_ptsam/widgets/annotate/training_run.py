@@ -35,7 +35,7 @@ SHARE = 0.25
 """Largest fraction of the time that previews may take."""
 
 Keep = Callable[["Prompt", frozenset[int]], Path]
-"""Function that saves a prompt, given the indices of the held-out planes, and returns its path."""
+"""Function that saves a prompt, given the indices of the validation planes, and returns its path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class FinishedTraining:
     stopped
         Whether the user stopped the training.
     held_out
-        Indices of the planes of the request that were held out.
+        Indices of the planes of the request that were held out for validation.
     """
 
     prompt: Prompt
@@ -123,7 +123,7 @@ class PlaneDice:
 
 
 class TrainingRun(BackgroundTask):
-    """Runs one training at a time.
+    """Run one training at a time.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ class _LivePreview:
         self._next = 0.0
 
     def step(self, view: PlaneInView | None) -> Generator[LivePrediction, None, None]:
-        """Embed one more tile of the plane, or predict if it is time to."""
+        """Embed one more tile of the plane, or predict if a new prediction is due."""
         if view is not self._view or self._training.sees is not self._backbone:
             self._begin(view)
         if self._preview is None or view is None:

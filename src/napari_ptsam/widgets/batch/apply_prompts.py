@@ -30,9 +30,9 @@ class FittedPrompt:
     opened
         The prompt as it was opened.
     segmenter
-        Applies the prompt, with the channels and the scale of the image.
+        Segmenter with the prompt, the channels and the scale of the image.
     limits
-        Grey values for the normalisation of all planes; None: each plane has its own.
+        Value limits for the normalisation of all planes; None if each plane has its own.
     """
 
     opened: OpenedPrompt
@@ -120,7 +120,7 @@ class Linkers:
     task
         The image.
     request
-        Says whether and how objects are linked.
+        Request that says whether and how objects are linked.
     count
         Number of prompts.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.batch.task import OpenedPrompt
 
 MAX_WARNINGS = 4
-"""Warnings that are shown, at most."""
+"""Largest number of warnings that are shown."""
 
 
 def scale_warning(prompt: Prompt, planes: Planes) -> str:
@@ -58,7 +58,7 @@ def compatibility_warnings(
     images
         The images to be segmented.
     channels
-        Channels that the prompts are shown; None: those of their training.
+        Channels that the prompts are shown; None for those of their training.
 
     Returns
     -------

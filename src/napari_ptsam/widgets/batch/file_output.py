@@ -31,9 +31,9 @@ class ResultFiles:
     task
         The image.
     request
-        Says where and how the files are written.
+        Request that says where and how the files are written.
     segmenters
-        Each prompt, with what applies it.
+        A segmenter for each prompt.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class ResultFiles:
                 self.has_skipped |= done.results is None and not problem
                 yield done.number, done.results, problem
         except InputError:
-            if not has_problems:  # otherwise each plane had one, which was reported
+            if not has_problems:  # otherwise each plane had a problem, which was reported
                 raise
         finally:
             self._steps.close()
@@ -127,7 +127,7 @@ def check_folder(folder: Path) -> None:
     Raises
     ------
     OutputError
-        If it does not, or cannot.
+        If it does not exist, or cannot be written to.
     """
     try:
         probe_folder(folder)

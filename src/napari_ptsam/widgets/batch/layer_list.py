@@ -39,7 +39,7 @@ AXES = "napari-ptsam axes"
 WATCHED_PROPERTIES = ("name", "data", "scale", "units", "axis_labels")
 """Properties of a layer that the list shows, or that change how the layer is read."""
 MIN_ROWS, MAX_ROWS = 4, 8
-"""Rows that the list has room for."""
+"""Number of rows that are visible without scrolling."""
 
 
 class ImagePicker(QWidget):

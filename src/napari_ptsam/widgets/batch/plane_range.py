@@ -74,7 +74,7 @@ class PlaneRange(QWidget):
         self.last.blockSignals(False)
 
     def parts(self, viewer: napari.Viewer, layer: Image, planes: Planes) -> tuple[Part, ...]:
-        """Return the chosen ranges of an image's planes; none means all planes.
+        """Return the chosen ranges of an image's planes; an empty tuple means all planes.
 
         Raises
         ------

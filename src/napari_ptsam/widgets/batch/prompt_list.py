@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.worker import Steps
 
 MAX_ROWS = 3
-"""Rows of the list that are visible at a time, at most."""
+"""Largest number of rows that are visible without scrolling."""
 
 
 class PromptList(QWidget):

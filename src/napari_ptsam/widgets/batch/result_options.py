@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ResultOptions(QWidget):
-    """The form of a result: its kind, and whether it becomes layers, files or both."""
+    """The form of a result: its kind, and whether it is shown as layers, written to files or both."""
 
     changed = Signal()
 
@@ -51,13 +51,13 @@ class ResultOptions(QWidget):
         self.changed.emit()
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
-        """Offer only what the prompts can do."""
+        """Offer only the results that the prompts can give."""
         self.objects.fit(prompts)
         self.fast.setVisible(any(opened.prompt.flips for opened in prompts))
 
     @property
     def to_layers(self) -> bool:
-        """Whether the result is to become layers."""
+        """Whether the result is to be shown as layers."""
         return self.where.currentData() != "files"
 
     @property
@@ -112,14 +112,14 @@ class ObjectOptions(QWidget):
         self._link.hide()
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
-        """Offer to separate by cores only if every prompt has them."""
-        without = [opened.name for opened in prompts if opened.prompt.cores is None]
-        model, cores = self.split.model(), self.split.findData("cores")
+        """Offer to separate by markers only if every prompt has them."""
+        without = [opened.name for opened in prompts if opened.prompt.markers is None]
+        model, markers = self.split.model(), self.split.findData("markers")
         assert isinstance(model, QStandardItemModel)
-        item = not_none(model.item(cores))
+        item = not_none(model.item(markers))
         item.setEnabled(not without)
-        item.setToolTip(f"{', '.join(without)} knows no cores." if without else "")
-        if without and self.split.currentIndex() == cores:
+        item.setToolTip(f"{', '.join(without)} knows no markers." if without else "")
+        if without and self.split.currentIndex() == markers:
             self.split.setCurrentIndex(self.split.findData("auto"))
 
     def settings(self) -> ResultSettings:

@@ -74,7 +74,7 @@ class PlaneSegmented:
     done, total
         Planes of the run that are finished, and all planes of the run.
     seconds_left
-        Estimated time that is left for the run.
+        Estimated seconds until the end of the run.
     """
 
     task: ImageTask
@@ -108,7 +108,7 @@ class RunWarning:
 
 
 class _Cancelled(Exception):  # noqa: N818, not an error
-    """The run was stopped, or the image is not wanted any more."""
+    """The run was stopped, or the image or all its results were removed."""
 
 
 class _StoppableEncoder:

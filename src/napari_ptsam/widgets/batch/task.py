@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Part = tuple[str, int, int]
 """A range of planes: axis, start, and stop, which is excluded."""
 MAX_LISTED = 5
-"""Plane numbers that a message lists, at most."""
+"""Largest number of plane numbers that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class OpenedPrompt:
     prompt
         The prompt.
     name
-        Name that its results get.
+        Name for its results.
     path
         The file that it was read from, if any.
     """
@@ -47,7 +47,7 @@ class OpenedPrompt:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where and how results are written to files.
+    """The settings for writing results to files.
 
     Attributes
     ----------
@@ -76,19 +76,19 @@ class BatchRequest:
     prompts
         Prompts that are applied to each image.
     settings
-        How logits become a result.
+        Settings of the result.
     tasks
         The images.
     link
-        How objects are linked from plane to plane; None: they are not.
+        Settings for linking objects from plane to plane; None leaves them unlinked.
     rescale
         Whether images are rescaled to the pixel size of the prompt.
     layers
         Whether results are shown as layers.
     files
-        Where results are written; None: to no files.
+        Settings for writing results to files; None if no files are written.
     channels
-        Channels that the prompts are shown; None: those of their training.
+        Channels that the prompts are shown; None for those of their training.
     """
 
     prompts: Sequence[OpenedPrompt]
@@ -114,7 +114,7 @@ class LayerResult:
     name
         Name of the layer.
     array
-        Labels, or probabilities of one class; filled while the run goes on.
+        Labels, or probabilities of one class; filled during the run.
     class_index
         Index of the class that the probabilities belong to; None for labels.
     layer
@@ -189,7 +189,7 @@ class ImageTask:
         self.segmented = 0
         """Number of planes that have been segmented."""
         self.cancelled = False
-        """Whether the results are not wanted any more; may be set at any time."""
+        """Whether the task is cancelled; may be set at any time."""
 
     def number_in_image(self, number: int) -> int:
         """Return the number that a plane of the part has in the image."""

@@ -178,7 +178,7 @@ class LibraryDialog(QDialog):
     # Actions
 
     def _show_outcome(self, action: Callable[[], str]) -> None:
-        """Do something short, show the message that it returns, and refresh the list."""
+        """Run a short action, show the message that it returns, and refresh the list."""
         try:
             self.message.setText(action())
         except PtsamError as error:
@@ -303,8 +303,8 @@ def _copy_as_text(prompt: Prompt) -> str:
 
     line = to_text(prompt)
     _clipboard().setText(line)
-    without_cores = " Cores are left out." if prompt.cores is not None else ""
-    return f"{len(line):,} characters are on the clipboard.{without_cores}"
+    without_markers = " Markers are left out." if prompt.markers is not None else ""
+    return f"{len(line):,} characters are on the clipboard.{without_markers}"
 
 
 def _save_text(line: str, folder: Path) -> Steps:

@@ -1,4 +1,4 @@
-"""A card that shows the facts about a prompt."""
+"""A card that shows the properties of a prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NO_PROMPT = "No prompt yet: open prompt files, or drop them here."
 MAX_CLASSES = 12
-"""Classes that the card names, at most."""
+"""Largest number of classes that the card names."""
 SHOWN_FACTS = (
     "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Flips", "Author", "Notes", "Licence"
 )  # fmt: skip
@@ -56,7 +56,7 @@ class PromptCard(QFrame):
         Parameters
         ----------
         prompt
-            The prompt. Its texts may come from anybody, so they are not read as HTML.
+            The prompt. Its texts may come from anybody, so they are not rendered as HTML.
         path
             The file of the prompt, if there is one.
         """

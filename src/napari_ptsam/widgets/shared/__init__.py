@@ -1,1 +1,1 @@
-"""Code that the docks share: threads, backbones, layers, small widgets."""
+"""Code that the docks share: threads, backbones, layers and small widgets."""

@@ -23,7 +23,7 @@ class BackboneRequest:
     entry
         The backbone in the catalogue.
     network
-        How to reach the internet for the download; None verifies the existing file.
+        Network settings for the download; None verifies the existing file.
     """
 
     entry: CatalogueEntry

@@ -83,7 +83,7 @@ class BackboneService(QObject):
         self._jobs.submit("backbone", self._load, self._on_loaded, self._set_state, priority=IDLE)
 
     def recommend(self) -> None:
-        """Find out in the background which backbone suits this machine."""
+        """Determine in the background which backbone suits this machine."""
         if not self.recommended:
             self._jobs.submit("recommend", _recommend, self._on_recommended, ignore, priority=IDLE)
 

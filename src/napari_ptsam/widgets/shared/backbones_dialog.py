@@ -216,7 +216,7 @@ class BackbonesDialog(QDialog):
             if entry.embedded:
                 state = "with the plugin"
             else:
-                state = "yes" if self._files.is_here(entry) else "no"
+                state = "yes" if self._files.exists_locally(entry) else "no"
             in_use = entry.name == self._backbone_service.chosen
             recommended = entry.name == self._backbone_service.recommended
             name = entry.name + " (in use)" * in_use + " – recommended here" * recommended
@@ -233,18 +233,20 @@ class BackbonesDialog(QDialog):
 
     def _show_selected(self) -> None:
         entry, running = self.entry, self.run.running
-        is_here = self._files.is_here(entry)
+        exists_locally = self._files.exists_locally(entry)
         lines = [f"{entry.title}. Licence: {entry.licence}. {entry.source}"]
         if not entry.embedded:
-            lines.append(f"{self._files.path(entry)}" if is_here else self._files.by_hand(entry))
+            lines.append(
+                f"{self._files.path(entry)}" if exists_locally else self._files.by_hand(entry)
+            )
         self.details.setText("\n".join(lines))
-        self.download.setEnabled(not (is_here or running))
+        self.download.setEnabled(not (exists_locally or running))
         has_part = not entry.embedded and self._files.part(entry).exists()
         self.download.setText("Resume download" if has_part and not running else "Download")
         self.cancel.setEnabled(running)
         for widget in (self.verify, self.remove):
-            widget.setEnabled(is_here and not entry.embedded and not running)
-        self.use.setEnabled(is_here and entry.name != self._backbone_service.chosen)
+            widget.setEnabled(exists_locally and not entry.embedded and not running)
+        self.use.setEnabled(exists_locally and entry.name != self._backbone_service.chosen)
 
     # Actions
 
@@ -324,6 +326,6 @@ class BackbonesDialog(QDialog):
         self.close()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802, Qt's name
-        """Emit `changed`, since a download goes on in the background."""
+        """Emit `changed`, since a download continues in the background."""
         self.changed.emit()
         super().closeEvent(event)

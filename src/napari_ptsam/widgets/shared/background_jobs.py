@@ -101,7 +101,7 @@ class BackgroundJobs(QObject):
         self._start()
 
     def cancel(self, name: str) -> None:
-        """Cancel the jobs of a name; results that were not delivered yet are dropped."""
+        """Cancel the jobs of a name, and drop results that are not delivered yet."""
         with self._lock:
             for job in self._unfinished:
                 job.cancelled |= job.name == name

@@ -13,7 +13,7 @@ IN_BATCH, IN_IMAGES = "“Channels”: {}", "tab “Images”, “use”: {}"
 
 
 class ChannelsChoice(QWidget):
-    """A field for channels, if the prompts are not to be shown those of their training."""
+    """A field for the channels that prompts are shown, if not those of their training."""
 
     changed = Signal()
 

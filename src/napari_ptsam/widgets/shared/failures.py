@@ -1,4 +1,4 @@
-"""Exceptions in workers as one sentence for the user; a bug also shows its traceback in napari."""
+"""Describe exceptions in workers in one sentence; for bugs, napari also shows the traceback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUG = (
     "report the bug together with its traceback."
 )
 MAX_QUOTE = 200
-"""Characters of an exception's message that a sentence quotes, at most."""
+"""Largest number of characters of an exception's message that a sentence quotes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -180,7 +180,7 @@ def fits(labels: Labels, image: Planes) -> bool:
     return True
 
 
-def lies_elsewhere(labels: Labels, image: Layer) -> bool:
+def is_displaced(labels: Labels, image: Layer) -> bool:
     """Return whether labels are drawn at another position or scale than the image they fit."""
     corners = np.array([np.zeros(2), [labels.data.shape[-2], labels.data.shape[-1]]])
     of_labels, of_image = (_corners(layer, corners) for layer in (labels, image))
@@ -198,7 +198,7 @@ def placement(layer: Layer, offset: dict[int, float] | None = None) -> dict[str,
     Parameters
     ----------
     layer
-        The layer whose position is wanted.
+        Layer whose position is used.
     offset
         Position of the other layer's origin along axes, in pixels of this layer.
     """
@@ -230,7 +230,7 @@ def add_annotation_layer(
         where["scale"][axis] *= count
     labels = viewer.add_labels(blank(shape), name=f"{layer.name} annotation", opacity=0.6, **where)
     labels.metadata["napari-ptsam"] = "annotation"
-    dress(labels, scheme)
+    style_labels(labels, scheme)
     return labels
 
 
@@ -256,8 +256,8 @@ def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
     return zarr.create_array(zarr.storage.MemoryStore(), shape=shape, chunks=chunk, dtype=dtype)
 
 
-def dress(labels: Labels, scheme: Scheme) -> None:
-    """Give labels the colours and names of the classes; instances keep napari's colours."""
+def style_labels(labels: Labels, scheme: Scheme) -> None:
+    """Set the colours and names of the classes; instances keep napari's colours."""
     from napari.utils.colormaps import label_colormap
 
     names = {0: "not labelled" if scheme.sparse else "background"}

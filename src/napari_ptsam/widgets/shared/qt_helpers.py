@@ -26,17 +26,19 @@ from qtpy.QtWidgets import (
 T = TypeVar("T")
 
 SCROLL_AREA_MARGIN = 4
-"""Pixels that napari's style leaves around the content of a scroll area, at most."""
+"""Largest margin in pixels that napari's style leaves around the content of a scroll area."""
+UNWRAPPED = 9999
+"""Width of a label in pixels at which no text wraps."""
 
 
 def not_none(value: T | None) -> T:
-    """Return a value that Qt's type hints call optional, but that always exists."""
+    """Return a value that is optional in Qt's type hints, but that always exists."""
     assert value is not None
     return value
 
 
 def single_shot(parent: QObject, milliseconds: int) -> QTimer:
-    """Return a timer that fires once, so many milliseconds after it was last started."""
+    """Return a timer that fires once, ``milliseconds`` after it was last started."""
     timer = QTimer(parent)
     timer.setSingleShot(True)
     timer.setInterval(milliseconds)
@@ -75,10 +77,20 @@ class Fold(QToolButton):
 
 
 class WrappedLabel(QLabel):
-    """A label that wraps its text and takes up no space while it is empty."""
+    """A label that wraps its text and takes up no space while it is empty.
 
-    def __init__(self, text: str = "") -> None:
+    Parameters
+    ----------
+    text
+        Text at first.
+    lines
+        Smallest number of lines that a text takes up. What is below a label whose texts have one
+        or two lines does not move if this is 2.
+    """
+
+    def __init__(self, text: str = "", lines: int = 1) -> None:
         super().__init__(text)
+        self._lines = lines
         self.setWordWrap(True)
         self.setHidden(not text)
 
@@ -88,10 +100,18 @@ class WrappedLabel(QLabel):
         if not text or self.parent() is not None:  # without a parent it would become a window
             self.setHidden(not text)
 
+    def heightForWidth(self, width: int) -> int:  # noqa: N802, Qt's name
+        """Return the height of the text, or of the smallest number of lines."""
+        height = super().heightForWidth(width)
+        if self._lines == 1:
+            return height
+        one, fewest = (self.fontMetrics().size(0, "\n" * n).height() for n in (0, self._lines - 1))
+        return max(height, super().heightForWidth(UNWRAPPED) + fewest - one)
 
-def text_label(text: str = "", tip: str = "") -> QLabel:
+
+def text_label(text: str = "", tip: str = "", lines: int = 1) -> QLabel:
     """Return a label that wraps plain text and is hidden while it is empty."""
-    label = WrappedLabel(text)
+    label = WrappedLabel(text, lines)
     label.setToolTip(tip)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)

@@ -1,4 +1,4 @@
-"""How the widgets word the remedies in errors and notes."""
+"""The wording of remedies in the errors and notes of the widgets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORM = Words(
         Remedy.NAME_AXES: "Choose a Labels layer that fits the image.",
         Remedy.NAME_UNLABELLED: "Paint over the negative labels, or erase them.",
         Remedy.EMPTY_MASKS: "Annotate it, or untick “Done” in its row of the table.",
-        Remedy.NO_CORES: "Give each object a label of its own, or train without cores.",
+        Remedy.NO_MARKERS: "Give each object a label of its own, or train without markers.",
         Remedy.SPLIT_COMPONENTS: "Train a prompt on objects with labels of their own, or choose "
         "“Connected pixels” for touching objects.",
         Remedy.INSTANCES: "Choose “Instances” as the result.",

@@ -34,7 +34,7 @@ NO_LAYERS: list[LayerData] = [(np.zeros((0, 1, 1), np.uint8), {"channel_axis": 0
 ``None`` as a failure, but it splits this image into as many layers as it has channels: none."""
 
 _running: dict[tuple[str, int], Worker] = {}
-"""The worker that opens a sample in a viewer, by the sample's title and the viewer's id."""
+"""Workers that open a sample in a viewer, by the sample's title and the viewer's id."""
 
 
 def make_bundled_sample() -> list[LayerData]:

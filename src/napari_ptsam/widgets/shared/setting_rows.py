@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QS
 from napari_ptsam.io.declaration import Setting, settings_of
 
 TIP_WIDTH = 80
-"""Characters in a line of a tooltip."""
+"""Number of characters in a line of a tooltip."""
 MOST = 2**31 - 1
 """Largest number that Qt's spin boxes take."""
 NUMBER = ""
@@ -21,7 +21,7 @@ NUMBER = ""
 
 
 def tip_of(setting: Setting) -> str:
-    """Return the tooltip of a setting: its description, with the choices as the form words them."""
+    """Return the tooltip of a setting: its description, with the choices in the words of the form."""
     choices = setting.shown.choices
     text = re.sub(r"`(.+?)`", lambda m: f"“{choices.get(m[1], m[1])}”", setting.description)
     return textwrap.fill(text, TIP_WIDTH)

@@ -1,4 +1,4 @@
-"""Threads for work that takes time; each reports what happens in it to the GUI thread."""
+"""Threads for work that takes time. Each of them reports its events to the GUI thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUIT_TIMEOUT = 15.0
 EXIT_TIMEOUT = 60.0
 """Seconds that Python then waits for threads that cannot stop yet, such as one that imports torch."""
 NICENESS = 5
-"""How much the priority of workers is lowered on Linux; 19 is the maximum."""
+"""Number of steps by which the priority of workers is lowered on Linux; 19 is the maximum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,8 +216,8 @@ def _show_task_status(title: str, cancel: Callable[[], None]) -> Callable[[bool]
     Returns
     -------
     callable or None
-        To be called at the end of the work with whether it failed; None if this version
-        of napari has no task status.
+        Function to call at the end of the work with whether it failed; None if this
+        version of napari has no task status.
     """
     window = getattr(napari.current_viewer(), "window", None)
     register = getattr(window, "_register_task_status", None)
