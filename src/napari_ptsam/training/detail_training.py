@@ -182,7 +182,9 @@ class DetailTraining:
     ) -> list[DetailTile]:
         """Return the tiles from which the head of a class learns."""
         embedded = self._context.embedded
-        group_of = {id(example): group for group, (example, _) in enumerate(embedded.planes_to_score())}
+        group_of = {
+            id(example): group for group, (example, _) in enumerate(embedded.planes_to_score())
+        }
         found = []
         for tile in (*tiles, *embedded.blanks):
             if tile.early is not None:
@@ -190,7 +192,13 @@ class DetailTraining:
                 group = group_of.get(id(example), -1)
                 found.append(
                     self._detail_tile(
-                        number, tokens, tile.embedding, tile.early, tile.target, tile.weight, group,
+                        number,
+                        tokens,
+                        tile.embedding,
+                        tile.early,
+                        tile.target,
+                        tile.weight,
+                        group,
                         tile.job.blank,
                     )
                 )
@@ -211,7 +219,13 @@ class DetailTraining:
                 device = tokens.device
                 found.append(
                     self._detail_tile(
-                        number, tokens, embedding[0], early, target.to(device), weight.to(device), group
+                        number,
+                        tokens,
+                        embedding[0],
+                        early,
+                        target.to(device),
+                        weight.to(device),
+                        group,
                     )
                 )
         return found
