@@ -69,7 +69,7 @@ class DetailNetwork(nn.Module):
         self.last = nn.Linear(width, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(
         self, fine: Tensor, coarse: Tensor, logits: Tensor, scale: InputScale | None = None
@@ -93,7 +93,8 @@ class DetailNetwork(nn.Module):
             float32, shape (B, y, x).
         """
         of_features, of_logits = self.fine.weight[:, :FINE], self.fine.weight[:, FINE:]
-        bias, of_coarse = self.fine.bias, self.coarse.weight
+        bias: Tensor = self.fine.bias
+        of_coarse = self.coarse.weight
         if scale is None:
             x, small = F.linear(fine, of_features), F.linear(coarse, of_coarse)
         else:

@@ -164,7 +164,8 @@ class DetailTraining:
         dtype = context.backbone.decoder.dtype
         dtype = dtype if dtype == torch.bfloat16 else torch.float32
         head = None
-        for head in optimise_head(tiles, steps, seed, loss, dtype):
+        for trained in optimise_head(tiles, steps, seed, loss, dtype):
+            head = trained
             self.steps_done += 1
             yield replace(before, step=before.step + self.steps_done, loss=None)
             clock()
@@ -231,7 +232,15 @@ class DetailTraining:
         return found
 
     def _detail_tile(
-        self, number, tokens, embedding, early, target, weight, group, blank=False
+        self,
+        number: int,
+        tokens: torch.Tensor,
+        embedding: torch.Tensor,
+        early: CompressedFeatures,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        group: int,
+        blank: bool = False,
     ) -> DetailTile:
         logits, decoded = self._context.backbone.decoder.with_features(
             embedding[None], tokens[number]
