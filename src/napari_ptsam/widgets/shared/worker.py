@@ -27,7 +27,7 @@ QUIT_TIMEOUT = 15.0
 EXIT_TIMEOUT = 60.0
 """Seconds that Python then waits for threads that cannot stop yet, such as one that imports torch."""
 NICENESS = 5
-"""Number of steps by which the priority of workers is lowered on Linux; 19 is the maximum."""
+"""Number of steps by which the priority of workers is lowered on Linux."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,8 @@ def lower_priority() -> None:
     not_none(QThread.currentThread()).setPriority(QThread.Priority.LowPriority)
     if sys.platform.startswith("linux"):
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+            of_main_thread = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), min(19, of_main_thread + NICENESS))
 
 
 def stop_all_workers(timeout: float = QUIT_TIMEOUT) -> None:
