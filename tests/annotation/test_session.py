@@ -622,6 +622,8 @@ def test_settings_from_plain_values() -> None:
     )  # fmt: skip
     assert found.tile == "whole" and found.channels == (0, 2) and found.seed == 5
     assert found.embeddings == 9 and found.held_out == 0
+    assert found.detail == "auto"  # sessions of earlier versions do not say
+    assert training_settings({"preset": "quick", "detail": "off"}).detail == "off"
     limits = found.normalization
     assert (limits.mode, limits.low, limits.high) == ("stack", 2.0, 99.8)
     for message, wrong in (
@@ -634,6 +636,7 @@ def test_settings_from_plain_values() -> None:
         ("tile is a whole number", {"tile": "big"}),
         ("from 16 to 16,384, auto or whole, not 3", {"tile": 3}),
         ("held_out is a number", {"held_out": [1]}),
+        ("detail is auto, on or off, not True", {"detail": True}),
         ("a number from 0 to 0.5, not 0.9", {"held_out": 0.9}),
         ("seed is a whole number", {"seed": 0.5}),
         ("Channels are a list", {"channels": "ab"}),

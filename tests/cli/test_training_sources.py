@@ -122,6 +122,7 @@ def test_settings_of_session_preset_and_options(session: SessionFolder, folders,
     )  # fmt: skip
     assert (given.tile, given.held_out, given.channels) == ("auto", 0, (0, 1))
     assert (given.batch_size, given.learning_rate, given.steps) == (3, 0.5, 30)
+    assert saved.detail == "auto" and settings(session.path, "--detail", "off").detail == "off"
     limits = given.normalization
     assert (limits.mode, limits.low, limits.high) == ("stack", 5, 95)
     limits = settings(session.path, "--normalize", "plane").normalization

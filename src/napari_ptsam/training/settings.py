@@ -187,6 +187,16 @@ class TrainingSettings:
             "objects apart. The tokens are kept if they help.",
         ),
     ] = "auto"
+    detail: Annotated[
+        Literal["auto", "on", "off"],
+        Field(
+            title="Fine detail",
+            description="Whether a small network refines the labels with fine texture of the image. "
+            "`auto` trains it, and keeps as much of it as helps on annotated planes that it has "
+            "not seen.",
+        ),
+        Shown(row=True, choices={"auto": "if it helps", "on": "always", "off": "no"}),
+    ] = "auto"
     flips: Annotated[
         Literal["auto", "no"],
         Field(

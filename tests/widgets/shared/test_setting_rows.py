@@ -44,3 +44,16 @@ def test_a_choice_or_a_number(qtbot) -> None:
 def test_a_tooltip_speaks_of_the_choices_of_the_form() -> None:
     tip = " ".join(tip_of(settings_of(TrainingSettings)["tile"]).split())
     assert "“whole planes” takes" in tip and "`" not in tip
+
+
+def test_the_row_of_fine_detail(qtbot) -> None:
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    detail = editors_of(TrainingSettings, parent)["detail"]
+    assert [label for label, _ in detail.rows] == ["Fine detail"] and detail.value == "auto"
+    assert detail.choice is not None
+    words = [detail.choice.itemText(i) for i in range(detail.choice.count())]
+    assert words == ["if it helps", "always", "no"]
+    for value in ("on", "off"):
+        detail.show_value(value)
+        assert detail.value == value
