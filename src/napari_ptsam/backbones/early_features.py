@@ -40,7 +40,7 @@ class EarlyFeatures:
     stage: Tensor
     pixels: Tensor
 
-    def __getitem__(self, part: slice) -> EarlyFeatures:
+    def __getitem__(self, part: slice | list[int]) -> EarlyFeatures:
         """Return some tiles of the batch."""
         return EarlyFeatures(self.stem[part], self.stage[part], self.pixels[part])
 

@@ -11,6 +11,7 @@ import torch
 from napari_ptsam.inference.detail import DetailNetwork
 from napari_ptsam.prompts.detail import DetailHead, parameter_shapes
 from napari_ptsam.training.detail_tiles import Standardization, draw_crops
+from napari_ptsam.training.optimization import warmed_up_cosine
 
 if TYPE_CHECKING:
     from napari_ptsam.training.detail_tiles import DetailTile
@@ -31,7 +32,7 @@ that are too sure on the planes that the tokens were tuned on."""
 def optimise_head(
     tiles: Sequence[DetailTile], steps: int, seed: int, loss: Loss, dtype: torch.dtype
 ) -> Iterator[DetailHead | None]:
-    """Train a detail head from scratch with AdamW and a one-cycle schedule.
+    """Train a detail head from scratch with AdamW, whose learning rate rises and then falls along half a cosine.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def optimise_head(
     network.to(device)
     scale = Standardization.of(tiles)
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
+    schedule = warmed_up_cosine(optimiser, RATE, steps)
     for number in range(1, steps + 1):
         crops = draw_crops(tiles, BATCH, scale, generator, dtype)
         kept = torch.rand((BATCH, 1, 1), generator=generator) >= WITHOUT_LOGITS

@@ -9,54 +9,60 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
 from napari_ptsam.inference.detail import DetailCorrection
 from napari_ptsam.training.detail_optimization import optimise_head
 from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
 from napari_ptsam.training.loss import LOSSES
-from napari_ptsam.training.tiles import TileJob, target_of
+from napari_ptsam.training.tiles import TileJob, TrainingTile, target_of
+from napari_ptsam.training.validation import PlaneLogits
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.detail import DetailHead
-    from napari_ptsam.training.settings import Progress
-    from napari_ptsam.training.tiles import TrainingTile
+    from napari_ptsam.training.settings import Progress, TrainingSettings
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
 
-STEPS = 400
-"""Number of steps of the final head."""
-FOLD_STEPS = 100
-"""Number of steps of the head of each fold."""
+FOLD_PART = 0.25
+"""Steps for the head of each fold, as a fraction of those for the head that is kept."""
 FOLDS = 4
+"""Largest number of folds of the cross-validation."""
+FEWEST = 2
+"""Smallest number of annotated planes with a class on which shares are compared."""
 SHARES = (0.0, 0.25, 0.5, 1.0)
 """Shares of the correction that are compared."""
+NO_MEMORY = "Fine detail was left out: the GPU has not enough memory to train it."
+TOO_FEW = (
+    "Fine detail was left out: it takes 2 annotated planes or more to find out whether it helps."
+)
+
+
+def detail_steps(settings: TrainingSettings, classes: int) -> int:
+    """Return the number of steps for detail heads and their cross-validation."""
+    steps = settings.steps + FOLDS * _fold_steps(settings)
+    return 0 if settings.detail == "off" else classes * steps
+
+
+def _fold_steps(settings: TrainingSettings) -> int:
+    return max(1, round(FOLD_PART * settings.steps))
 
 
 @dataclass(frozen=True, eq=False)
-class OutOfFold:
-    """A plane, and what heads that have not seen it add to its logits.
+class _CrossValidated:
+    """A plane, its logits, and what a head that has not seen it adds to them.
 
-    Attributes
-    ----------
-    plane
-        The embedded plane with its annotation.
-    logits
-        Its logits without heads: float32, shape (classes, y, x).
-    correction
-        What the whole correction adds to them, of the same shape.
+    Both are float16, of shape (classes, y, x); the correction is the whole one.
     """
 
     plane: ValidationPlane
     logits: np.ndarray
     correction: np.ndarray
 
-    def corrected(self, shares: Sequence[float]) -> np.ndarray:
-        """Return the logits with a share of the correction for each class."""
-        factors = np.asarray(shares, np.float32)[:, None, None]
-        return self.logits + factors * self.correction
-
 
 class DetailTraining:
     """The stage that trains a detail head for each class.
+
+    It has its own random generator, so that it does not change the tokens.
 
     Parameters
     ----------
@@ -65,8 +71,8 @@ class DetailTraining:
 
     Attributes
     ----------
-    out_of_fold
-        The planes of the cross-validation, once it is done.
+    heads
+        The head of each class, or None if none helps; empty if no class has one.
     steps_done
         Number of optimiser steps so far.
     note
@@ -75,16 +81,32 @@ class DetailTraining:
 
     def __init__(self, context: TrainingContext) -> None:
         self._context = context
-        self.out_of_fold: list[OutOfFold] = []
+        self._planes: list[_CrossValidated] = []
         self.heads: tuple[DetailHead | None, ...] = ()
         self.steps_done = 0
         self.note = ""
 
     @property
     def corrections(self) -> list[DetailCorrection | None]:
-        """The heads, ready to correct logits."""
+        """The heads, ready to correct logits; empty if there are none."""
         device = self._context.backbone.device
         return [None if head is None else DetailCorrection(head, device) for head in self.heads]
+
+    @property
+    def predictions(self) -> list[PlaneLogits]:
+        """Logits of the annotated planes, corrected by heads that have not seen them."""
+        if not self._planes:
+            return []
+        shares = [0.0 if head is None else head.share for head in self.heads]
+        factors = np.array(shares, np.float16)[:, None, None]
+        return [
+            PlaneLogits(each.plane, each.logits + factors * each.correction)
+            for each in self._planes
+        ]
+
+    def free(self) -> None:
+        """Drop the predictions."""
+        self._planes = []
 
     def tune(
         self, tokens: torch.Tensor, tiles: Sequence[TrainingTile], before: Progress
@@ -100,74 +122,84 @@ class DetailTraining:
         before
             Progress at the start of this stage.
         """
-        planes = self._planes()
-        groups = [number for number, parts in enumerate(planes) for _ in parts]
-        flat = [plane for parts in planes for plane in parts]
+        try:
+            yield from self._tune(tokens, tiles, before)
+        except RuntimeError as error:
+            if not gpu_is_full(error, self._context.backbone.device):
+                raise
+            self.heads, self._planes, self.note = (), [], NO_MEMORY
+            release_memory(self._context.backbone.device)
+
+    def _tune(
+        self, tokens: torch.Tensor, tiles: Sequence[TrainingTile], before: Progress
+    ) -> Generator[Progress, None, None]:
+        backbone, settings = self._context.backbone, self._context.settings
+        always = settings.detail == "on"
+        planes = [
+            (group, plane)
+            for group, (_, parts) in enumerate(self._context.embedded.planes_to_score())
+            for plane in parts
+        ]
+        measured = []
+        for _, plane in planes:
+            logits = plane.predict(tokens, backbone).logits.astype(np.float16)
+            measured.append(_CrossValidated(plane, logits, np.zeros_like(logits)))
         heads: list[DetailHead | None] = []
-        corrections = [np.zeros((len(tokens), *plane.example.shape), np.float32) for plane in flat]
-        bare = [plane.predict(tokens, self._context.backbone).logits for plane in flat]
         for number in range(len(tokens)):
-            detail_tiles = self._detail_tiles(number, tokens, tiles, flat, groups)
-            folds = yield from self._fold_heads(number, detail_tiles, before)
+            detail_tiles = self._detail_tiles(number, tokens, tiles, planes)
+            folds = yield from self._fold_heads(detail_tiles, before)
             if self._context.stopping:
                 return
-            for plane, group, correction, logits in zip(
-                flat, groups, corrections, bare, strict=True
-            ):
-                correct: list[DetailCorrection | None] = [None] * len(tokens)
-                correct[number] = DetailCorrection(
-                    folds[group % len(folds)], self._context.backbone.device
-                )
-                corrected = plane.predict(tokens, self._context.backbone, corrections=correct)
-                correction[number] = corrected.logits[number] - logits[number]
-            scored = [
-                OutOfFold(plane, logits, correction)
-                for plane, logits, correction in zip(flat, bare, corrections, strict=True)
-            ]
-            share = choose_share(scored, number)
-            self.shares_tried = ious_by_share(scored, number)
-            if share == 0:
-                heads.append(None)
-                continue
-            head = yield from self._train(detail_tiles, STEPS, before)
-            if head is None:
-                return
-            heads.append(replace(head, share=share))
-        self.heads = tuple(heads) if any(heads) else ()
-        self.out_of_fold = scored
-
-    def _planes(self) -> list[list[ValidationPlane]]:
-        """Return the embedded parts of each annotated plane."""
-        planes = [parts for _, parts in self._context.embedded.planes_to_score()]
-        return [parts for parts in planes if parts]
+            if folds:
+                for (group, _), each in zip(planes, measured, strict=True):
+                    correction = DetailCorrection(folds[group % len(folds)], backbone.device)
+                    corrections = [None] * number + [correction]
+                    corrected = each.plane.predict(tokens, backbone, corrections=corrections)
+                    each.correction[number] = corrected.logits[number] - each.logits[number]
+                share = choose_share(ious_by_share(measured, number), always)
+            else:
+                share, self.note = float(always), "" if always else TOO_FEW
+            head = None
+            if share:
+                head = yield from self._train(detail_tiles, settings.steps, before)
+                if head is None:
+                    return
+            heads.append(head and replace(head, share=share))
+        if any(heads):
+            self.heads, self._planes = tuple(heads), measured if folds else []
 
     def _fold_heads(
-        self, number: int, tiles: Sequence[DetailTile], before: Progress
+        self, tiles: Sequence[DetailTile], before: Progress
     ) -> Generator[Progress, None, list[DetailHead]]:
-        """Train a head for each fold, on the tiles of the others."""
+        """Train a head for each fold on the tiles of the other folds; empty if there are too few."""
         count = min(FOLDS, len({tile.group for tile in tiles if not tile.blank}))
-        heads = []
-        for fold in range(count):
-            rest = [tile for tile in tiles if tile.blank or tile.group % count != fold]
-            head = yield from self._train(rest, FOLD_STEPS, before)
+        heads: list[DetailHead] = []
+        steps = _fold_steps(self._context.settings)
+        for fold in range(count if count >= FEWEST else 0):
+            others = [tile for tile in tiles if tile.blank or tile.group % count != fold]
+            head = yield from self._train(others, steps, before)
             if head is None:
-                break
+                return []
             heads.append(head)
         return heads
 
     def _train(
         self, tiles: Sequence[DetailTile], steps: int, before: Progress
     ) -> Generator[Progress, None, DetailHead | None]:
-        """Train a head; None if the training was asked to end."""
-        context, clock = self._context, self._context.clock()
-        seed, loss = context.settings.seed, LOSSES[context.settings.loss]
+        """Train a head; return None if the training was asked to end."""
+        context, clock, head = self._context, self._context.clock(), None
         dtype = context.backbone.decoder.dtype
         dtype = dtype if dtype == torch.bfloat16 else torch.float32
-        head = None
-        for trained in optimise_head(tiles, steps, seed, loss, dtype):
+        loss, total = LOSSES[context.settings.loss], context.detail_steps
+        for number, trained in enumerate(
+            optimise_head(tiles, steps, context.settings.seed, loss, dtype), start=1
+        ):
             head = trained
             self.steps_done += 1
-            yield replace(before, step=before.step + self.steps_done, loss=None)
+            seconds_left = clock() / number * max(0, total - self.steps_done)
+            yield replace(
+                before, step=before.step + self.steps_done, loss=None, seconds_left=seconds_left
+            )
             clock()
             if context.stopping:
                 return None
@@ -178,107 +210,95 @@ class DetailTraining:
         number: int,
         tokens: torch.Tensor,
         tiles: Sequence[TrainingTile],
-        planes: Sequence[ValidationPlane],
-        groups: Sequence[int],
+        planes: Sequence[tuple[int, ValidationPlane]],
     ) -> list[DetailTile]:
-        """Return the tiles from which the head of a class learns."""
+        """Return the tiles from which the head of a class learns, those of validation planes too."""
         embedded = self._context.embedded
-        group_of = {
+        groups = {
             id(example): group for group, (example, _) in enumerate(embedded.planes_to_score())
         }
-        found = []
+        detail_tiles = []
         for tile in (*tiles, *embedded.blanks):
             if tile.early is not None:
-                example = embedded.examples[tile.job.example]
-                group = group_of.get(id(example), -1)
-                found.append(
-                    self._detail_tile(
-                        number,
-                        tokens,
-                        tile.embedding,
-                        tile.early,
-                        tile.target,
-                        tile.weight,
-                        group,
-                        tile.job.blank,
-                    )
-                )
-        trained = {id(example) for example in embedded.examples}
-        for plane, group in zip(planes, groups, strict=True):
-            if id(plane.example) in trained or embedded.measured_on_training:
-                continue
-            if plane not in embedded.measured:
-                continue
-            assert plane.embedded.early is not None
-            for index, (tile_, embedding) in enumerate(
-                zip(plane.embedded.tiles, plane.embedded.embeddings, strict=True)
-            ):
-                if embedding is None:
-                    continue
-                early = CompressedFeatures.of(plane.embedded.early(index))
-                target, weight = target_of(plane.example, TileJob(0, tile_, 0), len(tokens))
-                device = tokens.device
-                found.append(
-                    self._detail_tile(
-                        number,
-                        tokens,
-                        embedding[0],
-                        early,
-                        target.to(device),
-                        weight.to(device),
-                        group,
-                    )
-                )
-        return found
+                group = groups.get(id(embedded.examples[tile.job.example]), -1)
+                detail_tiles.append(self._detail_tile(number, tokens, tile, tile.early, group))
+        for group, plane in planes:
+            if not embedded.measured_on_training and plane in embedded.measured:
+                detail_tiles += self._tiles_of_plane(number, tokens, plane, group)
+        return detail_tiles
+
+    def _tiles_of_plane(
+        self, number: int, tokens: torch.Tensor, plane: ValidationPlane, group: int
+    ) -> list[DetailTile]:
+        """Return the tiles of a validation plane."""
+        early, device, detail_tiles = plane.embedded.early, tokens.device, []
+        assert early is not None
+        for index, (tile, views) in enumerate(
+            zip(plane.embedded.tiles, plane.embedded.embeddings, strict=True)
+        ):
+            if views is not None:
+                job = TileJob(0, tile, 0)
+                target, weight = target_of(plane.example, job, len(tokens))
+                trained = TrainingTile(views[0], target.to(device), weight.to(device), job)
+                features = CompressedFeatures.of(early(index))
+                detail_tiles.append(self._detail_tile(number, tokens, trained, features, group))
+        return detail_tiles
 
     def _detail_tile(
         self,
         number: int,
         tokens: torch.Tensor,
-        embedding: torch.Tensor,
+        tile: TrainingTile,
         early: CompressedFeatures,
-        target: torch.Tensor,
-        weight: torch.Tensor,
         group: int,
-        blank: bool = False,
     ) -> DetailTile:
-        logits, decoded = self._context.backbone.decoder.with_features(
-            embedding[None], tokens[number]
-        )
+        decoder = self._context.backbone.decoder
+        logits, decoded = decoder.with_features(tile.embedding[None], tokens[number])
         return DetailTile(
-            early, Compressed.of(decoded[0]), logits[0], target[number], weight, group, blank
+            early,
+            Compressed.of(decoded[0]),
+            logits[0],
+            tile.target[number],
+            tile.weight,
+            group,
+            tile.job.blank,
         )
 
 
-def ious_by_share(planes: Sequence[OutOfFold], number: int) -> np.ndarray:
-    """Return the IoU of a class on each plane for each of `SHARES`: (planes, shares)."""
+def ious_by_share(planes: Sequence[_CrossValidated], number: int) -> np.ndarray:
+    """Return the IoU of a class for each of `SHARES`, on each plane with it: (planes, shares)."""
     ious = []
     for each in planes:
         example = each.plane.example
         valid = np.ones(example.shape, bool) if example.valid is None else example.valid
         truth = example.labels[valid] == number + 1
-        if not truth.any():
-            continue
-        logits, correction = each.logits[number][valid], each.correction[number][valid]
-        row = []
-        for share in SHARES:
-            predicted = logits + share * correction > 0
-            row.append((predicted & truth).sum() / (predicted | truth).sum())
-        ious.append(row)
+        if truth.any():
+            logits, correction = each.logits[number][valid], each.correction[number][valid]
+            foregrounds = [logits + np.float16(share) * correction > 0 for share in SHARES]
+            ious.append([(f & truth).sum() / (f | truth).sum() for f in foregrounds])
     return np.array(ious).reshape(-1, len(SHARES))
 
 
-def choose_share(planes: Sequence[OutOfFold], number: int) -> float:
-    """Return the smallest share whose IoU is within one standard error of the best one.
+def choose_share(ious: np.ndarray, always: bool = False) -> float:
+    """Return the smallest share whose mean IoU is within one standard error of the best.
 
-    The standard error is that of the difference to the best share, over the planes.
+    The standard error is that of the difference in IoU between the two shares.
+
+    Parameters
+    ----------
+    ious
+        IoU of each of `SHARES` on each plane: shape (planes, shares).
+    always
+        Whether a share of 0 is not allowed.
     """
-    ious = ious_by_share(planes, number)
-    if len(ious) < 2:
-        return 0.0
-    best = int(ious.mean(0).argmax())
-    for index, share in enumerate(SHARES):
-        loss = ious[:, best] - ious[:, index]
-        if loss.mean() <= loss.std(ddof=1) / np.sqrt(len(loss)):
-            return share
-    return SHARES[best]
+    first = 1 if always else 0
+    if len(ious) < FEWEST:
+        return SHARES[-1] if always else 0.0
+    best = first + int(ious[:, first:].mean(0).argmax())
+    losses = ious[:, [best]] - ious
+    errors = losses.std(0, ddof=1) / np.sqrt(len(ious))
+    return next(
+        share
+        for index, share in enumerate(SHARES)
+        if index >= first and losses[:, index].mean() <= errors[index]
+    )

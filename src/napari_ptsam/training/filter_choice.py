@@ -12,10 +12,7 @@ import numpy as np
 from napari_ptsam.images.guided_filter import Refinement
 
 if TYPE_CHECKING:
-    import torch
-
-    from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.training.validation import ValidationPlane
+    from napari_ptsam.training.validation import PlaneLogits
 
 RADII, EPSILONS = (2, 4, 8, 16), (1e-3, 1e-2)
 THRESHOLDS = np.arange(-2.0, 2.01, 0.25)
@@ -35,21 +32,15 @@ SIDE = 512
 
 
 def choose_refinement(
-    planes: Sequence[ValidationPlane],
-    tokens: torch.Tensor,
-    backbone: Backbone,
-    blanks: Sequence[ValidationPlane] = (),
+    planes: Sequence[PlaneLogits], blanks: Sequence[PlaneLogits] = ()
 ) -> Refinement | None:
     """Choose the filter with the highest reliable gain in IoU.
 
     Parameters
     ----------
     planes
-        Embedded planes with their annotation, including those trained on.
-    tokens
-        Decoder tokens: float32, shape (classes, 8, 256).
-    backbone
-        Backbone that embedded the planes.
+        Annotated planes with their unfiltered logits. Training planes are among them;
+        their logits come from detail heads that have not seen them, if there are any.
     blanks
         Planes that show almost nothing. Thresholds that turn them into
         foreground are not taken.
@@ -62,29 +53,27 @@ def choose_refinement(
     if len(planes) < FEWEST:
         return None
     candidates = list(product(RADII, EPSILONS))
-    gains = np.stack([_gains(plane, tokens, backbone, candidates) for plane in planes])
+    gains = np.stack([_gains(plane, candidates) for plane in planes])
     errors = gains.std(0, ddof=1) / np.sqrt(len(planes))
     reliable = gains.mean(0) - STANDARD_ERRORS * errors
     if len(planes) < FEWEST_TO_SHIFT:
         reliable[:, THRESHOLDS != 0] = -np.inf
-    reliable[:, _false_foreground(blanks, tokens, backbone) > MOST_ON_BLANKS] = -np.inf
+    reliable[:, _false_foreground(blanks) > MOST_ON_BLANKS] = -np.inf
     best, threshold = np.unravel_index(reliable.argmax(), reliable.shape)
     if reliable[best, threshold] <= 0:
         return None
     return Refinement(*candidates[best], float(THRESHOLDS[threshold]))
 
 
-def _false_foreground(
-    blanks: Sequence[ValidationPlane], tokens: torch.Tensor, backbone: Backbone
-) -> np.ndarray:
+def _false_foreground(blanks: Sequence[PlaneLogits]) -> np.ndarray:
     """Return the fraction of blank background that each threshold adds to foreground: (thresholds,)."""
     above, pixels = np.zeros(len(THRESHOLDS)), 0
-    for plane in blanks:
-        example = plane.example
+    for blank in blanks:
+        example = blank.plane.example
         empty = example.labels == 0
         if example.valid is not None:
             empty &= example.valid
-        highest = plane.predict(tokens, backbone).logits.max(0)[empty]
+        highest = blank.logits.max(0)[empty].astype(np.float32)
         above += [np.count_nonzero(highest > threshold) for threshold in THRESHOLDS]
         pixels += highest.size
     added: np.ndarray = (above - above[len(THRESHOLDS) // 2]) / max(1, pixels)
@@ -101,19 +90,14 @@ class _Part:
     valid: np.ndarray
 
 
-def _gains(
-    plane: ValidationPlane,
-    tokens: torch.Tensor,
-    backbone: Backbone,
-    candidates: Sequence[tuple[int, float]],
-) -> np.ndarray:
+def _gains(predicted: PlaneLogits, candidates: Sequence[tuple[int, float]]) -> np.ndarray:
     """Return gains in IoU of filters and thresholds over no filter: (candidates, thresholds)."""
-    logits = plane.predict(tokens, backbone).logits
+    plane, logits = predicted.plane, predicted.logits.astype(np.float32)
     example = plane.example
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
     window = _richest(example.labels)
     part = _Part(logits[:, *window], plane.guide[window], example.labels[window], valid[window])
-    classes = [c for c in range(len(tokens)) if (part.labels[part.valid] == c + 1).any()]
+    classes = [c for c in range(len(logits)) if (part.labels[part.valid] == c + 1).any()]
     if not classes:
         return np.zeros((len(candidates), len(THRESHOLDS)))
     plain = _ious(part.logits, part, classes)[len(THRESHOLDS) // 2]

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from napari_ptsam.images.tiling import FLIPS, Flip, flipped_pixels
+from napari_ptsam.inference.embedded_plane import views_of
 from napari_ptsam.training.validation import ValidationPlane, overlaps
 
 if TYPE_CHECKING:
-    from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.backbones.early_features import EarlyFeatures
     from napari_ptsam.training.settings import Progress
     from napari_ptsam.training.token_training import TrainingContext
 
@@ -56,7 +57,10 @@ def choose_flips(
         (upright,) = tile.embedded.embeddings
         assert upright is not None
         views = torch.cat([upright.to(flipped.device), flipped])
-        gains.append(_gains(tile, views, tokens, backbone))
+        early = None
+        if any(context.corrections):
+            early = backbone.encoder.plain.early_features(views_of(pixels, FLIPS))
+        gains.append(_gains(tile, views, early, tokens, context))
         clock()
         yield now
         if context.stopping:
@@ -68,14 +72,24 @@ def choose_flips(
 
 
 def _gains(
-    tile: ValidationPlane, views: torch.Tensor, tokens: torch.Tensor, backbone: Backbone
+    tile: ValidationPlane,
+    views: torch.Tensor,
+    early: EarlyFeatures | None,
+    tokens: torch.Tensor,
+    context: TrainingContext,
 ) -> list[float]:
     """Return the gain in IoU of each candidate over no flips."""
 
     def iou(flips: Sequence[Flip]) -> float:
         chosen = [0, *(1 + FLIPS.index(flip) for flip in flips)]
-        embedded = replace(tile.embedded, embeddings=(views[chosen],), flips=tuple(flips))
-        class_overlaps = overlaps(replace(tile, embedded=embedded), tokens, backbone)
+        embedded = replace(
+            tile.embedded,
+            embeddings=(views[chosen],),
+            flips=tuple(flips),
+            early=None if early is None else lambda _: early[chosen],
+        )
+        plane = replace(tile, embedded=embedded)
+        class_overlaps = overlaps(plane, tokens, context.backbone, corrections=context.corrections)
         present = [overlap.iou for overlap in class_overlaps if overlap.truth]
         return float(np.mean(present or [overlap.iou for overlap in class_overlaps]))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
     from napari_ptsam.images.guided_filter import Refinement
+    from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.training.tiles import TrainingTile
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
@@ -150,7 +151,12 @@ class MarkerTraining:
         classes, markers = self._unchecked
         self._unchecked = None
         if useful(
-            self._planes(), classes, markers, self._context.backbone, self._context.refinement
+            self._planes(),
+            classes,
+            markers,
+            self._context.backbone,
+            self._context.refinement,
+            self._context.corrections,
         ):
             self.kept = markers.clone()
         self.note = USELESS if self.kept is None else ""
@@ -191,6 +197,7 @@ def useful(
     markers: torch.Tensor,
     backbone: Backbone,
     refinement: Refinement | None = None,
+    corrections: Sequence[DetailCorrection | None] = (),
 ) -> bool:
     """Return whether splitting by markers finds objects as well as connected components do.
 
@@ -207,11 +214,13 @@ def useful(
         Backbone that embedded the planes.
     refinement
         Guided filter of the classes' logits, if any.
+    corrections
+        The detail head of each class, if there are any.
     """
     if not planes:
         return False
     tokens = torch.cat([classes, markers])
-    scores = [_score(plane, tokens, backbone, refinement) for plane in planes]
+    scores = [_score(plane, tokens, backbone, refinement, corrections) for plane in planes]
     nowhere = sum(s.shared for s in scores) < FOUND * sum(s.truth for s in scores)
     everywhere = sum(s.inside for s in scores) > FILLED * sum(s.foreground for s in scores)
     better = np.mean([s.split for s in scores]) >= np.mean([s.components for s in scores])
@@ -223,11 +232,12 @@ def _score(
     tokens: torch.Tensor,
     backbone: Backbone,
     refinement: Refinement | None,
+    corrections: Sequence[DetailCorrection | None],
 ) -> _PlaneScore:
     example, count = plane.example, len(tokens) // 2
     annotated = example.instances
     assert annotated is not None
-    prediction = plane.predict(tokens, backbone, refinement, count)
+    prediction = plane.predict(tokens, backbone, refinement, count, corrections)
     assert prediction.markers is not None
     valid = np.ones(example.shape, bool) if example.valid is None else example.valid
     foreground = (prediction.labels > 0) & valid

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from napari_ptsam import __version__
+from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.prompts.prompt import NAME_LIMIT, Origin, Prompt, default_colours
 from napari_ptsam.prompts.thumbnail import make_thumbnail
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.settings import ImageSettings
     from napari_ptsam.images.tiling import Flip
+    from napari_ptsam.prompts.detail import DetailHead
     from napari_ptsam.training.settings import TrainingSettings
     from napari_ptsam.training.validation import ValidationPlane
 
@@ -79,6 +81,8 @@ class TrainedTokens:
         A tensor for each layer of the encoder, or none.
     refinement, flips
         Guided filter of the logits and flips of tiles, if any.
+    detail
+        The detail head of each class, if any class has one.
     """
 
     dice: float
@@ -89,6 +93,7 @@ class TrainedTokens:
     encoder_tokens: tuple[torch.Tensor, ...]
     refinement: Refinement | None
     flips: tuple[Flip, ...] = ()
+    detail: tuple[DetailHead | None, ...] = ()
 
 
 def prompt_of(
@@ -115,6 +120,7 @@ def prompt_of(
         encoder_tokens=tuple(_array(layer) for layer in trained.encoder_tokens),
         refinement=trained.refinement,
         flips=trained.flips,
+        detail=trained.detail,
         trained_channels=task.channels,
         weights=backbone.weights[:NAME_LIMIT],
         thumbnail=_picture(trained, backbone, planes, colours, task.images.tiling.side),
@@ -132,7 +138,11 @@ def _picture(
     if not planes:
         return b""
     plane = max(planes, key=lambda plane: np.count_nonzero(plane.example.labels))
-    labels = plane.predict(trained.tokens, backbone, trained.refinement).labels
+    corrections = corrections_of(trained.detail, backbone.device)
+    prediction = plane.predict(
+        trained.tokens, backbone, trained.refinement, corrections=corrections
+    )
+    labels = prediction.labels
     return make_thumbnail(plane.guide, labels, colours, side)
 
 

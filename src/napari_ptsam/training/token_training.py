@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from time import perf_counter
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.tiling import Flip
+    from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.training.embedding import EmbeddedTiles
     from napari_ptsam.training.tiles import TrainingTile
 
@@ -58,8 +59,10 @@ class TrainingContext:
         Number of classes.
     embedded
         The embedded tiles and planes.
-    marker_steps, encoder_steps
-        Numbers of steps for markers and for encoder tokens.
+    marker_steps, encoder_steps, detail_steps
+        Numbers of steps for markers, for encoder tokens and for detail heads.
+    corrections
+        The detail head of each class, if there are any.
     refinement, flips
         Guided filter of the logits and flips of tiles that were chosen, if any.
     stop
@@ -74,6 +77,8 @@ class TrainingContext:
     embedded: EmbeddedTiles
     marker_steps: int = 0
     encoder_steps: int = 0
+    detail_steps: int = 0
+    corrections: Sequence[DetailCorrection | None] = ()
     refinement: Refinement | None = None
     flips: tuple[Flip, ...] = ()
     stop: Event = field(default_factory=Event)
@@ -87,7 +92,7 @@ class TrainingContext:
     @property
     def steps(self) -> int:
         """Total number of optimiser steps."""
-        return self.settings.steps + self.encoder_steps + self.marker_steps
+        return self.settings.steps + self.encoder_steps + self.detail_steps + self.marker_steps
 
     def clock(self) -> Callable[[], float]:
         """Start a clock for the training time.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.evaluation.metrics import sum_of
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
+from napari_ptsam.training.detail_training import DetailTraining, detail_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
 from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 from napari_ptsam.training.filter_choice import choose_refinement
@@ -29,11 +31,14 @@ from napari_ptsam.training.result import TrainedTokens, TrainingTask, prompt_of
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.token_training import TokenTraining, TrainingContext
-from napari_ptsam.training.validation import mean_dice, overlaps
+from napari_ptsam.training.validation import PlaneLogits, mean_dice
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.training.tiles import TrainingTile
+    from napari_ptsam.training.validation import ValidationPlane
 
 TOO_SMALL = (
     "The GPU has not enough memory for this training, not even for one tile at a time. It "
@@ -114,7 +119,12 @@ class Training:
         """Set up all parts of the training for the current backbone."""
         start, classes = self.start, len(self.annotations.classes)
         self._embedded = EmbeddedTiles(
-            self.training, self.held_out, self.annotations.stacks, self.images, classes, True
+            self.training,
+            self.held_out,
+            self.annotations.stacks,
+            self.images,
+            classes,
+            self.settings.detail != "off",
         )
         self._context = TrainingContext(
             self.backbone,
@@ -122,6 +132,7 @@ class Training:
             classes,
             self._embedded,
             marker_steps(self.settings, self.training),
+            detail_steps=detail_steps(self.settings, classes),
             stop=self._stop,
         )
         if start is not None:
@@ -131,6 +142,7 @@ class Training:
         self._token_training = TokenTraining(self._context, first, note)
         markers = None if start is None or start.markers is None else self._on_device(start.markers)
         self._encoder_training = EncoderTokenTraining(self._context)
+        self._detail_training = DetailTraining(self._context)
         self._marker_training = MarkerTraining(self._context, markers)
         self._draft = (
             FirstDraft(self.backbone.decoder, classes, self._embedded.tiles)
@@ -158,6 +170,7 @@ class Training:
         if self._token_training.best is None:
             self._check_at_last()
         self._embedded.free()
+        self._detail_training.free()
         self._token_training.suitable, self._draft = [], None
         self._marker_training.forget()
 
@@ -229,7 +242,13 @@ class Training:
         return TrainedTokens(
             dice, self._embedded.measured_on_training, self.steps_done, tokens, self._marker_training.kept,
             encoder_tokens, self._context.refinement, self._context.flips,
+            self._detail_training.heads,
         )  # fmt: skip
+
+    @property
+    def corrections(self) -> Sequence[DetailCorrection | None]:
+        """The detail head of each class, ready to correct logits; empty if there are none."""
+        return self._context.corrections
 
     @property
     def sees(self) -> Backbone:
@@ -238,6 +257,9 @@ class Training:
 
     def plane_scores(self) -> Iterator[tuple[int, float]]:
         """Compute the Dice of the best prompt on each annotated plane.
+
+        If the prompt has detail heads, each plane is corrected by heads that have not
+        seen it.
 
         Planes that were not embedded are left out, and so are all planes once
         the training is closed.
@@ -251,14 +273,12 @@ class Training:
         """
         if self._token_training.best is None:
             return
-        tokens = self._best.tokens
         indices = {id(example): i for i, example in enumerate(self.annotations.examples)}
+        cross_validated = iter(self._detail_training.predictions)
         for example, planes in self._embedded.planes_to_score():
             if planes:
-                plane_overlaps = [
-                    overlaps(plane, tokens, self.backbone, self._context.refinement)
-                    for plane in planes
-                ]
+                predictions = list(islice(cross_validated, len(planes))) or self._predicted(planes)
+                plane_overlaps = [each.overlaps(self._context.refinement) for each in predictions]
                 class_overlaps = [sum_of(parts) for parts in zip(*plane_overlaps, strict=True)]
                 yield indices[id(example)], mean_dice([class_overlaps])
 
@@ -293,6 +313,8 @@ class Training:
             if self._encoder_training.kept:
                 suitable = self._embedded.tiles
         if not self._context.stopping:
+            yield from self._add_detail(suitable)
+        if not self._context.stopping:
             self._refine()
         if self.settings.flips == "auto" and not self._context.stopping:
             choice = choose_flips(self._context, self._best.tokens, self._now())
@@ -302,23 +324,47 @@ class Training:
         now = self._now()
         yield replace(now, phase="done", steps=now.step, seconds_left=0.0)
 
+    def _add_detail(self, tiles: list[TrainingTile]) -> Generator[Progress, None, None]:
+        """Train detail heads, unless they are switched off, and use those that help."""
+        if self._context.detail_steps:
+            yield from self._detail_training.tune(self._best.tokens, tiles, self._now())
+            self._context.corrections = self._detail_training.corrections
+
     def _refine(self) -> None:
         """Choose the guided filter with which logits follow the edges of images best."""
-        tokens, embedded = self._best.tokens, self._embedded
-        planes = [plane for parts in embedded.planes_of_training() for plane in parts]
-        if not embedded.measured_on_training:
-            planes += embedded.measured
-        blanks = embedded.blank_planes()
-        refinement = choose_refinement(planes, tokens, self._context.backbone, blanks)
-        if refinement is not None:
-            self._context.refinement = refinement
-            self._refined_dice = mean_dice(
-                [overlaps(plane, tokens, self.backbone, refinement) for plane in embedded.measured]
+        embedded, context = self._embedded, self._context
+        predictions = self._detail_training.predictions
+        if not predictions:
+            parts = [planes for _, planes in embedded.planes_to_score()]
+            predictions = self._predicted([plane for planes in parts for plane in planes])
+        context.refinement = choose_refinement(
+            predictions, self._predicted(embedded.blank_planes())
+        )
+        if context.refinement is not None or context.corrections:
+            measured = [
+                each.overlaps(context.refinement)
+                for each in predictions
+                if embedded.measured_on_training or each.plane in embedded.measured
+            ]
+            self._refined_dice = mean_dice(measured)
+
+    def _predicted(self, planes: Sequence[ValidationPlane]) -> list[PlaneLogits]:
+        """Return planes with the unfiltered logits of the best prompt."""
+        tokens, context = self._best.tokens, self._context
+        return [
+            PlaneLogits(
+                plane,
+                plane.predict(tokens, context.backbone, corrections=context.corrections).logits,
             )
+            for plane in planes
+        ]
 
     def _now(self) -> Progress:
         """Return the progress between two stages."""
-        parts = self._token_training, self._encoder_training, self._marker_training
+        parts = (
+            self._token_training, self._encoder_training, self._detail_training,
+            self._marker_training,
+        )  # fmt: skip
         done, note = sum(part.steps_done for part in parts), joined(part.note for part in parts)
         dice = self._best.dice
         return Progress("training", done, self._context.steps, held_out_dice=dice, note=note)

@@ -64,6 +64,29 @@ class ValidationPlane:
         return self.embedded.predict(backbone.decoder, tokens, refinement, classes, corrections)
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneLogits:
+    """An annotated plane and its unfiltered logits.
+
+    Attributes
+    ----------
+    plane
+        The embedded plane with its annotation.
+    logits
+        float16 or float32, shape (classes, y, x).
+    """
+
+    plane: ValidationPlane
+    logits: np.ndarray
+
+    def overlaps(self, refinement: Refinement | None = None) -> list[Overlap]:
+        """Return the overlap of each class with the annotation, after a filter."""
+        logits = self.logits.astype(np.float32)
+        return overlaps_with(
+            self.plane.example, self.plane.embedded.prediction(logits, refinement)
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Result of a validation.
