@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +16,15 @@ import tifffile
 from PIL import Image
 
 from conftest_cli import fails, run
+from conftest_prompts import head, make
+from napari_ptsam.cli.commands import _report_training
 from napari_ptsam.prompts.files import load
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
 QUICK = [
     "--steps", "30", "--embeddings", "5", "--batch-size", "2", "--tile", "whole", "--seed", "0",
-    "--markers", "no", "--minutes", "0",
+    "--markers", "no", "--minutes", "0", "--detail", "off",
 ]  # fmt: skip
 
 
@@ -41,6 +45,7 @@ def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["steps"] == 60 and line["batch_size"] == 2 and line["trained_parameters"] == 2048
     assert line["tile"] == 128 and 0 < line["held_out_dice"] <= 1
+    assert line["detail"] == []
     assert set(line["seconds"]) == {"embedding", "training", "total"}
     assert line["seconds"]["total"] >= line["seconds"]["embedding"] + line["seconds"]["training"]
     assert load(out).notes == "crops" and out.stat().st_size <= 12 * 1024
@@ -61,6 +66,22 @@ def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     assert "2,048 trained" in capsys.readouterr().out
     assert run("info", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["trained_parameters"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [((0.5, None), "fine detail: labels are refined: class 0 at half strength"), ((), "")],
+)
+def test_the_end_of_a_training_names_fine_detail(shares, told, tmp_path, capsys) -> None:
+    prompt = make(2, detail=tuple(None if share is None else head(share) for share in shares))
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"1234")
+    training = SimpleNamespace(seconds={}, backbone=SimpleNamespace(device="cpu"))
+    _report_training(Namespace(json=True), path, training, prompt, 1.0)
+    assert json.loads(capsys.readouterr().out)["detail"] == [share or 0 for share in shares]
+    _report_training(Namespace(json=False), path, training, prompt, 1.0)
+    text = capsys.readouterr().out
+    assert told in text and ("fine detail" in text) == bool(told)
 
 
 def test_evaluation_is_that_of_the_written_labels(folders, prompt_path, tmp_path, capsys) -> None:

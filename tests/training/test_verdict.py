@@ -59,3 +59,12 @@ def test_a_stopped_training_says_so(measured: bool) -> None:
     text = verdict(origin(steps=120, measured_on_training=measured), stopped=True).text
     assert text.startswith("Stopped after 120 steps. ")
     assert "Stopped" not in verdict(origin(measured_on_training=measured)).text
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_fine_detail_is_mentioned_where_it_is_used(measured: bool) -> None:
+    judged = origin(measured_on_training=measured)
+    without = verdict(judged)
+    found = verdict(judged, detail="labels are refined at half strength")
+    assert found.level == without.level and "Fine detail" not in without.text
+    assert found.text == f"{without.text} Fine detail: labels are refined at half strength."

@@ -17,6 +17,7 @@ from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.channels import fit_prompt
+from napari_ptsam.prompts.describe import describe, fine_detail
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.settings import TrainingSettings
@@ -92,6 +93,7 @@ def _report_training(
                 "measured_on_training": origin.measured_on_training,
                 "trained_parameters": prompt.trained_parameters,
                 "encoder_tokens": len(prompt.encoder_tokens[0]) if prompt.encoder_tokens else 0,
+                "detail": [0.0 if head is None else head.share for head in prompt.detail],
                 "tile": tiling.side,
                 "whole": tiling.whole,
                 "images": origin.images,
@@ -106,9 +108,12 @@ def _report_training(
         if origin.measured_on_training
         else f"on {origin.held_out_images} validation planes of {origin.images}"
     )
+    detail = fine_detail(prompt)
     print(
         f"{path}: Dice {origin.held_out_dice:.3f} ({where}); {tiling}; "
         f"{prompt.trained_parameters:,} parameters, {path.stat().st_size:,} bytes, {total:.0f} s"
+        + f"; fine detail: {detail}"
+        * bool(detail)
     )
 
 
@@ -160,8 +165,6 @@ def info(options: Namespace) -> None:
     if options.json:
         _print_json({"file": str(options.prompt), **prompt.describe()})
         return
-    from napari_ptsam.prompts.describe import describe
-
     print(describe(prompt, options.prompt))
 
 

@@ -35,6 +35,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Scale": str(prompt.images.tiling),
         "Values": _values(prompt),
         "Edges": _edges(prompt),
+        "Fine detail": fine_detail(prompt),
         "Flips": _flips(prompt),
         "Channels": _channels(prompt),
         "Pixel size": _pixel_size(prompt),
@@ -55,10 +56,32 @@ def image_words(prompt: Prompt) -> str:
     return f"{prompt.images.tiling}, {_values(prompt)}{channels}"
 
 
+def fine_detail(prompt: Prompt) -> str:
+    """Return how strongly labels are refined with fine texture; empty without detail heads."""
+    if not prompt.detail:
+        return ""
+    strengths = [_strength(0 if head is None else head.share) for head in prompt.detail]
+    if len(set(strengths)) == 1:
+        return f"labels are refined {strengths[0]}"
+    each = ", ".join(
+        f"{name} {strength}" for name, strength in zip(prompt.classes, strengths, strict=True)
+    )
+    return f"labels are refined: {each}"
+
+
+def _strength(share: float) -> str:
+    known = {0: "not at all", 0.25: "at a quarter of the strength", 0.5: "at half strength"}
+    return "at full strength" if share == 1 else known.get(share, f"at {share:.0%} of the strength")
+
+
 def _parameters(prompt: Prompt) -> str:
-    count = sum(tokens.size for tokens in prompt.encoder_tokens)
-    where = f", {count:,} of them in encoder tokens" if count else ""
-    return f"{prompt.trained_parameters:,} trained{where}"
+    heads = (head.parameters for head in prompt.detail if head is not None)
+    counts = {
+        "encoder tokens": sum(tokens.size for tokens in prompt.encoder_tokens),
+        "fine detail": sum(parameters.size for parameters in heads),
+    }
+    parts = [f"{count:,} of them in {name}" for name, count in counts.items() if count]
+    return ", ".join([f"{prompt.trained_parameters:,} trained", *parts])
 
 
 def _objects(prompt: Prompt) -> str:

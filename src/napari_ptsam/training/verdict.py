@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Verdict:
     text: str
 
 
-def verdict(origin: Origin, stopped: bool = False) -> Verdict:
+def verdict(origin: Origin, stopped: bool = False, detail: str = "") -> Verdict:
     """Judge a prompt by its Dice, with advice if it is not good.
 
     Parameters
@@ -40,10 +40,18 @@ def verdict(origin: Origin, stopped: bool = False) -> Verdict:
         How the prompt was made.
     stopped
         Whether the user has stopped the training.
+    detail
+        What the prompt does with fine detail, see
+        `napari_ptsam.prompts.describe.fine_detail`; empty if it has no detail heads.
     """
+    found = _judge(origin, f"Stopped after {origin.steps} steps. " if stopped else "")
+    return replace(found, text=f"{found.text} Fine detail: {detail}.") if detail else found
+
+
+def _judge(origin: Origin, begin: str) -> Verdict:
+    """Judge a prompt by its Dice; ``begin`` is the beginning of the text."""
     dice = origin.held_out_dice or 0.0
     trained = origin.images - origin.held_out_images
-    begin = f"Stopped after {origin.steps} steps. " if stopped else ""
     if origin.measured_on_training:
         return Verdict(
             "unsure",

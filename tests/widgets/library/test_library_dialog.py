@@ -8,12 +8,13 @@ import pytest
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
-from conftest_prompts import make
+from conftest_prompts import head, make
 from conftest_widgets import LONG
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.library import FOLDER_VARIABLE, LibraryFolders, put
 from napari_ptsam.prompts.text import to_text
 from napari_ptsam.widgets.library.library_dialog import LibraryDialog
+from napari_ptsam.widgets.library.prompt_card import PromptCard
 
 
 @pytest.fixture
@@ -164,3 +165,12 @@ def test_both_widgets_have_it(batch, dock, folder: Path, prompt, qtbot, stack) -
     assert docked.session_model.prompt is not None and train.train_on.isEnabled()
     train.keep.click()
     assert len(list(folder.glob("*.pt"))) == 2
+
+
+def test_the_card_says_how_strongly_labels_are_refined(qtbot) -> None:
+    card = PromptCard()
+    qtbot.addWidget(card)
+    card.show_prompt(make(detail=(head(0.5),)), None)
+    assert "Fine detail: labels are refined at half strength" in card.facts.text()
+    card.show_prompt(make(), None)
+    assert "Fine detail" not in card.facts.text()

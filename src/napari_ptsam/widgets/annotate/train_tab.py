@@ -15,6 +15,7 @@ from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
 from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.backbone import missing_backbone
+from napari_ptsam.prompts.describe import fine_detail
 from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.annotate.prediction_preview import Preview
@@ -89,7 +90,7 @@ class TrainTab(ScrollingColumn):
             "Stop", "End the training now, and keep the best prompt so far.", self.end
         )
         self.save = button(
-            "Save prompt…", "Save the prompt as a file of about 10 KB, to use and to share.",
+            "Save prompt…", "Save the prompt as a small file, of 10 to 40 KB as a rule, to use and to share.",
             self.save_as,
         )  # fmt: skip
         self.keep = button(
@@ -232,7 +233,7 @@ class TrainTab(ScrollingColumn):
         for number, record in enumerate(self._records):
             session_model.records.hold_out(record.image, record.number, number in trained.held_out)
             session_model.records.rate(record.image, record.number, None)
-        judgement = verdict(trained.prompt.origin, trained.stopped)
+        judgement = verdict(trained.prompt.origin, trained.stopped, fine_detail(trained.prompt))
         # The note, which says what was tried and left out, moves to the judgement.
         self.status.setText("")
         self.judgement.setText(f"{judgement.text} {self._note}".strip())

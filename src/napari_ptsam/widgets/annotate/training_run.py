@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_ptsam.annotation.scheme import Scheme
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.planes import Planes
+    from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.inference.preview import PlanePreview
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.settings import TrainingSettings
@@ -252,7 +253,11 @@ def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
 
 
 class _LivePreview:
-    """Predictions of the current tokens for the plane in view, about once a second."""
+    """Predictions of the current tokens for the plane in view, about once a second.
+
+    Once detail heads are trained, the tokens stay as they are, so that each plane that comes into
+    view is predicted once with both.
+    """
 
     def __init__(self, training: Training) -> None:
         self._backbone, self._training = training.sees, training
@@ -260,10 +265,15 @@ class _LivePreview:
         self._preview: PlanePreview | None = None
         self._embedding: Generator[None, None, None] | Any = None
         self._next = 0.0
+        self._corrections: Sequence[DetailCorrection | None] = ()
+        self._shown = False
 
     def step(self, view: PlaneInView | None) -> Generator[LivePrediction, None, None]:
         """Embed one more tile of the plane, or predict if a new prediction is due."""
-        if view is not self._view or self._training.sees is not self._backbone:
+        if self._training.sees is not self._backbone:
+            self._corrections = ()
+        corrected = self._look_for_corrections()
+        if corrected or view is not self._view or self._training.sees is not self._backbone:
             self._begin(view)
         if self._preview is None or view is None:
             return
@@ -274,17 +284,30 @@ class _LivePreview:
                 self._preview = None
             return
         tokens, begin = self._training.tokens, perf_counter()
-        if tokens is None or begin < self._next:
+        if tokens is None or begin < self._next or (self._corrections and self._shown):
             return
         labels = self._preview.labels(tokens)
         spent = perf_counter() - begin
         self._next = perf_counter() + max(REFRESH - spent, spent / SHARE - spent)
+        self._shown = True
         yield LivePrediction(view, labels)
 
+    def _look_for_corrections(self) -> bool:
+        """Take the detail heads from the training if they are new; return whether they are."""
+        if self._corrections:
+            return False
+        # A training without that stage offers none.
+        found: Sequence[DetailCorrection | None] = getattr(self._training, "corrections", ())
+        if any(correction is not None for correction in found):
+            self._corrections = found
+        return bool(self._corrections)
+
     def _begin(self, view: PlaneInView | None) -> None:
+        from napari_ptsam.inference.corrected_preview import CorrectedPreview
         from napari_ptsam.inference.preview import PlanePreview
 
         self._view, self._preview, self._next = view, None, 0.0
+        self._shown = False
         self._backbone = self._training.sees
         if view is None:
             return
@@ -293,10 +316,15 @@ class _LivePreview:
             images, _ = fit_channels(
                 training.images, training.channels, view.planes, view.image.chosen
             )
-            self._preview = PlanePreview(
+            source = (
                 self._backbone, images, view.planes[view.number], view.planes.rgb,
                 images.limits(view.planes),
             )  # fmt: skip
+            self._preview = (
+                CorrectedPreview(self._corrections, *source)
+                if self._corrections
+                else PlanePreview(*source)
+            )
         except InputError:
             return
         self._embedding = self._preview.embed()

@@ -19,7 +19,7 @@ NO_PROMPT = "No prompt yet: open prompt files, or drop them here."
 MAX_CLASSES = 12
 """Largest number of classes that the card names."""
 SHOWN_FACTS = (
-    "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Flips", "Author", "Notes", "Licence"
+    "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Fine detail", "Flips", "Author", "Notes", "Licence"
 )  # fmt: skip
 
 
