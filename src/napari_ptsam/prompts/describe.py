@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_ptsam.prompts.detail import DetailHead
     from napari_ptsam.prompts.prompt import Prompt
 
 STARTS = {
@@ -30,6 +31,7 @@ def facts(prompt: Prompt) -> dict[str, str]:
         "Backbone": prompt.backbone_name,
         "Parameters": _parameters(prompt),
         "Objects": _objects(prompt),
+        "Fine detail": _detail(prompt),
         "Made from": _made_from(prompt),
         "Dice": _dice(prompt),
         "Scale": str(prompt.images.tiling),
@@ -56,9 +58,26 @@ def image_words(prompt: Prompt) -> str:
 
 
 def _parameters(prompt: Prompt) -> str:
-    count = sum(tokens.size for tokens in prompt.encoder_tokens)
-    where = f", {count:,} of them in encoder tokens" if count else ""
-    return f"{prompt.trained_parameters:,} trained{where}"
+    parts = {
+        "encoder tokens": sum(tokens.size for tokens in prompt.encoder_tokens),
+        "detail heads": sum(head.parameters.size for head in prompt.detail if head is not None),
+    }
+    where = [f"{count:,} of them in {part}" for part, count in parts.items() if count]
+    return f"{prompt.trained_parameters:,} trained" + (f", {', '.join(where)}" if where else "")
+
+
+def _detail(prompt: Prompt) -> str:
+    words = [_head(head) for head in prompt.detail]
+    if len(words) > 1:
+        words = [f"{name}: {each}" for name, each in zip(prompt.classes, words, strict=True)]
+    return "; ".join(words)
+
+
+def _head(head: DetailHead | None) -> str:
+    if head is None:
+        return "none"
+    share = "the whole correction" if head.share == 1 else f"{head.share:g} of the correction"
+    return f"{share} by a head with {head.parameters.size:,} numbers"
 
 
 def _objects(prompt: Prompt) -> str:
