@@ -108,7 +108,6 @@ def test_detail_heads_are_kept_exactly(detail) -> None:
     assert text.startswith(WITH_DETAIL) and len(text) < LIMIT * len(detail) + HEAD_LIMIT * heads
     found = from_text(text)
     assert same_heads(found, prompt)
-    assert to_text(found) == text
     assert to_text(replace(prompt, detail=())).startswith(MARK)
     with pytest.raises(PromptFileError, match="is damaged"):
         from_text(text.replace(WITH_DETAIL, MARK))

@@ -24,7 +24,7 @@ from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import Prompt
 
 ARRAYS = ("tokens", "cores", "thumbnail")
-SIZE_LIMIT = 32 * 2**20
+SIZE_LIMIT = 24 * 2**20
 """Bytes; no prompt file is larger, even with encoder tokens and heads, so larger files are not read."""
 
 
