@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import napari_ptsam as ptsam
+from conftest_prompts import head
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.normalize import Normalization
@@ -23,7 +24,7 @@ OUTPUTS = ("labels", "instances", "probabilities")
 CHOSEN = "chosen channels"
 NEWER = {
     "encoder_tokens", "refinement", "cores", "weights", "author", "thumbnail", "flips",
-    "trained_channels", "sealed",
+    "trained_channels", "sealed", "detail",
 }  # fmt: skip
 """What prompt files of version 0.1.0 did not have."""
 
@@ -54,11 +55,40 @@ def _seeing(**images) -> Callable[..., Prompt]:
     return lambda prompt, widths, folder: replace(prompt, images=replace(prompt.images, **images))
 
 
+def _with_heads(*heads: bool) -> Callable[..., Prompt]:
+    """Give a prompt detail heads whose corrections are about as large as its logits."""
+
+    def make(prompt: Prompt, encoder_widths: tuple[int, ...], folder: Path) -> Prompt:
+        return replace(
+            prompt,
+            detail=tuple(head(4, 0.5, seed) if has else None for seed, has in enumerate(heads)),
+        )
+
+    return make
+
+
+def _after(*steps: Callable[..., Prompt]) -> Callable[..., Prompt]:
+    """Do several things to a prompt, one after the other."""
+
+    def make(prompt: Prompt, encoder_widths: tuple[int, ...], folder: Path) -> Prompt:
+        for step in steps:
+            prompt = step(prompt, encoder_widths, folder)
+        return prompt
+
+    return make
+
+
 KINDS: dict[str, Callable[[Prompt, tuple[int, ...], Path], Prompt]] = {
     "one class": lambda prompt, widths, folder: prompt,
     "several classes": _several,
     "markers": lambda prompt, widths, folder: replace(prompt, markers=prompt.tokens * np.float32(0.9)),
     "encoder tokens": _encoder_tokens,
+    "detail, markers and flips": lambda prompt, widths, folder: replace(
+        _with_heads(True)(prompt, widths, folder), markers=prompt.tokens * np.float32(0.9), flips=("x",)
+    ),
+    "detail": _with_heads(True),
+    "detail of one of two classes": _after(_several, _with_heads(False, True)),
+    "detail and encoder tokens": _after(_encoder_tokens, _with_heads(True)),
     "filter": lambda prompt, widths, folder: replace(prompt, refinement=Refinement(4, 0.01, 0.5)),
     "flips": lambda prompt, widths, folder: replace(prompt, flips=("x",)),
     CHOSEN: lambda prompt, widths, folder: replace(

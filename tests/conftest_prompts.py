@@ -33,3 +33,23 @@ def make(classes: int = 1, **parts) -> Prompt:
         "licence": "CC0",
     }
     return Prompt(**(given | parts))
+
+
+def head(width: int = 16, share: float = 1.0, seed: int = 0) -> DetailHead:
+    """A detail head that was never trained."""
+    values = np.random.default_rng(seed).normal(0, 0.1, parameter_count(width))
+    return DetailHead(values.astype(np.float16), width, share)
+
+
+def same_heads(found: Prompt, prompt: Prompt) -> bool:
+    """Whether two prompts have the same detail heads."""
+    return len(found.detail) == len(prompt.detail) and all(
+        one is other
+        or (
+            one is not None
+            and other is not None
+            and (one.width, one.share) == (other.width, other.share)
+            and np.array_equal(one.parameters, other.parameters)
+        )
+        for one, other in zip(found.detail, prompt.detail, strict=True)
+    )

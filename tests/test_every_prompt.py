@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,10 @@ def test_segment(kind, prompts, grey, backbone, found) -> None:
         axis = 1 if output == "probabilities" else 0
         assert alike(found(kind, output), np.stack(expected, axis)), output
     assert 0 < (found(kind, "labels") > 0).mean() < 1
-    if kind in {"encoder tokens", "filter", "flips", "stack normalisation", "tiles"}:
+    if kind == "detail of one of two classes":
+        bare, own = found("several classes", "probabilities"), found(kind, "probabilities")
+        assert np.array_equal(own[0], bare[0]) and not np.allclose(own[1], bare[1], atol=0.02)
+    if kind in {"detail", "encoder tokens", "filter", "flips", "stack normalisation", "tiles"}:
         changed = found(kind, "probabilities")[0] - found("one class", "probabilities")[0]
         assert np.abs(changed).max() > 1e-6
 
@@ -56,7 +60,7 @@ def test_preview(kind, prompts, grey, backbone, found) -> None:
     seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
     preview = PlanePreview(
         seeing, prompt.images, planes[1], planes.rgb, prompt.images.limits(planes),
-        prompt.refinement, prompt.flips,
+        prompt.refinement, prompt.flips, prompt.detail,
     )  # fmt: skip
     assert len(list(preview.embed())) == len(prompt.images.tiling.tiles(planes.shape))
     tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
@@ -120,9 +124,19 @@ class Once(nn.Module):
         self.module, self.known = module, {}
 
     def forward(self, pixels: torch.Tensor, tokens: list[torch.Tensor]) -> torch.Tensor:
-        key = b"".join(part.numpy().tobytes() for part in (pixels, *tokens))
+        return self._once(self.module, pixels, tokens)
+
+    def early_stages(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._once(self.module.early_stages, pixels)
+
+    def late(self, features: torch.Tensor, tokens: list[torch.Tensor]) -> torch.Tensor:
+        return self._once(self.module.late, features, tokens)
+
+    def _once(self, compute: Callable, x: torch.Tensor, *tokens: list[torch.Tensor]):
+        parts = (x, *(layer for layers in tokens for layer in layers))
+        key = compute, b"".join(part.numpy().tobytes() for part in parts)
         if key not in self.known:
-            self.known[key] = self.module(pixels, tokens)
+            self.known[key] = compute(x, *tokens)
         return self.known[key]
 
 
@@ -130,6 +144,7 @@ class Once(nn.Module):
 def backbones(exact_backbone):
     """As exports take it, and as segmenting does; in float32."""
     plain = SimpleNamespace(module=Once(exact_backbone.encoder.plain.module))
+    plain.embedded = plain
     encoder = SimpleNamespace(plain=plain)
     exported = SimpleNamespace(encoder=encoder, decoder=exact_backbone.decoder)
     return exported, with_cache(exact_backbone, EmbeddingCache())

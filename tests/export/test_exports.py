@@ -15,7 +15,7 @@ import pytest
 
 import napari_ptsam as ptsam
 from conftest_cli import complains, fails, run
-from conftest_prompts import make
+from conftest_prompts import head, make
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.export import bioimageio_package, onnx_file
 from napari_ptsam.export.bioimageio_package import export_bioimageio
@@ -53,7 +53,7 @@ def exported(prompt: Prompt, tmp_path_factory: pytest.TempPathFactory):
     """
     whole = replace(
         prompt, refinement=Refinement(4, 0.01, 0.5), flips=("x",), author="Ada Lovelace",
-        licence="CC0-1.0",
+        licence="CC0-1.0", detail=(head(8, 0.5),),
     )  # fmt: skip
     kept, translate = [], onnx_file._translated
 

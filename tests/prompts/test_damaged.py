@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest_prompts import make
+from conftest_prompts import head, make, same_heads
 from napari_ptsam.errors import PromptFileError, PtsamError
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.guided_filter import Refinement
@@ -45,6 +45,7 @@ KINDS = {
         2, markers=MARKERS, encoder_tokens=ENCODER_TOKENS, refinement=FILTER, flips=("y",),
         thumbnail=bytes(range(256)), author="Ada", weights="vit_t",
     ),
+    "detail": make(2, detail=(None, head(4, 0.5))),
     "0.1.0": make(notes="of version 1"),
 }  # fmt: skip
 
@@ -118,7 +119,8 @@ def truncated(data: bytes, everything: bool) -> Iterator[bytes]:
 
 def same(found: Prompt, prompt: Prompt) -> bool:
     arrays = found.all_tokens, prompt.all_tokens
-    return np.array_equal(*arrays) and found.describe() == prompt.describe()
+    alike = np.array_equal(*arrays) and same_heads(found, prompt)
+    return alike and found.describe() == prompt.describe()
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated])
@@ -147,7 +149,7 @@ def test_every_kind_of_prompt_file(
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated])
-@pytest.mark.parametrize("kind", ["plain", "classes", "filter", "flips", "channels"])
+@pytest.mark.parametrize("kind", ["plain", "classes", "filter", "flips", "channels", "detail"])
 def test_every_kind_of_prompt_as_text(kind: str, damage, request) -> None:
     line, count = to_text(KINDS[kind]), 0
     assert same(from_text(line), from_text(to_text(from_text(line))))
@@ -244,6 +246,7 @@ def fits(key: str, value) -> bool:
     if value is None:
         return key in {
             "cores",
+            "detail",
             "encoder_tokens",
             "refinement",
             "thumbnail",

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import napari_ptsam as ptsam
-from conftest_prompts import make
+from conftest_prompts import head, make, same_heads
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.normalize import Normalization
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
-from napari_ptsam.prompts.contents import KIND, VERSION, to_plain
+from napari_ptsam.prompts.contents import KIND, VERSION, WITHOUT_DETAIL, to_plain
 from napari_ptsam.prompts.files import load, save
 from napari_ptsam.prompts.prompt import NAME_LIMIT, TEXT_LIMIT, Prompt
 
@@ -71,10 +71,77 @@ def test_damaged_markers_are_declined(markers, tmp_path: Path) -> None:
         load(written(tmp_path, saved(plain_of(make(), cores=markers))))
 
 
+@pytest.mark.parametrize("detail", [(head(),), (None, head(8, 0.25)), (head(1), head(16, 0.5, 1))])
+def test_detail_heads_come_back(detail, tmp_path: Path) -> None:
+    prompt = make(len(detail), detail=detail)
+    path = prompt.save(tmp_path / "a.pt")
+    assert same_heads(load(path), prompt)
+    plain = torch.load(path, weights_only=True)
+    assert plain["version"] == VERSION == 3
+    numbers = [part["parameters"].dtype for part in plain["detail"] if part is not None]
+    assert set(numbers) == {torch.float16}
+    bare = replace(prompt, detail=())
+    assert to_plain(bare, with_tokens=False) == to_plain(make(len(detail)), with_tokens=False)
+    assert to_plain(bare).keys() == to_plain(make(len(detail))).keys()
+
+
+def test_one_class_with_a_detail_head_takes_at_most_40_kb(tmp_path: Path) -> None:
+    prompt = make(
+        detail=(head(),), notes="n" * (TEXT_LIMIT - 100), licence="l" * 100,
+        thumbnail=bytes(1200),
+    )  # fmt: skip
+    assert prompt.trained_parameters == 2048 + 10_641
+    assert prompt.save(tmp_path / "a.pt").stat().st_size <= 36 * 1024
+    trained = replace(prompt, markers=prompt.tokens, notes="", licence="")
+    assert trained.save(tmp_path / "b.pt").stat().st_size <= 42 * 1024
+
+
+def test_former_versions_decline_a_detail_head_in_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    path = make(detail=(head(),)).save(tmp_path / "a.pt")
+    monkeypatch.setattr("napari_ptsam.prompts.files.VERSION", 2)
+    with pytest.raises(ptsam.PromptFileError, match=r"newer napari-ptsam \(format 3, .*update"):
+        load(path)
+
+
+GOOD = {"width": 16, "share": 1.0, "parameters": torch.zeros(10_641).half()}
+BAD: dict[str, object] = {
+    "empty": [],
+    "all none": [None],
+    "text": "detail",
+    "tensor": torch.zeros(10_641).half(),
+    "number": [1],
+    "classes": [GOOD, GOOD],
+    "many": [None] * 10_000 + [GOOD],
+    "no width": [{"share": 1.0, "parameters": GOOD["parameters"]}],
+    **{f"width {width!r}": [GOOD | {"width": width}] for width in (0, 8, 17, 10**30, 16.0, True, None)},
+    **{
+        f"share {share!r}": [GOOD | {"share": share}]
+        for share in (0, -1, 1.5, 10**400, True, "1", None, float("nan"), float("inf"))
+    },
+    **{
+        f"parameters {number}": [GOOD | {"parameters": parameters}]
+        for number, parameters in enumerate([
+            None, [0.0] * 10_641, torch.zeros(10_641), torch.zeros(10_640).half(),
+            torch.zeros(1, 10_641).half(), torch.full((10_641,), torch.nan).half(),
+            torch.full((10_641,), torch.inf).half(), torch.zeros(1).half().expand(10**12),
+            torch.zeros(10_641).half().to_sparse(), torch.zeros(10_641).bfloat16(),
+        ])
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_damaged_detail_heads_are_declined(kind: str, tmp_path: Path) -> None:
+    assert load(written(tmp_path, saved(plain_of(make(), detail=[GOOD])))).detail[0].share == 1
+    with pytest.raises(ptsam.PromptFileError, match="damaged prompt file"):
+        load(written(tmp_path, saved(plain_of(make(), detail=BAD[kind]))))
+
+
 def test_it_is_one_plain_dict(tmp_path: Path) -> None:
     make().save(tmp_path / "a.pt")
     plain = torch.load(tmp_path / "a.pt", weights_only=True)
-    assert plain["kind"] == KIND and plain["version"] == VERSION
+    assert plain["kind"] == KIND and plain["version"] == WITHOUT_DETAIL == 2
+    assert "detail" not in plain
     assert plain["tokens"].dtype == torch.float32 and plain["tokens"].shape == (1, 8, 256)
 
 

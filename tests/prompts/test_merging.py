@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest_prompts import make
+from conftest_prompts import head, make
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.settings import ImageSettings
@@ -36,6 +36,15 @@ def test_there_and_back() -> None:
     for one, own in zip((first, second), split(both), strict=True):
         assert np.array_equal(own.tokens, one.tokens)
         assert (own.classes, own.colours, own.images) == (one.classes, one.colours, one.images)
+
+
+def test_each_class_keeps_its_detail_head() -> None:
+    own = head(4)
+    both = merge([make(), other(detail=(own,))])
+    assert both.detail == (None, own)
+    assert [each.detail for each in split(both)] == [(), (own,)]
+    assert [each.detail for each in split(merge([both, other(classes=("c",))]))] == [(), (own,), ()]
+    assert merge([make(), other()]).detail == ()
 
 
 def test_classes_that_would_look_or_sound_the_same() -> None:

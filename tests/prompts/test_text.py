@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest_prompts import make
+from conftest_prompts import head, make, same_heads
 from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.prompts.prompt import Prompt
-from napari_ptsam.prompts.text import LIMIT, MARK, from_text, to_text
+from napari_ptsam.prompts.text import HEAD_LIMIT, LIMIT, MARK, WITH_DETAIL, from_text, to_text
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_2000_damaged_lines_are_declined(line: str) -> None:
     [
         ("", "This is no prompt as text; it begins with ptsam1:"),
         ("hello", "This is no prompt as text"),
-        ("ptsam2:abc", "of a newer napari-ptsam"),
+        ("ptsam3:abc", "of a newer napari-ptsam"),
+        ("ptsam2:abc", "is damaged"),
+        (WITH_DETAIL + "A" * 5000, "is damaged"),
         (MARK, "is damaged"),
         (MARK + "A" * 5000, "is damaged"),
     ],
@@ -95,6 +97,20 @@ def test_what_does_not_fit_is_declined() -> None:
         to_text(make(notes=noise, licence=""))
     with pytest.raises(InputError, match="too large"):
         to_text(make(tokens=np.full((1, 8, 256), 1e6, np.float32)))
+
+
+@pytest.mark.parametrize("detail", [(head(),), (None, head(8, 0.25)), (head(1), head(16, 0.5, 1))])
+def test_detail_heads_are_kept_exactly(detail) -> None:
+    prompt = make(len(detail), detail=detail, notes="n" * 500)
+    text = to_text(prompt)
+    heads = sum(each is not None for each in detail)
+    # Earlier versions say of this mark that it is that of a newer napari-ptsam.
+    assert text.startswith(WITH_DETAIL) and len(text) < LIMIT * len(detail) + HEAD_LIMIT * heads
+    found = from_text(text)
+    assert same_heads(found, prompt)
+    assert to_text(replace(prompt, detail=())).startswith(MARK)
+    with pytest.raises(PromptFileError, match="is damaged"):
+        from_text(text.replace(WITH_DETAIL, MARK))
 
 
 def test_markers_are_left_out() -> None:

@@ -178,7 +178,7 @@ class ImageEncoder:
     def early_features(self, tiles: Sequence[np.ndarray]) -> EarlyFeatures:
         """Compute the early features of square tiles, with the embedded encoder."""
         if self._load_embedded is not None:
-            return self._load_embedded(self.device, self.dtype).early_features(tiles)
+            return self.embedded.early_features(tiles)
         parts = [self._or_on_cpu(ImageEncoder._early, tile).to(self.device) for tile in tiles]
         return EarlyFeatures.concatenated(parts)
 
@@ -191,6 +191,13 @@ class ImageEncoder:
     def plain(self) -> ImageEncoder:
         """The encoder itself, which has no cache."""
         return self
+
+    @property
+    def embedded(self) -> ImageEncoder:
+        """The embedded encoder, which computes early features; it may be this one."""
+        if self._load_embedded is None:
+            return self
+        return self._load_embedded(self.device, self.dtype)
 
     @property
     def token_widths(self) -> tuple[int, ...]:

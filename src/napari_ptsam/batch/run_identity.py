@@ -96,6 +96,8 @@ def digest_of(prompt: Prompt) -> str:
 
 def _as_plain(value: Any) -> Any:
     """Convert a part of a prompt to a type that JSON knows."""
+    if isinstance(value, np.ndarray):  # the parameters of a detail head
+        return hashlib.sha256(value.astype("<f4").tobytes()).hexdigest()
     return value.item() if isinstance(value, np.generic) else asdict(value)
 
 

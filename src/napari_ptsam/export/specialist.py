@@ -6,14 +6,17 @@ an export needs them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from napari_ptsam.backbones.early_features import early_features
 from napari_ptsam.backbones.encoder import PIXEL_MEAN, PIXEL_STD, encoder_input
+from napari_ptsam.backbones.gpu_memory import CPU
 from napari_ptsam.images.tiling import flipped_maps
 from napari_ptsam.inference.decoding import mask_logits, merge_views
+from napari_ptsam.inference.detail import corrections_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +44,14 @@ class Specialist(nn.Module):
 
     def __init__(self, prompt: Prompt, backbone: Backbone, side: int) -> None:
         super().__init__()
-        self.encoder = backbone.encoder.plain.module
+        plain = backbone.encoder.plain
+        self.encoder = plain.module
+        self.corrections = corrections_of(prompt.detail, CPU)
+        self.heads = nn.ModuleList(each for each in self.corrections if each is not None)
+        # A second module only if the backbone is not the embedded one.
+        self.embedded: Any = None
+        if prompt.detail and plain.embedded.module is not self.encoder:
+            self.embedded = plain.embedded.module
         self.decoder = backbone.decoder
         self.side, self.refinement, self.flips = side, prompt.refinement, prompt.flips
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1))
@@ -75,8 +85,17 @@ class Specialist(nn.Module):
 
     def _mask_logits(self, pixels: Tensor) -> Tensor:
         """Embed and decode one view; return its logits, shape (1, classes, 256, 256)."""
-        embeddings = self.encoder(pixels, self.encoder_tokens).flatten(2).transpose(1, 2)
-        return mask_logits(self.decoder, embeddings, self.tokens)
+        early = None
+        if not self.corrections:
+            features = self.encoder(pixels, self.encoder_tokens)
+        elif self.embedded is None:
+            early = early_features(self.encoder, pixels)
+            features = self.encoder.late(early.stage, self.encoder_tokens)
+        else:
+            early = early_features(self.embedded, pixels)
+            features = self.encoder(pixels, self.encoder_tokens)
+        embeddings = features.flatten(2).transpose(1, 2)
+        return mask_logits(self.decoder, embeddings, self.tokens, self.corrections, early)
 
     def _refined(self, logits: Tensor, guide: Tensor) -> Tensor:
         from napari_ptsam.images.guided_filter import filtered

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_ptsam.images.tiling import Flip
-from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
+from napari_ptsam.inference.detail import corrections_of
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps, views_of
 
 if TYPE_CHECKING:
+    from napari_ptsam.backbones.early_features import EarlyFeatures
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.normalize import Limits
-    from napari_ptsam.images.settings import ImageSettings
+    from napari_ptsam.images.settings import ImageSettings, PreparedPlane
+    from napari_ptsam.prompts.detail import DetailHead
 
 
 class PlanePreview:
@@ -33,8 +36,9 @@ class PlanePreview:
         Whether the channels are red, green and blue.
     limits
         Value limits of the stack, for normalisation over the stack.
-    refinement, flips
-        Filter of the logits and flips of the tiles, if the prompt has any.
+    refinement, flips, detail
+        Filter of the logits, flips of the tiles and detail heads of the classes, if the
+        prompt has any.
     """
 
     def __init__(
@@ -46,10 +50,12 @@ class PlanePreview:
         limits: Limits | None = None,
         refinement: Refinement | None = None,
         flips: Sequence[Flip] = (),
+        detail: Sequence[DetailHead | None] = (),
     ) -> None:
         self._backbone, self._images = backbone, images
         self._source = plane, rgb, limits
         self._refinement, self._flips = refinement, flips
+        self._corrections = corrections_of(detail, backbone.device)
         self._embedded: EmbeddedPlane | None = None
 
     @property
@@ -66,19 +72,35 @@ class PlanePreview:
             If the plane does not fit the settings.
         """
         prepared = self._images.prepare(*self._source)
-        # Only the guide is kept, which takes a third of the memory of the pixels.
+        # Only the guide is kept, which takes a third of the memory of the pixels. Detail heads
+        # need the pixels, since early features are computed anew each time that they are needed.
         image = None if self._refinement is None else prepared.guide
+        early = self._early(prepared) if self._corrections else None
 
         def guide() -> np.ndarray:
             assert image is not None
             return image
 
         encoder = self._backbone.encoder
-        for plane in embed_in_steps(prepared, encoder, self._flips, guide):
+        for plane in embed_in_steps(prepared, encoder, self._flips, guide, early):
             self._embedded = plane
             yield
+
+    def _early(self, prepared: PreparedPlane) -> Callable[[int], EarlyFeatures]:
+        """Return a function that computes the early features of a tile, given its index."""
+        encoder = self._backbone.encoder.plain
+
+        def compute(number: int) -> EarlyFeatures:
+            pixels = prepared.cut(prepared.tiles[number])
+            assert pixels is not None  # a tile without pixels is not decoded
+            return encoder.early_features(views_of(pixels, self._flips))
+
+        return compute
 
     def labels(self, tokens: torch.Tensor) -> np.ndarray:
         """Predict labels with tokens, once the plane is embedded: uint8, shape (y, x)."""
         assert self._embedded is not None
-        return self._embedded.predict(self._backbone.decoder, tokens, self._refinement).labels
+        prediction = self._embedded.predict(
+            self._backbone.decoder, tokens, self._refinement, corrections=self._corrections
+        )
+        return prediction.labels

@@ -17,6 +17,7 @@ from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Flip, Tiling
 from napari_ptsam.io.validation import python_values, read_values
+from napari_ptsam.prompts.detail import MOST_WIDTH, DetailHead, parameter_count
 from napari_ptsam.prompts.prompt import (
     MAX_CLASSES,
     MOST_ENCODER_TOKENS,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "napari-ptsam prompt"
-VERSION = 2
+VERSION = 3
+"""Newest version of the format: prompts with detail heads, which older readers have to decline."""
+WITHOUT_DETAIL = 2
+"""Version of prompts without detail heads, so that version 0.1.0 reads them."""
 MOST_LAYERS, WIDEST_LAYER = 64, 2048
 """Limits of an image encoder; the largest SAM has 32 layers of width 1,280."""
 LARGEST = 2**20
@@ -52,7 +56,7 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
     images = prompt.images
     plain: dict[str, Any] = {
         "kind": KIND,
-        "version": VERSION,
+        "version": VERSION if prompt.detail else WITHOUT_DETAIL,
         "classes": prompt.classes,
         "colours": prompt.colours,
         "backbone": prompt.backbone,
@@ -71,6 +75,11 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
     }
     if prompt.trained_channels is not None:
         plain["trained_channels"] = asdict(prompt.trained_channels)
+    if prompt.detail:
+        plain["detail"] = [
+            None if head is None else {"width": head.width, "share": head.share}
+            for head in prompt.detail
+        ]
     plain = python_values(plain)
     if with_tokens:
         plain["tokens"] = prompt.tokens
@@ -78,6 +87,9 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
             plain["cores"] = prompt.markers  # the name of the key since version 0.1.0
         if prompt.encoder_tokens:
             plain["encoder_tokens"] = list(prompt.encoder_tokens)
+        for head, values in zip(prompt.detail, plain.get("detail", ()), strict=True):
+            if head is not None:
+                values["parameters"] = head.parameters
         texts = (prompt.notes + prompt.licence + prompt.author).encode()
         room = LIMIT_WITH_TEXT - len(texts) - _size(plain.get("trained_channels"))
         if 0 < len(prompt.thumbnail) <= room:
@@ -119,7 +131,7 @@ class _Description:
 
 NEWER = ("weights", "author", "refinement", "flips", "trained_channels")
 """Keys that earlier files do not have."""
-ARRAYS = ("tokens", "cores", "encoder_tokens", "thumbnail")
+ARRAYS = ("tokens", "cores", "encoder_tokens", "detail", "thumbnail")
 
 
 def from_plain(plain: Mapping[str, Any]) -> Prompt:
@@ -141,6 +153,7 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
         tokens=_tokens(plain["tokens"]),
         markers=None if plain.get("cores") is None else _tokens(plain["cores"]),
         encoder_tokens=_encoder_tokens(plain.get("encoder_tokens")),
+        detail=_detail(plain.get("detail")),
         thumbnail=_thumbnail(plain.get("thumbnail")),
         images=ImageSettings(description.tile, description.normalization, description.channels),
         classes=description.classes,
@@ -178,6 +191,31 @@ def _encoder_tokens(value: Any) -> tuple[np.ndarray, ...]:
         if layer.ndim != 2 or layer.shape[0] > MOST_ENCODER_TOKENS or layer.shape[1] > WIDEST_LAYER:
             raise InputError(f"the encoder tokens are of shape {tuple(layer.shape)}")
     return tuple(_as_array(layer) for layer in value)
+
+
+def _detail(value: Any) -> tuple[DetailHead | None, ...]:
+    """Return the detail head of each class; files without any may lack the key."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_CLASSES:
+        raise InputError(f"the detail heads are no list of up to {MAX_CLASSES} classes")
+    return tuple(None if head is None else _detail_head(head) for head in value)
+
+
+def _detail_head(head: Any) -> DetailHead:
+    import torch
+
+    if not isinstance(head, dict):
+        raise InputError("a detail head is no dict")
+    width, share, parameters = head["width"], head["share"], head["parameters"]
+    if type(width) is not int or not 1 <= width <= MOST_WIDTH:
+        raise InputError(f"a detail head does not have 1 to {MOST_WIDTH} channels")
+    if type(share) not in (int, float):
+        raise InputError("the share of a detail head is no number")
+    _check_tensor(parameters, "parameters of a detail head", torch.float16)
+    if tuple(parameters.shape) != (parameter_count(width),):
+        raise InputError(f"the parameters of a detail head are of shape {tuple(parameters.shape)}")
+    return DetailHead(_as_array(parameters), width, float(share))
 
 
 def _thumbnail(value: Any) -> bytes:

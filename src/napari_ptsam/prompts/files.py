@@ -24,8 +24,8 @@ from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
 from napari_ptsam.prompts.prompt import Prompt
 
 ARRAYS = ("tokens", "cores", "thumbnail")
-SIZE_LIMIT = 16 * 2**20
-"""Bytes; no prompt file is larger, even with encoder tokens, so larger files are not read."""
+SIZE_LIMIT = 24 * 2**20
+"""Bytes; no prompt file is larger, even with encoder tokens and heads, so larger files are not read."""
 
 
 def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
@@ -60,6 +60,9 @@ def save(prompt: Prompt, path: str | Path, overwrite: bool = False) -> Path:
             plain[name] = torch.from_numpy(plain[name].copy())
     if "encoder_tokens" in plain:
         plain["encoder_tokens"] = [torch.from_numpy(t.copy()) for t in plain["encoder_tokens"]]
+    for head in plain.get("detail", ()):
+        if head is not None:
+            head["parameters"] = torch.from_numpy(head["parameters"].copy())
     from_plain(plain)  # raises if the file could not be read again
     # Saved to memory first, since torch stores the name of the file in the archive.
     data = io.BytesIO()

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.prompts.describe import image_words
+from napari_ptsam.prompts.detail import DetailHead
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
 
 
@@ -19,7 +20,8 @@ def merge(
     """Make one prompt of several classes.
 
     Each pixel gets the most likely class of all prompts. Markers are kept if all
-    prompts have them, guided filter and flips if they are the same in all.
+    prompts have them, guided filter and flips if they are the same in all. Each class
+    keeps its detail head, if it has one.
 
     Parameters
     ----------
@@ -77,6 +79,7 @@ def merge(
         prompts[images_of or 0],
         tokens=np.concatenate([prompt.tokens for prompt in prompts]),
         markers=np.concatenate(markers) if len(markers) == len(prompts) else None,
+        detail=_detail([head for prompt in prompts for head in _heads(prompt)]),
         classes=classes,
         colours=_colours(prompts),
         pixel_size=sizes.pop() if len(sizes) == 1 else None,
@@ -95,11 +98,22 @@ def split(prompt: Prompt) -> list[Prompt]:
             prompt,
             tokens=prompt.tokens[i : i + 1],
             markers=None if prompt.markers is None else prompt.markers[i : i + 1],
+            detail=_detail(prompt.detail[i : i + 1]),
             classes=prompt.classes[i : i + 1],
             colours=prompt.colours[i : i + 1],
         )
         for i in range(len(prompt.classes))
     ]
+
+
+def _heads(prompt: Prompt) -> tuple[DetailHead | None, ...]:
+    """Return the detail head, or None, of each class."""
+    return prompt.detail or (None,) * len(prompt.classes)
+
+
+def _detail(heads: Sequence[DetailHead | None]) -> tuple[DetailHead | None, ...]:
+    """Return heads as a prompt holds them, which are none at all if no class has one."""
+    return tuple(heads) if any(heads) else ()
 
 
 def _same_encoder_tokens(first: Prompt, other: Prompt) -> bool:

@@ -2,7 +2,9 @@
 
 The line is ``ptsam1:`` and, in base64, the first 8 bytes of the SHA-256 of the rest, and the rest
 compressed by zlib: the description (JSON, ended by a zero byte) and the decoder tokens in float16,
-first all upper bytes, which compress well because they are similar, then all lower ones.
+first all upper bytes, which compress well because they are similar, then all lower ones. The line
+of a prompt with detail heads starts with ``ptsam2:``, and the parameters of the heads follow the
+tokens.
 """
 
 from __future__ import annotations
@@ -20,18 +22,24 @@ import numpy as np
 from napari_ptsam.errors import InputError, PromptFileError
 from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.prompts.contents import KIND, VERSION, from_plain, to_plain
+from napari_ptsam.prompts.detail import MOST_WIDTH, parameter_count
 from napari_ptsam.prompts.prompt import MAX_CLASSES, TOKENS, WIDTH
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 MARK = "ptsam1:"
+WITH_DETAIL = "ptsam2:"
+"""Mark of a prompt with detail heads, which versions without them decline."""
 LIMIT = 6000
 """Largest number of characters for one class."""
+HEAD_LIMIT = 30_000
+"""Largest number of further characters for a detail head."""
 DAMAGED = "The text is damaged: something is missing or was changed on the way. Copy the whole line again."
 CHECK = 8
 """Size of the checksum in bytes."""
-_LONGEST = LIMIT * MAX_CLASSES
+_MOST_BYTES = 2 * (TOKENS * WIDTH + parameter_count(MOST_WIDTH)) * MAX_CLASSES + 10_000
+_LONGEST = (LIMIT + HEAD_LIMIT) * MAX_CLASSES
 # A dictionary for zlib: parts that most descriptions have in common.
 _KNOWN = json.dumps(
     {
@@ -65,7 +73,8 @@ def to_text(prompt: Prompt) -> str:
     Returns
     -------
     str
-        Up to 6,000 characters for one class, and about 4,800 for each further one.
+        Up to 6,000 characters for one class, and about 4,800 for each further one; up to
+        30,000 more for each detail head.
 
     Raises
     ------
@@ -78,9 +87,10 @@ def to_text(prompt: Prompt) -> str:
             "with 0 encoder tokens."
         )
     text = _encode(replace(prompt, markers=None))
-    if len(text) > LIMIT * len(prompt.classes):
+    limit = LIMIT * len(prompt.classes) + HEAD_LIMIT * sum(map(bool, prompt.detail))
+    if len(text) > limit:
         raise InputError(
-            f"With its notes, the prompt has {len(text):,} characters, and {LIMIT:,} are the limit; "
+            f"With its notes, the prompt has {len(text):,} characters, and {limit:,} are the limit; "
             "shorten the notes."
         )
     return text
@@ -94,13 +104,16 @@ def _encode(prompt: Prompt) -> str:
     description = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
     if np.abs(prompt.tokens).max() > np.finfo(np.float16).max:
         raise InputError("The decoder tokens are too large for a line of text; share the file.")
-    halves = prompt.tokens.astype("<f2").view(np.uint8).reshape(-1, 2)
+    values = [prompt.tokens.ravel()]
+    values += [head.parameters for head in prompt.detail if head is not None]
+    halves = np.concatenate([part.astype("<f2") for part in values]).view(np.uint8).reshape(-1, 2)
     packer = zlib.compressobj(9, zdict=_KNOWN)
     packed = packer.compress(description + b"\0" + halves.T[::-1].tobytes()) + packer.flush()
     packed += bytes(
         -(CHECK + len(packed)) % 3
     )  # no padding, so that a change of any character is noticed
-    return MARK + base64.b64encode(_checksum(packed) + packed).decode()
+    mark = WITH_DETAIL if prompt.detail else MARK
+    return mark + base64.b64encode(_checksum(packed) + packed).decode()
 
 
 def from_text(text: str) -> Prompt:
@@ -118,33 +131,44 @@ def from_text(text: str) -> Prompt:
         If it is no such line, or is damaged.
     """
     line = re.sub(r"[\s\"'`“”<>]+", "", text[:_LONGEST])
-    if not line.startswith(MARK):
+    mark = next((mark for mark in (MARK, WITH_DETAIL) if line.startswith(mark)), None)
+    if mark is None:
         newer = re.match(r"ptsam(\d+):", line)
         raise PromptFileError(
             "The text is that of a newer napari-ptsam; update napari-ptsam."
-            if newer and int(newer[1]) > 1
+            if newer and int(newer[1]) > 2
             else f"This is no prompt as text; it begins with {MARK}. Copy the whole line."
         )
     with unreadable_as(PromptFileError, lambda _: DAMAGED):
-        raw = base64.b64decode(line.removeprefix(MARK), validate=True)
+        raw = base64.b64decode(line.removeprefix(mark), validate=True)
         if raw[:CHECK] != _checksum(raw[CHECK:]):
             raise ValueError("another checksum")
-        return _decode(raw[CHECK:])
+        prompt = _decode(raw[CHECK:])
+        if bool(prompt.detail) != (mark == WITH_DETAIL):
+            raise ValueError("another mark")
+        return prompt
 
 
 def _decode(packed: bytes) -> Prompt:
     unpacker = zlib.decompressobj(zdict=_KNOWN)
-    content = unpacker.decompress(packed, 2 * TOKENS * WIDTH * MAX_CLASSES + 10_000)
+    content = unpacker.decompress(packed, _MOST_BYTES)
     if not unpacker.eof:
         raise ValueError("incomplete")
     description, _, halves = content.partition(b"\0")
     plain: dict[str, Any] = {**json.loads(description), "kind": KIND, "version": VERSION}
     classes = len(plain["classes"])
-    upper, lower = np.frombuffer(halves, np.uint8).reshape(2, classes * TOKENS * WIDTH)
-    tokens = np.stack([lower, upper], axis=1).reshape(-1).view("<f2").astype(np.float32)
+    upper, lower = np.frombuffer(halves, np.uint8).reshape(2, -1)
+    values = np.stack([lower, upper], axis=1).reshape(-1).view("<f2").astype(np.float16)
+    heads = [head for head in plain.get("detail", ()) if head is not None]
+    sizes = [classes * TOKENS * WIDTH, *(parameter_count(head["width"]) for head in heads)]
+    if sum(sizes) != len(values):
+        raise ValueError("another number of values")
+    tokens, *parameters = np.split(values, np.cumsum(sizes[:-1]))
     import torch
 
-    plain["tokens"] = torch.from_numpy(tokens.reshape(classes, TOKENS, WIDTH))
+    plain["tokens"] = torch.from_numpy(tokens.astype(np.float32)).view(classes, TOKENS, WIDTH)
+    for head, part in zip(heads, parameters, strict=True):
+        head["parameters"] = torch.from_numpy(part.copy())
     return from_plain(plain)
 
 

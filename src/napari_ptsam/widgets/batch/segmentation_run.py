@@ -35,6 +35,7 @@ from napari_ptsam.widgets.shared.worker import Steps
 if TYPE_CHECKING:
     import torch
 
+    from napari_ptsam.backbones.early_features import EarlyFeatures
     from napari_ptsam.backbones.encoder import Encoder, ImageEncoder
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.prompts.prompt import Prompt
@@ -139,6 +140,14 @@ class _StoppableEncoder:
         """Embed tiles; see `napari_ptsam.backbones.encoder.ImageEncoder`."""
         self._check()
         return self._encoder(tiles) if dtype is None else self._encoder(tiles, dtype)
+
+    def with_early(
+        self, tiles: Sequence[np.ndarray], dtype: torch.dtype | None = None
+    ) -> tuple[torch.Tensor, EarlyFeatures]:
+        """Embed tiles and compute early features; see `ImageEncoder.with_early`."""
+        self._check()
+        encode = self._encoder.with_early
+        return encode(tiles) if dtype is None else encode(tiles, dtype)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> _StoppableEncoder:
         """Return a copy on another device that stops in the same way."""
