@@ -12,12 +12,6 @@ from napari_ptsam.prompts.detail import DetailHead, parameter_count
 from napari_ptsam.prompts.prompt import Origin, Prompt
 
 
-def head(share: float, width: int = 2) -> DetailHead:
-    """Return a detail head that was never trained."""
-    values = np.random.default_rng(0).normal(0, 0.1, parameter_count(width))
-    return DetailHead(values.astype(np.float16), width, share)
-
-
 def make(classes: int = 1, **parts) -> Prompt:
     rng = np.random.default_rng(0)
     given = {

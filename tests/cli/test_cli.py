@@ -73,7 +73,7 @@ def test_train_segment_evaluate_info(folders, tmp_path: Path, capsys) -> None:
     [((0.5, None), "fine detail: labels are refined: class 0 at half strength"), ((), "")],
 )
 def test_the_end_of_a_training_names_fine_detail(shares, told, tmp_path, capsys) -> None:
-    prompt = make(2, detail=tuple(None if share is None else head(share) for share in shares))
+    prompt = make(2, detail=tuple(None if share is None else head(share=share) for share in shares))
     path = tmp_path / "a.pt"
     path.write_bytes(b"1234")
     training = SimpleNamespace(seconds={}, backbone=SimpleNamespace(device="cpu"))

@@ -17,7 +17,7 @@ from napari_ptsam.prompts.describe import describe, facts, fine_detail
     ],
 )
 def test_fine_detail_in_words(shares: tuple[float | None, ...], words: str) -> None:
-    heads = tuple(None if share is None else head(share) for share in shares)
+    heads = tuple(None if share is None else head(share=share) for share in shares)
     prompt = make(len(shares), detail=heads)
     assert fine_detail(prompt) == facts(prompt)["Fine detail"] == words
     count = sum(each.parameters.size for each in heads if each is not None)

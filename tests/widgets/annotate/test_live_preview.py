@@ -27,7 +27,7 @@ def predictions(preview: _LivePreview, view: PlaneInView, steps: int = 8) -> lis
 
 def test_heads_are_shown_once_they_are_trained(nuclei, prompt, backbone) -> None:
     bare = replace(prompt, markers=None, encoder_tokens=(), refinement=None, flips=(), detail=())
-    heads = tuple(head(1.0, 16) for _ in bare.classes)
+    heads = tuple(head() for _ in bare.classes)
     corrections: list[Any] = []
     training: Any = SimpleNamespace(
         sees=backbone, tokens=torch.from_numpy(bare.tokens).to(backbone.device), images=bare.images,

@@ -170,7 +170,7 @@ def test_both_widgets_have_it(batch, dock, folder: Path, prompt, qtbot, stack) -
 def test_the_card_says_how_strongly_labels_are_refined(qtbot) -> None:
     card = PromptCard()
     qtbot.addWidget(card)
-    card.show_prompt(make(detail=(head(0.5),)), None)
+    card.show_prompt(make(detail=(head(share=0.5),)), None)
     assert "Fine detail: labels are refined at half strength" in card.facts.text()
     card.show_prompt(make(), None)
     assert "Fine detail" not in card.facts.text()
