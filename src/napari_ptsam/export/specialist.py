@@ -64,15 +64,15 @@ class Specialist(nn.Module):
         """
         colour = image if image.shape[1] == 3 else _as_three(image)
         pixels = encoder_input(colour, self.mean, self.std)
-        views = [pixels, *(flipped_maps(pixels, flip) for flip in self.flips)]
-        masks = torch.stack([self._mask_logits(view) for view in views], dim=1)
-        logits = merge_views(masks, self.flips, self.side)
+        # One batch: the exporter's time grows with the square of the number of operators.
+        views = torch.cat([pixels, *(flipped_maps(pixels, flip) for flip in self.flips)])
+        logits = merge_views(self._mask_logits(views)[None], self.flips, self.side)
         if self.refinement is not None:
             logits = self._refined(logits[0], colour.mean(1)[0])[None]
         return logits.sigmoid()
 
     def _mask_logits(self, pixels: Tensor) -> Tensor:
-        """Embed and decode one view; return its logits, shape (1, classes, 256, 256)."""
+        """Embed and decode views; return their logits, shape (views, classes, 256, 256)."""
         embeddings = self.encoder(pixels, self.encoder_tokens).flatten(2).transpose(1, 2)
         return mask_logits(self.decoder, embeddings, self.tokens)
 
