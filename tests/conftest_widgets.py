@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 
-LONG = 90_000
+LONG = 300_000
 """Milliseconds after which something that should happen has not; a slow machine is no failure."""
 
 

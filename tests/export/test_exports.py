@@ -200,8 +200,8 @@ def test_the_command_line_tells_of_a_missing_licence(quick, tmp_path, capsys) ->
     gc.collect()
 
 
-def test_command_line(exported, tmp_path: Path, capsys, monkeypatch) -> None:
-    path = exported[0].save(tmp_path / "a.pt")
+def test_command_line(quick, tmp_path: Path, capsys, monkeypatch) -> None:
+    path = with_images().save(tmp_path / "a.pt")
     fails(capsys, "Say what to write", "export", path)
     (tmp_path / "a.onnx").write_text("there already", encoding="utf-8")
     fails(capsys, "exists and is kept", "export", path, "--onnx", tmp_path / "a.onnx")
@@ -212,10 +212,10 @@ def test_command_line(exported, tmp_path: Path, capsys, monkeypatch) -> None:
     assert "1 channel(s)" in capsys.readouterr().out
 
 
-def test_an_export_that_differs_is_thrown_away(exported, tmp_path: Path, monkeypatch) -> None:
+def test_an_export_that_differs_is_thrown_away(quick, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(onnx_file, "AGREES", -1.0)
     with pytest.raises(OutputError, match="differs from PyTorch by"):
-        export_onnx(exported[0], tmp_path / "a.onnx")
+        export_onnx(with_images(), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

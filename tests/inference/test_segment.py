@@ -18,6 +18,9 @@ from napari_ptsam.inference.objects import connected_components
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.inference.shared_embedding import segment_planes
 
+# The encoder is the same whatever is tested here, and no tile has to be embedded twice.
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 @pytest.fixture(scope="module")
 def segmenter(prompt, backbone) -> Segmenter:
