@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import napari_ptsam as ptsam
-from conftest_prompts import make
+from conftest_prompts import head, make
 from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 from napari_ptsam.batch.job import Job
 from napari_ptsam.batch.result_files import FileResult, segment_to_files
@@ -26,6 +26,7 @@ CHANGES = {
     "images": ImageSettings(Tiling(370)),
     "refinement": Refinement(4, 0.01),
     "flips": ("x",),
+    "detail": (head(4),),
 }
 
 
@@ -36,6 +37,15 @@ def test_every_field_of_a_prompt_counts_or_is_named_as_one_that_does_not() -> No
         *(digest_of(replace(make(), **{k: v})) for k, v in CHANGES.items()),
     ]
     assert len(set(digests)) == len(digests)
+
+
+def test_each_part_of_a_detail_head_counts() -> None:
+    heads = head(4), head(4, 0.5), head(4, seed=1), head(5)
+    digests = {digest_of(make(detail=(each,))) for each in heads}
+    assert len(digests) == len(heads) and digest_of(make(detail=(head(4),))) in digests
+    assert digest_of(make(2, detail=(None, heads[0]))) != digest_of(
+        make(2, detail=(heads[0], None))
+    )
 
 
 @pytest.mark.parametrize("part", ["tiling", "normalization", "channels"])
