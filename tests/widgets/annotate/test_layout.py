@@ -80,7 +80,7 @@ def test_the_tabs_stay_where_they_are_when_the_hint_changes(on_laptop) -> None:
     for text in ("Short.", "A hint that is so long that it takes up a second line of the form."):
         widget.hint.setText(text)
         for button in (True, False):
-            widget._there.setVisible(button)
+            widget._go_button.setVisible(button)
             settle()
             tops.add(widget.tabs.y())
     assert len(tops) == 1
