@@ -19,6 +19,7 @@ from conftest_every import CHOSEN, KINDS, OUTPUTS, planes_for
 from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
 from napari_ptsam.backbones.loading import with_encoder_tokens
 from napari_ptsam.export.specialist import Specialist
+from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.inference.preview import PlanePreview
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
@@ -60,7 +61,7 @@ def test_preview(kind, prompts, grey, backbone, found) -> None:
     seeing = with_encoder_tokens(backbone, prompt.encoder_tokens)
     preview = PlanePreview(
         seeing, prompt.images, planes[1], planes.rgb, prompt.images.limits(planes),
-        prompt.refinement, prompt.flips, prompt.detail,
+        prompt.refinement, prompt.flips, corrections_of(prompt.detail, backbone.device),
     )  # fmt: skip
     assert len(list(preview.embed())) == len(prompt.images.tiling.tiles(planes.shape))
     tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)

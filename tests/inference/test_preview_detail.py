@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conftest_prompts import head
+from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.inference.preview import PlanePreview
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.inference.shared_embedding import SharedSegmenter
@@ -14,7 +15,12 @@ from napari_ptsam.inference.shared_embedding import SharedSegmenter
 def test_a_preview_of_a_plane_with_tiles_that_show_nothing(prompt, nuclei, backbone) -> None:
     plane = np.pad(nuclei[0][0], ((0, 128), (0, 128)))
     detailed = replace(prompt, detail=(head(4, 0.5),), refinement=None, flips=())
-    preview = PlanePreview(backbone, detailed.images, plane, detail=detailed.detail)
+    preview = PlanePreview(
+        backbone,
+        detailed.images,
+        plane,
+        corrections=corrections_of(detailed.detail, backbone.device),
+    )
     assert len(list(preview.embed())) > 1
     segmenter = Segmenter(detailed, backbone)
     expected = segmenter.plane(plane)

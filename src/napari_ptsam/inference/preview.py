@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from napari_ptsam.images.tiling import Flip
-from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps, views_of
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.settings import ImageSettings, PreparedPlane
-    from napari_ptsam.prompts.detail import DetailHead
+    from napari_ptsam.inference.detail import DetailCorrection
 
 
 class PlanePreview:
@@ -36,9 +35,10 @@ class PlanePreview:
         Whether the channels are red, green and blue.
     limits
         Value limits of the stack, for normalisation over the stack.
-    refinement, flips, detail
-        Filter of the logits, flips of the tiles and detail heads of the classes, if the
-        prompt has any.
+    refinement, flips
+        Filter of the logits and flips of the tiles, if the prompt has any.
+    corrections
+        The detail head of each class, or None for a class without one.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class PlanePreview:
         limits: Limits | None = None,
         refinement: Refinement | None = None,
         flips: Sequence[Flip] = (),
-        detail: Sequence[DetailHead | None] = (),
+        corrections: Sequence[DetailCorrection | None] = (),
     ) -> None:
         self._backbone, self._images = backbone, images
         self._source = plane, rgb, limits
         self._refinement, self._flips = refinement, flips
-        self._corrections = corrections_of(detail, backbone.device)
+        self._corrections = corrections
         self._embedded: EmbeddedPlane | None = None
 
     @property

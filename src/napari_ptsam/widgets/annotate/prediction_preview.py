@@ -102,7 +102,7 @@ class Preview(QObject):
         plane = view.planes[view.number]
         preview = PlanePreview(
             segmenter.backbone, prompt.images, plane, view.planes.rgb, limits, prompt.refinement,
-            segmenter.flips, prompt.detail,
+            segmenter.flips, segmenter.corrections,
         )  # fmt: skip
         yield from preview.embed()
         yield LivePrediction(view, preview.labels(segmenter.tokens))

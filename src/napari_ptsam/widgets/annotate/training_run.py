@@ -296,14 +296,10 @@ class _LivePreview:
         """Take the detail heads from the training if they are new; return whether they are."""
         if self._corrections:
             return False
-        # A training without that stage offers none.
-        found: Sequence[DetailCorrection | None] = getattr(self._training, "corrections", ())
-        if any(correction is not None for correction in found):
-            self._corrections = found
+        self._corrections = self._training.corrections
         return bool(self._corrections)
 
     def _begin(self, view: PlaneInView | None) -> None:
-        from napari_ptsam.inference.corrected_preview import CorrectedPreview
         from napari_ptsam.inference.preview import PlanePreview
 
         self._view, self._preview, self._next = view, None, 0.0
@@ -320,11 +316,7 @@ class _LivePreview:
                 self._backbone, images, view.planes[view.number], view.planes.rgb,
                 images.limits(view.planes),
             )  # fmt: skip
-            self._preview = (
-                CorrectedPreview(self._corrections, *source)
-                if self._corrections
-                else PlanePreview(*source)
-            )
+            self._preview = PlanePreview(*source, corrections=self._corrections)
         except InputError:
             return
         self._embedding = self._preview.embed()
