@@ -346,6 +346,7 @@ def test_the_documentation_names_every_key_of_a_file(tmp_path: Path) -> None:
     whole = make(
         markers=make().tokens, encoder_tokens=(np.ones((8, 160), np.float32),), flips=("x",),
         refinement=Refinement(4, 0.01), thumbnail=b"x", trained_channels=Channels("composite", 3),
+        detail=(head(4),),
     )  # fmt: skip
     written = torch.load(whole.save(tmp_path / "a.pt"), weights_only=True)
     page = Path(__file__).parents[2] / "docs" / "prompt-file.md"
