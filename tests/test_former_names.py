@@ -19,7 +19,7 @@ from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.batch.run_identity import describe_run
 from napari_ptsam.cli.parser import build_parser
 from napari_ptsam.cli.segment import result_settings
-from napari_ptsam.cli.setting_options import given
+from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.prompts.files import load
 from napari_ptsam.training.presets import training_settings
@@ -117,7 +117,7 @@ def test_the_command_line() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         options = parsed("train", "images", "masks", "--cores", "no")
-        assert given(options, TrainingSettings) == {"markers": "no"}
+        assert options_given(options, TrainingSettings) == {"markers": "no"}
         options = parsed(
             "segment", "a.pt", "a.tif", "-o", "b.tif", "--instances", "--split", "cores"
         )
