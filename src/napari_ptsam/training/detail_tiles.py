@@ -137,11 +137,15 @@ class Standardization:
 
 
 def _moments(parts: Sequence[Compressed]) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel."""
-    restored = [part.values[::2, ::2].float() * part.scale for part in parts]
-    mean = torch.stack([values.mean((0, 1)) for values in restored]).mean(0)
-    variance = torch.stack([((values - mean) ** 2).mean((0, 1)) for values in restored]).mean(0)
-    return mean, variance.sqrt().clamp(min=1e-4)
+    """Return mean and standard deviation of each channel over several tiles."""
+    means, squares = [], []
+    for part in parts:  # one at a time, since restored values take four times the memory
+        values = part.values[::2, ::2].float() * part.scale
+        means.append(values.mean((0, 1)))
+        squares.append((values**2).mean((0, 1)))
+    mean = torch.stack(means).mean(0)
+    variance = torch.stack(squares).mean(0) - mean**2
+    return mean, variance.clamp(min=0).sqrt().clamp(min=1e-4)
 
 
 @dataclass(frozen=True, eq=False)
