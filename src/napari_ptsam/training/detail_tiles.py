@@ -28,16 +28,22 @@ class Compressed:
         int8, shape (y, x, channels).
     scale
         float32, shape (channels,).
+    mean, square
+        Mean of each channel, and mean of its squares: float32, shape (channels,).
     """
 
     values: Tensor
     scale: Tensor
+    mean: Tensor
+    square: Tensor
 
     @classmethod
     def of(cls, features: Tensor) -> Compressed:
         """Compress features of shape (y, x, channels)."""
-        scale = features.abs().amax((0, 1)).float().clamp(min=1e-6) / 127
-        return cls((features.float() / scale).round().to(torch.int8), scale)
+        features = features.float()
+        scale = features.abs().amax((0, 1)).clamp(min=1e-6) / 127
+        values = (features / scale).round().to(torch.int8)
+        return cls(values, scale, features.mean((0, 1)), (features**2).mean((0, 1)))
 
     def restored(self) -> Tensor:
         """Return the features: float32, shape (y, x, channels)."""
@@ -138,13 +144,8 @@ class Standardization:
 
 def _moments(parts: Sequence[Compressed]) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel over several tiles."""
-    means, squares = [], []
-    for part in parts:  # one at a time, since restored values take four times the memory
-        values = part.values[::2, ::2].float() * part.scale
-        means.append(values.mean((0, 1)))
-        squares.append((values**2).mean((0, 1)))
-    mean = torch.stack(means).mean(0)
-    variance = torch.stack(squares).mean(0) - mean**2
+    mean = torch.stack([part.mean for part in parts]).mean(0)
+    variance = torch.stack([part.square for part in parts]).mean(0) - mean**2
     return mean, variance.clamp(min=0).sqrt().clamp(min=1e-4)
 
 
