@@ -14,6 +14,8 @@ from napari_ptsam.inference.detail import InputScale
 if TYPE_CHECKING:
     from torch import Tensor
 
+BAND = 16
+"""Number of rows that are compressed at a time."""
 CROP = 96
 """Side of the crops in mask positions."""
 
@@ -40,10 +42,18 @@ class Compressed:
     @classmethod
     def of(cls, features: Tensor) -> Compressed:
         """Compress features of shape (y, x, channels)."""
-        features = features.float()
-        scale = features.abs().amax((0, 1)).clamp(min=1e-6) / 127
-        values = (features / scale).round().to(torch.int8)
-        return cls(values, scale, features.mean((0, 1)), (features**2).mean((0, 1)))
+        largest = torch.maximum(features.amax((0, 1)), -features.amin((0, 1)))
+        scale = largest.float().clamp(min=1e-6) / 127
+        values = torch.empty(features.shape, dtype=torch.int8, device=features.device)
+        total, squares = torch.zeros_like(scale), torch.zeros_like(scale)
+        # Large temporary arrays between those that are kept would leave holes in memory.
+        for row in range(0, len(features), BAND):
+            band = features[row : row + BAND].float()
+            values[row : row + BAND] = (band / scale).round_()
+            total += band.sum((0, 1))
+            squares += band.square_().sum((0, 1))
+        count = values[..., 0].numel()
+        return cls(values, scale, total / count, squares / count)
 
     def restored(self) -> Tensor:
         """Return the features: float32, shape (y, x, channels)."""
