@@ -14,7 +14,7 @@ from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.detail import DetailCorrection
 from napari_ptsam.prompts.detail import DetailHead, parameter_count
-from napari_ptsam.training import detail_training
+from napari_ptsam.training import detail_training, tiles
 from napari_ptsam.training.detail_optimization import optimise_head
 from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
 from napari_ptsam.training.detail_training import SHARES, choose_share
@@ -23,7 +23,7 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 QUICK = {
-    "steps": 12, "embeddings": 12, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 0,
+    "steps": 4, "embeddings": 6, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 0,
 }  # fmt: skip
 
 
@@ -51,12 +51,12 @@ def test_compressed_features_differ_little() -> None:
 
 def test_a_head_learns_what_its_features_tell(device: str) -> None:
     """Logits of 0 everywhere, and a channel of the stem that knows the foreground."""
-    tiles = []
+    detail_tiles = []
     for number in range(2):
         early = features(number)
         target = (early.stem[0, :, :, 5] > 0).float()
         early.stem[0, :, :, 5] = 3 * target + 10  # not standardized
-        tiles.append(
+        detail_tiles.append(
             DetailTile(
                 CompressedFeatures.of(early.to(torch.device(device))),
                 Compressed.of(torch.zeros(256, 256, 32, device=device)),
@@ -66,13 +66,15 @@ def test_a_head_learns_what_its_features_tell(device: str) -> None:
                 number,
             )
         )
-    *_, head = optimise_head(tiles, 60, 0, bce_dice, torch.float32)
+    *_, head = optimise_head(detail_tiles, 60, 0, bce_dice, torch.float32)
     assert isinstance(head, DetailHead) and head.parameters.size == parameter_count(16) == 10_641
     correct = DetailCorrection(head, torch.device(device))
     corrected = correct(
-        tiles[0].logits[None], tiles[0].decoded.restored()[None], tiles[0].early.restored()
+        detail_tiles[0].logits[None],
+        detail_tiles[0].decoded.restored()[None],
+        detail_tiles[0].early.restored(),
     )
-    assert ((corrected[0] > 0) == (tiles[0].target > 0)).float().mean() > 0.95
+    assert ((corrected[0] > 0) == (detail_tiles[0].target > 0)).float().mean() > 0.95
 
 
 def test_only_the_head_gets_gradients(nuclei, backbone) -> None:
@@ -159,6 +161,28 @@ def test_one_plane_has_no_head_unless_asked(nuclei, backbone) -> None:
     assert auto.prompt.detail == () and detail_training.TOO_FEW in last.note
     *_, last = on
     assert on.prompt.detail[0].share == 1.0 and detail_training.TOO_FEW not in last.note
+
+
+def test_one_large_plane_is_divided_by_its_tiles(nuclei, backbone, monkeypatch) -> None:
+    """Only some tiles of it are embedded; with few early features, the others have no head."""
+    seen: list[set[int]] = []
+
+    def recording(tiles, *rest):
+        seen.append({tile.group for tile in tiles if not tile.blank})
+        return optimise_head(tiles, *rest)
+
+    monkeypatch.setattr(detail_training, "optimise_head", recording)
+    monkeypatch.setattr(detail_training, "choose_share", lambda *_: 1.0)
+    image, mask = (np.block([[a[0], a[1]], [a[2], a[3]]]) for a in nuclei)
+    annotations = annotate([Planes(image)], [Planes(mask)], MaskReading())
+    settings = TrainingSettings(**{**QUICK, "tile": 128, "embeddings": 6})
+    for kept, groups in ((96, set(range(6))), (3, {0, 1, 2})):
+        monkeypatch.setattr(tiles, "MOST_DETAIL_TILES", kept)
+        run = Training(annotations, backbone, settings)
+        for _ in run:
+            pass
+        assert seen[-1] == groups and len(seen[-2]) < len(groups)
+        assert run.prompt.detail and len(dict(run.plane_scores())) == 1
 
 
 def test_a_training_that_is_stopped_keeps_the_bare_prompt(nuclei, backbone) -> None:

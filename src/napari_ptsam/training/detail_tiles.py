@@ -51,7 +51,7 @@ class Compressed:
             band = features[row : row + BAND].float()
             values[row : row + BAND] = (band / scale).round_()
             total += band.sum((0, 1))
-            squares += band.square_().sum((0, 1))
+            squares += band.square().sum((0, 1))
         count = values[..., 0].numel()
         return cls(values, scale, total / count, squares / count)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_ptsam.training.settings import Progress, TrainingSettings
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
+
+    _GroupOf = Callable[[TrainingTile], int]
 
 FOLD_PART = 0.25
 """Steps for the head of each fold, as a fraction of those for the head that is kept."""
@@ -135,23 +137,21 @@ class DetailTraining:
     ) -> Generator[Progress, None, None]:
         backbone, settings = self._context.backbone, self._context.settings
         always = settings.detail == "on"
-        planes = [
-            (group, plane)
-            for group, (_, parts) in enumerate(self._context.embedded.planes_to_score())
-            for plane in parts
-        ]
+        planes, group_of = self._grouped_planes()
         measured = []
         for _, plane in planes:
             logits = plane.predict(tokens, backbone).logits.astype(np.float16)
             measured.append(_CrossValidated(plane, logits, np.zeros_like(logits)))
         heads: list[DetailHead | None] = []
         for number in range(len(tokens)):
-            detail_tiles = self._detail_tiles(number, tokens, tiles, planes)
+            detail_tiles = self._detail_tiles(number, tokens, tiles, planes, group_of)
             folds = yield from self._fold_heads(detail_tiles, before)
             if self._context.stopping:
                 return
             if folds:
-                for (group, _), each in zip(planes, measured, strict=True):
+                for (group, plane), each in zip(planes, measured, strict=True):
+                    if plane.embedded.early is None:
+                        continue
                     correction = DetailCorrection(folds[group % len(folds)], backbone.device)
                     corrections = [None] * number + [correction]
                     corrected = each.plane.predict(tokens, backbone, corrections=corrections)
@@ -167,6 +167,23 @@ class DetailTraining:
             heads.append(head and replace(head, share=share))
         if any(heads):
             self.heads, self._planes = tuple(heads), measured if folds else []
+
+    def _grouped_planes(self) -> tuple[list[tuple[int, ValidationPlane]], _GroupOf]:
+        """Return the embedded planes with their groups, and a function for those of training tiles.
+
+        Groups are the annotated planes. If there is only one, of which single tiles
+        were embedded, they are these tiles. Blank tiles have the group -1.
+        """
+        embedded = self._context.embedded
+        scored = list(embedded.planes_to_score())
+        if len(scored) == 1 and len(scored[0][1]) > 1:
+            upright = [tile.job.tile for tile in embedded.tiles if tile.upright]
+            numbers = {tile: number for number, tile in enumerate(upright)}
+            planes = list(enumerate(scored[0][1]))
+            return planes, lambda tile: -1 if tile.job.blank else numbers[tile.job.tile]
+        groups = {id(example): group for group, (example, _) in enumerate(scored)}
+        planes = [(group, plane) for group, (_, parts) in enumerate(scored) for plane in parts]
+        return planes, lambda tile: groups.get(id(embedded.examples[tile.job.example]), -1)
 
     def _fold_heads(
         self, tiles: Sequence[DetailTile], before: Progress
@@ -211,16 +228,14 @@ class DetailTraining:
         tokens: torch.Tensor,
         tiles: Sequence[TrainingTile],
         planes: Sequence[tuple[int, ValidationPlane]],
+        group_of: _GroupOf,
     ) -> list[DetailTile]:
         """Return the tiles from which the head of a class learns, those of validation planes too."""
         embedded = self._context.embedded
-        groups = {
-            id(example): group for group, (example, _) in enumerate(embedded.planes_to_score())
-        }
         detail_tiles = []
         for tile in (*tiles, *embedded.blanks):
             if tile.early is not None:
-                group = groups.get(id(embedded.examples[tile.job.example]), -1)
+                group = group_of(tile)
                 detail_tiles.append(self._detail_tile(number, tokens, tile, tile.early, group))
         for group, plane in planes:
             if not embedded.measured_on_training and plane in embedded.measured:
@@ -272,7 +287,7 @@ def ious_by_share(planes: Sequence[_CrossValidated], number: int) -> np.ndarray:
         example = each.plane.example
         valid = np.ones(example.shape, bool) if example.valid is None else example.valid
         truth = example.labels[valid] == number + 1
-        if truth.any():
+        if truth.any() and each.plane.embedded.early is not None:
             logits, correction = each.logits[number][valid], each.correction[number][valid]
             foregrounds = [logits + np.float16(share) * correction > 0 for share in SHARES]
             ious.append([(f & truth).sum() / (f | truth).sum() for f in foregrounds])

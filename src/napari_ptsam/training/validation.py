@@ -60,7 +60,11 @@ class ValidationPlane:
         classes: int | None = None,
         corrections: Sequence[DetailCorrection | None] = (),
     ) -> Prediction:
-        """Predict the plane with tokens; see `EmbeddedPlane.predict`."""
+        """Predict the plane with tokens; see `EmbeddedPlane.predict`.
+
+        Detail heads are left out if the early features of the plane were not kept.
+        """
+        corrections = corrections if self.embedded.early is not None else ()
         return self.embedded.predict(backbone.decoder, tokens, refinement, classes, corrections)
 
 
@@ -144,6 +148,12 @@ def embed_planes(
             yield None if embedded is None else ValidationPlane(example, embedded)
 
 
+def _early_of(tiles: Sequence[TrainingTile]) -> Callable[[int], EarlyFeatures] | None:
+    """Return the function for the early features of tiles; None if some were not kept."""
+    features = {number: tile.early for number, tile in enumerate(tiles) if tile.early is not None}
+    return _restored(features) if len(features) == len(tiles) else None
+
+
 def _restored(features: Mapping[int, CompressedFeatures]) -> Callable[[int], EarlyFeatures]:
     """Return a function that restores the early features of a tile, given its index."""
     return lambda number: features[number].restored()
@@ -188,9 +198,7 @@ def planes_of_tiles(
                 tuple(tile.embedding[None] for tile in upright),
                 blank=prepared_planes.blank(example),
                 guide=_guide_maker(prepared_planes, example),
-                early=_restored(
-                    {n: tile.early for n, tile in enumerate(upright) if tile.early is not None}
-                ),
+                early=_early_of(upright),
             )
             planes.append([ValidationPlane(example, embedded)])
         else:
