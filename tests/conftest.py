@@ -183,6 +183,7 @@ def train_prompt(nuclei, backbone, device: str):
 
     settings = {
         "steps": 80, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0,
+        "detail": "off",  # other tests add heads
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         keep_loaded(backbone, patch)

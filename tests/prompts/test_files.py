@@ -336,10 +336,10 @@ def test_description(tmp_path: Path) -> None:
     assert "split by their markers" in described and "4,096" in described
     assert "Fine detail" not in described
     described = describe(make(detail=(head(),)))
-    assert "the whole correction by a head with 10,641 numbers" in described
-    assert "12,689 trained, 10,641 of them in detail heads" in described
+    assert "labels are refined at full strength" in described
+    assert "12,689 trained, 10,641 of them in fine detail" in described
     described = describe(make(2, detail=(None, head(8, 0.25))))
-    assert "class 0: none; class 1: 0.25 of the correction by a head with 3,593" in described
+    assert "class 0 not at all, class 1 at a quarter of the strength" in described
 
 
 def test_the_documentation_names_every_key_of_a_file(tmp_path: Path) -> None:

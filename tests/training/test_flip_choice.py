@@ -12,7 +12,7 @@ from conftest_cli import fails, run
 from conftest_prompts import make
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.tiling import FLIPS, cut, flipped_maps, flipped_pixels
-from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_views
+from napari_ptsam.inference.embedded_plane import EmbeddedPlane, views_of
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.training import flip_choice
@@ -43,7 +43,7 @@ def test_logits_are_the_mean_of_all_views(prompt, backbone, nuclei) -> None:
     by_hand = np.mean(
         [seen(pixels), seen(pixels[:, ::-1])[..., ::-1], seen(pixels[::-1])[..., ::-1, :]], axis=0
     )
-    views = embed_views(cut(pixels, tile), backbone.encoder, ("x", "y"))
+    views = backbone.encoder(views_of(cut(pixels, tile), ("x", "y")))
     found = EmbeddedPlane((128, 128), [tile], [views], ("x", "y")).logits(backbone.decoder, tokens)
     assert np.abs(found - by_hand).max() < 0.1 * np.abs(by_hand).max()
     assert not np.allclose(found, seen(pixels), atol=0.01)

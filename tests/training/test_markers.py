@@ -21,8 +21,16 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.tiles import TileJob, crop, target_of
 from napari_ptsam.training.trainer import Training
 
-QUICK = {"steps": 60, "embeddings": 6, "batch_size": 2, "tile": "whole", "seed": 0, "minutes": 0}
-FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1, "minutes": 0}
+QUICK = {
+    "steps": 60,
+    "embeddings": 6,
+    "batch_size": 2,
+    "tile": "whole",
+    "seed": 0,
+    "minutes": 0,
+    "detail": "off",
+}
+FEW = {"steps": 4, "embeddings": 3, "tile": "whole", "batch_size": 1, "minutes": 0, "detail": "off"}
 
 
 def annotations(nuclei, count: int = 6, **reading):

@@ -20,6 +20,7 @@ from napari_ptsam.training.validation import Measurement
 
 QUICK = {
     "steps": 6, "embeddings": 3, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 0,
+    "detail": "off",
 }  # fmt: skip
 
 
