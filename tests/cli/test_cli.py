@@ -377,7 +377,7 @@ def load_two_classes():
     return Prompt(tokens, ("a", "b"), ("#E69F00", "#56B4E9"), "vit_t", signature, settings)
 
 
-def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypatch) -> None:
+def test_demo_writes_its_files_and_keeps_them(tmp_path: Path, capsys, monkeypatch) -> None:
     """With four planes to measure on instead of 24, and a part of each."""
     from napari_ptsam.cli import demo
     from napari_ptsam.datasets.sample import Sample, make_sample
@@ -392,16 +392,21 @@ def test_demo_writes_four_files_and_keeps_them(tmp_path: Path, capsys, monkeypat
     monkeypatch.setattr(EncoderTokenTraining, "_time_a_tile", lambda self: 9.0)  # a slow machine
     assert run("demo", "--out", out, "--steps", "12", "--embeddings", "8", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
-    assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 12 * 1024
+    assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 44 * 1024
     assert sorted(p.name for p in out.iterdir()) == [
-        "labels.tif", "overlay.png", "prompt.pt", "report.txt",
+        "labels.tif", "objects.tif", "overlay.png", "prompt.pt", "report.txt",
     ]  # fmt: skip
-    with tifffile.TiffFile(out / "labels.tif") as file:
-        assert file.is_imagej and file.series[0].axes == "ZYX"
-        assert file.series[0].shape == (20, 128, 128)
+    for name in ("labels.tif", "objects.tif"):
+        with tifffile.TiffFile(out / name) as file:
+            assert file.is_imagej and file.series[0].axes == "ZYX"
+            assert file.series[0].shape == (20, 128, 128)
+    sizes = [np.bincount(plane.ravel())[1:] for plane in tifffile.imread(out / "objects.tif")]
+    smallest = demo._smallest_size(few.annotated[1])
+    assert smallest > 1 and all(size[size > 0].min(initial=smallest) >= smallest for size in sizes)
     with Image.open(out / "overlay.png") as picture:
         assert picture.size == (3 * 134 - 6, 2 * 134 - 6)
     report = (out / "report.txt").read_text(encoding="utf-8")
-    for part in ("IoU of the foreground", "Dice", "embedding", "training", "2,048", "bytes"):
+    for part in ("IoU of the foreground", "Dice", "embedding", "training", "bytes"):
         assert part in report
+    assert f"{figures['trained_parameters']:,}" in report
     fails(capsys, "exists and is kept", "demo", "--out", out)

@@ -174,7 +174,6 @@ def demo(options: Namespace) -> None:
 
     settings = TrainingSettings(
         **options_given(options, TrainingSettings),
-        markers="no",  # the demo makes labels, not instances
         encoder_tokens=0,  # the same on every machine, whatever its speed
     )
     with TrainingBar(settings.steps) as training, PlaneBar(40, "segmenting") as planes:

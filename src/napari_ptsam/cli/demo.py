@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 SHOWN = (18, 26, 34)
 """Planes in the picture; none of them is used for training."""
-FILES = ("prompt.pt", "labels.tif", "overlay.png", "report.txt")
+FILES = ("prompt.pt", "labels.tif", "objects.tif", "overlay.png", "report.txt")
+SPECKS = 1.0
+"""Percentile of the sizes of the annotated objects; smaller objects in the result are removed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def run_demo(
 ) -> Report:
     """Train on 16 planes of the sample, segment all 40, and evaluate the other 24.
 
-    Writes ``prompt.pt``, ``labels.tif``, ``overlay.png`` and ``report.txt``.
+    Writes ``prompt.pt``, ``labels.tif``, ``objects.tif``, ``overlay.png`` and
+    ``report.txt``.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ def run_demo(
         If a file exists and must not be replaced, or cannot be written.
     """
     make_folder(folder)
-    prompt_path, labels_path, overlay_path, report_path = (
+    prompt_path, labels_path, objects_path, overlay_path, report_path = (
         check_output(folder / name, overwrite) for name in FILES
     )
     begin = perf_counter()
@@ -87,6 +90,7 @@ def run_demo(
     from napari_ptsam.backbones.embedding_cache import EmbeddingCache, with_cache
     from napari_ptsam.backbones.loading import load_backbone
     from napari_ptsam.batch.result_files import FileResult, segment_to_files
+    from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.training.trainer import Training
 
@@ -102,15 +106,19 @@ def run_demo(
     prompt.save(prompt_path, overwrite)
 
     begin = perf_counter()
-    result = FileResult(Segmenter(prompt, backbone), labels_path)
-    for plane in segment_to_files(stack, [result], overwrite=overwrite):
+    objects = ResultSettings("instances", min_size=_smallest_size(sample.annotated[1]))
+    results = [
+        FileResult(Segmenter(prompt, backbone), labels_path),
+        FileResult(Segmenter(prompt, backbone, objects), objects_path),
+    ]
+    for plane in segment_to_files(stack, results, overwrite=overwrite):
         on_plane(plane.done, plane.total)
     seconds[f"segmenting {len(stack)} planes"] = perf_counter() - begin
     import tifffile
 
-    labels = tifffile.imread(labels_path)
+    labels, instances = tifffile.imread(labels_path), tifffile.imread(objects_path)
     _save_overlay(stack, labels, prompt, overlay_path, overwrite)
-    report = _report(labels, prompt, prompt_path.stat().st_size, seconds)
+    report = _report(labels, instances, prompt, prompt_path.stat().st_size, seconds)
     with replacing(report_path, overwrite) as beside:
         beside.write_text(report.text, encoding="utf-8")
     return report
@@ -134,15 +142,27 @@ def _save_overlay(
     )
 
 
-def _report(labels: np.ndarray, prompt: Prompt, size: int, seconds: dict[str, float]) -> Report:
-    images, instances = make_sample().unseen
-    unseen = annotate(
-        [Planes(images, "ZYX", "sample")], [Planes(instances, "ZYX", "truth")]
-    ).examples
+def _smallest_size(masks: np.ndarray) -> int:
+    """Return the size in pixels that nearly all objects of instance masks, (z, y, x), exceed."""
+    areas = np.concatenate([np.bincount(mask.ravel())[1:] for mask in masks])
+    return int(np.percentile(areas[areas > 0], SPECKS))
+
+
+def _report(
+    labels: np.ndarray,
+    objects: np.ndarray,
+    prompt: Prompt,
+    size: int,
+    seconds: dict[str, float],
+) -> Report:
+    images, truth = make_sample().unseen
+    unseen = annotate([Planes(images, "ZYX", "sample")], [Planes(truth, "ZYX", "truth")]).examples
     scores = summary(
         [
-            score(plane, predicted, 1)
-            for plane, predicted in zip(unseen, labels[ANNOTATED:], strict=True)
+            score(plane, predicted, 1, numbered)
+            for plane, predicted, numbered in zip(
+                unseen, labels[ANNOTATED:], objects[ANNOTATED:], strict=True
+            )
         ],
         prompt.classes,
     )
