@@ -199,7 +199,7 @@ def prompt(
 ) -> Found:
     """A prompt; a plain one sees whole planes as they are, and nothing follows the edges."""
     if plain:
-        settings |= {"tile": "whole", "embeddings": len(train.examples)}
+        settings |= {"tile": "whole", "embeddings": len(train.examples), "detail": "off"}
     settings = {"markers": "no", **settings}
     training = Training(train, backbone, TrainingSettings(seed=seed, **settings))
     *_, last = training
@@ -222,8 +222,9 @@ Method = Callable[..., Found]
 """Function of training set, test set, seed and backbone."""
 PROMPTS: dict[str, Method] = {
     "default": partial(prompt, encoder_tokens=0),
-    "encoder tokens": partial(prompt, encoder_tokens=8),
-    "thorough": partial(prompt, **{**PRESETS["thorough"], "encoder_tokens": 8}),
+    "without detail": partial(prompt, encoder_tokens=0, detail="off"),
+    "encoder tokens": partial(prompt, encoder_tokens=8, detail="off"),
+    "thorough": partial(prompt, **{**PRESETS["thorough"], "encoder_tokens": 8}, detail="off"),
     "plain prompt": partial(prompt, plain=True, encoder_tokens=0),
 }
 RIVAL_NAMES = ("Otsu", "random forest", "feature forest", "autocontext", "U-Net", "SAM's decoder")

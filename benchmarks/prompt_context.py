@@ -59,6 +59,7 @@ class PromptContext:
             tile="whole" if tiling.whole else tiling.side,
             markers="no",
             encoder_tokens=0,
+            detail="off",
         )
         self._out_of_fold: Mapping[AnnotatedPlane, np.ndarray] = {
             example: logits
