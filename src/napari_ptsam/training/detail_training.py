@@ -142,6 +142,9 @@ class DetailTraining:
         for _, plane in planes:
             logits = plane.predict(tokens, backbone).logits.astype(np.float16)
             measured.append(_CrossValidated(plane, logits, np.zeros_like(logits)))
+            yield self._now(before)
+            if self._context.stopping:
+                return
         heads: list[DetailHead | None] = []
         for number in range(len(tokens)):
             detail_tiles = self._detail_tiles(number, tokens, tiles, planes, group_of)
@@ -156,6 +159,9 @@ class DetailTraining:
                     corrections = [None] * number + [correction]
                     corrected = each.plane.predict(tokens, backbone, corrections=corrections)
                     each.correction[number] = corrected.logits[number] - each.logits[number]
+                    yield self._now(before)
+                    if self._context.stop.is_set():
+                        return
                 share = choose_share(ious_by_share(measured, number), always)
             else:
                 share, self.note = float(always), "" if always else TOO_FEW
@@ -167,6 +173,10 @@ class DetailTraining:
             heads.append(head and replace(head, share=share))
         if any(heads):
             self.heads, self._planes = tuple(heads), measured if folds else []
+
+    def _now(self, before: Progress) -> Progress:
+        """Return the progress of this stage, which began with another one."""
+        return replace(before, step=before.step + self.steps_done, loss=None)
 
     def _grouped_planes(self) -> tuple[list[tuple[int, ValidationPlane]], _GroupOf]:
         """Return the embedded planes with their groups, and a function for those of training tiles.
@@ -214,9 +224,7 @@ class DetailTraining:
             head = trained
             self.steps_done += 1
             seconds_left = clock() / number * max(0, total - self.steps_done)
-            yield replace(
-                before, step=before.step + self.steps_done, loss=None, seconds_left=seconds_left
-            )
+            yield replace(self._now(before), seconds_left=seconds_left)
             clock()
             if context.stopping:
                 return None
