@@ -148,7 +148,7 @@ def test_classes_have_heads_of_their_own(nuclei, backbone, monkeypatch) -> None:
     masks = [np.where(mask % 2, 1, 2) * (mask > 0) for mask in nuclei[1]]
     images = [Planes(a) for a in nuclei[0]]
     annotations = annotate(images, [Planes(m) for m in masks], MaskReading(classes=("a", "b")))
-    run = Training(annotations, backbone, TrainingSettings(**QUICK))
+    run = Training(annotations, backbone, TrainingSettings(**{**QUICK, "steps": 60}))
     for _ in run:
         pass
     none, head = run.prompt.detail
