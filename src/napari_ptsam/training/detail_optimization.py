@@ -32,7 +32,7 @@ that are too sure on the planes that the tokens were tuned on."""
 def optimise_head(
     tiles: Sequence[DetailTile], steps: int, seed: int, loss: Loss, dtype: torch.dtype
 ) -> Iterator[DetailHead | None]:
-    """Train a detail head from scratch with AdamW, whose learning rate rises and then falls along half a cosine.
+    """Train a detail head from scratch with AdamW.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def optimise_head(
     loss
         The loss to minimize.
     dtype
-        Number format of the products: float32, or bfloat16 for speed.
+        The dtype of the products: float32, or bfloat16 for speed.
 
     Yields
     ------

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
-from napari_ptsam.inference.detail import DetailCorrection
+from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.training.detail_optimization import optimise_head
 from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
 from napari_ptsam.training.loss import LOSSES
@@ -18,6 +18,7 @@ from napari_ptsam.training.tiles import TileJob, TrainingTile, target_of
 from napari_ptsam.training.validation import PlaneLogits
 
 if TYPE_CHECKING:
+    from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.prompts.detail import DetailHead
     from napari_ptsam.training.settings import Progress, TrainingSettings
     from napari_ptsam.training.token_training import TrainingContext
@@ -91,8 +92,7 @@ class DetailTraining:
     @property
     def corrections(self) -> list[DetailCorrection | None]:
         """The heads, ready to correct logits; empty if there are none."""
-        device = self._context.backbone.device
-        return [None if head is None else DetailCorrection(head, device) for head in self.heads]
+        return corrections_of(self.heads, self._context.backbone.device)
 
     @property
     def predictions(self) -> list[PlaneLogits]:
@@ -155,10 +155,10 @@ class DetailTraining:
                 for (group, plane), each in zip(planes, measured, strict=True):
                     if plane.embedded.early is None:
                         continue
-                    correction = DetailCorrection(folds[group % len(folds)], backbone.device)
-                    corrections = [None] * number + [correction]
-                    corrected = each.plane.predict(tokens, backbone, corrections=corrections)
-                    each.correction[number] = corrected.logits[number] - each.logits[number]
+                    corrections = corrections_of([folds[group % len(folds)]], backbone.device)
+                    of_class = tokens[number : number + 1]
+                    corrected = plane.predict(of_class, backbone, corrections=corrections)
+                    each.correction[number] = corrected.logits[0] - each.logits[number]
                     yield self._now(before)
                     if self._context.stop.is_set():
                         return
