@@ -47,6 +47,8 @@ class Origin:
     held_out_dice
         Mean foreground Dice over the held-out planes and classes; None if not measured. These
         planes also chose the checkpoint, so this is a validation Dice.
+    dice_error
+        Standard error of the Dice over the held-out planes; None if there are fewer than 2.
     measured_on_training
         Whether the Dice was measured on the training planes, because there were too few to
         hold any out.
@@ -68,6 +70,7 @@ class Origin:
     start: str = ""
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    dice_error: float | None = None
 
 
 @accept_former_names({"cores": "markers"})

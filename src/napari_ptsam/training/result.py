@@ -69,6 +69,8 @@ class TrainedTokens:
     ----------
     dice
         Dice on the validation planes.
+    dice_error
+        Standard error of it; None if it is not known.
     measured_on_training
         Whether these are the training planes, since none were held out.
     steps
@@ -86,6 +88,7 @@ class TrainedTokens:
     """
 
     dice: float
+    dice_error: float | None
     measured_on_training: bool
     steps: int
     tokens: torch.Tensor
@@ -154,6 +157,7 @@ def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
         batch_size=task.settings.batch_size,
         seed=task.settings.seed,
         held_out_dice=trained.dice,
+        dice_error=trained.dice_error,
         measured_on_training=trained.measured_on_training,
         start="a prompt" if task.start else "label or normal",
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -31,7 +31,7 @@ from napari_ptsam.training.result import TrainedTokens, TrainingTask, prompt_of
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Progress, TrainingSettings
 from napari_ptsam.training.token_training import TokenTraining, TrainingContext
-from napari_ptsam.training.validation import PlaneLogits, mean_dice
+from napari_ptsam.training.validation import PlaneLogits, dice_error, mean_dice
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -137,7 +137,7 @@ class Training:
         )
         if start is not None:
             self._context.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
-        self._refined_dice: float | None = None
+        self._validated: tuple[float, float | None] | None = None
         first = None if start is None else self._on_device(start.tokens)
         self._token_training = TokenTraining(self._context, first, note)
         markers = None if start is None or start.markers is None else self._on_device(start.markers)
@@ -237,10 +237,11 @@ class Training:
         encoder_tokens = self._context.backbone.encoder.tokens
         if self._encoder_training.kept is not None:
             dice, tokens, encoder_tokens = self._encoder_training.kept
-        if self._refined_dice is not None:
-            dice = self._refined_dice
+        error = None
+        if self._validated is not None:
+            dice, error = self._validated
         return TrainedTokens(
-            dice, self._embedded.measured_on_training, self.steps_done, tokens, self._marker_training.kept,
+            dice, error, self._embedded.measured_on_training, self.steps_done, tokens, self._marker_training.kept,
             encoder_tokens, self._context.refinement, self._context.flips,
             self._detail_training.heads,
         )  # fmt: skip
@@ -340,13 +341,13 @@ class Training:
         context.refinement = choose_refinement(
             predictions, self._predicted(embedded.blank_planes())
         )
-        if context.refinement is not None or context.corrections:
-            measured = [
-                each.overlaps(context.refinement)
-                for each in predictions
-                if embedded.measured_on_training or each.plane in embedded.measured
-            ]
-            self._refined_dice = mean_dice(measured)
+        measured = [
+            each.overlaps(context.refinement)
+            for each in predictions
+            if embedded.measured_on_training or each.plane in embedded.measured
+        ]
+        error = None if embedded.measured_on_training else dice_error(measured)
+        self._validated = mean_dice(measured), error
 
     def _predicted(self, planes: Sequence[ValidationPlane]) -> list[PlaneLogits]:
         """Return planes with the unfiltered logits of the best prompt."""
