@@ -20,11 +20,11 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
 FEW = {
-    "steps": 2, "embeddings": 6, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 0,
+    "steps": 2, "embeddings": 3, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 0,
     "detail": "off",
 }  # fmt: skip
-HARMFUL = {"encoder_tokens": 2, "encoder_steps": 2}
-"""Encoder tokens that the user asks for are kept even if they do harm."""
+CHANGED = {"encoder_tokens": 1, "encoder_steps": 1}
+"""Encoder tokens that the user asks for are kept, and change all embeddings."""
 
 
 def annotations(nuclei, count: int = 6, **reading):
@@ -76,16 +76,17 @@ def test_a_comparison_is_worded_for_each_front_end() -> None:
     assert "the same 1 plane, before" in replace(found, planes=1).sentence
 
 
+@pytest.mark.usefixtures("careless")
 def test_a_better_start_is_kept(nuclei, prompt, backbone) -> None:
     three = annotations(nuclei, 3)  # none is held out, so that all three are compared
-    found = trained(three, backbone, prompt, learning_rate=10)
+    found = trained(three, backbone, prompt, learning_rate=3)
     kept = found.kept_start
     assert found.prompt is prompt and kept.planes == 3 and kept.before > kept.after + 0.01
     dice = [dice_of(prompt, three, number, backbone) for number in range(3)]
     assert kept.before == pytest.approx(np.mean(dice))
     new = found.new_prompt
     assert new.origin.start == "a prompt" and not np.array_equal(new.tokens, prompt.tokens)
-    taken = trained(three, backbone, prompt, keep="new", learning_rate=10)
+    taken = trained(three, backbone, prompt, keep="new", learning_rate=3)
     assert taken.kept_start is None and np.array_equal(taken.prompt.tokens, new.tokens)
 
 
@@ -109,7 +110,7 @@ def test_the_start_is_measured_as_a_whole(kind: str, nuclei, prompt, backbone, m
         rng = np.random.default_rng(0)
         widths = backbone.encoder.plain.token_widths
         tokens = tuple(rng.normal(0, 1, (1, width)).astype(np.float32) for width in widths)
-        start, settings = replace(prompt, encoder_tokens=tokens), HARMFUL
+        start, settings = replace(prompt, encoder_tokens=tokens), CHANGED
     else:
         reading = {"classes": ("cell", "rest")}
         other = np.roll(prompt.tokens, 1, axis=1)
@@ -120,6 +121,8 @@ def test_the_start_is_measured_as_a_whole(kind: str, nuclei, prompt, backbone, m
         )
     if reading:
         masks = [np.where(mask > 0, 1, 2).astype(np.uint8) for mask in nuclei[1][:4]]
+        for mask in masks:
+            mask[:10] = 0
         nuclei = nuclei[0][:4], masks
     annotated = annotations(nuclei, 4, **reading)
     found = trained(annotated, backbone, start, **settings)

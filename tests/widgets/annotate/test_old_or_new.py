@@ -13,9 +13,9 @@ from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
-pytestmark = pytest.mark.usefixtures("loaded")
+pytestmark = pytest.mark.usefixtures("loaded", "careless")
 
-HARMFUL = {"steps": 2, "learning_rate": 10, "detail": "off", "markers": "no"}
+HARMFUL = {"steps": 2, "learning_rate": 3, "detail": "off", "markers": "no"}
 
 
 def continued(qtbot, widget, **settings) -> None:
