@@ -130,10 +130,11 @@ def loaded(backbone, monkeypatch) -> None:
 
 @pytest.fixture
 def careless(monkeypatch) -> None:
-    """Let a training keep its last tokens, however bad; a learning rate of 3 makes them so."""
+    """Let a training keep its last tokens, however bad; a high learning rate makes them so."""
     from napari_ptsam.training import validation
 
     monkeypatch.setattr(validation, "UNCERTAINTY", 1.0)
+    monkeypatch.setattr(validation, "COLLAPSED", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -112,17 +112,18 @@ def test_the_start_is_measured_as_a_whole(kind: str, nuclei, prompt, backbone, m
         tokens = tuple(rng.normal(0, 1, (1, width)).astype(np.float32) for width in widths)
         start, settings = replace(prompt, encoder_tokens=tokens), CHANGED
     else:
-        reading = {"classes": ("cell", "rest")}
-        other = np.roll(prompt.tokens, 1, axis=1)
-        parts = {"classes": ("cell", "rest"), "colours": ("#ff0000", "#00ff00")}
+        reading = {"classes": ("left", "right")}
+        rng = np.random.default_rng(0)
+        other = prompt.tokens + rng.normal(0, 0.1, prompt.tokens.shape).astype(np.float32)
+        parts = {"classes": ("left", "right"), "colours": ("#ff0000", "#00ff00")}
         detail = (head(seed=1), None)
         start = replace(
             prompt, tokens=np.concatenate([prompt.tokens, other]), detail=detail, **parts
         )
     if reading:
-        masks = [np.where(mask > 0, 1, 2).astype(np.uint8) for mask in nuclei[1][:4]]
+        masks = [(mask > 0).astype(np.uint8) for mask in nuclei[1][:4]]
         for mask in masks:
-            mask[:10] = 0
+            mask[:, 64:] *= 2
         nuclei = nuclei[0][:4], masks
     annotated = annotations(nuclei, 4, **reading)
     found = trained(annotated, backbone, start, **settings)
