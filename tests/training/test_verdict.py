@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from napari_ptsam.training.verdict import FAIR, FEW, GOOD, verdict
+from napari_ptsam.training.verdict import FAIR, FEW, GOOD, ROUGH, verdict
 
 
 def origin(**changes: Any) -> Any:
     made = {
         "held_out_dice": 0.95, "images": 16, "held_out_images": 3, "steps": 400,
-        "measured_on_training": False,
+        "measured_on_training": False, "dice_error": None,
     }  # fmt: skip
     return SimpleNamespace(**made | changes)
 
@@ -45,6 +45,13 @@ def test_few_held_out_planes_are_a_rough_measure() -> None:
     assert "rough" not in verdict(origin(held_out_images=FEW)).text
     text = verdict(origin(held_out_images=1, images=5)).text
     assert "rough" in text and "on 1 validation plane, trained on 4" in text
+
+
+def test_the_standard_error_says_how_sure_the_dice_is() -> None:
+    text = verdict(origin(dice_error=0.012)).text
+    assert text == "Good: Dice 0.95 ± 0.01 (standard error) on 3 validation planes, trained on 13."
+    assert "rough" in verdict(origin(dice_error=ROUGH)).text
+    assert "±" not in verdict(origin()).text
 
 
 def test_one_plane_is_no_measure() -> None:

@@ -43,7 +43,8 @@ def read_values(
         Values as JSON has them: dicts, lists, texts, numbers, True, False and None. Keys that
         the dataclass does not have are ignored.
     optional
-        Fields that may be missing although others with a default may not.
+        Names of fields, in all dataclasses, that may be missing although others with a default
+        may not.
     limit
         Number of values and characters above which they are refused; for files in which a
         part can be there many times by reference, so that a small file unfolds to a huge one.
@@ -114,12 +115,12 @@ def _check_complete(values: Any, known: Any, optional: Collection[str] = ()) -> 
     if isinstance(known, dict) and isinstance(values, dict):
         for name, value in known.items():
             if name in values:
-                _check_complete(values[name], value)
+                _check_complete(values[name], value, optional)
             elif name not in optional:
                 raise InputError(f"'{name}' is missing")
     elif isinstance(known, tuple) and isinstance(values, (list, tuple)):
         for value, part in zip(values, known, strict=True):
-            _check_complete(value, part)
+            _check_complete(value, part, optional)
 
 
 def python_values(value: Any) -> Any:

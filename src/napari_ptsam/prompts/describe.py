@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.prompts.prompt import Origin, Prompt
 
 STARTS = {
     "label or normal": "",  # from scratch, as most prompts
@@ -106,8 +106,22 @@ def _dice(prompt: Prompt) -> str:
     origin = prompt.origin
     if origin.held_out_dice is None:
         return "not measured"
-    where = "the training planes themselves" if origin.measured_on_training else "validation planes"
-    return f"{origin.held_out_dice:.3f} on {where}"
+    return f"{dice_with_error(origin)} {measured_where(origin)}"
+
+
+def measured_where(origin: Origin) -> str:
+    """Return on which planes the Dice of a prompt was measured."""
+    if origin.cross_validated:
+        return f"by cross-validation of all {origin.images} planes"
+    if origin.measured_on_training:
+        return f"on the {origin.images} training planes themselves, too few to hold any out"
+    return f"on {origin.held_out_images} validation planes of {origin.images}"
+
+
+def dice_with_error(origin: Origin) -> str:
+    """Return the Dice of a prompt, with its standard error if that is known."""
+    error = "" if origin.dice_error is None else f" ± {origin.dice_error:.3f}"
+    return f"{origin.held_out_dice:.3f}{error}"
 
 
 def _values(prompt: Prompt) -> str:

@@ -56,6 +56,11 @@ class Origin:
         Date in ISO 8601, UTC.
     versions
         Versions of the packages that were used.
+    dice_error
+        Standard error of the Dice over the held-out planes; None if there are fewer than 2.
+    cross_validated
+        Whether the Dice is that of all annotated planes, each predicted by tokens that have
+        not seen it.
     """
 
     images: int = 0
@@ -68,6 +73,8 @@ class Origin:
     start: str = ""
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    dice_error: float | None = None
+    cross_validated: bool = False
 
 
 @accept_former_names({"cores": "markers"})

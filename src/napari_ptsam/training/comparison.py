@@ -12,7 +12,7 @@ import torch
 
 from napari_ptsam.errors import Advice, Message, Remedy
 from napari_ptsam.inference.detail import corrections_of
-from napari_ptsam.training.validation import dice_of_parts, overlaps
+from napari_ptsam.training.validation import PlaneLogits, dice_of_parts, overlaps
 
 if TYPE_CHECKING:
     from napari_ptsam.evaluation.metrics import Overlap
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.token_training import TrainingContext
-    from napari_ptsam.training.validation import PlaneLogits, ValidationPlane
+    from napari_ptsam.training.validation import ValidationPlane
 
     _OverlapsOf = Callable[[int, ValidationPlane], list[Overlap]]
 
@@ -99,7 +99,8 @@ class StartComparison:
       trained on after all.
 
     The tokens of the start may have been tuned on planes that are held out now, which favours the
-    start too, though tokens hardly overfit.
+    start too, though tokens hardly overfit. Tokens of a cross-validation are not used: they are
+    tuned from scratch, in fewer steps.
 
     Parameters
     ----------
@@ -134,15 +135,15 @@ class StartComparison:
             lambda _, plane: self._overlaps(plane, tokens, start.refinement, self._corrections)
         )
 
-    def compare(self, tokens: torch.Tensor, cross_validated: Sequence[PlaneLogits]) -> None:
+    def compare(self, tokens: torch.Tensor, unseen: Sequence[np.ndarray]) -> None:
         """Measure the new prompt, and set ``kept`` if it is worse.
 
         Parameters
         ----------
         tokens
             Its tokens: float32, shape (classes, 8, 256). The rest of it is in the context.
-        cross_validated
-            Logits of all annotated planes, corrected by detail heads that have not seen them;
+        unseen
+            What detail heads that have not seen it add to the logits of each annotated plane;
             empty if there are no heads.
         """
         if self._start is None:
@@ -150,8 +151,9 @@ class StartComparison:
         context = self._context
 
         def overlaps_of(number: int, plane: ValidationPlane) -> list[Overlap]:
-            if cross_validated and not self._alike:
-                return cross_validated[number].overlaps(context.refinement)
+            if unseen and not self._alike:
+                logits = plane.predict(tokens, context.backbone).logits.astype(np.float16)
+                return PlaneLogits(plane, logits + unseen[number]).overlaps(context.refinement)
             return self._overlaps(plane, tokens, context.refinement, context.corrections)
 
         after = self._dice(overlaps_of)

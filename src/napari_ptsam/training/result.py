@@ -69,6 +69,10 @@ class TrainedTokens:
     ----------
     dice
         Dice on the validation planes.
+    dice_error
+        Standard error of it; None if it is not known.
+    cross_validated
+        Whether this is the Dice on all annotated planes, from tokens that have not seen them.
     measured_on_training
         Whether these are the training planes, since none were held out.
     steps
@@ -86,6 +90,8 @@ class TrainedTokens:
     """
 
     dice: float
+    dice_error: float | None
+    cross_validated: bool
     measured_on_training: bool
     steps: int
     tokens: torch.Tensor
@@ -154,7 +160,9 @@ def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
         batch_size=task.settings.batch_size,
         seed=task.settings.seed,
         held_out_dice=trained.dice,
-        measured_on_training=trained.measured_on_training,
+        dice_error=trained.dice_error,
+        cross_validated=trained.cross_validated,
+        measured_on_training=trained.measured_on_training and not trained.cross_validated,
         start="a prompt" if task.start else "label or normal",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"napari-ptsam": __version__, "torch": str(torch.__version__)},

@@ -325,6 +325,12 @@ def dice_of_parts(part_overlaps: Sequence[Sequence[Overlap]]) -> float:
     return mean_dice([[sum_of(parts) for parts in zip(*part_overlaps, strict=True)]])
 
 
+def dice_error(plane_overlaps: Sequence[Sequence[Overlap]]) -> float | None:
+    """Return the standard error of the mean Dice over planes; None for fewer than 2 planes."""
+    dices = [mean_dice([of_classes]) for of_classes in plane_overlaps]
+    return float(np.std(dices, ddof=1) / np.sqrt(len(dices))) if len(dices) > 1 else None
+
+
 def overlaps(
     plane: ValidationPlane,
     tokens: torch.Tensor,

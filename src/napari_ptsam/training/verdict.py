@@ -12,6 +12,8 @@ GOOD, FAIR = 0.9, 0.75
 """Dice from which on a prompt is called good, or fair."""
 FEW = 3
 """With fewer validation planes, their Dice is a rough figure."""
+ROUGH = 0.05
+"""Standard error from which on the Dice is a rough figure, too."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,14 @@ def _judge(origin: Origin, begin: str) -> Verdict:
             "on, so new planes will be worse. Annotate at least 4 planes, so that one can validate.",
         )
     count = origin.held_out_images
+    error = origin.dice_error
     where = f"on {count} validation plane{'s' * (count != 1)}, trained on {trained}"
+    if origin.cross_validated:
+        count, where = origin.images, f"by cross-validation of all {origin.images} planes"
+    if error is not None:
+        where = f"± {error:.2f} (standard error) {where}"
     rough = " With so few validation planes, this is a rough figure." * (
-        origin.held_out_images < FEW
+        count < FEW or (error is not None and error >= ROUGH)
     )
     if dice >= GOOD:
         return Verdict("good", f"{begin}Good: Dice {dice:.2f} {where}.{rough}")

@@ -23,7 +23,12 @@ from napari_ptsam.widgets.annotate.old_or_new import JudgedPrompt
 from napari_ptsam.widgets.shared.qt_helpers import NameBox, text_label
 
 ORIGIN = SimpleNamespace(
-    held_out_dice=0.62, images=4, held_out_images=1, steps=200, measured_on_training=False
+    held_out_dice=0.62,
+    images=4,
+    held_out_images=1,
+    steps=200,
+    measured_on_training=False,
+    dice_error=0.03,
 )
 SAVED = (
     "Saved in /home/somebody/.local/share/napari-ptsam/sessions/2026-01-31-a-nuclei-stack-of-a-"
