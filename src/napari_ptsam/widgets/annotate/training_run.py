@@ -254,6 +254,8 @@ class TrainingRun(BackgroundTask):
 def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
     """Save the prompt of a training whose widget is closed, and tell the user."""
     try:
+        if trained.kept_start is not None:  # the last one that is saved is restored
+            keep(trained.new_prompt, trained.held_out)
         path = keep(trained.prompt, trained.held_out)
     except PtsamError as error:
         show_warning(in_form(error))
