@@ -28,7 +28,7 @@ QUICK = [
 ]  # fmt: skip
 
 
-SHORT = ["--steps", "2", *QUICK[2:], "--start"]
+SHORT = ["--steps", "2", *QUICK[2:], "--keep", "new", "--start"]
 """What was learned already is kept, however short it is."""
 
 
@@ -93,7 +93,8 @@ def test_a_training_that_makes_its_start_worse_writes_the_start(
     for path, arrays in zip(stacks, nuclei, strict=True):
         tifffile.imwrite(path, np.stack(arrays[:3]), photometric="minisblack")
     harmful = [*SHORT, prompt_path, "--learning-rate", "3", "--json"]
-    assert run("train", *stacks, "-o", tmp_path / "old.pt", *harmful, "--notes", "kept") == 0
+    better = [*harmful, "--keep", "better"]
+    assert run("train", *stacks, "-o", tmp_path / "old.pt", *better, "--notes", "kept") == 0
     out, err = capsys.readouterr()
     kept = json.loads(out.splitlines()[-1])["kept_start"]
     assert kept["images"] == 3 and kept["dice"] > kept["new_dice"] + 0.01
@@ -103,7 +104,7 @@ def test_a_training_that_makes_its_start_worse_writes_the_start(
     assert np.array_equal(written.tokens, prompt.tokens) and written.origin == prompt.origin
     assert written.notes == "kept"
 
-    assert run("train", *stacks, "-o", tmp_path / "new.pt", *harmful, "--keep", "new") == 0
+    assert run("train", *stacks, "-o", tmp_path / "new.pt", *harmful) == 0
     out, err = capsys.readouterr()
     assert json.loads(out.splitlines()[-1])["kept_start"] is None and "worse" not in err
     assert load(tmp_path / "new.pt").origin.start == "a prompt"
