@@ -73,7 +73,7 @@ def test_a_comparison_is_worded_for_each_front_end() -> None:
         "prompt is kept. Train with keep='new' to get the new one all the same."
     )
     assert "--keep new" in on_command_line(found.sentence)
-    assert "the same 1 plane, before" in replace(found, planes=1).sentence
+    assert "the same plane, before" in replace(found, planes=1).sentence
 
 
 @pytest.mark.usefixtures("careless")

@@ -51,7 +51,7 @@ class Comparison:
     @property
     def cause(self) -> str:
         """What is wrong, in two sentences."""
-        where = "1 plane" if self.planes == 1 else f"{self.planes} planes"
+        where = "plane" if self.planes == 1 else f"{self.planes} planes"
         return (
             f"This training made the prompt worse: Dice {self.after:.3f} on the same {where}, before "
             f"{self.before:.3f}. The old prompt is kept."
