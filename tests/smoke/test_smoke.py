@@ -21,7 +21,7 @@ from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 PLUGIN = "napari-ptsam"
 LONG = 180_000
 """Milliseconds after which something that should happen has not; a slow machine is no failure."""
-QUICK = {"steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0, "markers": "no"}
+QUICK = {"steps": 35, "embeddings": 4, "batch_size": 1, "tile": "whole", "seed": 0, "markers": "no"}
 
 
 @pytest.fixture
@@ -93,8 +93,9 @@ def test_command_line(folders, tmp_path: Path) -> None:
 
     images, masks = folders
     path, out = tmp_path / "cells.pt", tmp_path / "labels"
-    quick = ["--steps", 35, "--embeddings", 6, "--batch-size", 2, "--tile", "whole", "--seed", 0]
-    command("train", images, masks, "-o", path, *quick, "--markers", "no", "--encoder-tokens", 0)
+    quick = ["--steps", 35, "--embeddings", 4, "--batch-size", 1, "--tile", "whole", "--seed", 0]
+    quick += ["--markers", "no", "--encoder-tokens", 0, "--detail", "off"]
+    command("train", images, masks, "-o", path, *quick)
     assert "annotated planes" in command("info", path)
     command("segment", path, images, "-o", out)
     assert any(tifffile.imread(file).any() for file in out.iterdir())
