@@ -16,6 +16,7 @@ import pytest
 import tifffile
 
 import napari_ptsam as ptsam
+from conftest_cli import run
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 PLUGIN = "napari-ptsam"
@@ -84,7 +85,7 @@ def test_batch_segment(qtbot, viewer, stack, prompt, tmp_path: Path, all_threads
     widget.close_down(10)
 
 
-def test_command_line(folders, tmp_path: Path) -> None:
+def test_command_line(folders, tmp_path: Path, capsys) -> None:
     def command(*arguments: object) -> str:
         line = [sys.executable, "-m", "napari_ptsam", *map(str, arguments)]
         done = subprocess.run(line, capture_output=True, text=True, encoding="utf-8")
@@ -92,10 +93,13 @@ def test_command_line(folders, tmp_path: Path) -> None:
         return done.stdout
 
     images, masks = folders
+    for spare in ("004.tif", "005.tif"):
+        for folder in folders:
+            (folder / spare).unlink()
     path, out = tmp_path / "cells.pt", tmp_path / "labels"
     quick = ["--steps", 35, "--embeddings", 4, "--batch-size", 1, "--tile", "whole", "--seed", 0]
     quick += ["--markers", "no", "--encoder-tokens", 0, "--detail", "off"]
     command("train", images, masks, "-o", path, *quick)
-    assert "annotated planes" in command("info", path)
+    assert run("info", path) == 0 and "annotated planes" in capsys.readouterr().out
     command("segment", path, images, "-o", out)
     assert any(tifffile.imread(file).any() for file in out.iterdir())

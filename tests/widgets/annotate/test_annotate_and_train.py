@@ -62,6 +62,8 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     prompt = load(tmp_path / "nuclei.pt")
     assert prompt.origin.images == 5 and prompt.origin.held_out_images == 1
     assert prompt.pixel_size.x == 0.5 and prompt.classes == ("object",)
+    (head,) = prompt.detail
+    assert 0 < head.share <= 1
     widget.train.save_to(tmp_path / "nuclei.pt")
     assert "exists and is kept" in told[-1]
 

@@ -333,7 +333,7 @@ def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
 def test_one_annotated_plane_trains_with_a_warning(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [1])
-    train(qtbot, widget, **TOKENS_ONLY)
+    train(qtbot, widget, **TOKENS_ONLY, embeddings=1)
     assert widget.session_model.prompt.origin.images == 1
     assert "measured on the 1 plane" in widget.train.judgement.text()
     assert "Annotate at least 4 planes" in widget.train.judgement.text()
@@ -345,7 +345,7 @@ def test_a_plane_with_nan(qtbot, dock, told, stack) -> None:
     images[2, 5, 5] = np.nan
     viewer, widget = dock(nuclei=images)
     annotate(qtbot, widget, stack, [1, 2])
-    train(qtbot, widget, **TOKENS_ONLY)
+    train(qtbot, widget, **TOKENS_ONLY, embeddings=1)
     assert len(told) == 1 and "nuclei, plane 2" in told[0] and "NaN" in told[0]
     assert widget.session_model.prompt is None
     # Elsewhere it does no harm, also where one looks at it.
