@@ -71,6 +71,8 @@ class TrainedTokens:
         Dice on the validation planes.
     dice_error
         Standard error of it; None if it is not known.
+    cross_validated
+        Whether this is the Dice on all annotated planes, from tokens that have not seen them.
     measured_on_training
         Whether these are the training planes, since none were held out.
     steps
@@ -89,6 +91,7 @@ class TrainedTokens:
 
     dice: float
     dice_error: float | None
+    cross_validated: bool
     measured_on_training: bool
     steps: int
     tokens: torch.Tensor
@@ -120,7 +123,9 @@ def prompt_of(
         licence=start.licence if start else "",
         author=start.author if start else "",
         markers=None if trained.markers is None else _array(trained.markers),
-        encoder_tokens=tuple(_array(layer) for layer in trained.encoder_tokens),
+        encoder_tokens=tuple(
+            layer.detach().cpu().numpy().astype(np.float32) for layer in trained.encoder_tokens
+        ),
         refinement=trained.refinement,
         flips=trained.flips,
         detail=trained.detail,
@@ -158,7 +163,8 @@ def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
         seed=task.settings.seed,
         held_out_dice=trained.dice,
         dice_error=trained.dice_error,
-        measured_on_training=trained.measured_on_training,
+        cross_validated=trained.cross_validated,
+        measured_on_training=trained.measured_on_training and not trained.cross_validated,
         start="a prompt" if task.start else "label or normal",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"napari-ptsam": __version__, "torch": str(torch.__version__)},
@@ -166,4 +172,5 @@ def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
 
 
 def _array(tokens: torch.Tensor) -> np.ndarray:
-    return tokens.detach().cpu().numpy().astype(np.float32)
+    """Return tokens as an array, rounded so that a file can hold them in float16."""
+    return tokens.detach().cpu().half().float().numpy()
