@@ -22,7 +22,10 @@ from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 PLUGIN = "napari-ptsam"
 LONG = 180_000
 """Milliseconds after which something that should happen has not; a slow machine is no failure."""
-QUICK = {"steps": 35, "embeddings": 4, "batch_size": 1, "tile": "whole", "seed": 0, "markers": "no"}
+QUICK = {
+    "steps": 35, "embeddings": 4, "batch_size": 1, "tile": "whole", "seed": 0, "minutes": 0,
+    "markers": "no",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_annotate_train_and_preview(qtbot, viewer, stack) -> None:
     images, masks = stack
     viewer.add_image(images, name="nuclei")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Annotate and train")
-    widget.session_model.settings |= {**QUICK, "encoder_tokens": 0}
+    widget.session_model.settings |= QUICK
     qtbot.waitUntil(lambda: widget.images.table.rowCount() == 1, timeout=LONG)
     widget.images._tick_all(True)
     widget.annotate.add.click()
@@ -98,7 +101,7 @@ def test_command_line(folders, tmp_path: Path, capsys) -> None:
             (folder / spare).unlink()
     path, out = tmp_path / "cells.pt", tmp_path / "labels"
     quick = ["--steps", 35, "--embeddings", 4, "--batch-size", 1, "--tile", "whole", "--seed", 0]
-    quick += ["--markers", "no", "--encoder-tokens", 0, "--detail", "off"]
+    quick += ["--markers", "no", "--minutes", 0, "--detail", "off"]
     command("train", images, masks, "-o", path, *quick)
     assert run("info", path) == 0 and "annotated planes" in capsys.readouterr().out
     command("segment", path, images, "-o", out)
