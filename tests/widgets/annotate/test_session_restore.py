@@ -22,8 +22,6 @@ import napari, numpy as np, tifffile
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from qtpy.QtCore import QTimer
 
-pytestmark = pytest.mark.usefixtures("loaded")
-
 viewer = napari.Viewer(show=False)
 viewer.open(sys.argv[1])
 widget = AnnotateAndTrain(viewer)
