@@ -128,6 +128,15 @@ def loaded(backbone, monkeypatch) -> None:
     keep_loaded(backbone, monkeypatch)
 
 
+@pytest.fixture
+def careless(monkeypatch) -> None:
+    """Let a training keep its last tokens, however bad; a high learning rate makes them so."""
+    from napari_ptsam.training import validation
+
+    monkeypatch.setattr(validation, "UNCERTAINTY", 1.0)
+    monkeypatch.setattr(validation, "COLLAPSED", 0.0)
+
+
 @pytest.fixture(scope="session")
 def exact_backbone():
     """The embedded backbone in float32, to compare with segment-anything's modules."""

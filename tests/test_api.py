@@ -40,6 +40,18 @@ def test_train_save_load_segment(nuclei, device, tmp_path: Path) -> None:
     assert done == [(1, 2), (2, 2)]
 
 
+@pytest.mark.usefixtures("careless")
+def test_a_training_that_makes_its_start_worse_returns_the_start(nuclei, prompt, device) -> None:
+    three = [arrays[:3] for arrays in nuclei]
+    settings = QUICK | {"steps": 2, "learning_rate": 3, "detail": "off", "device": device}
+    with pytest.warns(UserWarning, match=r"worse: Dice .* on the same 3 planes.*keep='new'"):
+        assert ptsam.train(*three, start=prompt, **settings) is prompt
+    new = ptsam.train(*three, start=prompt, keep="new", **settings)
+    assert new.origin.start == "a prompt" and not np.array_equal(new.tokens, prompt.tokens)
+    with pytest.raises(ptsam.InputError, match="keep is 'better' or 'new', not 'old'"):
+        ptsam.train(*three, start=prompt, keep="old", **settings)
+
+
 def test_the_choices_are_stored_and_used_again(nuclei, device, tmp_path: Path) -> None:
     """Channel, range and tile travel in the file: a decoy channel changes nothing."""
     rng = np.random.default_rng(0)

@@ -37,7 +37,7 @@ class InputScale:
     fine, coarse
         Factor of each channel of each tile: float32, shape (B, 99) and (B, 128).
     fine_mean, coarse_mean
-        Mean of each channel after it was multiplied: float32, shape (99,) and (128,).
+        Mean of each channel after it was multiplied, for each tile: of the same shapes.
     """
 
     fine: Tensor
@@ -98,7 +98,8 @@ class DetailNetwork(nn.Module):
             x, small = F.linear(fine, of_features), F.linear(coarse, of_coarse)
         else:
             # Scaling the weights instead of the features spares several passes over memory.
-            bias = bias - of_features @ scale.fine_mean - of_coarse @ scale.coarse_mean
+            bias = bias - scale.fine_mean @ of_features.T - scale.coarse_mean @ of_coarse.T
+            bias = bias[:, None, None]
             x = _scaled_linear(fine, of_features, scale.fine)
             small = _scaled_linear(coarse, of_coarse, scale.coarse)
         # Linear layers and interpolation commute, and few channels are quicker to interpolate.

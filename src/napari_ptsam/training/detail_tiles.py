@@ -18,6 +18,9 @@ BAND = 16
 """Number of rows that are compressed at a time."""
 CROP = 96
 """Side of the crops in mask positions."""
+DROPPED = 0.1
+"""Fraction of the channels that are replaced by their mean in each crop, so that a head does not rely
+on few of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +195,13 @@ def draw_crops(
         logits.append(tile.logits[large])
         targets.append(tile.target[large])
         weights.append(tile.weight[large])
+    fine_factor = _kept(count, statistics.fine_std, generator) / statistics.fine_std
+    coarse_factor = _kept(count, statistics.coarse_std, generator) / statistics.coarse_std
     scale = InputScale(
-        torch.stack([tile.fine_scale for tile in chosen]) / statistics.fine_std,
-        torch.stack([tile.early.stage.scale for tile in chosen]) / statistics.coarse_std,
-        statistics.fine_mean / statistics.fine_std,
-        statistics.coarse_mean / statistics.coarse_std,
+        torch.stack([tile.fine_scale for tile in chosen]) * fine_factor,
+        torch.stack([tile.early.stage.scale for tile in chosen]) * coarse_factor,
+        statistics.fine_mean * fine_factor,
+        statistics.coarse_mean * coarse_factor,
     )
     return Crops(
         torch.stack(fine).to(dtype),
@@ -207,3 +212,9 @@ def draw_crops(
         torch.stack(weights),
         torch.tensor([tile.blank for tile in chosen], device=weights[0].device),
     )
+
+
+def _kept(count: int, channels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return factors that drop some channels of each crop, and make up for them: (count, channels)."""
+    kept = torch.rand((count, len(channels)), generator=generator) >= DROPPED
+    return kept.to(channels.device) / (1 - DROPPED)

@@ -93,14 +93,18 @@ class DetailTraining:
     @property
     def predictions(self) -> list[PlaneLogits]:
         """Logits of the annotated planes, corrected by heads that have not seen them."""
-        if not self._planes:
-            return []
+        corrections = self.unseen_corrections
+        return [
+            PlaneLogits(each.plane, each.logits + correction)
+            for each, correction in zip(self._planes, corrections, strict=True)
+        ]
+
+    @property
+    def unseen_corrections(self) -> list[np.ndarray]:
+        """What heads that have not seen it add to the logits of each annotated plane."""
         shares = [0.0 if head is None else head.share for head in self.heads]
         factors = np.array(shares, np.float16)[:, None, None]
-        return [
-            PlaneLogits(each.plane, each.logits + factors * each.correction)
-            for each in self._planes
-        ]
+        return [factors * each.correction for each in self._planes]
 
     def free(self) -> None:
         """Drop the predictions."""

@@ -20,6 +20,7 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.training.settings import Progress
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from napari_ptsam.widgets.annotate.old_or_new import JudgedPrompt
 from napari_ptsam.widgets.shared.qt_helpers import NameBox, text_label
 
 ORIGIN = SimpleNamespace(
@@ -170,6 +171,8 @@ def end(widget: AnnotateAndTrain) -> None:
         images=None
     )  # not applied: no plane comes into view
     train.judgement.setText(verdict(ORIGIN, stopped=True).text)  # type: ignore[arg-type]
+    judged = JudgedPrompt(widget.session_model.prompt, "", "fair")
+    train.old_or_new.offer(judged, judged)
     train.refresh()
     assert not train.options._advanced.isHidden()
 
