@@ -41,8 +41,17 @@ def modules_frozen() -> Iterator[list[int]]:
 
 @pytest.fixture(autouse=True)
 def frozen(modules_frozen: list[int]) -> Iterator[None]:
-    """Spare the garbage collection what stays: what the first viewer, and later torch, have loaded."""
+    """Spare the garbage collection what stays: what the first viewer, and later torch, have loaded.
+
+    napari collects garbage each time that a layer is removed.
+    """
+    freeze(modules_frozen)
     yield
+    freeze(modules_frozen)
+
+
+def freeze(modules_frozen: list[int]) -> None:
+    """Freeze all objects if many modules have been loaded since the last time."""
     if len(sys.modules) > modules_frozen[-1] + 300:
         gc.collect()
         gc.freeze()

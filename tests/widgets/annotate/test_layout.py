@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,16 +93,27 @@ def test_the_tabs_stay_where_they_are_when_the_hint_changes(on_laptop) -> None:
     assert len(tops) == 1
 
 
-@pytest.mark.parametrize("size", [9, 12, 14])
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) -> None:
+def test_it_fits_a_small_screen(on_laptop, appearance) -> None:
+    """In one window, whose theme and font change as they do in napari's preferences."""
     _, widget = on_laptop
-    appearance.theme, appearance.font_size = theme, size
     window = widget.window()
-    problems = cut_on_a_laptop(window, widget, states(widget))
-    assert problems == []
-    canvas = window.centralWidget()
-    assert canvas.width() > LAPTOP[0] / 4  # there is room to paint on
+    for theme, size in product(("dark", "light"), (9, 12, 14)):
+        appearance.theme, appearance.font_size = theme, size
+        begin_anew(widget)
+        problems = cut_on_a_laptop(window, widget, states(widget))
+        assert problems == [], (theme, size)
+        canvas = window.centralWidget()
+        assert canvas.width() > LAPTOP[0] / 4  # there is room to paint on
+
+
+def begin_anew(widget: AnnotateAndTrain) -> None:
+    """Let the widget look as it does before the first training."""
+    widget.offer.hide()
+    widget.session_model.use_scheme(Scheme())
+    widget.annotate._state.setText("")
+    widget.train.judgement.setText("")
+    widget.train.plot.hide()
+    widget.train.refresh()
 
 
 def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]]]:
