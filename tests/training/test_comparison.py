@@ -142,14 +142,20 @@ def test_heads_that_may_have_seen_the_planes_are_compared_with_such(
     for images in (4, 5):
         start = replace(prompt, detail=(head(),), origin=replace(prompt.origin, images=images))
         training = Training(
-            annotated, backbone, TrainingSettings(**FEW | {"detail": "on"}), start=start
+            annotated,
+            backbone,
+            TrainingSettings(**FEW | {"detail": "on", "steps": 30}),
+            start=start,
         )
         list(training)
         (held_out,) = [annotated.examples.index(plane) for plane in training.held_out]
         unseen = dict(training.plane_scores())[held_out]
         seen = dice_of(training.new_prompt, annotated, held_out, backbone)
         assert abs(seen - unseen) > 1e-6
-        assert training.kept_start.after == pytest.approx(seen if images == 4 else unseen)
+        measured, other = (seen, unseen) if images == 4 else (unseen, seen)
+        after = training.kept_start.after
+        assert after == pytest.approx(measured, abs=1e-3)  # the prompt's tokens are rounded
+        assert abs(after - measured) < abs(after - other)
 
 
 def test_what_is_switched_off_or_changed_is_not_compared(
