@@ -133,7 +133,7 @@ def test_auto_keeps_what_does_no_harm(lower, kept, annotations, backbone, monkey
     *_, last = training
     tokens = training.prompt.encoder_tokens
     assert [len(own) for own in tokens] == ([8] * 10 if kept else [])
-    assert (training.sees is not backbone) == kept
+    assert (training.prompted_backbone is not backbone) == kept
     assert ("part of the prompt" in last.note) == kept
     assert ("tried and left out" in last.note) != kept
     assert ("only roughly" in last.note) == (kept and lower > 0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
 
 
-def channels_seen(
+def training_channels(
     stacks: Sequence[Planes],
     images: ImageSettings,
     choice: Sequence[int] | None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -18,33 +17,26 @@ from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.inference.channels import API
-from napari_ptsam.training.channels import channels_seen
+from napari_ptsam.training.channels import training_channels
 from napari_ptsam.training.comparison import Comparison, StartComparison
 from napari_ptsam.training.cross_validation import TokenCrossValidation
 from napari_ptsam.training.detail_training import DetailTraining, detail_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
 from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
-from napari_ptsam.training.filter_choice import choose_refinement
 from napari_ptsam.training.first_draft import FirstDraft
 from napari_ptsam.training.flip_choice import choose_flips
 from napari_ptsam.training.marker_training import MarkerTraining, marker_steps
+from napari_ptsam.training.plane_scores import PlaneScores
 from napari_ptsam.training.result import TrainedTokens, TrainingTask, prompt_of
 from napari_ptsam.training.scale import image_settings
 from napari_ptsam.training.settings import Keep, Progress, TrainingSettings
 from napari_ptsam.training.token_training import TokenTraining, TrainingContext
-from napari_ptsam.training.validation import (
-    PlaneLogits,
-    dice_error,
-    dice_of_parts,
-    mean_dice,
-)
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.tiles import TrainingTile
-    from napari_ptsam.training.validation import ValidationPlane
 
 TOO_SMALL = (
     "The GPU has not enough memory for this training, not even for one tile at a time. It "
@@ -118,7 +110,7 @@ class Training:
             annotations, self.settings.held_out, self.settings.seed
         )
         images = start.images if start else image_settings(annotations.examples, self.settings)
-        self.images, self.channels, warning = channels_seen(
+        self.images, self.channels, warning = training_channels(
             annotations.stacks, images, self.settings.channels, start, option
         )
         self._wants_draft = draft and start is None
@@ -149,14 +141,13 @@ class Training:
         )
         if start is not None:
             self._context.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
-        self._validated_dice: float | None = None
-        self._dice_error: float | None = None
         first = None if start is None else self._on_device(start.tokens)
         self._token_training = TokenTraining(self._context, first, note)
         markers = None if start is None or start.markers is None else self._on_device(start.markers)
         self._encoder_training = EncoderTokenTraining(self._context)
         self._cross_validation = TokenCrossValidation(self._context)
         self._detail_training = DetailTraining(self._context)
+        self._scores = PlaneScores(self._context, self._cross_validation, self._detail_training)
         self._marker_training = MarkerTraining(self._context, markers)
         self._comparison = StartComparison(
             self._context, start if self._compares else None, len(self.annotations.examples)
@@ -273,11 +264,11 @@ class Training:
         encoder_tokens = self._context.backbone.encoder.tokens
         if self._encoder_training.kept is not None:
             dice, tokens, encoder_tokens = self._encoder_training.kept
-        if self._validated_dice is not None:
-            dice = self._validated_dice
+        if self._scores.dice is not None:
+            dice = self._scores.dice
         return TrainedTokens(
             dice=dice,
-            dice_error=self._dice_error,
+            dice_error=self._scores.error,
             cross_validated=bool(self._cross_validation.tokens),
             measured_on_training=self._embedded.measured_on_training,
             steps=self.steps_done,
@@ -295,15 +286,14 @@ class Training:
         return self._context.corrections
 
     @property
-    def sees(self) -> Backbone:
+    def prompted_backbone(self) -> Backbone:
         """The backbone that `tokens` belong to, with its encoder tokens if it has any."""
         return self._context.backbone
 
     def plane_scores(self) -> Iterator[tuple[int, float]]:
         """Compute the Dice of the best newly trained prompt on each annotated plane.
 
-        If there was time to cross-validate the tokens, each plane is predicted by tokens
-        that have not seen it. If the prompt has detail heads, they have not seen it either.
+        See `napari_ptsam.training.plane_scores.PlaneScores`.
 
         Planes that were not embedded are left out, and so are all planes once
         the training is closed.
@@ -318,12 +308,8 @@ class Training:
         if self._token_training.best is None:
             return
         indices = {id(example): i for i, example in enumerate(self.annotations.examples)}
-        cross_validated = iter(self._cross_validated_predictions())
-        for example, planes in self._embedded.planes_to_score():
-            if planes:
-                predictions = list(islice(cross_validated, len(planes))) or self._predicted(planes)
-                plane_overlaps = [each.overlaps(self._context.refinement) for each in predictions]
-                yield indices[id(example)], dice_of_parts(plane_overlaps)
+        for example, dice in self._scores.compute(self._best.tokens):
+            yield indices[id(example)], dice
 
     def _steps(self) -> Generator[Progress, None, None]:
         """Run all stages, on the CPU from the start if the GPU has too little memory for a tile."""
@@ -361,7 +347,7 @@ class Training:
         if not self._context.stopping:
             yield from self._add_detail(suitable)
         if not self._context.stopping:
-            self._refine()
+            self._scores.choose_filter(self._best.tokens)
         if self.settings.flips == "auto" and not self._context.stopping:
             choice = choose_flips(self._context, self._best.tokens, self._now())
             self._context.flips = yield from choice
@@ -380,42 +366,6 @@ class Training:
                 self._best.tokens, tiles, self._now(), self._cross_validation.tokens
             )
             self._context.corrections = self._detail_training.corrections
-
-    def _refine(self) -> None:
-        """Choose the guided filter with which logits follow the edges of images best."""
-        embedded, context = self._embedded, self._context
-        predictions = self._cross_validated_predictions()
-        if not predictions:
-            parts = [planes for _, planes in embedded.planes_to_score()]
-            predictions = self._predicted([plane for planes in parts for plane in planes])
-        context.refinement = choose_refinement(
-            predictions, self._predicted(embedded.blank_planes())
-        )
-        unseen = bool(self._cross_validation.tokens)
-        measured = [
-            each.overlaps(context.refinement)
-            for each in predictions
-            if unseen or embedded.measured_on_training or each.plane in embedded.measured
-        ]
-        if context.refinement is not None or context.corrections or unseen:
-            self._validated_dice = mean_dice(measured)
-        if unseen or not embedded.measured_on_training:
-            self._dice_error = dice_error(measured)
-
-    def _cross_validated_predictions(self) -> list[PlaneLogits]:
-        """Return planes with logits of heads, and of tokens if time allowed, that have not seen them."""
-        return self._detail_training.predictions or self._cross_validation.predictions
-
-    def _predicted(self, planes: Sequence[ValidationPlane]) -> list[PlaneLogits]:
-        """Return planes with the unfiltered logits of the best prompt."""
-        tokens, context = self._best.tokens, self._context
-        return [
-            PlaneLogits(
-                plane,
-                plane.predict(tokens, context.backbone, corrections=context.corrections).logits,
-            )
-            for plane in planes
-        ]
 
     def _now(self) -> Progress:
         """Return the progress between two stages."""

@@ -50,6 +50,6 @@ def test_heads_are_shown_once_they_are_trained(nuclei, prompt, backbone) -> None
 
     # A training that begins anew, on the CPU, has no heads yet.
     training.corrections = ()
-    training.sees = replace(backbone)
+    training.prompted_backbone = replace(backbone)
     shown = predictions(preview, views[0])
     assert len(shown) > 1 and np.array_equal(shown[-1].labels, plain.plane(stack[0]))

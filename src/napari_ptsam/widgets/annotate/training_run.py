@@ -273,7 +273,7 @@ class _LivePreview:
     """
 
     def __init__(self, training: Training) -> None:
-        self._backbone, self._training = training.sees, training
+        self._backbone, self._training = training.prompted_backbone, training
         self._view: PlaneInView | None = None
         self._preview: PlanePreview | None = None
         self._embedding: Generator[None, None, None] | Any = None
@@ -283,10 +283,14 @@ class _LivePreview:
 
     def step(self, view: PlaneInView | None) -> Generator[LivePrediction, None, None]:
         """Embed one more tile of the plane, or predict if a new prediction is due."""
-        if self._training.sees is not self._backbone:
+        if self._training.prompted_backbone is not self._backbone:
             self._corrections = ()
         corrected = self._look_for_corrections()
-        if corrected or view is not self._view or self._training.sees is not self._backbone:
+        if (
+            corrected
+            or view is not self._view
+            or self._training.prompted_backbone is not self._backbone
+        ):
             self._begin(view)
         if self._preview is None or view is None:
             return
@@ -317,7 +321,7 @@ class _LivePreview:
 
         self._view, self._preview, self._next = view, None, 0.0
         self._shown = False
-        self._backbone = self._training.sees
+        self._backbone = self._training.prompted_backbone
         if view is None:
             return
         training = self._training
