@@ -312,8 +312,9 @@ def normalize(
     Returns
     -------
     numpy.ndarray
-        float32, shape (y, x, 3). A grey plane is repeated; with two channels
-        the third is their mean; a constant plane becomes 0.
+        float32, shape (y, x, 3). A grey plane is repeated, in memory that the channels
+        share and that is read-only; with two channels the third is their mean; a constant
+        plane becomes 0.
 
     Raises
     ------
@@ -330,17 +331,18 @@ def normalize(
         limits = plane_limits(pixels, normalization, rgb, padding)
     low, high = limits[:, 0], limits[:, 1]
     span = np.where(high > low, high - low, 1.0)
-    three = np.empty((*pixels.shape[:2], 3), np.float32)
+    channel_count = pixels.shape[-1]
+    scaled = np.empty((*pixels.shape[:2], 1 if channel_count == 1 else 3), np.float32)
     # In bands, since the arrays of float64 in between would take several times the memory.
     for row in range(0, len(pixels), BAND):
         band = slice(row, row + BAND)
-        scaled = ((pixels[band] - low) / span).clip(0, 1).astype(np.float32)
-        three[band, :, : scaled.shape[-1]] = scaled
-        if scaled.shape[-1] == 1:
-            three[band, :, 1:] = scaled
-        elif scaled.shape[-1] == 2:
-            three[band, :, 2] = scaled.mean(-1)
-    return three
+        part = ((pixels[band] - low) / span).clip(0, 1).astype(np.float32)
+        scaled[band, :, :channel_count] = part
+        if channel_count == 2:
+            scaled[band, :, 2] = part.mean(-1)
+    # The three channels of a grey plane share their memory.
+    shape = (*pixels.shape[:2], 3)
+    return np.broadcast_to(scaled, shape) if channel_count == 1 else scaled
 
 
 def normalize_plane(
@@ -369,19 +371,26 @@ def normalize_plane(
     """
     padding = padding_of(select_channels(plane, channels, rgb))
     pixels = normalize(plane, Normalization(), channels, rgb, None, padding)
-    fill_padding(pixels, padding)
-    return pixels
+    return fill_padding(pixels, padding)
 
 
-def fill_padding(pixels: np.ndarray, padding: np.ndarray | None) -> None:
-    """Set padding in place to the median of the other pixels, so that its rim shows no edge.
+def fill_padding(pixels: np.ndarray, padding: np.ndarray | None) -> np.ndarray:
+    """Set padding to the median of the other pixels, so that its rim shows no edge.
 
     Parameters
     ----------
     pixels
-        Normalized pixels, shape (y, x, 3).
+        Pixels that `normalize` has returned; they may be changed in place.
     padding
         bool, shape (y, x), or None; padding that covers everything is not changed.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (y, x, 3).
     """
-    if padding is not None and not padding.all():
-        pixels[padding] = np.median(pixels[~padding], axis=0)
+    if padding is None or padding.all():
+        return pixels
+    filled = pixels if pixels.flags.writeable else pixels[..., :1].copy()
+    filled[padding] = np.median(filled[~padding], axis=0)
+    return np.broadcast_to(filled, pixels.shape)

@@ -127,7 +127,7 @@ class ImageSettings:
         tiles = tuple(self.tiling.tiles((pixels.shape[0], pixels.shape[1])))
         if is_constant(chosen) or is_noise(chosen, padding):
             return PreparedPlane(pixels, tiles, np.ones(pixels.shape[:2], dtype=bool))
-        fill_padding(pixels, padding)
+        pixels = fill_padding(pixels, padding)
         noises = list(takewhile(bool, noise_alone(chosen, padding, MOST_OF_IT)))
         if len(noises) == chosen.shape[-1]:
             return PreparedPlane(pixels, tiles, far_from_objects(chosen, noises, padding))

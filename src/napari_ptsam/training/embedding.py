@@ -235,6 +235,7 @@ class EmbeddedTiles:
         """Drop all embeddings, which take hundreds of megabytes."""
         for embedded in (self.tiles, self.blanks, self.measured, self.watched):
             embedded.clear()
+        self._prepared_planes.forget()
         if self._early is not None:
             self._early.clear()
 

@@ -153,13 +153,10 @@ def embed(
         If given, early features are computed too, and added for tiles that are not
         there yet, up to `MOST_DETAIL_TILES`.
     """
-    last: tuple[int, np.ndarray] | None = None
     for job in jobs:
         example = examples[job.example]
-        if last is None or last[0] != job.example:
-            last = (job.example, prepared_planes.prepare(example).pixels)
         target, weight = target_of(example, job, classes)
-        pixels = turned_tile(last[1], job)
+        pixels = turned_tile(prepared_planes.prepare(example).pixels, job)
         if early is None or job in early or len(early) >= MOST_DETAIL_TILES:
             embedding = backbone.encoder([pixels])[0]
         else:
@@ -177,7 +174,7 @@ def embed(
 class PreparedPlanes:
     """Prepare annotated planes for the model, and remember which of their pixels are blank.
 
-    Prepared pixels take a lot of memory, so they are computed anew each time.
+    Prepared pixels take a lot of memory, so only those of the last plane are kept.
 
     Parameters
     ----------
@@ -190,6 +187,7 @@ class PreparedPlanes:
     def __init__(self, settings: ImageSettings, limits: Sequence[Limits | None]) -> None:
         self._settings, self._limits = settings, limits
         self._blank: dict[AnnotatedPlane, np.ndarray | None] = {}
+        self._last: tuple[AnnotatedPlane, PreparedPlane] | None = None
 
     def prepare(self, example: AnnotatedPlane) -> PreparedPlane:
         """Prepare an example.
@@ -199,6 +197,9 @@ class PreparedPlanes:
         InputError
             If it does not fit the settings; the message names it.
         """
+        if self._last is not None and self._last[0] is example:
+            return self._last[1]
+        self._last = None  # its memory is needed now
         try:
             prepared = self._settings.prepare(
                 example.pixels, example.rgb, self._limits[example.stack]
@@ -206,7 +207,12 @@ class PreparedPlanes:
         except InputError as error:
             raise InputError(framed(error, before=f"{example.name}: ")) from error
         self._blank[example] = prepared.blank
+        self._last = example, prepared
         return prepared
+
+    def forget(self) -> None:
+        """Drop the pixels of the last plane."""
+        self._last = None
 
     def blank(self, example: AnnotatedPlane) -> np.ndarray | None:
         """Return the mask of the pixels that show nothing: bool, shape (y, x), or None."""

@@ -11,6 +11,7 @@ import torch
 
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.evaluation.metrics import Overlap, overlap, sum_of
+from napari_ptsam.images.guided_filter import guide_of
 from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
 from napari_ptsam.training.detail_tiles import CompressedFeatures
@@ -165,8 +166,8 @@ def _guide_maker(
     """Return a function that makes the guide of an example, or of a tile of it."""
 
     def guide() -> np.ndarray:
-        whole = prepared_planes.prepare(example).guide
-        return whole if tile is None else whole[tile.window]
+        pixels = prepared_planes.prepare(example).pixels
+        return guide_of(pixels if tile is None else pixels[tile.window])
 
     return guide
 
