@@ -40,6 +40,14 @@ def test_real_planes_look_as_they_always_did(name: str) -> None:
         assert found.cut(WHOLE.tiling.tiles(plane.shape[:2])[0]) is not None
 
 
+def test_float16_is_prepared_as_float32_is() -> None:
+    for plane in (noise(), noise() + real()[:256, :256]):
+        half = plane.astype(np.float16)
+        found, expected = WHOLE.prepare(half), WHOLE.prepare(half.astype(np.float32))
+        assert np.array_equal(found.pixels, expected.pixels)
+        assert (found.blank is None) == (expected.blank is None)
+
+
 @pytest.mark.parametrize("value", [0, 7, 65535])
 @pytest.mark.parametrize("hot", [0, 1, 9])
 def test_constant_planes_are_blank(value: int, hot: int) -> None:

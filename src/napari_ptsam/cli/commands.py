@@ -17,7 +17,7 @@ from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.channels import fit_prompt
-from napari_ptsam.prompts.describe import describe, dice_with_error, fine_detail
+from napari_ptsam.prompts.describe import describe, dice_with_error, fine_detail, measured_where
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
 from napari_ptsam.training.settings import TrainingSettings
@@ -91,6 +91,7 @@ def _report_training(
                 "seconds": seconds,
                 "held_out_dice": origin.held_out_dice,
                 "dice_error": origin.dice_error,
+                "cross_validated": origin.cross_validated,
                 "measured_on_training": origin.measured_on_training,
                 "trained_parameters": prompt.trained_parameters,
                 "encoder_tokens": len(prompt.encoder_tokens[0]) if prompt.encoder_tokens else 0,
@@ -104,14 +105,9 @@ def _report_training(
             }
         )
         return
-    where = (
-        f"measured on the {origin.images} training planes themselves, too few to hold any out"
-        if origin.measured_on_training
-        else f"on {origin.held_out_images} validation planes of {origin.images}"
-    )
     detail = fine_detail(prompt)
     print(
-        f"{path}: Dice {dice_with_error(origin)} ({where}); {tiling}; "
+        f"{path}: Dice {dice_with_error(origin)} ({measured_where(origin)}); {tiling}; "
         f"{prompt.trained_parameters:,} parameters, {path.stat().st_size:,} bytes, {total:.0f} s"
         + f"; fine detail: {detail}"
         * bool(detail)

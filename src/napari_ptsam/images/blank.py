@@ -162,9 +162,11 @@ def block_means(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def without_hot_pixels(channel: np.ndarray) -> np.ndarray:
-    """Remove hot pixels with a 3 x 3 median filter; shape and dtype stay the same."""
+    """Remove hot pixels with a 3 x 3 median filter; float16 becomes float32."""
     from scipy import ndimage
 
+    if channel.dtype == np.float16:  # scipy does not filter it
+        channel = channel.astype(np.float32)
     filtered: np.ndarray = ndimage.median_filter(channel, 3)
     return filtered
 

@@ -30,6 +30,8 @@ FLOOR = 16.0
 """Smallest range of values that becomes 0 to 1, in standard deviations of the noise."""
 SQUARE = 4
 """Side in pixels of the squares in which noise is averaged."""
+BAND = 512
+"""Number of rows that are normalized at a time, which limits the memory."""
 
 
 @dataclass(frozen=True)
@@ -328,12 +330,17 @@ def normalize(
         limits = plane_limits(pixels, normalization, rgb, padding)
     low, high = limits[:, 0], limits[:, 1]
     span = np.where(high > low, high - low, 1.0)
-    scaled = ((pixels - low) / span).clip(0, 1).astype(np.float32)
-    if scaled.shape[-1] == 1:
-        return np.repeat(scaled, 3, axis=-1)
-    if scaled.shape[-1] == 2:
-        return np.concatenate([scaled, scaled.mean(-1, keepdims=True)], axis=-1)
-    return scaled
+    three = np.empty((*pixels.shape[:2], 3), np.float32)
+    # In bands, since the arrays of float64 in between would take several times the memory.
+    for row in range(0, len(pixels), BAND):
+        band = slice(row, row + BAND)
+        scaled = ((pixels[band] - low) / span).clip(0, 1).astype(np.float32)
+        three[band, :, : scaled.shape[-1]] = scaled
+        if scaled.shape[-1] == 1:
+            three[band, :, 1:] = scaled
+        elif scaled.shape[-1] == 2:
+            three[band, :, 2] = scaled.mean(-1)
+    return three
 
 
 def normalize_plane(

@@ -129,7 +129,9 @@ class _Description:
             self.trained_channels.shown(self.channels)  # all of them have to be there
 
 
-NEWER = ("weights", "author", "refinement", "flips", "trained_channels", "dice_error")
+NEWER = (
+    "weights", "author", "refinement", "flips", "trained_channels", "dice_error", "cross_validated",
+)  # fmt: skip
 """Keys that earlier files do not have."""
 ARRAYS = ("tokens", "cores", "encoder_tokens", "detail", "thumbnail")
 

@@ -106,8 +106,16 @@ def _dice(prompt: Prompt) -> str:
     origin = prompt.origin
     if origin.held_out_dice is None:
         return "not measured"
-    where = "the training planes themselves" if origin.measured_on_training else "validation planes"
-    return f"{dice_with_error(origin)} on {where}"
+    return f"{dice_with_error(origin)} {measured_where(origin)}"
+
+
+def measured_where(origin: Origin) -> str:
+    """Return on which planes the Dice of a prompt was measured."""
+    if origin.cross_validated:
+        return f"by cross-validation of all {origin.images} planes"
+    if origin.measured_on_training:
+        return f"on the {origin.images} training planes themselves, too few to hold any out"
+    return f"on {origin.held_out_images} validation planes of {origin.images}"
 
 
 def dice_with_error(origin: Origin) -> str:

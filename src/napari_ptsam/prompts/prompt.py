@@ -47,8 +47,6 @@ class Origin:
     held_out_dice
         Mean foreground Dice over the held-out planes and classes; None if not measured. These
         planes also chose the checkpoint, so this is a validation Dice.
-    dice_error
-        Standard error of the Dice over the held-out planes; None if there are fewer than 2.
     measured_on_training
         Whether the Dice was measured on the training planes, because there were too few to
         hold any out.
@@ -58,6 +56,11 @@ class Origin:
         Date in ISO 8601, UTC.
     versions
         Versions of the packages that were used.
+    dice_error
+        Standard error of the Dice over the held-out planes; None if there are fewer than 2.
+    cross_validated
+        Whether the Dice is that of all annotated planes, each predicted by tokens that have
+        not seen it.
     """
 
     images: int = 0
@@ -71,6 +74,7 @@ class Origin:
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     dice_error: float | None = None
+    cross_validated: bool = False
 
 
 @accept_former_names({"cores": "markers"})

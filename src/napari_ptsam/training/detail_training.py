@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import torch
 
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
 from napari_ptsam.inference.detail import corrections_of
+from napari_ptsam.training.cross_validation import FEWEST, MOST_FOLDS, Folds
 from napari_ptsam.training.detail_optimization import optimise_head
 from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
 from napari_ptsam.training.loss import LOSSES
@@ -24,14 +25,9 @@ if TYPE_CHECKING:
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
 
-    _GroupOf = Callable[[TrainingTile], int]
 
 FOLD_PART = 0.25
 """Steps for the head of each fold, as a fraction of those for the head that is kept."""
-FOLDS = 4
-"""Largest number of folds of the cross-validation."""
-FEWEST = 2
-"""Smallest number of annotated planes with a class on which shares are compared."""
 SHARES = (0.0, 0.25, 0.5, 1.0)
 """Shares of the correction that are compared."""
 NO_MEMORY = "Fine detail was left out: the GPU has not enough memory to train it."
@@ -42,7 +38,7 @@ TOO_FEW = (
 
 def detail_steps(settings: TrainingSettings, classes: int) -> int:
     """Return the number of steps for detail heads and their cross-validation."""
-    steps = settings.steps + FOLDS * _fold_steps(settings)
+    steps = settings.steps + MOST_FOLDS * _fold_steps(settings)
     return 0 if settings.detail == "off" else classes * steps
 
 
@@ -111,7 +107,11 @@ class DetailTraining:
         self._planes = []
 
     def tune(
-        self, tokens: torch.Tensor, tiles: Sequence[TrainingTile], before: Progress
+        self,
+        tokens: torch.Tensor,
+        tiles: Sequence[TrainingTile],
+        before: Progress,
+        fold_tokens: Sequence[torch.Tensor] = (),
     ) -> Generator[Progress, None, None]:
         """Choose the share of each class by cross-validation, and train the heads.
 
@@ -123,9 +123,12 @@ class DetailTraining:
             Tiles to train on.
         before
             Progress at the start of this stage.
+        fold_tokens
+            Tokens of each fold, which take the place of the tuned ones in the
+            cross-validation.
         """
         try:
-            yield from self._tune(tokens, tiles, before)
+            yield from self._tune(tokens, tiles, before, fold_tokens)
         except RuntimeError as error:
             if not gpu_is_full(error, self._context.backbone.device):
                 raise
@@ -133,30 +136,41 @@ class DetailTraining:
             release_memory(self._context.backbone.device)
 
     def _tune(
-        self, tokens: torch.Tensor, tiles: Sequence[TrainingTile], before: Progress
+        self,
+        tokens: torch.Tensor,
+        tiles: Sequence[TrainingTile],
+        before: Progress,
+        fold_tokens: Sequence[torch.Tensor],
     ) -> Generator[Progress, None, None]:
         backbone, settings = self._context.backbone, self._context.settings
         always = settings.detail == "on"
-        planes, group_of = self._grouped_planes()
+        folds = Folds.divide(self._context.embedded)
+        of_fold = fold_tokens or [tokens] * folds.count
         measured = []
-        for _, plane in planes:
-            logits = plane.predict(tokens, backbone).logits.astype(np.float16)
+        for group, plane in folds.planes:
+            of_plane = of_fold[folds.of(group)] if of_fold else tokens
+            logits = plane.predict(of_plane, backbone).logits.astype(np.float16)
             measured.append(_CrossValidated(plane, logits, np.zeros_like(logits)))
             yield self._now(before)
             if self._context.stopping:
                 return
         heads: list[DetailHead | None] = []
         for number in range(len(tokens)):
-            detail_tiles = self._detail_tiles(number, tokens, tiles, planes, group_of)
-            folds = yield from self._fold_heads(detail_tiles, before)
+            detail_tiles = self._detail_tiles(number, tokens, tiles, folds)
+            fold_tiles = [
+                self._detail_tiles(number, each, tiles, folds) if fold_tokens else detail_tiles
+                for each in of_fold
+            ]
+            fold_heads = yield from self._fold_heads(fold_tiles, folds, before)
             if self._context.stopping:
                 return
-            if folds:
-                for (group, plane), each in zip(planes, measured, strict=True):
+            if fold_heads:
+                for (group, plane), each in zip(folds.planes, measured, strict=True):
                     if plane.embedded.early is None:
                         continue
-                    corrections = corrections_of([folds[group % len(folds)]], backbone.device)
-                    of_class = tokens[number : number + 1]
+                    fold = folds.of(group)
+                    corrections = corrections_of([fold_heads[fold]], backbone.device)
+                    of_class = of_fold[fold][number : number + 1]
                     corrected = plane.predict(of_class, backbone, corrections=corrections)
                     each.correction[number] = corrected.logits[0] - each.logits[number]
                     yield self._now(before)
@@ -172,42 +186,33 @@ class DetailTraining:
                     return
             heads.append(head and replace(head, share=share))
         if any(heads):
-            self.heads, self._planes = tuple(heads), measured if folds else []
+            self.heads, self._planes = tuple(heads), measured if fold_heads else []
 
     def _now(self, before: Progress) -> Progress:
         """Return the progress of this stage, which began with another one."""
         return replace(before, step=before.step + self.steps_done, loss=None)
 
-    def _grouped_planes(self) -> tuple[list[tuple[int, ValidationPlane]], _GroupOf]:
-        """Return the embedded planes with their groups, and a function for those of training tiles.
-
-        Groups are the annotated planes. If there is only one, of which single tiles
-        were embedded, they are these tiles. Blank tiles have the group -1.
-        """
-        embedded = self._context.embedded
-        scored = list(embedded.planes_to_score())
-        if len(scored) == 1 and len(scored[0][1]) > 1:
-            upright = [tile.job.tile for tile in embedded.tiles if tile.upright]
-            numbers = {tile: number for number, tile in enumerate(upright)}
-            planes = list(enumerate(scored[0][1]))
-            return planes, lambda tile: -1 if tile.job.blank else numbers[tile.job.tile]
-        groups = {id(example): group for group, (example, _) in enumerate(scored)}
-        planes = [(group, plane) for group, (_, parts) in enumerate(scored) for plane in parts]
-        return planes, lambda tile: groups.get(id(embedded.examples[tile.job.example]), -1)
-
     def _fold_heads(
-        self, tiles: Sequence[DetailTile], before: Progress
-    ) -> Generator[Progress, None, list[DetailHead]]:
-        """Train a head for each fold on the tiles of the other folds; empty if there are too few."""
-        count = min(FOLDS, len({tile.group for tile in tiles if not tile.blank}))
-        heads: list[DetailHead] = []
+        self, fold_tiles: Sequence[Sequence[DetailTile]], folds: Folds, before: Progress
+    ) -> Generator[Progress, None, dict[int, DetailHead]]:
+        """Train a head for each fold on the tiles of the other folds; empty if there are too few.
+
+        Parameters
+        ----------
+        fold_tiles
+            All tiles, as the tokens of each fold decode them.
+        """
+        heads: dict[int, DetailHead] = {}
         steps = _fold_steps(self._context.settings)
-        for fold in range(count if count >= FEWEST else 0):
-            others = [tile for tile in tiles if tile.blank or tile.group % count != fold]
-            head = yield from self._train(others, steps, before)
-            if head is None:
-                return []
-            heads.append(head)
+        for fold, tiles in enumerate(fold_tiles):
+            others = [tile for tile in tiles if tile.blank or folds.of(tile.group) != fold]
+            if all(tile.blank for tile in others):
+                return {}
+            if len(others) < len(tiles):
+                head = yield from self._train(others, steps, before)
+                if head is None:
+                    return {}
+                heads[fold] = head
         return heads
 
     def _train(
@@ -235,17 +240,16 @@ class DetailTraining:
         number: int,
         tokens: torch.Tensor,
         tiles: Sequence[TrainingTile],
-        planes: Sequence[tuple[int, ValidationPlane]],
-        group_of: _GroupOf,
+        folds: Folds,
     ) -> list[DetailTile]:
         """Return the tiles from which the head of a class learns, those of validation planes too."""
         embedded = self._context.embedded
         detail_tiles = []
         for tile in (*tiles, *embedded.blanks):
             if tile.early is not None:
-                group = group_of(tile)
+                group = folds.group_of(tile)
                 detail_tiles.append(self._detail_tile(number, tokens, tile, tile.early, group))
-        for group, plane in planes:
+        for group, plane in folds.planes:
             if not embedded.measured_on_training and plane in embedded.measured:
                 detail_tiles += self._tiles_of_plane(number, tokens, plane, group)
         return detail_tiles

@@ -78,6 +78,7 @@ class EncoderTokenTraining:
 
     def __init__(self, context: TrainingContext) -> None:
         self._context = context
+        self._tile_seconds = 0.0
         self.kept: tuple[float, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
         self.steps_done = 0
         self.note = ""
@@ -91,6 +92,7 @@ class EncoderTokenTraining:
             Seconds that one step of tuning decoder tokens takes.
         """
         context, settings = self._context, self._context.settings
+        self._tile_seconds = context.seconds["embedding"] / context.embedded.count
         if settings.encoder_tokens == 0:
             return
         if settings.encoder_tokens == "auto" and context.embedded.measured_on_training:
@@ -104,10 +106,9 @@ class EncoderTokenTraining:
             return
         allowed = max(settings.minutes, PATIENCE) if asked else settings.minutes
         # Tiles that came from a cache took no time to embed, so one is timed before deciding.
-        tile_seconds = context.seconds["embedding"] / context.embedded.count
-        if self._minutes(choices[-1], tile_seconds, step_seconds) <= allowed:
-            tile_seconds = self._time_a_tile()
-        minutes = [self._minutes(steps, tile_seconds, step_seconds) for steps in choices]
+        if self._minutes(choices[-1], step_seconds) <= allowed:
+            self._tile_seconds = self._time_a_tile()
+        minutes = [self._minutes(steps, step_seconds) for steps in choices]
         in_time = [n for n, needed in zip(choices, minutes, strict=True) if needed <= allowed]
         if not in_time and not asked:
             least = ceil(minutes[-1])
@@ -120,6 +121,19 @@ class EncoderTokenTraining:
             return
         context.encoder_steps = in_time[0] if in_time else choices[-1]
 
+    def expected_seconds(self, step_seconds: float) -> float:
+        """Return the expected duration of the training, with the steps for encoder tokens.
+
+        Parameters
+        ----------
+        step_seconds
+            Seconds that one step of tuning decoder tokens takes.
+        """
+        context = self._context
+        if context.encoder_steps:
+            return 60 * self._minutes(context.encoder_steps, step_seconds)
+        return context.seconds["embedding"] + context.steps * step_seconds
+
     def _time_a_tile(self) -> float:
         """Return the seconds that embedding a tile takes without a cache."""
         embedded, begin = self._context.embedded, perf_counter()
@@ -131,11 +145,12 @@ class EncoderTokenTraining:
         """Return the note, or an empty string if the start has encoder tokens, which are kept."""
         return "" if self._context.backbone.encoder.tokens else note
 
-    def _minutes(self, steps: int, tile_seconds: float, step_seconds: float) -> float:
+    def _minutes(self, steps: int, step_seconds: float) -> float:
         """Estimate the minutes of a training with this many steps for encoder tokens."""
         context = self._context
         tiles = context.embedded.count + COST * BATCH * steps + context.embedded.upright_count
-        return (tiles * tile_seconds + (context.steps + steps) * step_seconds) / 60
+        steps += context.steps - context.encoder_steps
+        return (tiles * self._tile_seconds + steps * step_seconds) / 60
 
     def tune(
         self, dice: float, tokens: torch.Tensor, tiles: list[TrainingTile], before: Progress

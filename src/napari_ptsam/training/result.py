@@ -71,6 +71,8 @@ class TrainedTokens:
         Dice on the validation planes.
     dice_error
         Standard error of it; None if it is not known.
+    cross_validated
+        Whether this is the Dice on all annotated planes, from tokens that have not seen them.
     measured_on_training
         Whether these are the training planes, since none were held out.
     steps
@@ -89,6 +91,7 @@ class TrainedTokens:
 
     dice: float
     dice_error: float | None
+    cross_validated: bool
     measured_on_training: bool
     steps: int
     tokens: torch.Tensor
@@ -158,7 +161,8 @@ def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
         seed=task.settings.seed,
         held_out_dice=trained.dice,
         dice_error=trained.dice_error,
-        measured_on_training=trained.measured_on_training,
+        cross_validated=trained.cross_validated,
+        measured_on_training=trained.measured_on_training and not trained.cross_validated,
         start="a prompt" if task.start else "label or normal",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"napari-ptsam": __version__, "torch": str(torch.__version__)},

@@ -123,7 +123,8 @@ class TrainingSettings:
             title="Time",
             description="Minutes that a training with encoder tokens may take. The time decides "
             "whether they are tuned, and in how many steps, unless both are given. If their number "
-            "is given, at least 4 minutes are allowed.",
+            "is given, at least 4 minutes are allowed. The prompt is cross-validated if the time "
+            "allows it.",
         ),
         Shown(row=True, preset=True, most=1000, decimals=1, suffix=" min"),
     ] = 1.0

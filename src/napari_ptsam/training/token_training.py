@@ -59,8 +59,9 @@ class TrainingContext:
         Number of classes.
     embedded
         The embedded tiles and planes.
-    marker_steps, encoder_steps, detail_steps
-        Numbers of steps for markers, for encoder tokens and for detail heads.
+    marker_steps, encoder_steps, fold_steps, detail_steps
+        Numbers of steps for markers, for encoder tokens, for the tokens of folds and for
+        detail heads.
     corrections
         The detail head of each class, if there are any.
     refinement, flips
@@ -77,6 +78,7 @@ class TrainingContext:
     embedded: EmbeddedTiles
     marker_steps: int = 0
     encoder_steps: int = 0
+    fold_steps: int = 0
     detail_steps: int = 0
     corrections: Sequence[DetailCorrection | None] = ()
     refinement: Refinement | None = None
@@ -92,7 +94,8 @@ class TrainingContext:
     @property
     def steps(self) -> int:
         """Total number of optimiser steps."""
-        return self.settings.steps + self.encoder_steps + self.detail_steps + self.marker_steps
+        further = self.encoder_steps + self.fold_steps + self.detail_steps + self.marker_steps
+        return self.settings.steps + further
 
     def clock(self) -> Callable[[], float]:
         """Start a clock for the training time.

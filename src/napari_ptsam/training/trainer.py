@@ -20,6 +20,7 @@ from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.evaluation.metrics import sum_of
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
+from napari_ptsam.training.cross_validation import TokenCrossValidation
 from napari_ptsam.training.detail_training import DetailTraining, detail_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
 from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
@@ -142,6 +143,7 @@ class Training:
         self._token_training = TokenTraining(self._context, first, note)
         markers = None if start is None or start.markers is None else self._on_device(start.markers)
         self._encoder_training = EncoderTokenTraining(self._context)
+        self._cross_validation = TokenCrossValidation(self._context)
         self._detail_training = DetailTraining(self._context)
         self._marker_training = MarkerTraining(self._context, markers)
         self._draft = (
@@ -171,6 +173,7 @@ class Training:
             self._check_at_last()
         self._embedded.free()
         self._detail_training.free()
+        self._cross_validation.tokens = []
         self._token_training.suitable, self._draft = [], None
         self._marker_training.forget()
 
@@ -241,10 +244,18 @@ class Training:
         if self._validated is not None:
             dice, error = self._validated
         return TrainedTokens(
-            dice, error, self._embedded.measured_on_training, self.steps_done, tokens, self._marker_training.kept,
-            encoder_tokens, self._context.refinement, self._context.flips,
-            self._detail_training.heads,
-        )  # fmt: skip
+            dice=dice,
+            dice_error=error,
+            cross_validated=bool(self._cross_validation.tokens),
+            measured_on_training=self._embedded.measured_on_training,
+            steps=self.steps_done,
+            tokens=tokens,
+            markers=self._marker_training.kept,
+            encoder_tokens=encoder_tokens,
+            refinement=self._context.refinement,
+            flips=self._context.flips,
+            detail=self._detail_training.heads,
+        )
 
     @property
     def corrections(self) -> Sequence[DetailCorrection | None]:
@@ -259,8 +270,8 @@ class Training:
     def plane_scores(self) -> Iterator[tuple[int, float]]:
         """Compute the Dice of the best prompt on each annotated plane.
 
-        If the prompt has detail heads, each plane is corrected by heads that have not
-        seen it.
+        If there was time to cross-validate the tokens, each plane is predicted by tokens
+        that have not seen it. If the prompt has detail heads, they have not seen it either.
 
         Planes that were not embedded are left out, and so are all planes once
         the training is closed.
@@ -275,7 +286,7 @@ class Training:
         if self._token_training.best is None:
             return
         indices = {id(example): i for i, example in enumerate(self.annotations.examples)}
-        cross_validated = iter(self._detail_training.predictions)
+        cross_validated = iter(self._cross_validated_predictions())
         for example, planes in self._embedded.planes_to_score():
             if planes:
                 predictions = list(islice(cross_validated, len(planes))) or self._predicted(planes)
@@ -313,6 +324,8 @@ class Training:
             yield from self._encoder_training.tune(best.dice, best.tokens, suitable, self._now())
             if self._encoder_training.kept:
                 suitable = self._embedded.tiles
+        if self._context.fold_steps and not self._context.stopping:
+            yield from self._cross_validation.tune(suitable, self._now())
         if not self._context.stopping:
             yield from self._add_detail(suitable)
         if not self._context.stopping:
@@ -328,26 +341,33 @@ class Training:
     def _add_detail(self, tiles: list[TrainingTile]) -> Generator[Progress, None, None]:
         """Train detail heads, unless they are switched off, and use those that help."""
         if self._context.detail_steps:
-            yield from self._detail_training.tune(self._best.tokens, tiles, self._now())
+            yield from self._detail_training.tune(
+                self._best.tokens, tiles, self._now(), self._cross_validation.tokens
+            )
             self._context.corrections = self._detail_training.corrections
 
     def _refine(self) -> None:
         """Choose the guided filter with which logits follow the edges of images best."""
         embedded, context = self._embedded, self._context
-        predictions = self._detail_training.predictions
+        predictions = self._cross_validated_predictions()
         if not predictions:
             parts = [planes for _, planes in embedded.planes_to_score()]
             predictions = self._predicted([plane for planes in parts for plane in planes])
         context.refinement = choose_refinement(
             predictions, self._predicted(embedded.blank_planes())
         )
+        unseen = bool(self._cross_validation.tokens)
         measured = [
             each.overlaps(context.refinement)
             for each in predictions
-            if embedded.measured_on_training or each.plane in embedded.measured
+            if unseen or embedded.measured_on_training or each.plane in embedded.measured
         ]
-        error = None if embedded.measured_on_training else dice_error(measured)
-        self._validated = mean_dice(measured), error
+        sure = unseen or not embedded.measured_on_training
+        self._validated = mean_dice(measured), dice_error(measured) if sure else None
+
+    def _cross_validated_predictions(self) -> list[PlaneLogits]:
+        """Return planes with logits of heads, and of tokens if time allowed, that have not seen them."""
+        return self._detail_training.predictions or self._cross_validation.predictions
 
     def _predicted(self, planes: Sequence[ValidationPlane]) -> list[PlaneLogits]:
         """Return planes with the unfiltered logits of the best prompt."""
@@ -363,8 +383,8 @@ class Training:
     def _now(self) -> Progress:
         """Return the progress between two stages."""
         parts = (
-            self._token_training, self._encoder_training, self._detail_training,
-            self._marker_training,
+            self._token_training, self._encoder_training, self._cross_validation,
+            self._detail_training, self._marker_training,
         )  # fmt: skip
         done, note = sum(part.steps_done for part in parts), joined(part.note for part in parts)
         dice = self._best.dice
@@ -389,6 +409,8 @@ class Training:
             if self._context.stopping:
                 return
         self._encoder_training.decide(step_seconds or 0.0)
+        expected = self._encoder_training.expected_seconds(step_seconds or 0.0)
+        self._cross_validation.decide(expected, step_seconds or 0.0)
 
     def _check_at_last(self) -> None:
         """Check the current tokens if the training was stopped before the first check."""

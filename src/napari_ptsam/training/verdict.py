@@ -63,6 +63,8 @@ def _judge(origin: Origin, begin: str) -> Verdict:
     count = origin.held_out_images
     error = origin.dice_error
     where = f"on {count} validation plane{'s' * (count != 1)}, trained on {trained}"
+    if origin.cross_validated:
+        count, where = origin.images, f"by cross-validation of all {origin.images} planes"
     if error is not None:
         where = f"± {error:.2f} (standard error) {where}"
     rough = " With so few validation planes, this is a rough figure." * (
