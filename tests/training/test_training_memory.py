@@ -25,6 +25,7 @@ SETTINGS = TrainingSettings(
     embeddings=4,
     markers="no",
     detail="off",
+    minutes=0,
 )
 
 
