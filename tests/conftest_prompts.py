@@ -29,7 +29,7 @@ def make(classes: int = 1, **parts) -> Prompt:
     return Prompt(**(given | parts))
 
 
-def head(width: int = 16, share: float = 1.0, seed: int = 0) -> DetailHead:
+def head(width: int = 14, share: float = 1.0, seed: int = 0) -> DetailHead:
     """A detail head that was never trained."""
     values = np.random.default_rng(seed).normal(0, 0.1, parameter_count(width))
     values[-width - 1 :] *= 20  # the last layer, so that the correction is not tiny

@@ -67,7 +67,7 @@ def test_a_head_learns_what_its_features_tell(device: str) -> None:
             )
         )
     *_, head = optimise_head(detail_tiles, 60, 0, bce_dice, torch.float32)
-    assert isinstance(head, DetailHead) and head.parameters.size == parameter_count(16) == 10_641
+    assert isinstance(head, DetailHead) and head.parameters.size == parameter_count(14) == 12_111
     correct = DetailCorrection(head, torch.device(device))
     corrected = correct(
         detail_tiles[0].logits[None],
@@ -92,10 +92,10 @@ def test_only_the_head_gets_gradients(nuclei, backbone) -> None:
 
 
 def test_without_a_share_nothing_changes(nuclei, prompt, device) -> None:
-    values = np.random.default_rng(0).normal(0, 0.1, parameter_count(16)).astype(np.float16)
-    values[-17:] = 0  # the last layer: no correction
+    values = np.random.default_rng(0).normal(0, 0.1, parameter_count(14)).astype(np.float16)
+    values[-15:] = 0  # the last layer: no correction
     bare = replace(prompt, detail=())
-    with_head = replace(prompt, detail=(DetailHead(values, 16, 1.0),))
+    with_head = replace(prompt, detail=(DetailHead(values, 14, 1.0),))
     results = [
         ptsam.segment(nuclei[0][0], each, output="probabilities", device=device)
         for each in (bare, with_head)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from napari_ptsam.prompts.detail import DILATIONS, FINE, STAGE, DetailHead
+from napari_ptsam.prompts.detail import DILATIONS, FINE, POOLING, STAGE, DetailHead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,8 +49,8 @@ class InputScale:
 class DetailNetwork(nn.Module):
     """The network of a detail head.
 
-    A linear layer for each position is followed by residual 3 x 3 convolutions, and by a linear
-    layer that starts at 0.
+    A linear layer for each position is followed by residual 3 x 3 convolutions, some of them on a
+    coarser grid so that they see more of the surroundings, and by a linear layer that starts at 0.
 
     Parameters
     ----------
@@ -62,10 +62,9 @@ class DetailNetwork(nn.Module):
         super().__init__()
         self.fine = nn.Linear(FINE + 1, width)
         self.coarse = nn.Linear(STAGE, width, bias=False)
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
-            for dilation in DILATIONS
-        )
+        for part, dilations in DILATIONS.items():
+            layers = [nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in dilations]
+            self.add_module(part, nn.ModuleList(layers))
         self.last = nn.Linear(width, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -107,9 +106,17 @@ class DetailNetwork(nn.Module):
         scaled = LOGIT_SCALE * logits[..., None].to(x.dtype)
         x = (x + scaled * of_logits[:, 0].to(x.dtype) + bias.to(x.dtype)).permute(0, 3, 1, 2)
         x = x + small
-        for convolution in self.convolutions:
-            x = x + F.gelu(convolution(x))
+        x = self._convolve("before", x)
+        pooled = self._convolve("pooled", F.avg_pool2d(x, POOLING))
+        x = x + F.interpolate(pooled, scale_factor=float(POOLING), mode="bilinear")
+        x = self._convolve("after", x)
         return F.linear(x.permute(0, 2, 3, 1), self.last.weight, self.last.bias)[..., 0].float()
+
+    def _convolve(self, part: str, x: Tensor) -> Tensor:
+        """Apply the residual convolutions of a part of the network."""
+        for convolution in self.get_submodule(part).children():
+            x = x + F.gelu(convolution(x))
+        return x
 
 
 def _scaled_linear(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:

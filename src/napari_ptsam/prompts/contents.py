@@ -82,9 +82,10 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         ]
     plain = python_values(plain)
     if with_tokens:
-        plain["tokens"] = prompt.tokens
+        plain["tokens"] = _stored(prompt.tokens, bool(prompt.detail))
         if prompt.markers is not None:
-            plain["cores"] = prompt.markers  # the name of the key since version 0.1.0
+            markers = _stored(prompt.markers, bool(prompt.detail))
+            plain["cores"] = markers  # the name of the key since version 0.1.0
         if prompt.encoder_tokens:
             plain["encoder_tokens"] = list(prompt.encoder_tokens)
         for head, values in zip(prompt.detail, plain.get("detail", ()), strict=True):
@@ -95,6 +96,12 @@ def to_plain(prompt: Prompt, with_tokens: bool = True) -> dict[str, Any]:
         if 0 < len(prompt.thumbnail) <= room:
             plain["thumbnail"] = np.frombuffer(prompt.thumbnail, np.uint8)
     return plain
+
+
+def _stored(tokens: np.ndarray, with_detail: bool) -> np.ndarray:
+    """Return tokens as a file holds them: in float16, if its readers accept it and no bit is lost."""
+    halves = tokens.astype(np.float16)
+    return halves if with_detail and np.array_equal(halves, tokens) else tokens
 
 
 def _size(channels: Any) -> int:
@@ -175,11 +182,14 @@ def from_plain(plain: Mapping[str, Any]) -> Prompt:
 
 
 def _tokens(value: Any) -> np.ndarray:
-    _check_tensor(value, "decoder tokens")
+    import torch
+
+    halves = isinstance(value, torch.Tensor) and value.dtype == torch.float16
+    _check_tensor(value, "decoder tokens", torch.float16 if halves else None)
     # Checked before anything is copied, since a hostile file can claim any shape.
     if value.ndim != 3 or value.shape[0] > MAX_CLASSES or value.shape[1:] != (TOKENS, WIDTH):
         raise InputError(f"the decoder tokens are of shape {tuple(value.shape)}")
-    return _as_array(value)
+    return _as_array(value).astype(np.float32)
 
 
 def _encoder_tokens(value: Any) -> tuple[np.ndarray, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,9 +15,13 @@ STEM, STAGE, PIXELS, DECODED = 64, 128, 3, 32
 """Numbers of channels of the features that a detail head sees, besides the logits."""
 FINE = STEM + PIXELS + DECODED
 """Number of channels of the features with 256 x 256 positions."""
-DILATIONS = (1, 2, 1)
-"""Dilation of each 3 x 3 convolution."""
-MOST_WIDTH = 16
+POOLING = 4
+"""Factor by which the grid of the pooled convolutions is coarser."""
+DILATIONS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"before": (1,), "pooled": (1, 2), "after": (2, 1)}
+)
+"""Dilation of each 3 x 3 convolution: before pooling, on the coarser grid, and after it."""
+MOST_WIDTH = 14
 """Largest number of channels inside a head; the file of one class then has less than 40 KB."""
 
 
@@ -26,16 +32,17 @@ def parameter_shapes(width: int) -> dict[str, tuple[int, ...]]:
         "fine.bias": (width,),
         "coarse.weight": (width, STAGE),
     }
-    for number in range(len(DILATIONS)):
-        shapes[f"convolutions.{number}.weight"] = (width, width, 3, 3)
-        shapes[f"convolutions.{number}.bias"] = (width,)
+    for part, dilations in DILATIONS.items():
+        for number in range(len(dilations)):
+            shapes[f"{part}.{number}.weight"] = (width, width, 3, 3)
+            shapes[f"{part}.{number}.bias"] = (width,)
     shapes["last.weight"] = (1, width)
     shapes["last.bias"] = (1,)
     return shapes
 
 
 def parameter_count(width: int) -> int:
-    """Return the number of parameters of a head: 10,641 for 16 channels."""
+    """Return the number of parameters of a head: 12,111 for 14 channels."""
     return sum(prod(shape) for shape in parameter_shapes(width).values())
 
 

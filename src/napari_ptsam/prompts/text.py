@@ -33,7 +33,7 @@ WITH_DETAIL = "ptsam2:"
 """Mark of a prompt with detail heads, which versions without them decline."""
 LIMIT = 6000
 """Largest number of characters for one class."""
-HEAD_LIMIT = 30_000
+HEAD_LIMIT = 33_000
 """Largest number of further characters for a detail head."""
 DAMAGED = "The text is damaged: something is missing or was changed on the way. Copy the whole line again."
 CHECK = 8
@@ -62,8 +62,9 @@ _KNOWN = json.dumps(
 def to_text(prompt: Prompt) -> str:
     """Write a prompt as one line of text.
 
-    The tokens are rounded to float16. Markers are left out because they would be
-    too long, so objects are connected components.
+    The tokens are written in float16, to which trainings round them; those of version 0.1.0 were
+    not rounded, and change a little. Markers are left out because they would be too long, so
+    objects are connected components.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def to_text(prompt: Prompt) -> str:
     -------
     str
         Up to 6,000 characters for one class, and about 4,800 for each further one; up to
-        30,000 more for each detail head.
+        33,000 more for each detail head.
 
     Raises
     ------

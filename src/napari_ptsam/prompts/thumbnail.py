@@ -13,7 +13,7 @@ SIDE = 96
 """Width and height in pixels."""
 LIMIT = 1200
 """Largest size in bytes."""
-LIMIT_WITH_TEXT = 1450
+LIMIT_WITH_TEXT = 1380
 """Largest size of picture and texts together in bytes, which keeps prompt files below 12 KB; with
 longer texts a file has no picture."""
 QUALITIES = (75, 60, 45, 30, 20, 10, 5, 1)

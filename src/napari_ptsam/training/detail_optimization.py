@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_ptsam.training.detail_tiles import DetailTile
     from napari_ptsam.training.loss import Loss
 
-WIDTH = 16
+WIDTH = 14
 """Number of channels inside the head."""
 RATE = 3e-3
 """Highest learning rate."""

@@ -123,7 +123,9 @@ def prompt_of(
         licence=start.licence if start else "",
         author=start.author if start else "",
         markers=None if trained.markers is None else _array(trained.markers),
-        encoder_tokens=tuple(_array(layer) for layer in trained.encoder_tokens),
+        encoder_tokens=tuple(
+            layer.detach().cpu().numpy().astype(np.float32) for layer in trained.encoder_tokens
+        ),
         refinement=trained.refinement,
         flips=trained.flips,
         detail=trained.detail,
@@ -170,4 +172,5 @@ def _origin(task: TrainingTask, trained: TrainedTokens) -> Origin:
 
 
 def _array(tokens: torch.Tensor) -> np.ndarray:
-    return tokens.detach().cpu().numpy().astype(np.float32)
+    """Return tokens as an array, rounded so that a file can hold them in float16."""
+    return tokens.detach().cpu().half().float().numpy()

@@ -138,7 +138,8 @@ class Training:
         )
         if start is not None:
             self._context.backbone = with_encoder_tokens(self.backbone, start.encoder_tokens)
-        self._validated: tuple[float, float | None] | None = None
+        self._validated_dice: float | None = None
+        self._dice_error: float | None = None
         first = None if start is None else self._on_device(start.tokens)
         self._token_training = TokenTraining(self._context, first, note)
         markers = None if start is None or start.markers is None else self._on_device(start.markers)
@@ -240,12 +241,11 @@ class Training:
         encoder_tokens = self._context.backbone.encoder.tokens
         if self._encoder_training.kept is not None:
             dice, tokens, encoder_tokens = self._encoder_training.kept
-        error = None
-        if self._validated is not None:
-            dice, error = self._validated
+        if self._validated_dice is not None:
+            dice = self._validated_dice
         return TrainedTokens(
             dice=dice,
-            dice_error=error,
+            dice_error=self._dice_error,
             cross_validated=bool(self._cross_validation.tokens),
             measured_on_training=self._embedded.measured_on_training,
             steps=self.steps_done,
@@ -362,8 +362,10 @@ class Training:
             for each in predictions
             if unseen or embedded.measured_on_training or each.plane in embedded.measured
         ]
-        sure = unseen or not embedded.measured_on_training
-        self._validated = mean_dice(measured), dice_error(measured) if sure else None
+        if context.refinement is not None or context.corrections or unseen:
+            self._validated_dice = mean_dice(measured)
+        if unseen or not embedded.measured_on_training:
+            self._dice_error = dice_error(measured)
 
     def _cross_validated_predictions(self) -> list[PlaneLogits]:
         """Return planes with logits of heads, and of tokens if time allowed, that have not seen them."""
