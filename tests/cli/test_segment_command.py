@@ -118,7 +118,7 @@ def test_a_part_of_the_planes(prompt_path, stack, nuclei, tmp_path, capsys) -> N
     assert run(prompt_path, stack, "-o", tmp_path / "all.tif") == 0
     assert run(prompt_path, stack, "-o", tmp_path / "last.tif", "--slices", "-1:") == 0
     whole = tifffile.imread(tmp_path / "all.tif")
-    assert np.array_equal(tifffile.imread(tmp_path / "last.tif"), whole[:, 1:])
+    assert np.array_equal(tifffile.imread(tmp_path / "last.tif"), whole[:, 1])
     out = tmp_path / "x.tif"
     fails(capsys, "there is nothing", prompt_path, stack, "-o", out, "--slices", "5:9")
     fails(capsys, "form A:B", prompt_path, stack, "-o", out, "--slices", "5")
