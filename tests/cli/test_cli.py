@@ -396,7 +396,7 @@ def test_demo_writes_its_files_and_keeps_them(tmp_path: Path, capsys, monkeypatc
     monkeypatch.setattr(demo, "SHOWN", (6, 7, 8))
     out = tmp_path / "demo"
     monkeypatch.setattr(EncoderTokenTraining, "_time_a_tile", lambda self: 9.0)  # a slow machine
-    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "8", "--json") == 0
+    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "5", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 44 * 1024
     assert sorted(p.name for p in out.iterdir()) == [
