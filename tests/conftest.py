@@ -62,8 +62,17 @@ def modules_frozen() -> Iterator[list[int]]:
 
 @pytest.fixture(autouse=True)
 def frozen(modules_frozen: list[int]) -> Iterator[None]:
-    """Spare the garbage collection what stays: what torch, the first viewer and the exporter have loaded."""
+    """Spare the garbage collection what stays: what torch, the first viewer and the exporter have loaded.
+
+    napari collects garbage each time that a layer is removed, and an export several times.
+    """
+    freeze(modules_frozen)
     yield
+    freeze(modules_frozen)
+
+
+def freeze(modules_frozen: list[int]) -> None:
+    """Freeze all objects if many modules have been loaded since the last time."""
     if len(sys.modules) > modules_frozen[-1] + 300:
         gc.collect()
         gc.freeze()
@@ -146,6 +155,15 @@ def keep_loaded(backbone: Any, patch: pytest.MonkeyPatch) -> None:
 def loaded(backbone, monkeypatch) -> None:
     """For tests of what comes before and after the encoder."""
     keep_loaded(backbone, monkeypatch)
+
+
+@pytest.fixture
+def careless(monkeypatch) -> None:
+    """Let a training keep its last tokens, however bad; a high learning rate makes them so."""
+    from napari_ptsam.training import validation
+
+    monkeypatch.setattr(validation, "UNCERTAINTY", 1.0)
+    monkeypatch.setattr(validation, "COLLAPSED", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LONG = 300_000
 """Milliseconds after which something that should happen has not; a slow machine is no failure."""
 
+TOKENS_ONLY = {"detail": "off", "markers": "no"}
+"""Settings of a training that is a means to an end: heads and markers take most of its time."""
+
 
 @dataclass
 class Nuclei:
@@ -77,8 +80,9 @@ def annotate(qtbot, widget: AnnotateAndTrain, stack: Nuclei, numbers: list[int])
     refreshed(qtbot, widget)
 
 
-def train(qtbot, widget: AnnotateAndTrain) -> None:
-    """Press Train, and wait until it is done."""
+def train(qtbot, widget: AnnotateAndTrain, **settings: Any) -> None:
+    """Press Train, with these settings, and wait until it is done."""
+    widget.session_model.settings |= settings
     widget.train.train.click()
     assert widget.train.run.running
     qtbot.waitUntil(lambda: not widget.train.run.running, timeout=LONG)
@@ -91,7 +95,7 @@ def training_under_way(
     """Begin a training that takes long, and wait until it has begun to learn."""
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    widget.session_model.settings["steps"] = 5000
+    widget.session_model.settings |= {"steps": 5000, **TOKENS_ONLY}
     widget.train.train.click()
     # At first, tokens may find nothing or everything, and a training that stops gives no prompt.
     qtbot.waitUntil(lambda: min(widget.train.plot._losses[1], default=9) < 1, timeout=LONG)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import napari_ptsam as ptsam
+from napari_ptsam.training.detail_training import detail_steps
+from napari_ptsam.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -34,8 +36,9 @@ def test_a_stack_with_its_masks(nuclei, device) -> None:
 def test_train_save_load_segment(nuclei, device, tmp_path: Path) -> None:
     seen = []
     prompt = ptsam.train(*nuclei, device=device, progress=seen.append, **WITH_HEADS)
-    # By default a head is trained for each of four folds, and one that is kept if they help.
-    assert seen[-1].step == 30 + 4 * 8 + (30 if prompt.detail else 0)
+    # By default a head is trained for each of four folds, and then one that is kept if they help.
+    folds = detail_steps(TrainingSettings(**WITH_HEADS), 1) - 30
+    assert folds >= 4 and seen[-1].step == 30 + folds + (30 if prompt.detail else 0)
     assert all(0 < head.share <= 1 for head in prompt.detail)
     path = prompt.save(tmp_path / "nuclei.pt")
     done = []
@@ -43,6 +46,18 @@ def test_train_save_load_segment(nuclei, device, tmp_path: Path) -> None:
     labels = ptsam.segment(stack, path, device=device, progress=lambda *n: done.append(n))
     assert np.array_equal(labels, ptsam.segment(stack, ptsam.load(path), device=device))
     assert done == [(1, 2), (2, 2)]
+
+
+@pytest.mark.usefixtures("careless")
+def test_a_training_that_makes_its_start_worse_returns_the_start(nuclei, prompt, device) -> None:
+    three = [arrays[:3] for arrays in nuclei]
+    settings = QUICK | {"steps": 2, "learning_rate": 3, "detail": "off", "device": device}
+    with pytest.warns(UserWarning, match=r"worse: Dice .* on the same 3 planes.*keep='new'"):
+        assert ptsam.train(*three, start=prompt, **settings) is prompt
+    new = ptsam.train(*three, start=prompt, keep="new", **settings)
+    assert new.origin.start == "a prompt" and not np.array_equal(new.tokens, prompt.tokens)
+    with pytest.raises(ptsam.InputError, match="keep is 'better' or 'new', not 'old'"):
+        ptsam.train(*three, start=prompt, keep="old", **settings)
 
 
 def test_the_choices_are_stored_and_used_again(nuclei, device, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from napari_ptsam.inference.linking import LinkSettings, StackLinker
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.io.former_names import former_names_of
 from napari_ptsam.prompts.files import load
-from napari_ptsam.training.settings import Progress, TrainingSettings
+from napari_ptsam.training.settings import Keep, Progress, TrainingSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.inference.result import Output, Split
@@ -40,6 +40,7 @@ def train(
     checkpoint: str | Path | None = None,
     device: str = "auto",
     start: Prompt | str | Path | None = None,
+    keep: Keep = "better",
     progress: Callable[[Progress], object] | None = None,
     **settings: Any,
 ) -> Prompt:
@@ -65,7 +66,12 @@ def train(
     backbone, checkpoint, device
         See `napari_ptsam.backbones.loading.load_backbone`.
     start
-        A prompt to go on from, or the path of its file.
+        A prompt to continue from, or the path of its file.
+    keep
+        What to return if the training makes the ``start`` worse: with ``"better"``
+        the start and a warning, with ``"new"`` the new prompt all the same. Both are
+        compared on the validation planes or, if there are none, on all planes. They
+        are not compared if ``channels`` differ from those of the start.
     progress
         Called with each `Progress`.
     **settings
@@ -76,7 +82,13 @@ def train(
     Returns
     -------
     Prompt
-        The best prompt of the run, measured on validation planes.
+        The best prompt of the run, measured on validation planes; or the start, see
+        ``keep``.
+
+    Warns
+    -----
+    PtsamWarning
+        If the new prompt is worse than the start, which is returned.
 
     Raises
     ------
@@ -88,6 +100,8 @@ def train(
         raise InputError(
             f"Unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}."
         )
+    if keep not in get_args(Keep):
+        raise InputError(f"keep is {' or '.join(map(repr, get_args(Keep)))}, not {keep!r}.")
     begin = load(start) if isinstance(start, (str, Path)) else start
     if classes is None and begin is not None:
         classes = begin.classes
@@ -100,10 +114,12 @@ def train(
     from napari_ptsam.training.trainer import Training
 
     frozen = with_users_cache(load_backbone(backbone, checkpoint, device))
-    training = Training(annotations, frozen, chosen, begin)
+    training = Training(annotations, frozen, chosen, begin, keep=keep)
     for step in training:
         if progress is not None:
             progress(step)
+    if training.kept_start is not None:
+        warnings.warn(training.kept_start.sentence, PtsamWarning, stacklevel=2)
     return training.prompt
 
 

@@ -51,6 +51,7 @@ class Remedy(Enum):
     DOWNLOAD = (
         "Get it with “napari-ptsam backbones download {backbone}”, or in the dialog Backbones."
     )
+    TAKE_NEW = "Train with keep='new' to get the new one all the same."
     IMAGES_OF = "Choose the prompt whose settings are used (images_of), and check the result."
 
 

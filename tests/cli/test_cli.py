@@ -28,7 +28,7 @@ QUICK = [
 ]  # fmt: skip
 
 
-SHORT = ["--steps", "2", *QUICK[2:], "--start"]
+SHORT = ["--steps", "2", *QUICK[2:], "--keep", "new", "--start"]
 """What was learned already is kept, however short it is."""
 
 
@@ -76,12 +76,38 @@ def test_the_end_of_a_training_names_fine_detail(shares, told, tmp_path, capsys)
     prompt = make(2, detail=tuple(None if share is None else head(share=share) for share in shares))
     path = tmp_path / "a.pt"
     path.write_bytes(b"1234")
-    training = SimpleNamespace(seconds={}, backbone=SimpleNamespace(device="cpu"))
+    backbone = SimpleNamespace(device="cpu")
+    training = SimpleNamespace(seconds={}, backbone=backbone, kept_start=None)
     _report_training(Namespace(json=True), path, training, prompt, 1.0)
     assert json.loads(capsys.readouterr().out)["detail"] == [share or 0 for share in shares]
     _report_training(Namespace(json=False), path, training, prompt, 1.0)
     text = capsys.readouterr().out
     assert told in text and ("fine detail" in text) == bool(told)
+
+
+@pytest.mark.usefixtures("careless")
+def test_a_training_that_makes_its_start_worse_writes_the_start(
+    nuclei, prompt, prompt_path, tmp_path: Path, capsys
+) -> None:
+    stacks = tmp_path / "images.tif", tmp_path / "masks.tif"
+    for path, arrays in zip(stacks, nuclei, strict=True):
+        tifffile.imwrite(path, np.stack(arrays[:3]), photometric="minisblack")
+    harmful = [*SHORT, prompt_path, "--learning-rate", "3", "--json"]
+    better = [*harmful, "--keep", "better"]
+    assert run("train", *stacks, "-o", tmp_path / "old.pt", *better, "--notes", "kept") == 0
+    out, err = capsys.readouterr()
+    kept = json.loads(out.splitlines()[-1])["kept_start"]
+    assert kept["images"] == 3 and kept["dice"] > kept["new_dice"] + 0.01
+    message = f"the prompt worse: Dice {kept['new_dice']:.3f} on the same 3 planes, before {kept['dice']:.3f}."
+    assert message in err and "--keep new" in err
+    written = load(tmp_path / "old.pt")
+    assert np.array_equal(written.tokens, prompt.tokens) and written.origin == prompt.origin
+    assert written.notes == "kept"
+
+    assert run("train", *stacks, "-o", tmp_path / "new.pt", *harmful) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["kept_start"] is None and "worse" not in err
+    assert load(tmp_path / "new.pt").origin.start == "a prompt"
 
 
 def test_evaluation_is_that_of_the_written_labels(folders, prompt_path, tmp_path, capsys) -> None:

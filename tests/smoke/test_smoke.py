@@ -16,12 +16,16 @@ import pytest
 import tifffile
 
 import napari_ptsam as ptsam
+from conftest_cli import run
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 PLUGIN = "napari-ptsam"
 LONG = 180_000
 """Milliseconds after which something that should happen has not; a slow machine is no failure."""
-QUICK = {"steps": 35, "embeddings": 8, "batch_size": 2, "tile": "whole", "seed": 0, "markers": "no"}
+QUICK = {
+    "steps": 35, "embeddings": 4, "batch_size": 1, "tile": "whole", "seed": 0, "minutes": 0,
+    "markers": "no",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_annotate_train_and_preview(qtbot, viewer, stack) -> None:
     images, masks = stack
     viewer.add_image(images, name="nuclei")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Annotate and train")
-    widget.session_model.settings |= {**QUICK, "encoder_tokens": 0}
+    widget.session_model.settings |= QUICK
     qtbot.waitUntil(lambda: widget.images.table.rowCount() == 1, timeout=LONG)
     widget.images._tick_all(True)
     widget.annotate.add.click()
@@ -84,7 +88,7 @@ def test_batch_segment(qtbot, viewer, stack, prompt, tmp_path: Path, all_threads
     widget.close_down(10)
 
 
-def test_command_line(folders, tmp_path: Path) -> None:
+def test_command_line(folders, tmp_path: Path, capsys) -> None:
     def command(*arguments: object) -> str:
         line = [sys.executable, "-m", "napari_ptsam", *map(str, arguments)]
         done = subprocess.run(line, capture_output=True, text=True, encoding="utf-8")
@@ -92,9 +96,13 @@ def test_command_line(folders, tmp_path: Path) -> None:
         return done.stdout
 
     images, masks = folders
+    for spare in ("004.tif", "005.tif"):
+        for folder in folders:
+            (folder / spare).unlink()
     path, out = tmp_path / "cells.pt", tmp_path / "labels"
-    quick = ["--steps", 35, "--embeddings", 6, "--batch-size", 2, "--tile", "whole", "--seed", 0]
-    command("train", images, masks, "-o", path, *quick, "--markers", "no", "--encoder-tokens", 0)
-    assert "annotated planes" in command("info", path)
+    quick = ["--steps", 35, "--embeddings", 4, "--batch-size", 1, "--tile", "whole", "--seed", 0]
+    quick += ["--markers", "no", "--minutes", 0, "--detail", "off"]
+    command("train", images, masks, "-o", path, *quick)
+    assert run("info", path) == 0 and "annotated planes" in capsys.readouterr().out
     command("segment", path, images, "-o", out)
     assert any(tifffile.imread(file).any() for file in out.iterdir())

@@ -108,7 +108,11 @@ def test_going_on_from_encoder_tokens(prompted, annotations, backbone) -> None:
     for own, other in zip(training.prompt.encoder_tokens, start.encoder_tokens, strict=True):
         assert np.array_equal(own, other)
     training = Training(
-        annotations, backbone, TrainingSettings(**FEW | {"encoder_tokens": 8}), start=start
+        annotations,
+        backbone,
+        TrainingSettings(**FEW | {"encoder_tokens": 8}),
+        start=start,
+        keep="new",
     )
     list(training)
     change = np.abs(training.prompt.encoder_tokens[0] - start.encoder_tokens[0]).mean()

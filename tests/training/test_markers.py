@@ -219,7 +219,7 @@ def test_closing_in_the_phase_leaves_out_what_was_not_checked(two, backbone) -> 
 def test_going_on_from_markers(two, trained, backbone, monkeypatch) -> None:
     monkeypatch.setattr(marker_training, "useful", lambda *_: True)
     start = trained[0].prompt
-    training = Training(two, backbone, TrainingSettings(**FEW), start=start)
+    training = Training(two, backbone, TrainingSettings(**FEW), start=start, keep="new")
     list(training)
     assert 0 < np.abs(training.prompt.markers - start.markers).mean() < 0.1
 

@@ -259,7 +259,7 @@ def test_second_start_saves_a_collapsed_run(two, backbone, monkeypatch) -> None:
 
 def test_going_on_from_a_prompt(nuclei, prompt, backbone) -> None:
     settings = TrainingSettings(**QUICK)
-    training = Training(annotations(nuclei, 6), backbone, settings, start=prompt)
+    training = Training(annotations(nuclei, 6), backbone, settings, start=prompt, keep="new")
     list(training)
     assert training.prompt.origin.start == "a prompt"
     assert training.prompt.images == prompt.images

@@ -77,8 +77,8 @@ def embeddings() -> list:
 def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> None:
     before = embeddings()  # of other tests
     _, widget = dock(nuclei=stack.images)
-    annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    train(qtbot, widget)
+    annotate(qtbot, widget, stack, [0, 1])
+    train(qtbot, widget, steps=4)
     qtbot.waitUntil(lambda: not widget.session_model.jobs.has("preview"), timeout=LONG)
     settled(qtbot, widget)
     cache = widget.session_model.backbone_service._cache
@@ -89,22 +89,10 @@ def test_no_embedding_but_the_caches_outlives_a_training(qtbot, dock, stack) -> 
     assert cache.size == 0
 
 
-def test_the_form_does_not_wait_for_torch() -> None:
-    code = """
-import sys, napari
-from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
-viewer = napari.Viewer(show=False)
-widget = AnnotateAndTrain(viewer)
-viewer.window.add_dock_widget(widget)
-assert "torch" not in sys.modules, "torch"
-assert not widget.train.train.isHidden() and "not loaded" in widget.backbone.state.text()
-viewer.close()
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
 @pytest.mark.parametrize("when", ["loading", "training"])
-def test_napari_ends_without_a_word(when: str, stack, tmp_path: Path) -> None:
+def test_the_form_does_not_wait_for_torch_and_napari_ends_without_a_word(
+    when: str, stack, tmp_path: Path
+) -> None:
     """A process of its own, with a window that is drawn: graphics driver and torch side by side."""
     tifffile.imwrite(tmp_path / "images.tif", stack.images)
     tifffile.imwrite(tmp_path / "masks.tif", stack.masks)
@@ -118,10 +106,14 @@ viewer.add_image(tifffile.imread(folder + "/images.tif"), name="nuclei")
 viewer.add_labels(tifffile.imread(folder + "/masks.tif"), name="nuclei annotation")
 widget = AnnotateAndTrain(viewer)
 viewer.window.add_dock_widget(widget)
+assert "torch" not in sys.modules, "torch"
+assert not widget.train.train.isHidden() and "not loaded" in widget.backbone.state.text()
 if when == "loading":
     QTimer.singleShot(1500, viewer.close)
 else:
-    widget.session_model.settings |= {"steps": 500, "embeddings": 6, "tile": "whole"}
+    widget.session_model.settings |= {
+        "steps": 500, "embeddings": 2, "tile": "whole", "detail": "off", "markers": "no"
+    }
     widget.train.run.progressed.connect(
         lambda progress: progress.phase == "training" and QTimer.singleShot(0, viewer.close)
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
-from napari_ptsam.cli.remedies import CHANNELS
+from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
@@ -24,6 +24,7 @@ from napari_ptsam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.training.comparison import Comparison
     from napari_ptsam.training.trainer import Training
 
 
@@ -50,7 +51,7 @@ def train(options: Namespace) -> None:
     else:
         backbone = load_backbone(*_which_backbone(options, source.backbone), options.device)
     backbone = with_users_cache(backbone)
-    training = Training(annotations, backbone, settings, start, option=CHANNELS)
+    training = Training(annotations, backbone, settings, start, option=CHANNELS, keep=options.keep)
     with TrainingBar(training.steps) as bar:
         try:
             for progress in training:
@@ -65,6 +66,8 @@ def train(options: Namespace) -> None:
     texts = (options.notes, options.licence, options.author)
     prompt = prompt.with_text(*(words or None for words in texts))
     path = source.save(prompt)
+    if training.kept_start is not None:
+        print(f"napari-ptsam: {on_command_line(training.kept_start.sentence)}", file=sys.stderr)
     _report_training(options, path, training, prompt, perf_counter() - begin)
 
 
@@ -101,6 +104,7 @@ def _report_training(
                 "images": origin.images,
                 "held_out_images": origin.held_out_images,
                 "backbone": prompt.backbone,
+                "kept_start": _numbers(training.kept_start),
                 "device": str(training.backbone.device),
             }
         )
@@ -112,6 +116,13 @@ def _report_training(
         + f"; fine detail: {detail}"
         * bool(detail)
     )
+
+
+def _numbers(kept: Comparison | None) -> dict[str, float] | None:
+    """Return what JSON says about a start that is kept."""
+    if kept is None:
+        return None
+    return {"dice": kept.before, "new_dice": kept.after, "images": kept.planes}
 
 
 def evaluate(options: Namespace) -> None:

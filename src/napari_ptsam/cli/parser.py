@@ -17,7 +17,7 @@ from napari_ptsam.cli.setting_options import add_settings, plain
 from napari_ptsam.datasets.annotated_planes import Empty
 from napari_ptsam.io.declaration import settings_of
 from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
-from napari_ptsam.training.settings import TrainingSettings
+from napari_ptsam.training.settings import Keep, TrainingSettings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,6 +74,13 @@ def _add_train(parts: argparse._SubParsersAction[_Parser]) -> None:
     _add_machine(add)
     _add_training(add)
     add.add_argument("--start", type=Path, metavar="PROMPT.pt", help="Continue from this prompt.")
+    add.add_argument(
+        "--keep",
+        choices=get_args(Keep),
+        default="better",
+        help="Which prompt to write if the training makes that of --start worse: the better one of "
+        "the two, or the new one. Default: %(default)s.",
+    )
     add.add_argument("--notes", default="", help="Notes to store in the prompt file.")
     add.add_argument("--licence", default="", help="Licence of the prompt, stored in the file.")
     add.add_argument("--author", default="", help="Author of the prompt, stored in the file.")

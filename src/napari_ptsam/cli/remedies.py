@@ -32,6 +32,7 @@ COMMAND_LINE = Words(
         Remedy.CHECKPOINT: "Ask the prompt's maker for that checkpoint, and name it with "
         "--checkpoint FILE.",
         Remedy.DOWNLOAD: "Get it with “napari-ptsam backbones download {backbone}”.",
+        Remedy.TAKE_NEW: "Run the same command with --keep new to write the new one all the same.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used with --images-of NUMBER, and "
         "check the result.",
     },

@@ -30,7 +30,12 @@ that are too sure on the planes that the tokens were tuned on."""
 
 
 def optimise_head(
-    tiles: Sequence[DetailTile], steps: int, seed: int, loss: Loss, dtype: torch.dtype
+    tiles: Sequence[DetailTile],
+    steps: int,
+    seed: int,
+    loss: Loss,
+    dtype: torch.dtype,
+    batch: int = BATCH,
 ) -> Iterator[DetailHead | None]:
     """Train a detail head from scratch with AdamW.
 
@@ -46,6 +51,8 @@ def optimise_head(
         The loss to minimize.
     dtype
         The dtype of the products: float32, or bfloat16 for speed.
+    batch
+        Number of crops in each step.
 
     Yields
     ------
@@ -62,8 +69,8 @@ def optimise_head(
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     schedule = warmed_up_cosine(optimiser, RATE, steps)
     for number in range(1, steps + 1):
-        crops = draw_crops(tiles, BATCH, scale, generator, dtype)
-        kept = torch.rand((BATCH, 1, 1), generator=generator) >= WITHOUT_LOGITS
+        crops = draw_crops(tiles, batch, scale, generator, dtype)
+        kept = torch.rand((batch, 1, 1), generator=generator) >= WITHOUT_LOGITS
         logits = crops.logits * kept.to(device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             correction = network(crops.fine, crops.coarse, logits, crops.scale)

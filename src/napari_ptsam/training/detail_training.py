@@ -12,7 +12,7 @@ import torch
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
 from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.training.cross_validation import FEWEST, MOST_FOLDS, Folds
-from napari_ptsam.training.detail_optimization import optimise_head
+from napari_ptsam.training.detail_optimization import BATCH, optimise_head
 from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
 from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.tiles import TileJob, TrainingTile, target_of
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from napari_ptsam.training.validation import ValidationPlane
 
 
-FOLD_PART = 0.25
-"""Steps for the head of each fold, as a fraction of those for the head that is kept."""
+FOLD_PART = 0.75
+"""Steps for the head of each fold, as a fraction of those for the head that is kept. With much fewer,
+the heads learn too little to show on which images the whole correction is too much."""
+FOLD_BATCH = 4
+"""Number of crops in each of these steps, half of those for the head that is kept."""
 SHARES = (0.0, 0.25, 0.5, 1.0)
 """Shares of the correction that are compared."""
 NO_MEMORY = "Fine detail was left out: the GPU has not enough memory to train it."
@@ -93,14 +96,18 @@ class DetailTraining:
     @property
     def predictions(self) -> list[PlaneLogits]:
         """Logits of the annotated planes, corrected by heads that have not seen them."""
-        if not self._planes:
-            return []
+        corrections = self.unseen_corrections
+        return [
+            PlaneLogits(each.plane, each.logits + correction)
+            for each, correction in zip(self._planes, corrections, strict=True)
+        ]
+
+    @property
+    def unseen_corrections(self) -> list[np.ndarray]:
+        """What heads that have not seen it add to the logits of each annotated plane."""
         shares = [0.0 if head is None else head.share for head in self.heads]
         factors = np.array(shares, np.float16)[:, None, None]
-        return [
-            PlaneLogits(each.plane, each.logits + factors * each.correction)
-            for each in self._planes
-        ]
+        return [factors * each.correction for each in self._planes]
 
     def free(self) -> None:
         """Drop the predictions."""
@@ -209,14 +216,14 @@ class DetailTraining:
             if all(tile.blank for tile in others):
                 return {}
             if len(others) < len(tiles):
-                head = yield from self._train(others, steps, before)
+                head = yield from self._train(others, steps, before, FOLD_BATCH)
                 if head is None:
                     return {}
                 heads[fold] = head
         return heads
 
     def _train(
-        self, tiles: Sequence[DetailTile], steps: int, before: Progress
+        self, tiles: Sequence[DetailTile], steps: int, before: Progress, batch: int = BATCH
     ) -> Generator[Progress, None, DetailHead | None]:
         """Train a head; return None if the training was asked to end."""
         context, clock, head = self._context, self._context.clock(), None
@@ -224,7 +231,7 @@ class DetailTraining:
         dtype = dtype if dtype == torch.bfloat16 else torch.float32
         loss, total = LOSSES[context.settings.loss], context.detail_steps
         for number, trained in enumerate(
-            optimise_head(tiles, steps, context.settings.seed, loss, dtype), start=1
+            optimise_head(tiles, steps, context.settings.seed, loss, dtype, batch), start=1
         ):
             head = trained
             self.steps_done += 1

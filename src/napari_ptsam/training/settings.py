@@ -18,6 +18,8 @@ from napari_ptsam.prompts.prompt import MOST_ENCODER_TOKENS
 from napari_ptsam.training.loss import DEFAULT_LOSS, LOSSES
 
 Phase = Literal["embedding", "training", "done"]
+Keep = Literal["better", "new"]
+"""Which prompt a training that continues from another one gives: the better one, or its own."""
 
 ENCODER_STEPS = (400, 180)
 """Steps for encoder tokens if there is enough time, and if there is less."""

@@ -17,9 +17,9 @@ from napari_ptsam.backbones.loading import on_cpu, with_encoder_tokens
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import CollapsedError, InputError, joined
-from napari_ptsam.evaluation.metrics import sum_of
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import channels_seen
+from napari_ptsam.training.comparison import Comparison, StartComparison
 from napari_ptsam.training.cross_validation import TokenCrossValidation
 from napari_ptsam.training.detail_training import DetailTraining, detail_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
@@ -30,9 +30,14 @@ from napari_ptsam.training.flip_choice import choose_flips
 from napari_ptsam.training.marker_training import MarkerTraining, marker_steps
 from napari_ptsam.training.result import TrainedTokens, TrainingTask, prompt_of
 from napari_ptsam.training.scale import image_settings
-from napari_ptsam.training.settings import Progress, TrainingSettings
+from napari_ptsam.training.settings import Keep, Progress, TrainingSettings
 from napari_ptsam.training.token_training import TokenTraining, TrainingContext
-from napari_ptsam.training.validation import PlaneLogits, dice_error, mean_dice
+from napari_ptsam.training.validation import (
+    PlaneLogits,
+    dice_error,
+    dice_of_parts,
+    mean_dice,
+)
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -72,6 +77,10 @@ class Training:
     option
         Wording of messages about the choice of channels, see
         `napari_ptsam.inference.channels`.
+    keep
+        ``better``: if the new prompt is worse than the start on the same planes,
+        `prompt` is the start. ``new``: it is the new prompt in any case. A training
+        that was stopped, or that uses other channels than the start, compares nothing.
 
     Attributes
     ----------
@@ -99,6 +108,7 @@ class Training:
         start: Prompt | None = None,
         draft: bool = False,
         option: str = API,
+        keep: Keep = "better",
     ) -> None:
         self.settings = settings or TrainingSettings()
         self.backbone, self.annotations, self.start = backbone, annotations, start
@@ -112,6 +122,7 @@ class Training:
             annotations.stacks, images, self.settings.channels, start, option
         )
         self._wants_draft = draft and start is None
+        self._compares = start is not None and keep == "better" and start.images == self.images
         self._stop = Event()
         self._begin(warning)
         self._progress = self._steps()
@@ -147,6 +158,9 @@ class Training:
         self._cross_validation = TokenCrossValidation(self._context)
         self._detail_training = DetailTraining(self._context)
         self._marker_training = MarkerTraining(self._context, markers)
+        self._comparison = StartComparison(
+            self._context, start if self._compares else None, len(self.annotations.examples)
+        )
         self._draft = (
             FirstDraft(self.backbone.decoder, classes, self._embedded.tiles)
             if self._wants_draft
@@ -203,8 +217,26 @@ class Training:
         return self._token_training.tokens
 
     @property
+    def kept_start(self) -> Comparison | None:
+        """How much worse the new prompt is than the start, which is kept; None if it is not."""
+        return self._comparison.kept
+
+    @property
     def prompt(self) -> Prompt:
-        """The best prompt so far.
+        """The best prompt so far, or the start if that is better than the finished training.
+
+        Raises
+        ------
+        CollapsedError
+            See `new_prompt`.
+        """
+        if self.start is not None and self.kept_start is not None:
+            return self.start
+        return self.new_prompt
+
+    @property
+    def new_prompt(self) -> Prompt:
+        """The best newly trained prompt so far, even if the start is better.
 
         Raises
         ------
@@ -268,7 +300,7 @@ class Training:
         return self._context.backbone
 
     def plane_scores(self) -> Iterator[tuple[int, float]]:
-        """Compute the Dice of the best prompt on each annotated plane.
+        """Compute the Dice of the best newly trained prompt on each annotated plane.
 
         If there was time to cross-validate the tokens, each plane is predicted by tokens
         that have not seen it. If the prompt has detail heads, they have not seen it either.
@@ -291,8 +323,7 @@ class Training:
             if planes:
                 predictions = list(islice(cross_validated, len(planes))) or self._predicted(planes)
                 plane_overlaps = [each.overlaps(self._context.refinement) for each in predictions]
-                class_overlaps = [sum_of(parts) for parts in zip(*plane_overlaps, strict=True)]
-                yield indices[id(example)], mean_dice([class_overlaps])
+                yield indices[id(example)], dice_of_parts(plane_overlaps)
 
     def _steps(self) -> Generator[Progress, None, None]:
         """Run all stages, on the CPU from the start if the GPU has too little memory for a tile."""
@@ -316,6 +347,7 @@ class Training:
 
     def _run_stages(self) -> Generator[Progress, None, None]:
         yield from self._embed()
+        self._comparison.measure_start()
         if self._context.stopping or not (yield from self._token_training.tune()):
             return
         suitable = self._token_training.suitable
@@ -335,6 +367,9 @@ class Training:
             self._context.flips = yield from choice
         if self._context.marker_steps and not self._context.stopping:
             yield from self._marker_training.tune(self._best.tokens, suitable, self._now())
+        if self._compares and not self._context.stopping:
+            unseen = self._detail_training.unseen_corrections
+            self._comparison.compare(self._best.tokens, unseen)
         now = self._now()
         yield replace(now, phase="done", steps=now.step, seconds_left=0.0)
 

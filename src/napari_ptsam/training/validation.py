@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
-from napari_ptsam.evaluation.metrics import Overlap, overlap
+from napari_ptsam.evaluation.metrics import Overlap, overlap, sum_of
 from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
 from napari_ptsam.training.detail_tiles import CompressedFeatures
@@ -318,6 +318,11 @@ def mean_dice(plane_overlaps: Sequence[Sequence[Overlap]]) -> float:
     return float(
         np.mean(present or [of_class.dice for plane in plane_overlaps for of_class in plane])
     )
+
+
+def dice_of_parts(part_overlaps: Sequence[Sequence[Overlap]]) -> float:
+    """Return the mean Dice over the classes on a plane, given the overlaps of its parts."""
+    return mean_dice([[sum_of(parts) for parts in zip(*part_overlaps, strict=True)]])
 
 
 def dice_error(plane_overlaps: Sequence[Sequence[Overlap]]) -> float | None:

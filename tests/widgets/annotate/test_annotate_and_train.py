@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from conftest_widgets import LONG, annotate, paint, settled, train
+from conftest_widgets import LONG, TOKENS_ONLY, annotate, paint, settled, train
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.prompts.files import load
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-LEARNS = {"steps": 60, "embeddings": 8, "batch_size": 2}
+LEARNS = {"steps": 60, "embeddings": 5, "batch_size": 2}
 """Of a training that finds most of the nuclei."""
 
 
@@ -40,8 +40,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     assert "train now" in widget.hint.text()
 
     viewer.dims.set_point(0, 2 * 5)
-    widget.session_model.settings |= LEARNS
-    train(qtbot, widget)
+    train(qtbot, widget, **LEARNS)
     assert widget.train.judgement.text().startswith(("Good", "Fair"))
     assert "Encoder tokens were left out" in widget.train.judgement.text()
     assert widget.train.status.text() == ""  # nothing is said twice
@@ -63,6 +62,8 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     prompt = load(tmp_path / "nuclei.pt")
     assert prompt.origin.images == 5 and prompt.origin.held_out_images == 1
     assert prompt.pixel_size.x == 0.5 and prompt.classes == ("object",)
+    (head,) = prompt.detail
+    assert 0 < head.share <= 1
     widget.train.save_to(tmp_path / "nuclei.pt")
     assert "exists and is kept" in told[-1]
 
@@ -70,7 +71,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
 def test_train_on_takes_the_new_planes_and_keeps_the_split(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     first = widget.session_model.prompt
     before = {e.number for e in widget.session_model.records if e.held_out}
     annotate(qtbot, widget, stack, [4])
@@ -90,6 +91,7 @@ def test_train_on_takes_the_new_planes_and_keeps_the_split(qtbot, dock, stack) -
 def test_annotation_goes_on_while_training(qtbot, dock, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
+    widget.session_model.settings |= TOKENS_ONLY
     widget.train.train.click()
     paint(widget.session_model.images[0].labels, 4, stack.masks[4])
     source = widget.session_model.images[0]
@@ -102,7 +104,7 @@ def test_annotation_goes_on_while_training(qtbot, dock, stack) -> None:
 def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
-    widget.session_model.settings["steps"] = 5000
+    widget.session_model.settings |= {"steps": 5000, **TOKENS_ONLY}
     shown = []
     widget.train.run.predicted.connect(shown.append)
     widget.train.train.click()
@@ -172,8 +174,7 @@ def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:
     qtbot.waitUntil(lambda: len(widget.session_model.counting()) == 4, timeout=LONG)
     entry = widget.session_model.counting()[0]
     assert set(entry.counts) == {"background", "nucleus"}
-    widget.session_model.settings |= LEARNS
-    train(qtbot, widget)
+    train(qtbot, widget, **LEARNS, **TOKENS_ONLY)
     prompt = widget.session_model.prompt
     assert prompt.classes == ("nucleus",) and prompt.origin.held_out_dice > 0.5
 
@@ -193,7 +194,7 @@ def test_single_images_have_an_annotation_layer_each(qtbot, dock, stack) -> None
         assert widget.session_model.current()[0] is source
         widget.session_model.records.mark(source.id, 0, True)
     assert not widget.annotate.table.isColumnHidden(0)
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     assert widget.session_model.prompt.origin.images == 4
 
 

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from qtpy.QtWidgets import QColorDialog, QFileDialog, QPushButton
 
-from conftest_widgets import LONG, annotate, paint, refreshed, settled, train
+from conftest_widgets import LONG, TOKENS_ONLY, annotate, paint, refreshed, settled, train
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
@@ -194,6 +194,7 @@ def test_all_layers_deleted_while_planes_are_looked_at(qtbot, dock, told, stack)
 def test_layers_deleted_while_training(qtbot, dock, told, stack, what: str) -> None:
     viewer, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
+    widget.session_model.settings |= TOKENS_ONLY
     source = widget.session_model.images[0]
     with qtbot.waitSignal(widget.train.run.progressed, timeout=LONG):
         widget.train.train.click()
@@ -323,7 +324,7 @@ def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
     widget.annotate.add.click()
     source = widget.session_model.images[0]
     widget.session_model.records.mark(source.id, 0, True)
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     assert len(told) == 1 and "No annotated plane has any pixel of object" in told[0]
     assert widget.train.judgement.text() == told[0] and widget.session_model.prompt is None
     assert widget.train.train.isEnabled() and widget.train.bar.isHidden()
@@ -332,7 +333,7 @@ def test_an_empty_annotation(qtbot, dock, told, stack) -> None:
 def test_one_annotated_plane_trains_with_a_warning(qtbot, dock, told, stack) -> None:
     _, widget = dock(nuclei=stack.images)
     annotate(qtbot, widget, stack, [1])
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY, embeddings=1)
     assert widget.session_model.prompt.origin.images == 1
     assert "measured on the 1 plane" in widget.train.judgement.text()
     assert "Annotate at least 4 planes" in widget.train.judgement.text()
@@ -344,13 +345,13 @@ def test_a_plane_with_nan(qtbot, dock, told, stack) -> None:
     images[2, 5, 5] = np.nan
     viewer, widget = dock(nuclei=images)
     annotate(qtbot, widget, stack, [1, 2])
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY, embeddings=1)
     assert len(told) == 1 and "nuclei, plane 2" in told[0] and "NaN" in told[0]
     assert widget.session_model.prompt is None
     # Elsewhere it does no harm, also where one looks at it.
     widget.session_model.records.mark(widget.session_model.images[0].id, 2, False)
     viewer.dims.set_point(0, 2)
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     assert widget.session_model.prompt is not None
     widget.annotate.suggest.click()
     qtbot.waitUntil(lambda: not widget.annotate.suggester.running, timeout=LONG)
@@ -492,5 +493,5 @@ def test_a_plane_that_cannot_be_read(qtbot, dock, told, stack) -> None:
     settled(qtbot, widget)  # that the rest was saved does not hide it
     assert "NOT SAVED" in widget.saved.text()
     assert len(told) == 1 and "Plane 1 of nuclei cannot be read (1.tif)" in told[0]
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     assert len(told) == 2 and "Plane 1 of nuclei" in told[1] and widget.session_model.prompt is None

@@ -22,6 +22,8 @@ from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.widgets.annotate.box_band import BoxBand
 from napari_ptsam.widgets.annotate.object_paint import ObjectPaint, stroke_under_way, unused_label
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 @dataclass
 class Mouse:

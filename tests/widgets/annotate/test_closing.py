@@ -13,6 +13,8 @@ from conftest_widgets import LONG, annotate, paint, settled, training_under_way
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.prompts.files import load
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch) -> Path:
@@ -66,6 +68,7 @@ def test_a_prompt_that_was_not_delivered_yet_is_kept(qtbot, under_way, sessions,
     worker = widget.train.run._worker
     widget.train.run.stop()
     while widget.train.run._undelivered is None:  # the window is busy: no events
+        worker.wait(0.01)
         assert worker.is_running or widget.train.run._undelivered is not None
     widget.close_down(20)
     (folder,) = sessions.iterdir()

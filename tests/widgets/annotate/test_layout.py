@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.training.settings import Progress
 from napari_ptsam.training.verdict import verdict
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from napari_ptsam.widgets.annotate.old_or_new import JudgedPrompt
 from napari_ptsam.widgets.shared.qt_helpers import NameBox, text_label
 
 ORIGIN = SimpleNamespace(
@@ -91,16 +93,27 @@ def test_the_tabs_stay_where_they_are_when_the_hint_changes(on_laptop) -> None:
     assert len(tops) == 1
 
 
-@pytest.mark.parametrize("size", [9, 12, 14])
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_it_fits_a_small_screen(on_laptop, appearance, theme: str, size: int) -> None:
+def test_it_fits_a_small_screen(on_laptop, appearance) -> None:
+    """In one window, whose theme and font change as they do in napari's preferences."""
     _, widget = on_laptop
-    appearance.theme, appearance.font_size = theme, size
     window = widget.window()
-    problems = cut_on_a_laptop(window, widget, states(widget))
-    assert problems == []
-    canvas = window.centralWidget()
-    assert canvas.width() > LAPTOP[0] / 4  # there is room to paint on
+    for theme, size in product(("dark", "light"), (9, 12, 14)):
+        appearance.theme, appearance.font_size = theme, size
+        begin_anew(widget)
+        problems = cut_on_a_laptop(window, widget, states(widget))
+        assert problems == [], (theme, size)
+        canvas = window.centralWidget()
+        assert canvas.width() > LAPTOP[0] / 4  # there is room to paint on
+
+
+def begin_anew(widget: AnnotateAndTrain) -> None:
+    """Let the widget look as it does before the first training."""
+    widget.offer.hide()
+    widget.session_model.use_scheme(Scheme())
+    widget.annotate._state.setText("")
+    widget.train.judgement.setText("")
+    widget.train.plot.hide()
+    widget.train.refresh()
 
 
 def states(widget: AnnotateAndTrain) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -158,6 +171,8 @@ def end(widget: AnnotateAndTrain) -> None:
         images=None
     )  # not applied: no plane comes into view
     train.judgement.setText(verdict(ORIGIN, stopped=True).text)  # type: ignore[arg-type]
+    judged = JudgedPrompt(widget.session_model.prompt, "", "fair")
+    train.old_or_new.offer(judged, judged)
     train.refresh()
     assert not train.options._advanced.isHidden()
 

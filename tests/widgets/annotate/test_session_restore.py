@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from conftest_widgets import LONG, annotate, paint, settled, train
+from conftest_widgets import LONG, TOKENS_ONLY, annotate, paint, settled, train
 from napari_ptsam.annotation.session_folder import SessionFolder
 
 PAINTER = """
@@ -83,7 +83,7 @@ def test_everything_comes_back(qtbot, dock, stack, sessions) -> None:
     widget.annotate.classes.list.item(0).setText("nucleus")
     annotate(qtbot, widget, stack, [0, 1, 2, 3])
     paint(widget.session_model.images[0].labels, 4, stack.masks[4])
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     saved = widget.session_model.prompt
     held_out = {e.number for e in widget.session_model.records if e.held_out}
     dice = {e.number: e.dice for e in widget.session_model.records}

@@ -18,7 +18,7 @@ from napari.utils.notifications import notification_manager
 from conftest_batch import tick
 from conftest_failures import FAULTS, Fault, tracebacks
 from conftest_prompts import make
-from conftest_widgets import LONG, annotate, paint, train
+from conftest_widgets import LONG, TOKENS_ONLY, annotate, paint, train
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.widgets.annotate import images_tab
 from napari_ptsam.widgets.batch import reader
@@ -167,11 +167,11 @@ def test_training(qtbot, ready, heard, stack) -> None:
     for fault in faults():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tab.run, "_backbone", fault)
-            train(qtbot, widget)
+            train(qtbot, widget, **TOKENS_ONLY)
         heard.one(fault)
         assert fault.expected in tab.judgement.text()
         assert tab.train.isEnabled() and not widget.session_model.training and tab.bar.isHidden()
-    train(qtbot, widget)
+    train(qtbot, widget, **TOKENS_ONLY)
     assert widget.session_model.prompt is not None and heard.all() == []
 
 
@@ -184,7 +184,7 @@ def test_training_that_fails_midway(qtbot, ready, heard, stack) -> None:
     fault = FAULTS["RuntimeError"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "plane_scores", fault)
-        train(qtbot, widget)
+        train(qtbot, widget, **TOKENS_ONLY)
     heard.one(fault)
     assert widget.session_model.prompt is not None  # it was there before
     assert widget.train.run._training is None and widget.train.train.isEnabled()

@@ -294,7 +294,7 @@ def test_only_the_planes_needed_are_read(qtbot, dock, told, stack) -> None:
     annotate(qtbot, widget, stack, [2])
     qtbot.waitUntil(lambda: widget.saved.text().startswith("Saved in"), timeout=LONG)
     assert set(read) <= by_napari | {2}
-    train(qtbot, widget)
+    train(qtbot, widget, embeddings=1)
     assert widget.session_model.prompt is not None and told == []
     settled(qtbot, widget)
     assert set(read) == by_napari | {2}

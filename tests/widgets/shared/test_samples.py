@@ -109,7 +109,6 @@ def test_editing_the_layers_leaves_the_sample_as_it_is(viewer) -> None:
 
 
 def test_scripts_get_the_layers(viewer, server, capsys) -> None:
-    make_sample.cache_clear()
     assert len(viewer.open_sample(PLUGIN, "cells")) == 2
     check_cells(viewer)
     viewer.layers.clear()

@@ -121,6 +121,7 @@ class AnnotateAndTrain(ClosableDock):
         session_model.settings_changed.connect(self._remember)
         self.label_watcher.updated.connect(self._updated)
         self.train.new_prompt.connect(self.autosave.keep_prompt)
+        self.train.prompt_chosen.connect(self.autosave.use_prompt)
         self.autosave.state_changed.connect(self._show_saved)
         self.session_restore.unfinished_found.connect(self._offer)
         self.session_restore.opened.connect(self._opened)

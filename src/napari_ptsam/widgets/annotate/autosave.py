@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 DELAY = 1000
 """Milliseconds from a change of settings or planes until the session is written."""
+CHOICE = "prompt in use"
+"""Name of the job that has a session restored with a certain prompt."""
 RETRY = 10_000
 """Milliseconds until a failed save is tried again."""
 END_OF_STEP = 5.0
@@ -85,6 +87,7 @@ class Autosave(QObject):
         self._failing: set[str] = set()
         """Names of the jobs that failed last time."""
         self._prompt: Prompt | None = None
+        self._used: Prompt | None = None
         self._kept_elsewhere: Prompt | None = None
 
     @property
@@ -102,10 +105,21 @@ class Autosave(QObject):
         self.release()
         self.write_session()
 
-    def continue_in(self, folder: SessionFolder, session: Session) -> None:
-        """Save into an existing session folder, whose images are those in use."""
+    def continue_in(
+        self, folder: SessionFolder, session: Session, loaded: dict[str, Prompt]
+    ) -> None:
+        """Save into an existing session folder, whose images are those in use.
+
+        Parameters
+        ----------
+        folder, session
+            The folder and its contents.
+        loaded
+            Prompts that were loaded from it, by file name.
+        """
         self.release()
         self._reset(folder, session)
+        self._contents.loaded = loaded
         for record in self._session_model.records:
             plane = self._contents.plane(record)
             if plane is not None:
@@ -139,12 +153,15 @@ class Autosave(QObject):
         if self.folder is None and not self._session_model.records.all():
             return
         records = {plane_key(record): record for record in self._session_model.records.all()}
-        self._failing &= {"session", "prompt", *map(_job, records)}
+        self._failing &= {"session", "prompt", CHOICE, *map(_job, records)}
         for key, record in records.items():
             if key not in self._written:
                 self._save_plane(record)
+        used = self._used
         if "prompt" in self._failing and self._prompt is not None:
             self.keep_prompt(self._prompt)
+        if used is not None and self._failing & {"prompt", CHOICE}:
+            self.use_prompt(used)
         session = self._contents.session()
         erased = [plane for key, plane in self._written.items() if key not in records]
         self._written = {key: plane for key, plane in self._written.items() if key in records}
@@ -161,10 +178,16 @@ class Autosave(QObject):
 
     def keep_prompt(self, prompt: Prompt) -> None:
         """Save a prompt in the session folder, next to the annotations it was trained on."""
-        self._prompt = prompt
+        self._prompt, self._used = prompt, None
         session, again = self._contents.session(), prompt is self._kept_elsewhere
         steps = partial(self._write_prompt, prompt, session, not again)
         self._submit("prompt", steps, replace=False)
+        self.schedule()
+
+    def use_prompt(self, prompt: Prompt) -> None:
+        """Have the session restored with this prompt, which is saved in its folder if it is not yet."""
+        self._used = prompt
+        self._submit(CHOICE, partial(self._write_choice, prompt, self._contents.session()))
         self.schedule()
 
     def write_remaining(self, painted: Iterable[tuple[AnnotatedImage, int]]) -> list[str]:
@@ -303,8 +326,15 @@ class Autosave(QObject):
             raise (
                 kept_elsewhere(prompt, session_title(session), error) if or_elsewhere else error
             ) from None
-        self._contents.prompts = (*self._contents.prompts, path.name)
+        self._contents.add_prompt(prompt, path.name)
         yield path.parent.parent
+
+    def _write_choice(self, prompt: Prompt, session: Session) -> Steps:
+        folder, name = self._existing_folder(session), self._contents.file_of(prompt)
+        if name is None:
+            name = folder.save_prompt(prompt).name
+        self._contents.add_prompt(prompt, name)
+        yield folder.path
 
     # Results, in the GUI thread
 

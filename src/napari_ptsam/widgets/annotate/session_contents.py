@@ -9,6 +9,7 @@ from napari_ptsam.widgets.shared.folders import FOLDER
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
+    from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 PlaneKey = tuple[int, int]
@@ -33,7 +34,10 @@ class SessionContents:
     Attributes
     ----------
     prompts
-        Names of the prompt files in the folder, the newest last.
+        Names of the prompt files in the folder. The last one is restored with the session:
+        the newest, unless the user chose an older one.
+    loaded
+        Prompts of these files that were saved or loaded in this window, by file name.
     detached
         Planes in the folder whose layers were removed, perhaps by mistake, by
         their stems. The folder keeps their files and status.
@@ -48,7 +52,17 @@ class SessionContents:
             for number, image in enumerate(session_model.images):
                 self._numbers[image.id, image.planes.axes] = number
         self.prompts: tuple[str, ...] = () if session is None else session.prompts
+        self.loaded: dict[str, Prompt] = {}
         self.detached: dict[str, SessionPlane] = {}
+
+    def add_prompt(self, prompt: Prompt, name: str) -> None:
+        """Add the file of a prompt, as the one that is restored with the session."""
+        self.loaded[name] = prompt
+        self.prompts = (*(other for other in self.prompts if other != name), name)
+
+    def file_of(self, prompt: Prompt) -> str | None:
+        """Return the name of the file that holds a prompt; None if there is none."""
+        return next((name for name, other in self.loaded.items() if other is prompt), None)
 
     def image(self, record: PlaneRecord) -> AnnotatedImage | None:
         """Return the image of a record; None if its layer was removed."""

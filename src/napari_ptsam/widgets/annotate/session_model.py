@@ -113,7 +113,8 @@ class SessionModel(QObject):
     prompt_path
         File that it was saved in, if any.
     trained
-        Number of planes that it was trained on; 0 if it was not trained here.
+        Number of planes of the training that gave it, or that it was kept after; 0 if it
+        was not trained here.
     training
         Whether a training is running.
     """

@@ -43,6 +43,7 @@ class _OpenedSession:
     session: Session
     labels: dict[SessionPlane, np.ndarray]
     prompt: Prompt | None
+    prompt_file: str
 
 
 class SessionRestore(QObject):
@@ -103,16 +104,17 @@ class SessionRestore(QObject):
             except PtsamError as error:
                 problems.append(in_form(error))
             yield None
-        prompt = None
+        prompt, prompt_file = None, ""
         if session.prompts:
             load_torch()
         for path in reversed([folder.path / PROMPTS / name for name in session.prompts]):
             try:
-                prompt = load(path)
+                prompt, prompt_file = load(path), path.name
                 break
             except PtsamError as error:  # try the one before
                 problems.append(in_form(error))
-        yield _OpenedSession(folder, replace(session, problems=tuple(problems)), labels, prompt)
+        session = replace(session, problems=tuple(problems))
+        yield _OpenedSession(folder, session, labels, prompt, prompt_file)
 
     # In the GUI thread
 
@@ -218,7 +220,8 @@ class SessionRestore(QObject):
             self.dismiss(opened.folder.path)
             self._autosave.start_new_folder()
         else:
-            self._autosave.continue_in(opened.folder, session)
+            loaded = {} if opened.prompt is None else {opened.prompt_file: opened.prompt}
+            self._autosave.continue_in(opened.folder, session, loaded)
         session_model.prompt_changed.emit()
         session_model.touch()
         self.opened.emit(opened.folder.path)

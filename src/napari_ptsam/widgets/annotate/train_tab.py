@@ -18,6 +18,7 @@ from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.describe import fine_detail
 from napari_ptsam.prompts.library import put, save_trained
 from napari_ptsam.training.verdict import verdict
+from napari_ptsam.widgets.annotate.old_or_new import JudgedPrompt, OldOrNew
 from napari_ptsam.widgets.annotate.prediction_preview import Preview
 from napari_ptsam.widgets.annotate.training_options import Options
 from napari_ptsam.widgets.annotate.training_plot import TrainingPlot
@@ -55,6 +56,8 @@ class TrainTab(ScrollingColumn):
 
     new_prompt = Signal(object)
     """A training has ended with a prompt."""
+    prompt_chosen = Signal(object)
+    """The old prompt is in use although there is a new one, or the user chose one of them."""
 
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
@@ -107,6 +110,8 @@ class TrainTab(ScrollingColumn):
         self.judgement = text_label(
             tip="How well the prompt finds what you painted on validation planes."
         )
+        self.old_or_new = OldOrNew(self._session_model)
+        self.old_or_new.chosen.connect(self._chosen)
         self.shown = QCheckBox("Preview on the plane in view")
         self.shown.setToolTip(
             "Show the prediction in a layer of its own, and update it while the training runs."
@@ -118,6 +123,7 @@ class TrainTab(ScrollingColumn):
         self.column.addWidget(self.bar)
         self.column.addWidget(self.status)
         self.column.addWidget(self.judgement)
+        self.column.addWidget(self.old_or_new)
         self.column.addLayout(row(self.save, self.keep, self.library))
         self.column.addWidget(self.shown)
         self.column.addWidget(self.plot, 1)
@@ -142,6 +148,7 @@ class TrainTab(ScrollingColumn):
             show_warning(in_form(error))
             return
         self._session_model.training = True
+        self.old_or_new.withdraw()
         self.plot.clear_lines(request.settings.steps)
         self.plot.show()
         self.judgement.setText("")
@@ -227,33 +234,57 @@ class TrainTab(ScrollingColumn):
     # After a training
 
     def _trained(self, trained: FinishedTraining) -> None:
-        session_model = self._session_model
-        session_model.prompt, session_model.prompt_path = trained.prompt, None
+        session_model, prompt = self._session_model, trained.new_prompt
         session_model.trained = len(self._records)
+        rated: dict[int, float | None] = {}
         for number, record in enumerate(self._records):
+            before = session_model.records.get(record.image, record.number)
             session_model.records.hold_out(record.image, record.number, number in trained.held_out)
-            session_model.records.rate(record.image, record.number, None)
-        judgement = verdict(trained.prompt.origin, trained.stopped, fine_detail(trained.prompt))
+            rated[number] = before.dice
+        judgement = verdict(prompt.origin, trained.stopped, fine_detail(prompt))
         # The note, which says what was tried and left out, moves to the judgement.
         self.status.setText("")
-        self.judgement.setText(f"{judgement.text} {self._note}".strip())
-        self.judgement.setStyleSheet(
-            f"border-left: 4px solid {COLOURS[judgement.level]}; padding-left: 6px;"
-        )
-        self.new_prompt.emit(trained.prompt)
+        new = JudgedPrompt(prompt, f"{judgement.text} {self._note}".strip(), judgement.level)
+        self.new_prompt.emit(prompt)
+        if trained.kept_start is None:
+            self._use(new)
+        else:
+            path = session_model.prompt_path if session_model.prompt is trained.prompt else None
+            old = JudgedPrompt(trained.prompt, trained.kept_start.cause, "fair", path, rated)
+            self._use(old)
+            self.old_or_new.offer(old, new)
+            self.prompt_chosen.emit(old.prompt)
         self.plot.draw()
         session_model.touch()
 
+    def _use(self, judged: JudgedPrompt) -> None:
+        """Use a prompt of the last training, and show the judgement and the Dice of its planes."""
+        session_model = self._session_model
+        session_model.prompt, session_model.prompt_path = judged.prompt, judged.path
+        for number, record in enumerate(self._records):
+            session_model.records.rate(record.image, record.number, judged.dice.get(number))
+        self._judge(judged.text, judged.level)
+
+    def _chosen(self, judged: JudgedPrompt) -> None:
+        self._use(judged)
+        self.prompt_chosen.emit(judged.prompt)
+        self._session_model.prompt_changed.emit()
+        self._session_model.touch()
+        self.refresh()
+
+    def _judge(self, text: str, level: str) -> None:
+        self.judgement.setText(text)
+        self.judgement.setStyleSheet(f"border-left: 4px solid {COLOURS[level]}; padding-left: 6px;")
+
     def _rated(self, rated: PlaneDice) -> None:
+        if not self.old_or_new.rate(rated.number, rated.dice):
+            return
         record = self._records[rated.number]
         self._session_model.records.rate(record.image, record.number, rated.dice)
         self._session_model.touch()
 
     def _failed(self, message: str) -> None:
-        self.judgement.setText(message)
-        self.judgement.setStyleSheet(
-            f"border-left: 4px solid {COLOURS['poor']}; padding-left: 6px;"
-        )
+        self._judge(message, "poor")
 
     def _ended(self) -> None:
         self._session_model.training = False
@@ -335,6 +366,7 @@ class TrainTab(ScrollingColumn):
     def refresh(self) -> None:
         """Enable the buttons that can be used now."""
         session_model, running = self._session_model, self.run.running
+        self.old_or_new.refresh()
         self.train.setEnabled(not running)
         self.train_on.setEnabled(not running and session_model.prompt is not None)
         self.train_on.setVisible(session_model.prompt is not None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.inference.preview import PlanePreview
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.training.comparison import Comparison
     from napari_ptsam.training.settings import TrainingSettings
     from napari_ptsam.training.trainer import Training
 
@@ -103,21 +104,27 @@ class FinishedTraining:
     Attributes
     ----------
     prompt
-        The best prompt.
+        The prompt to use: the best one, or the start if that is better.
     stopped
         Whether the user stopped the training.
     held_out
         Indices of the planes of the request that were held out for validation.
+    new_prompt
+        The newly trained prompt.
+    kept_start
+        How much worse it is than the start; None if it is not.
     """
 
     prompt: Prompt
     stopped: bool
     held_out: frozenset[int]
+    new_prompt: Prompt
+    kept_start: Comparison | None
 
 
 @dataclass(frozen=True)
 class PlaneDice:
-    """The Dice of the prompt on the plane at index ``number`` of the request."""
+    """The Dice of the new prompt on the plane at index ``number`` of the request."""
 
     number: int
     dice: float
@@ -223,14 +230,18 @@ class TrainingRun(BackgroundTask):
                     yield from preview.step(self.view)
             held_out = annotations.held_out or frozenset()
             try:
-                prompt = training.prompt
+                new_prompt = training.new_prompt
             except PtsamError as error:
                 if self._keep is not None:
                     show_warning(
                         f"The training was stopped when its dock was closed: {in_form(error)}"
                     )
                 raise
-            yield from self._hand_over(FinishedTraining(prompt, self._stop.is_set(), held_out))
+            kept = training.kept_start
+            prompt = new_prompt if kept is None else training.prompt
+            yield from self._hand_over(
+                FinishedTraining(prompt, self._stop.is_set(), held_out, new_prompt, kept)
+            )
             for number, dice in training.plane_scores():
                 if self._stop.is_set():  # computing the scores takes a second or two
                     return
@@ -243,6 +254,8 @@ class TrainingRun(BackgroundTask):
 def _keep_late(keep: Keep, trained: FinishedTraining) -> None:
     """Save the prompt of a training whose widget is closed, and tell the user."""
     try:
+        if trained.kept_start is not None:  # the last one that is saved is restored
+            keep(trained.new_prompt, trained.held_out)
         path = keep(trained.prompt, trained.held_out)
     except PtsamError as error:
         show_warning(in_form(error))

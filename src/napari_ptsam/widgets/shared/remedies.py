@@ -31,6 +31,7 @@ FORM = Words(
         Remedy.CHECKPOINT: "Ask the author of the prompt for that checkpoint, and add it in the "
         "dialog “Backbones…”.",
         Remedy.DOWNLOAD: "Download the backbone {backbone} in the dialog “Backbones…”.",
+        Remedy.TAKE_NEW: "Press “Take the new one” to use the new one all the same.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used, and check the result.",
     },
     setting="The setting {title}",
