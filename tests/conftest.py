@@ -7,8 +7,10 @@ they are not what is tested: on a fast machine the default would allow some hund
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +50,33 @@ def folder_of_backbones(
 ) -> None:
     """What a test loads from a file of its own is known neither to other tests nor to the user."""
     monkeypatch.setenv("NAPARI_PTSAM_BACKBONES", str(tmp_path_factory.mktemp("backbones")))
+
+
+@pytest.fixture(scope="session")
+def modules_frozen() -> Iterator[list[int]]:
+    """How many modules were loaded when objects were frozen; at the end none are."""
+    counts: list[int] = [0]
+    yield counts
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def frozen(modules_frozen: list[int]) -> Iterator[None]:
+    """Spare the garbage collection what stays: what torch, the first viewer and the exporter have loaded.
+
+    napari collects garbage each time that a layer is removed, and an export several times.
+    """
+    freeze(modules_frozen)
+    yield
+    freeze(modules_frozen)
+
+
+def freeze(modules_frozen: list[int]) -> None:
+    """Freeze all objects if many modules have been loaded since the last time."""
+    if len(sys.modules) > modules_frozen[-1] + 300:
+        gc.collect()
+        gc.freeze()
+        modules_frozen.append(len(sys.modules))
 
 
 @pytest.fixture
@@ -175,16 +204,23 @@ def counted(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture(scope="session")
 def prompt(nuclei, backbone, device: str):
     """A prompt tuned on the crops, in few steps; once for all tests that run beside each other."""
-    from filelock import FileLock
-
     import napari_ptsam as ptsam
 
-    path = Path(os.environ["NAPARI_PTSAM_CACHE"]) / "shared" / "prompt.pt"
+    return ptsam.load(
+        kept("prompt.pt", lambda path: train_prompt(nuclei, backbone, device).save(path))
+    )
+
+
+def kept(name: str, make: Callable[[Path], object]) -> Path:
+    """Path of a file that the first of the tests that run beside each other makes for all."""
+    from filelock import FileLock
+
+    path = Path(os.environ["NAPARI_PTSAM_CACHE"]) / "shared" / name
     path.parent.mkdir(exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            train_prompt(nuclei, backbone, device).save(path)
-    return ptsam.load(path)
+            make(path)
+    return path
 
 
 def train_prompt(nuclei, backbone, device: str):
@@ -197,6 +233,35 @@ def train_prompt(nuclei, backbone, device: str):
     with pytest.MonkeyPatch.context() as patch:
         keep_loaded(backbone, patch)
         return ptsam.train(*nuclei, **settings, markers="no", device=device)
+
+
+@pytest.fixture(scope="session")
+def cell_and_rest(nuclei) -> list[np.ndarray]:
+    """Masks of two classes, of the first two crops: nuclei, and what is around them.
+
+    A strip is background, so that the classes are not everything.
+    """
+    masks = [np.where(mask > 0, 1, 2).astype(np.uint8) for mask in nuclei[1][:2]]
+    for mask in masks:
+        mask[:10] = 0
+    return masks
+
+
+@pytest.fixture(scope="session")
+def two_classes(nuclei, cell_and_rest, backbone, device: str):
+    """A prompt tuned on these; once for all tests that run beside each other."""
+    import napari_ptsam as ptsam
+
+    def train():
+        with pytest.MonkeyPatch.context() as patch:
+            keep_loaded(backbone, patch)
+            return ptsam.train(
+                nuclei[0][:2], cell_and_rest, classes=("cell", "rest"), steps=60, embeddings=3,
+                batch_size=1, tile="whole", seed=1, minutes=0, detail="off", markers="no",
+                device=device,
+            )  # fmt: skip
+
+    return ptsam.load(kept("two_classes.pt", lambda path: train().save(path)))
 
 
 # Of the table of tests: every kind of prompt in every place.

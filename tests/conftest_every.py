@@ -96,7 +96,7 @@ KINDS: dict[str, Callable[[Prompt, tuple[int, ...], Path], Prompt]] = {
         trained_channels=Channels("composite", 2, ("", "DAPI")),
     ),
     "stack normalisation": _seeing(normalization=Normalization("stack", 1, 99)),
-    "tiles": _seeing(tiling=Tiling(80)),
+    "tiles": _seeing(tiling=Tiling(112)),
     "whole planes": _seeing(tiling=Tiling(100, whole=True)),
     "merged": lambda prompt, widths, folder: merge(
         [prompt, replace(prompt, tokens=prompt.tokens[:, ::-1].copy(), classes=("other",))]

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 import napari_ptsam as ptsam
+from napari_ptsam.training.detail_training import detail_steps
+from napari_ptsam.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-QUICK = {
+WITH_HEADS = {
     "steps": 30, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "markers": "no",
     "minutes": 0,
 }  # fmt: skip
+QUICK = WITH_HEADS | {"detail": "off"}
 
 
 def test_folders_and_arrays_give_the_same_prompt(folders, nuclei, device) -> None:
@@ -31,7 +34,12 @@ def test_a_stack_with_its_masks(nuclei, device) -> None:
 
 
 def test_train_save_load_segment(nuclei, device, tmp_path: Path) -> None:
-    prompt = ptsam.train(*nuclei, device=device, **QUICK)
+    seen = []
+    prompt = ptsam.train(*nuclei, device=device, progress=seen.append, **WITH_HEADS)
+    # By default a head is trained for each of four folds, and then one that is kept if they help.
+    folds = detail_steps(TrainingSettings(**WITH_HEADS), 1) - 30
+    assert folds >= 4 and seen[-1].step == 30 + folds + (30 if prompt.detail else 0)
+    assert all(0 < head.share <= 1 for head in prompt.detail)
     path = prompt.save(tmp_path / "nuclei.pt")
     done = []
     stack = np.stack(nuclei[0][:2])
@@ -55,10 +63,11 @@ def test_a_training_that_makes_its_start_worse_returns_the_start(nuclei, prompt,
 def test_the_choices_are_stored_and_used_again(nuclei, device, tmp_path: Path) -> None:
     """Channel, range and tile travel in the file: a decoy channel changes nothing."""
     rng = np.random.default_rng(0)
-    images = [np.stack([rng.integers(0, 4096, i.shape), i], -1) for i in nuclei[0]]
+    images = [np.stack([rng.integers(0, 4096, i.shape), i], -1) for i in nuclei[0][:3]]
     prompt = ptsam.train(
-        images, nuclei[1], axes="YXC", channels=(1,), device=device,
-        normalization=ptsam.images.normalize.Normalization("range", 0, 2000), **QUICK,
+        images, nuclei[1][:3], axes="YXC", channels=(1,), device=device,
+        normalization=ptsam.images.normalize.Normalization("range", 0, 2000),
+        **QUICK | {"embeddings": 3},
     )  # fmt: skip
     path = prompt.save(tmp_path / "a.pt")
     other = np.stack([np.zeros_like(nuclei[0][0]), nuclei[0][0]], -1)

@@ -363,6 +363,9 @@ def test_what_would_be_found_out_too_late_is_found_out_first(folders, tmp_path, 
 
 def test_negative_values_are_no_options(folders, tmp_path: Path) -> None:
     out = tmp_path / "a.pt"
+    for folder in folders:
+        for number in range(2, 6):
+            (folder / f"{number:03}.tif").unlink()
     few = ["--steps", "10", "--embeddings", "2", *QUICK[4:]]
     assert run("train", *folders, "-o", out, *few, "--normalize", "-10,2000") == 0
     assert load(out).images.normalization.low == -10
@@ -404,19 +407,22 @@ def load_two_classes():
 
 
 def test_demo_writes_its_files_and_keeps_them(tmp_path: Path, capsys, monkeypatch) -> None:
-    """With four planes to measure on instead of 24, and a part of each."""
+    """With 5 planes to learn from and 4 to measure on, and a part of each."""
     from napari_ptsam.cli import demo
+    from napari_ptsam.datasets import sample
     from napari_ptsam.datasets.sample import Sample, make_sample
     from napari_ptsam.training.encoder_token_training import EncoderTokenTraining
 
     whole = make_sample()
-    part = slice(20), slice(384, 512), slice(192, 320)
+    part = slice(11, 20), slice(384, 512), slice(192, 320)
     few = Sample(whole.images[part], whole.instances[part])
     monkeypatch.setattr(demo, "make_sample", lambda: few)
-    monkeypatch.setattr(demo, "SHOWN", (17, 18, 19))
+    for module in (sample, demo):
+        monkeypatch.setattr(module, "ANNOTATED", 5)
+    monkeypatch.setattr(demo, "SHOWN", (6, 7, 8))
     out = tmp_path / "demo"
     monkeypatch.setattr(EncoderTokenTraining, "_time_a_tile", lambda self: 9.0)  # a slow machine
-    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "8", "--json") == 0
+    assert run("demo", "--out", out, "--steps", "12", "--embeddings", "5", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert 0 < figures["iou"] < figures["dice"] < 1 and figures["bytes"] <= 44 * 1024
     assert sorted(p.name for p in out.iterdir()) == [
@@ -425,7 +431,7 @@ def test_demo_writes_its_files_and_keeps_them(tmp_path: Path, capsys, monkeypatc
     for name in ("labels.tif", "objects.tif"):
         with tifffile.TiffFile(out / name) as file:
             assert file.is_imagej and file.series[0].axes == "ZYX"
-            assert file.series[0].shape == (20, 128, 128)
+            assert file.series[0].shape == (9, 128, 128)
     sizes = [np.bincount(plane.ravel())[1:] for plane in tifffile.imread(out / "objects.tif")]
     smallest = demo._smallest_size(few.annotated[1])
     assert smallest > 1 and all(size[size > 0].min(initial=smallest) >= smallest for size in sizes)

@@ -50,7 +50,7 @@ def settings(*arguments: object) -> TrainingSettings:
 
 
 def test_a_session_trains_as_it_says(session: SessionFolder, tmp_path: Path, capsys) -> None:
-    options = "--notes", "of a session", "--minutes", 0, "--json"
+    options = "--notes", "of a session", "--minutes", 0, "--detail", "off", "--json"
     assert run("train", session.path, *options) == 0
     out, err = capsys.readouterr()
     line = json.loads(out.splitlines()[-1])
@@ -248,7 +248,9 @@ def test_the_backbone_is_that_of_the_session(session, tmp_path: Path, capsys) ->
     def remember(backbone: str) -> None:
         session.write(replace(session.read(), settings=SETTINGS | {"backbone": backbone}))
 
-    arguments = "train", session.path, "--preset", "quick", "--steps", 3, "--embeddings", 2
+    arguments = (
+        "train", session.path, "--preset", "quick", "--steps", 3, "--embeddings", 2, "--detail", "off",
+    )  # fmt: skip
     remember("vit_b")
     fails(capsys, "backbones download vit_b", *arguments)
     remember(str(tmp_path / "gone.pt"))

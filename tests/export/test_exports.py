@@ -1,12 +1,13 @@
 """Specialists for other programs."""
 
-import copy
 import gc
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -27,6 +28,9 @@ from napari_ptsam.images.settings import ImageSettings
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.prompts.prompt import Prompt
 
+# bioimageio leaves packages open.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
@@ -46,37 +50,46 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def exported(prompt: Prompt, tmp_path_factory: pytest.TempPathFactory):
-    """A prompt with all that a prompt can have, and its ONNX file.
+def exported(prompt: Prompt, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A prompt with all that a prompt can have, as a package and as the ONNX file in it.
 
-    What PyTorch has translated is kept for the other exports of this file: it takes long.
+    One export serves several tests, as it takes long.
     """
+    import bioimageio.core
+
     whole = replace(
         prompt, refinement=Refinement(4, 0.01, 0.5), flips=("x",), author="Ada Lovelace",
         licence="CC0-1.0", detail=(head(8, 0.5),),
     )  # fmt: skip
-    kept, translate = [], onnx_file._translated
+    folder = tmp_path_factory.mktemp("exported")
+    found = SimpleNamespace(prompt=whole, statuses=[])
+    check = bioimageio.core.test_description
 
-    def once(*arguments):
-        if not kept:
-            kept.append(translate(*arguments))
-        return copy.deepcopy(kept[0])
+    def keeping(*arguments):
+        checked = export_onnx(*arguments)
+        found.onnx = replace(checked, path=shutil.copyfile(checked.path, folder / "whole.onnx"))
+        return checked
+
+    def noting(package: Path):
+        summary = check(package)
+        found.statuses.append(summary.status)
+        return summary
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_file, "_translated", once)
-        yield whole, export_onnx(whole, tmp_path_factory.mktemp("onnx") / "whole.onnx")
+        patch.setattr(bioimageio_package, "export_onnx", keeping)
+        patch.setattr(bioimageio.core, "test_description", noting)
+        found.package = export_bioimageio(whole, folder / "nuclei.zip")
+    return found
 
 
 def test_onnx_runtime_gives_what_torch_gives(exported) -> None:
-    _, checked = exported
-    assert checked.difference <= AGREES
-    assert (checked.side, checked.channels) == (128, 1)
+    assert exported.onnx.difference <= AGREES
+    assert (exported.onnx.side, exported.onnx.channels) == (128, 1)
 
 
 def test_it_finds_on_real_nuclei_what_segmenting_finds(exported, nuclei) -> None:
-    whole, checked = exported
-    plane = nuclei[0][0]
-    session = onnxruntime.InferenceSession(checked.path, providers=["CPUExecutionProvider"])
+    whole, plane = exported.prompt, nuclei[0][0]
+    session = onnxruntime.InferenceSession(exported.onnx.path, providers=["CPUExecutionProvider"])
     seen = whole.images.prepare(plane).pixels[..., 0]
     (found,) = session.run(None, {"image": seen[None, None]})
     wanted = ptsam.segment(plane, whole, output="probabilities", device="cpu")
@@ -86,29 +99,18 @@ def test_it_finds_on_real_nuclei_what_segmenting_finds(exported, nuclei) -> None
 
 
 def test_the_file_tells_what_is_to_be_known(exported) -> None:
-    whole, checked = exported
-    model = onnx.load(checked.path)
+    model = onnx.load(exported.onnx.path)
     onnx.checker.check_model(model)
     told = json.loads({p.key: p.value for p in model.metadata_props}["napari-ptsam"])
-    assert told["classes"] == list(whole.classes) and told["normalization"]["high"] == 99.8
-    assert told["tile"]["side"] == 128
+    assert told["classes"] == list(exported.prompt.classes)
+    assert told["normalization"]["high"] == 99.8 and told["tile"]["side"] == 128
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # it leaves the package open
-def test_the_zoo_s_own_test_passes(exported, tmp_path: Path, monkeypatch) -> None:
+def test_the_zoo_s_own_test_passes(exported) -> None:
     import bioimageio.core
 
-    statuses, check = [], bioimageio.core.test_description
-
-    def noted(package: Path):
-        summary = check(package)
-        statuses.append(summary.status)
-        return summary
-
-    monkeypatch.setattr(bioimageio.core, "test_description", noted)
-    path = export_bioimageio(exported[0], tmp_path / "nuclei.zip")
-    assert statuses == ["passed"]
-    description = bioimageio.core.load_model_description(path)
+    assert exported.statuses == ["passed"]
+    description = bioimageio.core.load_model_description(exported.package)
     assert description.license == "CC0-1.0" and description.authors[0].name == "Ada Lovelace"
     assert description.outputs[0].axes[1].channel_names == ["foreground"]
     del description
@@ -141,7 +143,6 @@ def with_images(mode: str = "plane", channels=None, **parts) -> Prompt:
     return make(images=ImageSettings(Tiling(64), values, channels), **parts)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize(
     ("mode", "channels", "rgb"),
     [("plane", (0, 2), False), ("stack", (0, 1, 2), False), ("plane", None, True)],
@@ -162,13 +163,11 @@ def test_values_are_scaled_as_in_training(
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_fixed_range_of_values(quick, tmp_path) -> None:
     assert export_bioimageio(with_images("range", (0, 2)), tmp_path / "a.zip").is_file()
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize(
     ("own", "asked", "told"),
     [("", None, None), ("", "MIT", "MIT"), ("CC0-1.0", None, "CC0-1.0"), ("CC0-1.0", "MIT", "MIT"),
@@ -190,7 +189,6 @@ def test_a_licence_of_another_name_is_asked_for_again(tmp_path) -> None:
         export_bioimageio(make(), tmp_path / "a.zip", licence="free")
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_command_line_tells_of_a_missing_licence(quick, tmp_path, capsys) -> None:
     path, target = with_images(licence="").save(tmp_path / "a.pt"), tmp_path / "a.zip"
     assert run("export", path, "--bioimageio", target) == 0

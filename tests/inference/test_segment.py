@@ -77,9 +77,9 @@ def test_constant_plane_is_no_error(prompt, device) -> None:
 
 def test_tiles_of_a_large_plane_leave_no_seam(prompt, backbone) -> None:
     """Along the tiles' borders the logits change no more than elsewhere."""
-    image = whole_plane()[0][:300, :400]
+    image = whole_plane()[0][:240, :400]
     tiling = prompt.images.tiling
-    assert len(tiling.tiles(image.shape)) > 9
+    assert len(tiling.tiles(image.shape)) == 8
     logits = Segmenter(prompt, backbone).predict(image).logits[0]
     change = np.abs(np.diff(logits, axis=1))
     starts = sorted({tile.x for tile in tiling.tiles(image.shape)} - {0})

@@ -30,7 +30,7 @@ def test_prompts_that_see_alike_share_the_embedding(nuclei, prompt, backbone) ->
     watched = replace(backbone, encoder=counting)
     other = replace(prompt, tokens=prompt.tokens[:, ::-1].copy() * np.float32(0.9))
     third = replace(
-        prompt, images=replace(prompt.images, tiling=replace(prompt.images.tiling, side=64))
+        prompt, images=replace(prompt.images, tiling=replace(prompt.images.tiling, side=80))
     )
     kinds = ResultSettings("instances", min_size=20), "probabilities", "labels"
     shared = SharedSegmenter(

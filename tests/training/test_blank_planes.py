@@ -99,7 +99,7 @@ def test_one_tile_in_sixteen_is_blank(size: int) -> None:
 def test_a_training_sees_them_always(nuclei, backbone) -> None:
     images, masks = ([Planes(plane) for plane in planes] for planes in nuclei)
     settings = TrainingSettings(
-        steps=6, embeddings=4, batch_size=2, tile="whole", markers="yes", minutes=0
+        steps=6, embeddings=4, batch_size=2, tile="whole", markers="yes", minutes=0, detail="off"
     )
     training = Training(annotate(images, masks), backbone, settings)
     seen: set[int] = set()

@@ -24,7 +24,7 @@ from napari_ptsam.training.validation import Measurement
 FEW = {
     "detail": "off",
     "steps": 4, "embeddings": 4, "tile": "whole", "markers": "no", "encoder_steps": 1,
-    "encoder_tokens": 2, "held_out": 0.25,
+    "encoder_tokens": 2, "held_out": 0.25, "minutes": 0,
 }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def test_a_training_finds_out(nuclei, device: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(flip_choice, "TILES", 4)
     monkeypatch.setattr(flip_choice, "SMALLEST_GAIN", -1.0)  # whatever it gains
     settings = {"steps": 6, "embeddings": 6, "batch_size": 2, "tile": "whole", "markers": "no"}
-    found = ptsam.train(*nuclei, **settings, minutes=0, device=device, flips="auto")
+    found = ptsam.train(*nuclei, **settings, minutes=0, detail="off", device=device, flips="auto")
     assert found.flips in (("x",), FLIPS)
     assert TrainingSettings().flips == "no"
 

@@ -120,10 +120,10 @@ def test_a_draft_shows_early_and_changes_nothing(nuclei, backbone) -> None:
 
 
 def test_stopping_while_embedding_keeps_the_draft(nuclei, backbone) -> None:
-    settings = TrainingSettings(**QUICK | {"embeddings": 30})
+    settings = TrainingSettings(**QUICK | {"embeddings": 16})
     training = Training(annotations(nuclei, 6), backbone, settings, draft=True)
     for progress in training:
-        if progress.step == 20:
+        if progress.step == 12:
             training.stop()
     assert progress.phase == "embedding" and progress.step < progress.steps
     training.close()
@@ -275,32 +275,25 @@ def test_a_start_with_other_classes_is_refused(nuclei, prompt, backbone) -> None
         Training(other, backbone, start=prompt)
 
 
-def two_classes(nuclei, left_out: int):
-    """Cells and the rest; what the left-out lower part says must not matter."""
-    masks = []
-    for mask in nuclei[1][:2]:
-        value = np.where(mask > 0, 1, 2).astype(np.uint8)
-        value[:10] = 0  # background keeps both classes from being everything
-        value[100:] = left_out
-        masks.append(value)
+def partly_annotated(nuclei, cell_and_rest, left_out: int):
+    """Two classes; what the left-out lower part says must not matter."""
+    masks = [mask.copy() for mask in cell_and_rest]
+    for mask in masks:
+        mask[100:] = left_out
     images = [Planes(image) for image in nuclei[0][:2]]
     return annotate(images, [Planes(m) for m in masks], MaskReading(("cell", "rest"), left_out))
 
 
-def test_several_classes_have_a_token_set_each(nuclei, backbone) -> None:
-    training = Training(
-        two_classes(nuclei, 9), backbone, TrainingSettings(**QUICK | {"steps": 60}, seed=1)
-    )
-    list(training)
-    result = training.prompt
-    assert result.tokens.shape == (2, 8, 256) and result.trained_parameters == 4096
-    assert result.classes == ("cell", "rest") and len(set(result.colours)) == 2
+def test_several_classes_have_a_token_set_each(two_classes) -> None:
+    assert two_classes.tokens.shape == (2, 8, 256) and two_classes.trained_parameters == 4096
+    assert two_classes.classes == ("cell", "rest") and len(set(two_classes.colours)) == 2
 
 
-def test_unlabelled_pixels_do_not_count(nuclei, backbone) -> None:
+def test_unlabelled_pixels_do_not_count(nuclei, cell_and_rest, backbone) -> None:
     targets = []
     for left_out in (9, 77):
-        training = Training(two_classes(nuclei, left_out), backbone, TrainingSettings(**QUICK))
+        found = partly_annotated(nuclei, cell_and_rest, left_out)
+        training = Training(found, backbone, TrainingSettings(**QUICK))
         for progress in training:
             if progress.phase == "training":
                 targets.append(training._embedded.tiles[0])

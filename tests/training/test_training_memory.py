@@ -17,7 +17,15 @@ from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import TOO_SMALL, Training
 
 SETTINGS = TrainingSettings(
-    encoder_tokens=0, steps=6, batch_size=4, held_out=0, tile=128, embeddings=4, markers="no"
+    encoder_tokens=0,
+    steps=6,
+    batch_size=4,
+    held_out=0,
+    tile=128,
+    embeddings=4,
+    markers="no",
+    detail="off",
+    minutes=0,
 )
 
 

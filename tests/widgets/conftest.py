@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,33 +27,6 @@ def plugins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
         yield
-
-
-@pytest.fixture(scope="session")
-def modules_frozen() -> Iterator[list[int]]:
-    """How many modules were loaded when objects were frozen; at the end none are."""
-    counts: list[int] = [0]
-    yield counts
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def frozen(modules_frozen: list[int]) -> Iterator[None]:
-    """Spare the garbage collection what stays: what the first viewer, and later torch, have loaded.
-
-    napari collects garbage each time that a layer is removed.
-    """
-    freeze(modules_frozen)
-    yield
-    freeze(modules_frozen)
-
-
-def freeze(modules_frozen: list[int]) -> None:
-    """Freeze all objects if many modules have been loaded since the last time."""
-    if len(sys.modules) > modules_frozen[-1] + 300:
-        gc.collect()
-        gc.freeze()
-        modules_frozen.append(len(sys.modules))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,7 @@ def _translated(
 ) -> tuple[Any, np.ndarray]:
     """Return the network in ONNX, and what PyTorch computes for a tile."""
     import torch
+    from onnxscript import optimizer
 
     from napari_ptsam.backbones.kernels.fused import public_operators
     from napari_ptsam.export.specialist import Specialist
@@ -136,14 +138,21 @@ def _translated(
     backbone = backbone_of(prompt, checkpoint, "cpu", torch.float32)
     module = Specialist(prompt, backbone, tile.shape[-1]).eval()
     image = torch.from_numpy(tile)
+    # The exporter's optimiser takes as long as the rest of the export, most of it for rewriting nodes,
+    # which ONNX Runtime does when it loads the file. Folding constants takes a second.
+    options: Any = {"optimize": False}
+    if "optimize" not in signature(torch.onnx.export).parameters:  # torch 2.5
+        options = {}
     with torch.no_grad(), public_operators(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of the exporter about itself
         expected = module(image).numpy()
         program = torch.onnx.export(
             module, (image,), dynamo=True, opset_version=OPSET, input_names=["image"],
-            output_names=["probability"], verbose=False,
+            output_names=["probability"], verbose=False, **options,
         )  # fmt: skip
-    assert program is not None
+        assert program is not None
+        optimizer.fold_constants(program.model)
+        optimizer.remove_unused_nodes(program.model)
     return program.model_proto, expected
 
 

@@ -38,8 +38,8 @@ class Specialist(nn.Module):
         Side of the square tiles in pixels.
     """
 
-    mean: Tensor
-    std: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
     tokens: Tensor
 
     def __init__(self, prompt: Prompt, backbone: Backbone, side: int) -> None:
@@ -54,8 +54,9 @@ class Specialist(nn.Module):
             self.embedded = plain.embedded.module
         self.decoder = backbone.decoder
         self.side, self.refinement, self.flips = side, prompt.refinement, prompt.flips
-        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1))
+        # Names that no operator has: the exporter would name its result alike.
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1))
         self.register_buffer("tokens", torch.from_numpy(prompt.tokens.copy()))
         self.encoder_tokens = [
             torch.from_numpy(layer_tokens.copy()) for layer_tokens in prompt.encoder_tokens
@@ -75,7 +76,7 @@ class Specialist(nn.Module):
             float32, shape (1, classes, side, side).
         """
         colour = image if image.shape[1] == 3 else _as_three(image)
-        pixels = encoder_input(colour, self.mean, self.std)
+        pixels = encoder_input(colour, self.pixel_mean, self.pixel_std)
         views = [pixels, *(flipped_maps(pixels, flip) for flip in self.flips)]
         masks = torch.stack([self._mask_logits(view) for view in views], dim=1)
         logits = merge_views(masks, self.flips, self.side)
