@@ -13,7 +13,7 @@ from napari_ptsam.training.verdict import FAIR, FEW, GOOD, ROUGH, verdict
 def origin(**changes: Any) -> Any:
     made = {
         "held_out_dice": 0.95, "images": 16, "held_out_images": 3, "steps": 400,
-        "measured_on_training": False, "dice_error": None,
+        "measured_on_training": False, "dice_error": None, "cross_validated": False,
     }  # fmt: skip
     return SimpleNamespace(**made | changes)
 

@@ -30,6 +30,7 @@ ORIGIN = SimpleNamespace(
     steps=200,
     measured_on_training=False,
     dice_error=0.03,
+    cross_validated=False,
 )
 SAVED = (
     "Saved in /home/somebody/.local/share/napari-ptsam/sessions/2026-01-31-a-nuclei-stack-of-a-"
