@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari_ptsam.training.validation import ValidationPlane
 
 
+MOST_STEPS = 400
+"""Largest number of steps for a head; with more, it learns the training planes by heart."""
 FOLD_PART = 0.75
 """Steps for the head of each fold, as a fraction of those for the head that is kept. With much fewer,
 the heads learn too little to show on which images the whole correction is too much."""
@@ -41,12 +43,16 @@ TOO_FEW = (
 
 def detail_steps(settings: TrainingSettings, classes: int) -> int:
     """Return the number of steps for detail heads and their cross-validation."""
-    steps = settings.steps + MOST_FOLDS * _fold_steps(settings)
+    steps = _head_steps(settings) + MOST_FOLDS * _fold_steps(settings)
     return 0 if settings.detail == "off" else classes * steps
 
 
+def _head_steps(settings: TrainingSettings) -> int:
+    return min(settings.steps, MOST_STEPS)
+
+
 def _fold_steps(settings: TrainingSettings) -> int:
-    return max(1, round(FOLD_PART * settings.steps))
+    return max(1, round(FOLD_PART * _head_steps(settings)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +194,8 @@ class DetailTraining:
                 share, self.note = float(always), "" if always else TOO_FEW
             head = None
             if share:
-                head = yield from self._train(detail_tiles, settings.steps, before)
+                steps = _head_steps(settings)
+                head = yield from self._train(detail_tiles, steps, before)
                 if head is None:
                     return
             heads.append(head and replace(head, share=share))
