@@ -19,6 +19,8 @@ Empty = Literal["refuse", "background", "skip"]
 """How to treat a mask without foreground."""
 
 DEFAULT_CLASS = "foreground"
+BAND = 512
+"""Number of rows whose pixels are counted at a time, which limits the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class AnnotatedPlane:
     areas
         Areas of the annotated objects, in pixels.
     instances
-        Number of the object that each pixel belongs to: int64, shape (y, x), 0
+        Number of the object that each pixel belongs to: int32 or int64, shape (y, x), 0
         is background; None if the annotation does not tell objects apart.
     stack
         Index of the image that the plane comes from, in `AnnotationSet.stacks`.
@@ -305,7 +307,9 @@ def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
         raise InputError(
             f"The mask {name} has values that are too large for numbers of objects; is it a mask?"
         )
-    return values.astype(np.int64)
+    # int64 takes twice the memory, which matters for large planes.
+    small = values.size == 0 or (values.max() < 2**31 and values.min() >= -(2**31))
+    return values.astype(np.int32 if small else np.int64)
 
 
 def _object_areas(values: np.ndarray) -> np.ndarray:
@@ -315,7 +319,10 @@ def _object_areas(values: np.ndarray) -> np.ndarray:
     areas = np.unique(values[values > 0], return_counts=True)[1]
     components, count = ndimage.label(values > 0)
     if count > len(areas):  # several objects share a value, so the values are classes
-        areas = np.bincount(components.ravel())[1:]
+        areas = np.zeros(count + 1, np.int64)
+        for row in range(0, len(components), BAND):
+            areas += np.bincount(components[row : row + BAND].ravel(), minlength=count + 1)
+        areas = areas[1:]
     return areas
 
 
