@@ -63,6 +63,9 @@ def paragraphs() -> Iterator[str]:
                 cells = " | ".join(f"{values[name]:g}" for name in names)
                 rows.append(f"| `{preset}` | {cells} | {PRESET_HELP[preset]} |")
             yield "\n".join(rows)
+            further = {k: v for k, v in PRESETS["paper"].items() if k not in names}
+            listed = ", ".join(f"`{name}` {value}" for name, value in further.items())
+            yield f"The preset `paper` also sets {listed}."
 
 
 def line(setting: Setting) -> str:

@@ -611,7 +611,7 @@ def test_importing_loads_no_torch() -> None:
 
 def test_settings_from_plain_values() -> None:
     assert training_settings({}) == training_settings({"preset": "normal"}) == TrainingSettings()
-    assert set(PRESETS) == {"quick", "normal", "thorough"}
+    assert set(PRESETS) == {"quick", "normal", "thorough", "paper"}
     quick = training_settings({"preset": "quick", "steps": None, "unknown": object()})
     assert (quick.steps, quick.embeddings) == (150, 48)
     thorough = training_settings({"preset": "thorough", "steps": 7})

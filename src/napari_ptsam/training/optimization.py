@@ -209,6 +209,7 @@ def optimise(
     steps: int,
     rate: float,
     loss: Loss = bce_dice,
+    weight_decay: float = 0.0,
 ) -> Iterator[Step]:
     """Tune tokens with AdamW, whose learning rate warms up and then falls along half a cosine.
 
@@ -226,10 +227,12 @@ def optimise(
         Highest learning rate.
     loss
         Loss to minimize.
+    weight_decay
+        Weight decay of the tokens.
     """
     # The optimiser changes this copy in place. Classes do not depend on each other.
     tuned = tokens.clone().requires_grad_()
-    optimiser = ScaledAdamW([tuned], rate, steps, decoder)
+    optimiser = ScaledAdamW([tuned], rate, steps, decoder, weight_decay)
     for number in range(1, steps + 1):
         offset = OFFSETS[number % len(OFFSETS)]
         losses = _losses_and_gradients(decoder, tuned, batches, offset, optimiser, loss)
@@ -256,12 +259,19 @@ class ScaledAdamW:
         Total number of steps.
     decoder
         Decoder whose device and dtype the gradients are computed with.
+    weight_decay
+        Weight decay of the parameters.
     """
 
     def __init__(
-        self, parameters: list[torch.Tensor], rate: float, steps: int, decoder: PromptDecoder
+        self,
+        parameters: list[torch.Tensor],
+        rate: float,
+        steps: int,
+        decoder: PromptDecoder,
+        weight_decay: float = 0.0,
     ) -> None:
-        self._optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
         self._schedule = warmed_up_cosine(self._optimiser, rate, steps)
         self._scaler = torch.amp.GradScaler(
             decoder.device.type, enabled=decoder.dtype == torch.float16

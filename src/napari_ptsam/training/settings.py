@@ -92,6 +92,21 @@ class TrainingSettings:
             description="Highest learning rate of the schedule.",
         ),
     ] = 0.1
+    weight_decay: Annotated[
+        float,
+        Field(
+            ge=0, lt=100, title="Weight decay", description="Weight decay of the decoder tokens."
+        ),
+    ] = 0.0
+    augmentation: Annotated[
+        Literal["turned", "anew"],
+        Field(
+            title="Augmentation",
+            description="`turned` embeds each tile once, upright, turned and flipped. `anew` draws "
+            "another crop, rotation, deformation, brightness and noise in every step and embeds "
+            "the result, which takes a GPU.",
+        ),
+    ] = "turned"
     encoder_tokens: Annotated[
         Annotated[int, Field(ge=0, le=MOST_ENCODER_TOKENS)] | Literal["auto"],
         Field(

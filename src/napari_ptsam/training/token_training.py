@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_ptsam.errors import CollapsedError, joined
+from napari_ptsam.training.augmentation import AugmentedTiles
 from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.optimization import (
     STARTS,
     Batches,
+    TileSource,
     optimise,
     start_tokens,
     suitable_tiles,
@@ -210,7 +212,7 @@ class TokenTraining:
         """Return the seconds that one step takes on the tiles that are embedded so far."""
         context, generator = self._context, torch.Generator().manual_seed(0)
         tokens = self._start("label", generator)
-        batches = Batches(context.embedded.tiles, context.settings.batch_size, generator)
+        batches = self._batches(context.embedded.tiles, generator)
         begin = perf_counter()
         rate, loss = context.settings.learning_rate, LOSSES[context.settings.loss]
         next(optimise(context.backbone.decoder, tokens, batches, 1, rate, loss))
@@ -275,13 +277,19 @@ class TokenTraining:
         """Run the optimiser. It sets ``self.tokens``, and appends each step's losses to ``losses``."""
         context = self._context
         rate = context.settings.learning_rate * (1.0 if self._first is None else PROMPT_RATE)
-        batches = Batches(
-            tiles, context.settings.batch_size, self._generator, context.embedded.blanks
-        )
+        batches = self._batches(tiles, self._generator, context.embedded.blanks)
         clock = context.clock()
         loss, every = 0.0, 1 if context.backbone.device.type == "cpu" else LOSS_INTERVAL
         loss_function = LOSSES[context.settings.loss]
-        for step in optimise(context.backbone.decoder, tokens, batches, steps, rate, loss_function):
+        for step in optimise(
+            context.backbone.decoder,
+            tokens,
+            batches,
+            steps,
+            rate,
+            loss_function,
+            context.settings.weight_decay,
+        ):
             losses.append(step.losses)
             self.tokens, self.steps_done = step.tokens, before + step.number
             seconds_left = clock() / step.number * (context.steps - self.steps_done)
@@ -294,6 +302,20 @@ class TokenTraining:
             clock()
             if context.stopping:
                 return
+
+    def _batches(
+        self,
+        tiles: Sequence[TrainingTile],
+        generator: torch.Generator,
+        blanks: Sequence[TrainingTile] = (),
+    ) -> TileSource:
+        """Return the source of batches, of embedded tiles or of those that are embedded anew."""
+        context, size = self._context, self._context.settings.batch_size
+        if context.settings.augmentation == "anew":
+            return AugmentedTiles(
+                context.embedded, context.backbone, context.classes, size, generator
+            )
+        return Batches(tiles, size, generator, blanks)
 
     def check(self, tokens: torch.Tensor, at_last: bool = False) -> Measurement | None:
         """Measure tokens on the validation planes, and keep them if they are the best so far.
