@@ -119,7 +119,7 @@ def test_a_stop_when_the_gpu_is_full_keeps_what_was_learned(
         training.stop()
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
 
-    monkeypatch.setattr(training, "_refine", fails)
+    monkeypatch.setattr(training._scores, "choose_filter", lambda _: fails())
     monkeypatch.setattr(trainer, "gpu_is_full", lambda error, device: True)
     assert list(training)[-1].phase == "training"
     assert training.backbone is backbone and training.prompt.origin.steps == 6
