@@ -11,6 +11,7 @@ from napari_ptsam.images.normalize import (
     stack_limits,
 )
 from napari_ptsam.images.planes import Planes
+from napari_ptsam.images.tiling import Tile, cut
 
 DTYPES = [bool, np.uint8, np.uint16, np.int16, np.float32, np.float64]
 
@@ -131,3 +132,13 @@ def test_padding_changes_nothing_for_clicks_and_suggestions(nuclei) -> None:
         padded[len(image) :], np.broadcast_to(np.median(alone, (0, 1)), (60, 128, 3))
     )
     assert not normalize_plane(np.zeros((40, 50))).any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_tiles_of_padded_planes_can_be_written_to(channels: int) -> None:
+    """Torch warns of arrays that are read-only."""
+    plane = np.random.default_rng(0).integers(50, 200, (96, 96, channels)).astype(np.uint8)
+    plane[:, 60:] = 0
+    pixels = normalize_plane(plane, rgb=channels == 3)
+    assert cut(pixels, Tile(0, 0, 96)).flags.writeable
+    assert np.ptp(pixels[:, 60:], axis=(0, 1)).max() == 0

@@ -391,6 +391,9 @@ def fill_padding(pixels: np.ndarray, padding: np.ndarray | None) -> np.ndarray:
     """
     if padding is None or padding.all():
         return pixels
-    filled = pixels if pixels.flags.writeable else pixels[..., :1].copy()
-    filled[padding] = np.median(filled[~padding], axis=0)
-    return np.broadcast_to(filled, pixels.shape)
+    if pixels.flags.writeable:
+        pixels[padding] = np.median(pixels[~padding], axis=0)
+        return pixels
+    grey = pixels[..., :1].copy()
+    grey[padding] = np.median(grey[~padding])
+    return np.broadcast_to(grey, pixels.shape)
