@@ -110,7 +110,7 @@ def test_train_on(kind, prompts, two_classes, cell_and_rest, nuclei, grey, devic
         masks = np.stack(cell_and_rest)[:, :112]
     more = ptsam.train(
         planes, masks, start=prompt, device=device, steps=1, embeddings=2, batch_size=1,
-        encoder_steps=1, minutes=0, markers="no", seed=0,
+        encoder_steps=1, minutes=0, markers="no", seed=0, keep="new",
     )  # fmt: skip
     assert more.images == prompt.images and more.classes == prompt.classes
     assert len(more.encoder_tokens) == len(prompt.encoder_tokens)

@@ -18,13 +18,17 @@ from napari_ptsam.backbones.loading import backbone_from_state, load_backbone
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope="module")
-def reference_sam() -> Sam:
+def build_reference_sam() -> Sam:
     """MobileSAM put together from segment-anything's and kornia's modules as they come."""
     sam = Sam(**family_of("vit_t").build("vit_t")).eval()
     state = {key: value.float() for key, value in read_checkpoint(embedded_checkpoint()).items()}
     sam.load_state_dict(state, strict=False)
     return sam
+
+
+@pytest.fixture(scope="module")
+def reference_sam() -> Sam:
+    return build_reference_sam()
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_equality import TOLERANCE, reference_sam
+from test_equality import TOLERANCE, build_reference_sam
 
 import napari_ptsam as ptsam
 from napari_ptsam.backbones.point_prompts import Clicks, _encode, click_masks
@@ -18,7 +18,7 @@ BOX_AND_CLICKS = Clicks(SEVERAL.points, SEVERAL.positive, BOX.box)
 
 @pytest.fixture(scope="module")
 def sam():
-    return reference_sam()
+    return build_reference_sam()
 
 
 @pytest.fixture(scope="module")

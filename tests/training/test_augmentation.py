@@ -15,7 +15,7 @@ from napari_ptsam.training.augmentation import (
     random_positions,
     with_random_intensities,
 )
-from napari_ptsam.training.loss import bce_dice, dice_bce
+from napari_ptsam.training.loss import bce_dice, weighted_bce_dice
 from napari_ptsam.training.presets import training_settings
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
@@ -114,7 +114,7 @@ def test_the_preset_is_the_published_recipe() -> None:
     assert (settings.steps, settings.batch_size, settings.learning_rate) == (20_000, 2, 0.05)
     assert (settings.weight_decay, settings.loss, settings.augmentation) == (
         0.01,
-        "dice-bce",
+        "weighted-bce-dice",
         "anew",
     )
 
@@ -125,4 +125,6 @@ def test_the_loss_weighs_dice_higher() -> None:
     target = (torch.rand((2, 8, 8), generator=rng) > 0.5).float()
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
     dice = bce_dice(logits, target, weight) - entropy
-    assert dice_bce(logits, target, weight) == pytest.approx(float(0.2 * entropy + 0.8 * dice))
+    assert weighted_bce_dice(logits, target, weight) == pytest.approx(
+        float(0.2 * entropy + 0.8 * dice)
+    )

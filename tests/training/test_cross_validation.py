@@ -51,14 +51,15 @@ def test_every_plane_is_predicted_by_tokens_that_have_not_seen_it(
     assert seen == [{1, 2, 3}, {0, 2, 3, 4}, {0, 1, 3, 4}, {0, 1, 2, 4}]
     scores = dict(run.plane_scores())
     assert sorted(scores) == list(range(6))
-    origin = run.prompt.origin
+    prompt = run.prompt
+    origin = prompt.origin
     assert origin.cross_validated and not origin.measured_on_training
     dices = np.array(list(scores.values()))
     assert origin.held_out_dice == pytest.approx(dices.mean())
     assert origin.dice_error == pytest.approx(dices.std(ddof=1) / 6**0.5)
     assert "by cross-validation of all 6 planes" in verdict(origin).text
     assert measured_where(origin) == "by cross-validation of all 6 planes"
-    run.prompt.save(tmp_path / "prompt.pt")
+    prompt.save(tmp_path / "prompt.pt")
     assert ptsam.load(tmp_path / "prompt.pt").origin == origin
 
 

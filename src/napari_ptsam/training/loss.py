@@ -38,7 +38,9 @@ def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, blank: Tensor | Non
     return entropy + dice
 
 
-def dice_bce(logits: Tensor, target: Tensor, weight: Tensor, blank: Tensor | None = None) -> Tensor:
+def weighted_bce_dice(
+    logits: Tensor, target: Tensor, weight: Tensor, blank: Tensor | None = None
+) -> Tensor:
     """Compute .2 of the binary cross entropy plus .8 of the soft Dice loss.
 
     These are the weights of Piater, Barz and Freytag, "Prompt-Tuning SAM", arXiv 2504.16739.
@@ -67,7 +69,7 @@ def _parts(
 
 LOSSES: dict[str, Loss] = {
     "bce-dice": bce_dice,
-    "dice-bce": dice_bce,
+    "weighted-bce-dice": weighted_bce_dice,
 }
 """Every loss by its name in `TrainingSettings.loss`."""
 DEFAULT_LOSS = "bce-dice"

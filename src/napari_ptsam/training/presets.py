@@ -31,7 +31,7 @@ PRESETS: Mapping[str, Mapping[str, float | str]] = MappingProxyType(
             "batch_size": 2,
             "learning_rate": 0.05,
             "weight_decay": 0.01,
-            "loss": "dice-bce",
+            "loss": "weighted-bce-dice",
             "augmentation": "anew",
         },
     }

@@ -29,7 +29,7 @@ def test_heads_are_shown_once_they_are_trained(nuclei, prompt, backbone) -> None
     bare = replace(prompt, markers=None, encoder_tokens=(), refinement=None, flips=(), detail=())
     heads = tuple(head() for _ in bare.classes)
     training: Any = SimpleNamespace(
-        sees=backbone, tokens=torch.from_numpy(bare.tokens).to(backbone.device), images=bare.images,
+        prompted_backbone=backbone, tokens=torch.from_numpy(bare.tokens).to(backbone.device), images=bare.images,
         channels=bare.trained_channels, corrections=(),
     )  # fmt: skip
     stack = Planes(np.stack(nuclei[0][:2]), "ZYX", "nuclei")
