@@ -61,7 +61,9 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
-def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path) -> None:
+@pytest.mark.parametrize("seconds", [0.2, 2])
+def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path, seconds) -> None:
+    """Early, it holds what all tasks need; later, it segments."""
     planes, link = open_image(image, "ZYX"), LinkSettings()
     serial, spread = tmp_path / "serial.ome.zarr", tmp_path / "spread.ome.zarr"
     before = torch.get_num_threads()
@@ -71,7 +73,7 @@ def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path) -> 
     finally:
         torch.set_num_threads(before)
     victim = next(iter(cluster.workers.values())).process.pid
-    timer = threading.Timer(2, os.kill, (victim, signal.SIGKILL))
+    timer = threading.Timer(seconds, os.kill, (victim, signal.SIGKILL))
     timer.start()
     told = list(
         dask_cluster.segment_on_cluster(

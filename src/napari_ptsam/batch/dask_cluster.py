@@ -183,7 +183,8 @@ def _collect(
     from distributed import as_completed
 
     runs = [list(todo[start : start + RUN]) for start in range(0, len(todo), RUN)]
-    common = client.scatter(task, broadcast=False, hash=False)
+    # The scheduler computes it again if its worker dies; scattered data would be lost.
+    common = client.submit(_same, task, pure=False)
     futures = {client.submit(_do, common, numbers, pure=False): numbers for numbers in runs}
     try:
         for future in as_completed(list(futures), loop=client.loop):
@@ -206,6 +207,8 @@ def _report(job: Job, number: int, outcome: list[int] | str) -> PlaneDone:
 
 
 def _in_words(error: BaseException | None) -> str:
+    if error is None:
+        return "the scheduler cancelled their task"
     if type(error).__name__ == "KilledWorker":
         return "its workers died again and again"
     if isinstance(error, PtsamError):
@@ -233,6 +236,11 @@ def _threads() -> int:
     from distributed import get_worker
 
     return int(get_worker().state.nthreads)
+
+
+def _same(task: _WorkerTask) -> _WorkerTask:
+    """Return the task; the planes share its copy on a worker."""
+    return task
 
 
 def _do(task: _WorkerTask, numbers: Sequence[int]) -> list[Outcome]:
