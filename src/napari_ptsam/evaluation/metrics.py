@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
@@ -48,6 +49,19 @@ def overlap(truth: np.ndarray, predicted: np.ndarray, valid: np.ndarray | None =
         int(np.count_nonzero(truth)),
         int(np.count_nonzero(predicted)),
     )
+
+
+def standard_error(samples: ArrayLike) -> np.ndarray:
+    """Return the standard error of the mean over the first axis.
+
+    Parameters
+    ----------
+    samples
+        At least 2 numbers, or arrays of the same shape.
+    """
+    values = np.asarray(samples)
+    error: np.ndarray = values.std(0, ddof=1) / np.sqrt(len(values))
+    return error
 
 
 def sum_of(parts: Iterable[Overlap]) -> Overlap:

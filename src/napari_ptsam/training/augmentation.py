@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
-from napari_ptsam.images.tiling import Tile
 from napari_ptsam.training.optimization import TileSource
-from napari_ptsam.training.tiles import TileJob, TrainingTile, target_of
+from napari_ptsam.training.tiles import TileJob, TrainingTile, annotation_of, target_from
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
@@ -133,8 +131,9 @@ class AugmentedTiles(TileSource):
         positions = random_positions(job.tile.side, self._rng)
         pixels = _resampled(self._embedded.pixels_of(job), positions, 1)
         pixels = with_random_intensities(pixels, self._rng)
-        example = _moved(self._embedded.examples[job.example], job.tile, positions)
-        target, weight = target_of(example, TileJob(0, Tile(0, 0, job.tile.side), 0), self._classes)
+        annotation = annotation_of(self._embedded.examples[job.example], job.tile)
+        moved = _resampled(np.stack(annotation, -1), positions, 0)
+        target, weight = target_from(moved[..., 0], moved[..., 1].astype(bool), self._classes)
         with torch.no_grad():
             embedding = self._backbone.encoder.plain([np.ascontiguousarray(pixels)])[0]
         device = self._backbone.device
@@ -149,23 +148,3 @@ def _resampled(maps: np.ndarray, positions: np.ndarray, order: int) -> np.ndarra
     moved = [ndimage.map_coordinates(c, positions, order=order, mode="mirror") for c in channels]
     stacked: np.ndarray = np.stack(moved, -1)
     return stacked
-
-
-def _moved(example: AnnotatedPlane, tile: Tile, positions: np.ndarray) -> AnnotatedPlane:
-    """Return the annotation of a tile as a plane of its own, moved as its pixels are."""
-    side = tile.side
-    labels, valid = np.zeros((side, side), np.uint8), np.zeros((side, side), bool)
-    part = example.labels[tile.window]
-    inside = slice(part.shape[0]), slice(part.shape[1])
-    labels[inside] = part
-    valid[inside] = True if example.valid is None else example.valid[tile.window]
-    both = np.stack([labels, valid.astype(np.uint8)], -1)
-    moved = _resampled(both, positions, 0)
-    return AnnotatedPlane(
-        name=example.name,
-        pixels=example.pixels[:0],
-        rgb=example.rgb,
-        labels=moved[..., 0],
-        valid=moved[..., 1].astype(bool),
-        areas=example.areas,
-    )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.errors import Advice, Message, Remedy
+from napari_ptsam.evaluation.metrics import standard_error
 from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.training.validation import PlaneLogits, dice_of_parts, overlaps
 
@@ -77,7 +78,7 @@ def is_worse(before: Sequence[float], after: Sequence[float]) -> bool:
     losses = np.subtract(before, after)
     allowed = SMALLEST_LOSS if len(losses) >= FEW else SMALLEST_LOSS_ON_FEW
     if len(losses) > 1:
-        allowed = max(allowed, float(losses.std(ddof=1)) / len(losses) ** 0.5)
+        allowed = max(allowed, float(standard_error(losses)))
     return bool(len(losses)) and float(losses.mean()) > allowed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,7 +45,7 @@ class Folds:
     planes: Sequence[tuple[int, ValidationPlane]]
     group_of: Callable[[TrainingTile], int]
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of folds; 0 if there are too few planes."""
         groups = len({group for group, _ in self.planes})

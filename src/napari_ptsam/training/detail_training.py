@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
+from napari_ptsam.evaluation.metrics import standard_error
 from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.training.cross_validation import FEWEST, MOST_FOLDS, Folds
 from napari_ptsam.training.detail_optimization import BATCH, optimise_head
@@ -170,10 +171,11 @@ class DetailTraining:
         heads: list[DetailHead | None] = []
         for number in range(len(tokens)):
             detail_tiles = self._detail_tiles(number, tokens, tiles, folds)
-            fold_tiles = [
+            # One fold at a time, since decoded tiles take megabytes each.
+            fold_tiles = (
                 self._detail_tiles(number, each, tiles, folds) if fold_tokens else detail_tiles
                 for each in of_fold
-            ]
+            )
             fold_heads = yield from self._fold_heads(fold_tiles, folds, before)
             if self._context.stopping:
                 return
@@ -207,7 +209,7 @@ class DetailTraining:
         return replace(before, step=before.step + self.steps_done, loss=None)
 
     def _fold_heads(
-        self, fold_tiles: Sequence[Sequence[DetailTile]], folds: Folds, before: Progress
+        self, fold_tiles: Iterable[Sequence[DetailTile]], folds: Folds, before: Progress
     ) -> Generator[Progress, None, dict[int, DetailHead]]:
         """Train a head for each fold on the tiles of the other folds; empty if there are too few.
 
@@ -337,7 +339,7 @@ def choose_share(ious: np.ndarray, always: bool = False) -> float:
         return SHARES[-1] if always else 0.0
     best = first + int(ious[:, first:].mean(0).argmax())
     losses = ious[:, [best]] - ious
-    errors = losses.std(0, ddof=1) / np.sqrt(len(ious))
+    errors = standard_error(losses)
     return next(
         share
         for index, share in enumerate(SHARES)

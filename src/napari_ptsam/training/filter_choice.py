@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.evaluation.metrics import standard_error
 from napari_ptsam.images.guided_filter import Refinement
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def choose_refinement(
         return None
     candidates = list(product(RADII, EPSILONS))
     gains = np.stack([_gains(plane, candidates) for plane in planes])
-    errors = gains.std(0, ddof=1) / np.sqrt(len(planes))
+    errors = standard_error(gains)
     reliable = gains.mean(0) - STANDARD_ERRORS * errors
     if len(planes) < FEWEST_TO_SHIFT:
         reliable[:, THRESHOLDS != 0] = -np.inf

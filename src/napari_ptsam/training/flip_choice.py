@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_ptsam.evaluation.metrics import standard_error
 from napari_ptsam.images.tiling import FLIPS, Flip, flipped_pixels
 from napari_ptsam.inference.embedded_plane import views_of
 from napari_ptsam.training.validation import ValidationPlane, overlaps
@@ -65,7 +66,7 @@ def choose_flips(
         yield now
         if context.stopping:
             return ()
-    errors = np.std(gains, axis=0, ddof=1) / np.sqrt(len(gains))
+    errors = standard_error(gains)
     reliable = np.mean(gains, axis=0) - STANDARD_ERRORS * errors
     best = int(reliable.argmax())
     return CANDIDATES[best] if reliable[best] > SMALLEST_GAIN else ()

@@ -236,14 +236,25 @@ def target_of(
     example: AnnotatedPlane, job: TileJob, classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return target and weight of a tile, see `TrainingTile`."""
-    side = job.tile.side
-    labels = np.zeros((side, side), dtype=np.uint8)
-    valid = np.zeros((side, side), dtype=bool)
-    part = example.labels[job.tile.window]
+    labels, valid = annotation_of(example, job.tile)
+    return target_from(turn(labels, job.symmetry), turn(valid, job.symmetry), classes)
+
+
+def annotation_of(example: AnnotatedPlane, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and valid pixels of a tile, not valid beyond the plane: uint8 and bool, (side, side)."""
+    labels = np.zeros((tile.side, tile.side), dtype=np.uint8)
+    valid = np.zeros((tile.side, tile.side), dtype=bool)
+    part = example.labels[tile.window]
     inside = (slice(part.shape[0]), slice(part.shape[1]))
     labels[inside] = part
-    valid[inside] = True if example.valid is None else example.valid[job.tile.window]
-    labels, valid = turn(labels, job.symmetry), turn(valid, job.symmetry)
+    valid[inside] = True if example.valid is None else example.valid[tile.window]
+    return labels, valid
+
+
+def target_from(
+    labels: np.ndarray, valid: np.ndarray, classes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return target and weight for the labels and valid pixels of a tile, see `TrainingTile`."""
     stacked = np.stack([(labels == i + 1) & valid for i in range(classes)] + [valid])
     planes = torch.from_numpy(stacked.astype(np.float32))[None]
     small = F.interpolate(planes, size=(MASK_SIDE, MASK_SIDE), mode="area")[0]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
-from napari_ptsam.evaluation.metrics import Overlap, overlap, sum_of
+from napari_ptsam.evaluation.metrics import Overlap, overlap, standard_error, sum_of
 from napari_ptsam.images.guided_filter import guide_of
 from napari_ptsam.images.tiling import Tile, Tiling
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane, embed_in_steps
@@ -329,7 +329,7 @@ def dice_of_parts(part_overlaps: Sequence[Sequence[Overlap]]) -> float:
 def dice_error(plane_overlaps: Sequence[Sequence[Overlap]]) -> float | None:
     """Return the standard error of the mean Dice over planes; None for fewer than 2 planes."""
     dices = [mean_dice([of_classes]) for of_classes in plane_overlaps]
-    return float(np.std(dices, ddof=1) / np.sqrt(len(dices))) if len(dices) > 1 else None
+    return float(standard_error(dices)) if len(dices) > 1 else None
 
 
 def overlaps(
