@@ -107,7 +107,7 @@ def train(
         classes = begin.classes
     reading = MaskReading(None if classes is None else tuple(classes), unlabelled, empty)
     chosen = TrainingSettings(**settings)
-    annotations = annotate(*pair(images, masks, axes), reading)
+    annotations = annotate(*pair(images, masks, axes, reading.classes), reading)
     # Torch loads here: what the user got wrong is reported without waiting for it.
     from napari_ptsam.backbones.embedding_cache import with_users_cache
     from napari_ptsam.backbones.loading import load_backbone

@@ -134,7 +134,7 @@ def evaluate(options: Namespace) -> None:
 
     prompt = load(options.prompt)
     reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
-    images = pair(options.images, options.masks, options.axes)
+    images = pair(options.images, options.masks, options.axes, prompt.classes)
     annotations = annotate(*images, reading, complete=False)
     fitted, caution = prompt, ""
     for planes in annotations.stacks:

@@ -180,7 +180,10 @@ def _command(
 
 
 def _add_annotations(add: _Parser, classes: bool = True) -> None:
-    masks = "Folder of masks with the same names, or one stack; 0 is background."
+    masks = (
+        "Folder of masks, or of files with outlined objects (ImageJ ROIs, COCO, LabelMe, GeoJSON, "
+        "Cellpose), with the same names; or one stack. 0 is background."
+    )
     if classes:
         add.add_argument(
             "images", type=Path, help="Folder of images, one stack, or a session folder."
@@ -190,7 +193,8 @@ def _add_annotations(add: _Parser, classes: bool = True) -> None:
             "--classes",
             type=_names,
             metavar="NAME[,NAME...]",
-            help="Names of the mask values 1, 2, ... Default: all values above 0 are foreground.",
+            help="Names of the mask values 1, 2, ..., or of classes of outlined objects. Default: all "
+            "values above 0, and all objects, are foreground.",
         )
     else:
         add.add_argument("images", type=Path, help="Folder of images, or one stack.")

@@ -68,7 +68,9 @@ class FromMasks:
             options.unlabelled,
             options.empty or "refuse",
         )
-        return annotate(*pair(options.images, options.masks, options.axes), reading)
+        return annotate(
+            *pair(options.images, options.masks, options.axes, reading.classes), reading
+        )
 
     def save(self, prompt: Prompt) -> Path:
         """Write the prompt, and return its path."""

@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_ptsam.datasets.object_files import (
+    coco_images,
+    is_object_file,
+    open_objects,
+    plain_stem,
+)
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import list_images, open_image
+from napari_ptsam.images.reading import is_image, list_images, natural_order, open_image
 from napari_ptsam.images.zarrs import is_zarr
 
 ImageSource = Any
@@ -61,9 +67,15 @@ def _is_array(item: Any) -> bool:
 
 
 def pair(
-    images: ImageSource, masks: ImageSource, axes: str | None = None
+    images: ImageSource,
+    masks: ImageSource,
+    axes: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> tuple[list[Planes], list[Planes]]:
     """Pair images with masks: those in two folders by name, all others by order.
+
+    Instead of a mask, the outlines of objects can be given: a file of
+    `napari_ptsam.datasets.object_files`. A COCO file may hold those of a folder of images.
 
     Parameters
     ----------
@@ -71,6 +83,8 @@ def pair(
         Sources of the images and of their masks, see `as_planes`.
     axes
         Axes of the images; masks have the same axes without channels.
+    classes
+        Names of the classes, by which outlined objects are chosen or told apart.
 
     Returns
     -------
@@ -83,20 +97,52 @@ def pair(
         If the files in two folders do not match by name, or a file cannot be read.
     """
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
-    if is_path(images) and is_path(masks):
-        for path in (Path(images), Path(masks)):
-            if not path.exists():
-                raise InputError(f"There is no file or folder {path}; check the path.")
-        folders = tuple(path.is_dir() and not is_zarr(path) for path in (Path(images), Path(masks)))
-        if all(folders):
-            files = _match(list_images(images), list_images(masks), Path(images), Path(masks))
-            return (
-                [open_image(image, axes) for image, _ in files],
-                [open_image(mask, mask_axes, labels=True) for _, mask in files],
-            )
-        if any(folders):
-            raise InputError(f"{images} and {masks} must both be folders, or both be files.")
-    return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
+    if not (is_path(images) and is_path(masks)):
+        return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
+    image_path, mask_path = Path(images), Path(masks)
+    for path in (image_path, mask_path):
+        if not path.exists():
+            raise InputError(f"There is no file or folder {path}; check the path.")
+    folders = [path.is_dir() and not is_zarr(path) for path in (image_path, mask_path)]
+    if all(folders):
+        files = _match(list_images(image_path), _list_masks(mask_path), image_path, mask_path)
+    elif folders[0] and mask_path.suffix.lower() == ".json":
+        files = [(image, mask_path) for image in _listed_images(image_path, mask_path)]
+    elif any(folders):
+        raise InputError(f"{images} and {masks} must both be folders, or both be files.")
+    else:
+        files = [(image_path, mask_path)]
+    opened = [open_image(image, axes) for image, _ in files]
+    return opened, [
+        open_objects(mask, image, classes)
+        if is_object_file(mask)
+        else open_image(mask, mask_axes, labels=True)
+        for image, (_, mask) in zip(opened, files, strict=True)
+    ]
+
+
+def _list_masks(folder: Path) -> list[Path]:
+    """Return the mask files and the files with outlined objects of a folder."""
+    objects = [path for path in folder.iterdir() if is_object_file(path) and path.name[0] != "."]
+    if not objects:
+        return list_images(folder)
+    others = [path for path in folder.iterdir() if is_image(path) and path.name[0] != "."]
+    return natural_order({*objects, *others})
+
+
+def _listed_images(folder: Path, path: Path) -> list[Path]:
+    """Return the images of a folder that a COCO file lists."""
+    names = coco_images(path)
+    if names is None:
+        raise InputError(
+            f"{path} is no COCO file, which could hold the objects of all images in {folder}; name the "
+            "folder of the files with outlined objects instead."
+        )
+    files = {file.name: file for file in list_images(folder)}
+    missing = [name for name in names if Path(name).name not in files]
+    if missing:
+        raise InputError(f"{path} lists {missing[0]}, which is not in {folder}; put it there.")
+    return [files[Path(name).name] for name in names]
 
 
 def _match(
@@ -120,7 +166,8 @@ def _match(
 def _by_name(files: Sequence[Path]) -> dict[str, Path]:
     names: dict[str, Path] = {}
     for file in files:
-        name = file.name.removesuffix(file.suffix).removesuffix(".ome")
+        stem = file.name.removesuffix(file.suffix).removesuffix(".ome")
+        name = plain_stem(file) if is_object_file(file) else stem
         if name in names:
             raise InputError(
                 f"{names[name].name} and {file.name} in {file.parent} have the same name; keep one of them."

@@ -131,3 +131,44 @@ def load_plain(source: Path | IO[bytes]) -> Any:
 def holds_more_than_values(error: Exception) -> bool:
     """Return whether `load_plain` refused a file because it holds other objects, maybe code."""
     return isinstance(error, pickle.UnpicklingError)
+
+
+ARRAY_GLOBALS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", name)
+      for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    ("_codecs", "encode"),
+}  # fmt: skip
+"""What the pickle of arrays, numbers and text in dictionaries and lists refers to."""
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that makes arrays and plain values, and cannot call anything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ARRAY_GLOBALS:
+            raise pickle.UnpicklingError(f"{module}.{name} is neither an array nor a plain value")
+        return super().find_class(module, name)
+
+
+def load_object_array(path: Path) -> Any:
+    """Load the single object of an NPY file, such as a dictionary of arrays, without running code.
+
+    Raises
+    ------
+    Exception
+        If the file is damaged, or holds anything but arrays and plain values.
+    """
+    import numpy as np
+
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read_header(file)
+        if shape != () or not dtype.hasobject:
+            raise ValueError("an array of numbers")
+        return _ArrayUnpickler(file).load().item()
