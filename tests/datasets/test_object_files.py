@@ -10,34 +10,15 @@ import numpy as np
 import pytest
 import roifile
 import tifffile
-from skimage import measure
 
 import napari_ptsam as ptsam
 from conftest_cli import fails
+from conftest_objects import as_rois, rings_of
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.datasets.object_files import open_objects, plain_stem
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-
-
-def rings_of(mask: np.ndarray) -> list[np.ndarray]:
-    """The outline of each object: (x, y) of the corners, where pixels extend from whole numbers."""
-    rings = []
-    for value in np.unique(mask[mask > 0]):
-        padded = np.pad(mask == value, 1)
-        longest = max(measure.find_contours(padded.astype(float), 0.5), key=len)
-        rings.append(longest[:, ::-1] - 0.5)
-    return rings
-
-
-def as_rois(path: Path, rings, positions=None) -> Path:
-    path.unlink(missing_ok=True)
-    for number, ring in enumerate(rings):
-        roi = roifile.ImagejRoi.frompoints(ring)
-        roi.name, roi.position = f"cell {number}", positions[number] if positions else 0
-        roi.tofile(path)
-    return path
 
 
 def as_labelme(path: Path, rings, shape) -> Path:

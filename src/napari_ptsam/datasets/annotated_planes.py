@@ -253,7 +253,7 @@ def _read_mask(
     values: np.ndarray, rgb: bool, name: str, reading: MaskReading
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
     """Return labels, valid pixels and values of a mask; None if the plane is left out."""
-    values = _whole_numbers(_one_channel(values, rgb, name), name)
+    values = label_values(values, rgb, name)
     valid = None if reading.unlabelled is None else values != reading.unlabelled
     if valid is not None:
         values = np.where(valid, values, 0)
@@ -281,6 +281,31 @@ def _read_mask(
             f"The mask {name} has no background at all, so there is nothing to tell apart; mark some."
         )
     return labels, valid, values
+
+
+def label_values(values: np.ndarray, rgb: bool, name: str) -> np.ndarray:
+    """Return the values of a mask that was read from a file.
+
+    Parameters
+    ----------
+    values
+        Pixels as read, of shape (y, x) or (y, x, channels).
+    rgb
+        Whether the channels are red, green and blue.
+    name
+        Name of the mask in messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32 or int64, shape (y, x).
+
+    Raises
+    ------
+    InputError
+        If the mask is a colour picture, or holds fractions.
+    """
+    return _whole_numbers(_one_channel(values, rgb, name), name)
 
 
 def _one_channel(values: np.ndarray, rgb: bool, name: str) -> np.ndarray:

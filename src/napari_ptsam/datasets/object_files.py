@@ -177,7 +177,11 @@ def _from_json(path: Path, image: Planes) -> list[OutlinedObject]:
 
 def _coco(path: Path, content: dict[str, Any], image: Planes) -> list[OutlinedObject]:
     name = image.path.name if image.path is not None else image.name
-    listed = [entry for entry in content["images"] if Path(entry["file_name"]).name == name]
+    listed = [
+        entry
+        for entry in content["images"]
+        if name in (Path(entry["file_name"]).name, Path(entry["file_name"]).stem)
+    ]
     if not listed:
         raise InputError(f"{path} lists no image {name}; rename the image as the file lists it.")
     (entry, *_), names = listed, {c["id"]: str(c["name"]) for c in content.get("categories", [])}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
@@ -20,12 +22,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ptsam.datasets.annotated_planes import label_values
+from napari_ptsam.datasets.object_files import is_object_file, open_objects
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.images.reading import open_image
 from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
+    add_annotation_layer,
     fits,
     guess_channel_axis,
     image_layers,
@@ -45,10 +51,14 @@ from napari_ptsam.widgets.shared.qt_helpers import (
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
+    from napari_ptsam.widgets.shared.worker import Steps
 
 IMAGE, READ_AS, ANNOTATION = range(3)
 NONE = "none yet"
+FROM_FILE = "From a file…"
+ANNOTATION_FILES = "Masks and outlined objects (*.tif *.tiff *.png *.npy *.zip *.roi *.json *.geojson);;All files (*)"
 
 
 class ImagesTab(ScrollingColumn):
@@ -187,11 +197,21 @@ class ImagesTab(ScrollingColumn):
                 box.addItem(layer.name, layer)
                 if layer is image.labels:
                     box.setCurrentIndex(box.count() - 1)
+        box.addItem(FROM_FILE, FROM_FILE)
+        box.setItemData(
+            box.count() - 1,
+            "Masks, or objects that were outlined in ImageJ, LabelMe, COCO, QuPath or Cellpose.",
+            Qt.ItemDataRole.ToolTipRole,
+        )
         box.activated.connect(partial(self._chosen, box, image))
         return box
 
     def _chosen(self, box: QComboBox, image: AnnotatedImage, position: int = 0) -> None:
         labels = box.currentData()
+        if isinstance(labels, str):  # FROM_FILE
+            self._soon.start()  # the box shows the layer in use again
+            self._choose_annotation(image)
+            return
         try:
             self._session_model.attach(image, labels)
         except InputError as error:
@@ -204,6 +224,32 @@ class ImagesTab(ScrollingColumn):
                 f"{_numbers(labels.scale)}, the image's {_numbers(image.layer.scale)}); their "
                 "pixels are matched one to one. Give both layers the same scale to see them together."
             )
+
+    def _choose_annotation(self, image: AnnotatedImage) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, f"Annotation of {image.layer.name}", filter=ANNOTATION_FILES
+        )
+        if chosen:
+            self.open_annotation(image, Path(chosen))
+
+    def open_annotation(self, image: AnnotatedImage, path: Path) -> None:
+        """Annotate an image with a file of masks or of outlined objects, in a layer of its own."""
+        scheme = self._session_model.scheme
+        classes = None if scheme.instances else scheme.classes
+        self._session_model.disk.submit(
+            f"annotation {image.id}",
+            partial(_read_annotation, path, image.planes, classes),
+            partial(self._add_annotation, image),
+        )
+
+    def _add_annotation(self, image: AnnotatedImage, masks: np.ndarray) -> None:
+        session_model = self._session_model
+        if image not in session_model.images:
+            return  # the image was removed meanwhile
+        labels = add_annotation_layer(
+            session_model.viewer, image.layer, image.planes, session_model.scheme, masks
+        )
+        session_model.attach(image, labels)
 
     # Use of layers
 
@@ -282,6 +328,25 @@ class ImagesTab(ScrollingColumn):
         self._soon.stop()
         for emitter in self._emitters:
             emitter.disconnect(self._later)
+
+
+def _read_annotation(path: Path, image: Planes, classes: Sequence[str] | None) -> Steps:
+    """Read the mask of an image: integer, shape of the leading axes, then y and x."""
+    if is_object_file(path):
+        mask = open_objects(path, image, classes)
+    else:
+        mask = open_image(path, labels=True)
+        if (mask.leading, mask.shape) != (image.leading, image.shape):
+            raise InputError(
+                f"{path.name} has {in_words(mask)[1]}, but {image.name} has {in_words(image)[1]}; choose a "
+                "mask of the size of the image."
+            )
+    yield None
+    planes = []
+    for plane in mask:
+        planes.append(label_values(plane, mask.rgb, path.name))
+        yield None
+    yield np.stack(planes).reshape(*image.leading, *image.shape)
 
 
 def _read_as(layer: Image, image: AnnotatedImage | None) -> tuple[str, str]:

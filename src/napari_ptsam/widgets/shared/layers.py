@@ -217,9 +217,26 @@ def placement(layer: Layer, offset: dict[int, float] | None = None) -> dict[str,
 
 
 def add_annotation_layer(
-    viewer: napari.Viewer, layer: Layer, image: Planes, scheme: Scheme
+    viewer: napari.Viewer,
+    layer: Layer,
+    image: Planes,
+    scheme: Scheme,
+    masks: np.ndarray | None = None,
 ) -> Labels:
-    """Add an empty Labels layer that fits an image."""
+    """Add a Labels layer that fits an image.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    layer, image
+        The Image layer, and its planes.
+    scheme
+        Classes and the meaning of the labels.
+    masks
+        Labels that were made elsewhere: integer, shape of the leading axes, then y and x. By
+        default, the layer is empty, and is marked as made here.
+    """
     axes = image.data_axes
     sizes = dict(zip(image.axes, image.array_shape, strict=True))
     shape = tuple(1 if axis == "C" else sizes[axis] for axis in axes)
@@ -228,9 +245,11 @@ def add_annotation_layer(
         axis, count = axes.index("C"), sizes["C"]
         where = placement(layer, {axis: (count - 1) / 2})
         where["scale"][axis] *= count
-    labels = viewer.add_labels(blank(shape), name=f"{layer.name} annotation", opacity=0.6, **where)
-    labels.metadata["napari-ptsam"] = "annotation"
-    style_labels(labels, scheme)
+    data = blank(shape) if masks is None else masks.reshape(shape)
+    labels = viewer.add_labels(data, name=f"{layer.name} annotation", opacity=0.6, **where)
+    if masks is None:
+        labels.metadata["napari-ptsam"] = "annotation"
+        style_labels(labels, scheme)
     return labels
 
 
