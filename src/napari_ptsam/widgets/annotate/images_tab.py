@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -29,6 +29,7 @@ from napari_ptsam.images.reading import open_image
 from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
+from napari_ptsam.widgets.annotate.shapes_annotation import ShapesAnnotation
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
@@ -70,12 +71,13 @@ class ImagesTab(ScrollingColumn):
     def __init__(self, session_model: SessionModel) -> None:
         super().__init__()
         self._session_model = session_model
+        self.shapes = ShapesAnnotation(session_model)
         self._filling = False
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["Image", "Read as", "Annotation layer"])
         self.table.setToolTip(
             "Tick the images to learn from. An existing Labels layer can be used as "
-            "annotation, if it has the size of the image."
+            "annotation, if it has the size of the image; so can the shapes of a Shapes layer."
         )
         self.table.setStyleSheet(BOXES)
         not_none(self.table.verticalHeader()).hide()
@@ -197,6 +199,8 @@ class ImagesTab(ScrollingColumn):
                 box.addItem(layer.name, layer)
                 if layer is image.labels:
                     box.setCurrentIndex(box.count() - 1)
+            elif isinstance(layer, Shapes):
+                box.addItem(f"{layer.name} (shapes)", layer)
         box.addItem(FROM_FILE, FROM_FILE)
         box.setItemData(
             box.count() - 1,
@@ -211,6 +215,10 @@ class ImagesTab(ScrollingColumn):
         if isinstance(labels, str):  # FROM_FILE
             self._soon.start()  # the box shows the layer in use again
             self._choose_annotation(image)
+            return
+        if isinstance(labels, Shapes):
+            self._soon.start()
+            self.shapes.annotate(image, labels)
             return
         try:
             self._session_model.attach(image, labels)
@@ -326,6 +334,7 @@ class ImagesTab(ScrollingColumn):
     def close_tab(self) -> None:
         """Disconnect from the viewer."""
         self._soon.stop()
+        self.shapes.close()
         for emitter in self._emitters:
             emitter.disconnect(self._later)
 
