@@ -46,13 +46,16 @@ class Outline:
         shape (256, 256).
     others
         Logits of the other outlines that these clicks may mean, the likelier
-        ones first; see `outline_of`.
+        ones first; see `next_outline`.
+    tile
+        Tile of the logits; None if it is unknown.
     """
 
     window: tuple[slice, slice]
     mask: np.ndarray
     logits: torch.Tensor
     others: tuple[torch.Tensor, ...] = ()
+    tile: Tile | None = None
 
 
 def click_tiling(shape: tuple[int, int]) -> Tiling:
@@ -186,7 +189,36 @@ def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks:
     tile_clicks = clicks.relative_to(tile.y, tile.x)
     mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), tile_clicks)
     window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
-    return Outline(window, mask, logits)
+    return Outline(window, mask, logits, tile=tile)
+
+
+def next_outline(outline: Outline, shape: tuple[int, int], clicks: Clicks) -> Outline:
+    """Return the next of the outlines that the same clicks may mean; the first follows the last.
+
+    Parameters
+    ----------
+    outline
+        Outline with ``others``.
+    shape
+        Size of the plane: (y, x).
+    clicks
+        The clicks that gave it, in pixels of the plane.
+
+    Raises
+    ------
+    NoObjectError
+        If the clicks select nothing in any other mask.
+    """
+    rest = (*outline.others, outline.logits)
+    tile = outline.tile
+    assert tile is not None, "an outline with others knows its tile"
+    for turn, logits in enumerate(rest, start=1):
+        try:
+            found = outline_of(logits, tile, shape, clicks)
+        except NoObjectError:
+            continue
+        return replace(found, others=(*rest[turn:], *rest[: turn - 1]))
+    raise NoObjectError(NO_OBJECT)
 
 
 def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:

@@ -10,6 +10,8 @@ import numpy as np
 from napari_ptsam.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.layers import Labels
 
     from napari_ptsam.annotation.outlines import Outline
@@ -173,6 +175,8 @@ class ClickedObject:
         Box around the object: (y0, x0, y1, x1); None if there is none.
     outline
         The latest outline; None before the first one.
+    turn
+        How many other outlines of the same clicks were shown instead.
     """
 
     image: AnnotatedImage
@@ -184,6 +188,7 @@ class ClickedObject:
     positive: list[bool] = field(default_factory=list)
     box: tuple[float, float, float, float] | None = None
     outline: Outline | None = None
+    turn: int = 0
 
 
 def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
@@ -243,15 +248,25 @@ def unused_label(plane: np.ndarray) -> int:
     InputError
         If all labels of the dtype are in use.
     """
+    return next(unused_labels(plane))
+
+
+def unused_labels(plane: np.ndarray) -> Iterator[int]:
+    """Generate the labels that no pixel of a plane has, with parameters as in `unused_label`.
+
+    Those above the highest label come first.
+
+    Raises
+    ------
+    InputError
+        If all labels of the dtype are in use.
+    """
     most = int(np.iinfo(plane.dtype).max)
     highest = max(int(plane.max()), 0)
-    if highest < most:
-        return highest + 1
-    used = np.unique(plane)
-    unused = np.setdiff1d(np.arange(1, min(len(used) + 1, most) + 1), used)
-    if not len(unused):
-        raise InputError(
-            f"All {most} labels that this annotation layer can hold are in use on this plane; "
-            "convert it to uint16 (right click on the layer, Convert data type)."
-        )
-    return int(unused[0])
+    yield from range(highest + 1, most + 1)
+    used = set(np.unique(plane).tolist())
+    yield from (label for label in range(1, highest) if label not in used)
+    raise InputError(
+        f"All {most} labels that this annotation layer can hold are in use on this plane; "
+        "convert it to uint16 (right click on the layer, Convert data type)."
+    )
