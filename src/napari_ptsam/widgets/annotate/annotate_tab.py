@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import QProgressBar, QPushButton, QRadioButton
+from qtpy.QtWidgets import QProgressBar, QRadioButton
 
 from napari_ptsam.annotation.plane_records import WANTED
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.classes import ClassList
 from napari_ptsam.widgets.annotate.click_tool import ClickTool
+from napari_ptsam.widgets.annotate.object_tools import ObjectTools
 from napari_ptsam.widgets.annotate.planes_table import PlanesTable
 from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
+from napari_ptsam.widgets.annotate.tool_row import ToolRow
 from napari_ptsam.widgets.shared.qt_helpers import ScrollingColumn, button, row, text_label
 from napari_ptsam.widgets.shared.remedies import in_form
 
@@ -49,6 +51,7 @@ class AnnotateTab(ScrollingColumn):
         self.table = PlanesTable(session_model)
         self.column.addWidget(self.table, 1)
         self.click_tool.state_changed.connect(self._state.setText)
+        self.tools.state_changed.connect(self._state.setText)
         self.suggester.progressed.connect(self._show_progress)
         self.suggester.suggested.connect(self._go)
         self.suggester.nothing_left.connect(self._nothing_left)
@@ -79,13 +82,9 @@ class AnnotateTab(ScrollingColumn):
             "Add an empty Labels layer that fits the image, to paint on with napari's brush.",
             self.add_layers,
         )
-        self.click = QPushButton("Click objects")
-        self.click.setCheckable(True)
-        self.click.setToolTip(
-            "While this is on, a click on an object paints it. Shift+drag: a box around an object. "
-            "Ctrl+click: take away what does not belong to the last object. Ctrl+Z: undo it."
-        )
-        self.click.toggled.connect(self._click)
+        self.tools = ObjectTools(self._session_model, self.click_tool, self.add_layers)
+        self.tool_row = ToolRow(self.tools)
+        self.click = self.tool_row.buttons["click"]
         self.suggest = button(
             "Suggest a plane",
             "Go to the plane that adds most to those annotated already. The first time, all planes "
@@ -97,7 +96,8 @@ class AnnotateTab(ScrollingColumn):
             "Everything on this plane is painted: use it, and go to the plane that adds most.",
             self.done_and_next,
         )
-        self.column.addLayout(row(self.add, self.click, stretch=0))
+        self.column.addWidget(self.add)
+        self.column.addWidget(self.tool_row)
         self.column.addLayout(row(self.suggest, self.done, stretch=1))
         self._state = text_label()
         self.column.addWidget(self._state)
@@ -141,21 +141,6 @@ class AnnotateTab(ScrollingColumn):
             self._session_model.viewer.layers.selection.active = current[0].labels
             self.classes.paint_chosen()
         self.refresh()
-
-    def _click(self, on: bool) -> None:
-        if on and not self._session_model.situation().annotation_layers:
-            self.add_layers()
-        if on and not self._session_model.situation().annotation_layers:
-            self.click.setChecked(False)
-            return
-        current = self._session_model.current()
-        if on and current is not None and current[0].labels is not None:
-            # Otherwise napari's brush would paint at every click.
-            current[0].labels.mode = "pan_zoom"
-            self._session_model.viewer.layers.selection.active = current[0].labels
-        self.click_tool.activate(on)
-        if not on:
-            self._state.setText("")
 
     def suggest_plane(self) -> None:
         """Start looking for the plane that adds most to the annotated ones, or stop the search."""
@@ -221,5 +206,6 @@ class AnnotateTab(ScrollingColumn):
 
     def close_tab(self) -> None:
         """Disconnect from the viewer."""
+        self.tools.close()
         self.click_tool.close()
         self.suggester.stop()

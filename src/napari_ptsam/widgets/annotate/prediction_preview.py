@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "preview (not saved)"
 SETTLE = 150
 """Milliseconds that a plane must be in view before it is segmented."""
+CONTOUR = 2
+"""Width of outlines in pixels."""
 
 
 class Preview(QObject):
@@ -46,7 +48,7 @@ class Preview(QObject):
         self._session_model = session_model
         self._layer: Labels | None = None
         self.shown = True
-        self._note = ""
+        self._note, self._contour = "", 0
         self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
         session_model.viewer.layers.events.removed.connect(self._removed)
@@ -62,6 +64,22 @@ class Preview(QObject):
         else:
             self._session_model.jobs.cancel("preview")
             self.remove()
+
+    @property
+    def present(self) -> bool:
+        """Whether the viewer has the layer, be it visible or not."""
+        return self._layer is not None and self._layer in self._session_model.viewer.layers
+
+    def toggle_visible(self) -> None:
+        """Hide the layer, or show it again."""
+        if self._layer is not None:
+            self._layer.visible = not self._layer.visible
+
+    def toggle_outlines(self) -> None:
+        """Draw the prediction as outlines, or filled again."""
+        self._contour = 0 if self._contour else CONTOUR
+        if self._layer is not None:
+            self._layer.contour = self._contour
 
     def view(self) -> PlaneInView | None:
         """Return the plane in view; None if no preview is shown."""
@@ -140,6 +158,7 @@ class Preview(QObject):
         active = viewer.layers.selection.active
         self._layer = viewer.add_labels(labels, name=NAME, opacity=0.5, **where)
         self._layer.colormap = class_colours(dict(enumerate(self._session_model.scheme.colours, 1)))
+        self._layer.contour = self._contour
         self._layer.editable = False
         # The layer that the user paints on stays selected.
         viewer.layers.selection.active = active
