@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FILLING = 40
 """Opacity of the inside of the box, from 0 to 255."""
+STROKE = (("black", 5), ("#FFD400", 2))
+"""Colours and widths of the lines that a stroke is drawn with, one over the other."""
 
 
 class BoxBand:
@@ -142,5 +144,7 @@ class _Overlay(QWidget):
             painter.setBrush(QColor(colour.red(), colour.green(), colour.blue(), FILLING))
             painter.drawPolygon(self._polygon)
         else:
-            painter.drawPolyline(self._polygon)
+            for pen in STROKE:  # visible on any image
+                painter.setPen(QPen(QColor(pen[0]), pen[1]))
+                painter.drawPolyline(self._polygon)
         painter.end()

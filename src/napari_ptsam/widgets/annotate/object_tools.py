@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 EDITS = {
     "erase": "Click on an object to erase it.",
-    "merge": "Click on an object, then on the one to merge with it; or drag from one over others.",
+    "merge": "Click on two objects, or drag from one over others.",
     "split": "Drag a stroke across an object.",
 }
 """Tools of this module, and what the user is told to do."""

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from napari.settings import get_settings
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QObject, Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_ptsam.widgets.annotate.tool_table import ACTIONS, GESTURES, Action
@@ -89,11 +89,9 @@ class Shortcuts(QObject):
 
     def show_card(self) -> None:
         """Show the card with keys and gestures, or close it if it is open."""
-        if self._card is not None and self._card.isVisible():
-            self._card.close()
-            return
-        self._card = KeyCard(self.keys, self._dock)
-        self._card.show()
+        if self._card is None:
+            self._card = KeyCard(self.keys, self._dock)
+        self._card.setVisible(not self._card.isVisible())
 
     def close(self) -> None:
         """Unbind the keys."""
@@ -121,7 +119,8 @@ class KeyCard(QDialog):
     def __init__(self, keys: Mapping[str, str], parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle("Keys and mouse")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        # The keys that it shows go on working.
+        self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
         known = [(keys[action.name], action.label) for action in ACTIONS if action.name in keys]
         columns = QHBoxLayout()
         columns.setSpacing(24)
@@ -132,8 +131,17 @@ class KeyCard(QDialog):
         layout = QVBoxLayout(self)
         layout.addLayout(columns)
         layout.addWidget(
-            QLabel("The keys work while this dock is open. napari's own stay as they are.")
+            QLabel(
+                "The keys work while the dock is open; all of napari's own keys stay as they are."
+            )
         )
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802, Qt's name
+        """Close the card with the key that opened it, too."""
+        if event is not None and event.key() == Qt.Key.Key_F1:
+            self.close()
+        else:
+            super().keyPressEvent(event)
 
 
 def _table(rows: Any) -> str:

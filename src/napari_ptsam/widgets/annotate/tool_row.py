@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QStyle,
+    QStyleOptionToolButton,
+    QStylePainter,
+    QToolButton,
+    QWidget,
+)
 
 from napari_ptsam.widgets.annotate.tool_table import TOOLS, with_key
 
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
 
 SIDE = 24
 """Side of the square that the icons are drawn in, in units of their own."""
+GAP = 6
+"""Pixels to the right of a button's text."""
 CHOSEN = QColor("#2E86DE")
 """Background of the button of the chosen tool."""
 
@@ -40,7 +49,7 @@ class ToolRow(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(1)
         for tool in TOOLS:
-            made = IconButton(ICONS[tool.name])
+            made = IconButton(ICONS[tool.name], tool.label if tool.name == "click" else "")
             made.setCheckable(tool.name != "new")
             made.setToolTip(f"{tool.label}. {tool.tip}")
             made.setAccessibleName(tool.label)
@@ -88,39 +97,51 @@ class IconButton(QToolButton):
     icon
         Draws the icon in a square of `SIDE` units. The painter's pen and brush
         have the colour of the text.
+    text
+        Text beside the icon.
     """
 
-    def __init__(self, icon: Callable[[QPainter], None]) -> None:
+    def __init__(self, icon: Callable[[QPainter], None], text: str = "") -> None:
         super().__init__()
         self._icon = icon
-        self.setAutoRaise(True)
+        self.setText(text)
 
     def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
-        """Return a square that grows with the font."""
-        side = max(round(self.fontMetrics().height() * 1.7), 24)
-        return QSize(side, side)
+        """Return a square that grows with the font, with room for the text beside it."""
+        metrics = self.fontMetrics()
+        side = max(round(metrics.height() * 1.8), 26)
+        text = metrics.horizontalAdvance(self.text()) + GAP if self.text() else 0
+        return QSize(side + text, side)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802, Qt's name
-        """Return the same square."""
+        """Return the same size."""
         return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, Qt's name
-        """Draw the button, and the icon over it."""
-        super().paintEvent(event)
-        painter = QPainter(self)
+        """Draw the button of the style, and icon and text over it."""
+        painter, option = QStylePainter(self), QStyleOptionToolButton()
+        self.initStyleOption(option)
+        option.text = ""
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ToolButton, option)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        area = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
+        colour = self.palette().buttonText().color()
         if self.isChecked():
+            colour = QColor("white")
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(CHOSEN)
-            painter.drawRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), 3, 3)
-        colour = QColor("white") if self.isChecked() else self.palette().buttonText().color()
-        side = min(self.width(), self.height()) - 6
-        painter.translate((self.width() - side) / 2, (self.height() - side) / 2)
-        painter.scale(side / SIDE, side / SIDE)
+            painter.drawRoundedRect(area, 3, 3)
         pen = QPen(colour, 2)
         pen.setCapStyle(Qt.PenCapStyle.RoundCap)
         pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
         painter.setPen(pen)
+        if self.text():
+            where = self.rect().adjusted(self.height(), 0, 0, 0)
+            alignment = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+            painter.drawText(where, alignment, self.text())
+        side = self.height() - 8
+        painter.translate(4, 4)
+        painter.scale(side / SIDE, side / SIDE)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         self._icon(painter)
         painter.end()

@@ -15,79 +15,67 @@ class Action:
         Name in the code.
     label
         What it is called.
-    tip
-        What it does, in a sentence or two.
     key
         Key in napari's notation; empty if a command of napari has a key.
     command
         That command, whose key may be changed in napari's preferences.
+    tip
+        What a tool does, in a sentence or two.
     """
 
     name: str
     label: str
-    tip: str
     key: str = ""
     command: str = ""
+    tip: str = ""
 
 
 TOOLS = (
     Action(
-        "click", "Click objects",
-        "While this is on, a click on an object paints it. Click again on it to refine it. "
+        "click", "Click objects", "Q",
+        tip="While this is on, a click on an object paints it. Click again on it to refine it. "
         "Ctrl+click: take away what does not belong to the last object. Shift+drag: a box.",
-        "Q",
+    ),
+    Action("box", "Box", "W", tip="Drag a box around an object to paint it. Clicks refine it."),
+    Action(
+        "add", "Add a missed part", "A",
+        tip="Click on a part that an object lacks: it is added to that object, or to the nearest "
+        "one.",
+    ),
+    Action("erase", "Erase an object", "D", tip="Click on an object to erase it."),
+    Action(
+        "merge", "Merge objects", "G",
+        tip="Click on one object, then on another, or drag a stroke from one over others: they "
+        "become one object.",
     ),
     Action(
-        "box", "Box", "Drag a box around an object to paint it. Clicks then refine it.", "W",
+        "split", "Split an object", "S",
+        tip="Drag a stroke across an object: the two sides become objects of their own.",
     ),
     Action(
-        "add", "Add a missed part",
-        "Click on a part that an object lacks: it is added to that object, or to the nearest one.",
-        "A",
-    ),
-    Action("erase", "Erase an object", "Click on an object to erase it.", "D"),
-    Action(
-        "merge", "Merge objects",
-        "Click on one object, then on another, or drag a stroke from one over others: they become "
-        "one object.",
-        "G",
+        "brush", "Brush", command="napari:activate_labels_paint_mode",
+        tip="Paint on the annotation layer with napari's brush.",
     ),
     Action(
-        "split", "Split an object",
-        "Drag a stroke across an object: the two sides become objects of their own.",
-        "S",
+        "eraser", "Eraser", command="napari:activate_labels_erase_mode",
+        tip="Erase pixels of the annotation layer with napari's eraser.",
     ),
     Action(
-        "brush", "Brush", "Paint on the annotation layer with napari's brush.",
-        command="napari:activate_labels_paint_mode",
-    ),
-    Action(
-        "eraser", "Eraser", "Erase pixels of the annotation layer with napari's eraser.",
-        command="napari:activate_labels_erase_mode",
-    ),
-    Action(
-        "new", "New label", "Paint the next object by hand, with a label that is not used yet.",
-        command="napari:new_label",
+        "new", "New label", command="napari:new_label",
+        tip="Paint the next object by hand, with a label that is not used yet.",
     ),
 )  # fmt: skip
 """The buttons of the tool row, in their order."""
 
 STEPS = (
-    Action("outline", "Other outline", "Show the next outline that the last click may mean.", "R"),
-    Action("suggest", "Suggest a plane", "Go to the plane to annotate next.", "N"),
-    Action(
-        "done", "Done, next plane", "Mark the plane as done, and go to the next one.", "Shift-N"
-    ),
-    Action(
-        "take",
-        "Take the prediction",
-        "Copy the prediction for this plane into the annotation.",
-        "T",
-    ),
-    Action("prediction", "Prediction", "Hide or show the prediction.", "H"),
-    Action("annotation", "Annotation", "Hide or show the annotation.", "J"),
-    Action("contour", "Outlines", "Draw the prediction as outlines or filled.", "U"),
-    Action("card", "Keys", "Show or close this card.", "F1"),
+    Action("outline", "Another outline for the last click", "R"),
+    Action("suggest", "Go to the plane to annotate next", "N"),
+    Action("done", "Plane is done, go to the next", "Shift-N"),
+    Action("take", "Take the prediction over", "T"),
+    Action("prediction", "Hide or show the prediction", "H"),
+    Action("annotation", "Hide or show the annotation", "J"),
+    Action("contour", "Prediction as outlines or filled", "U"),
+    Action("card", "Show or close this card", "F1"),
 )
 """Other keys."""
 
