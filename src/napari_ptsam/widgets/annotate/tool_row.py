@@ -10,10 +10,10 @@ from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QHBoxLayout,
+    QPushButton,
     QStyle,
-    QStyleOptionToolButton,
+    QStyleOptionButton,
     QStylePainter,
-    QToolButton,
     QWidget,
 )
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SIDE = 24
 """Side of the square that the icons are drawn in, in units of their own."""
+SMALLEST, LARGEST = 26, 32
+"""Limits of the side of a button in pixels; all buttons have to fit a small screen."""
 GAP = 6
 """Pixels to the right of a button's text."""
 CHOSEN = QColor("#2E86DE")
@@ -44,10 +46,10 @@ class ToolRow(QWidget):
     def __init__(self, tools: ObjectTools) -> None:
         super().__init__()
         self._tools = tools
-        self.buttons: dict[str, QToolButton] = {}
+        self.buttons: dict[str, IconButton] = {}
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(1)
+        layout.setSpacing(2)
         for tool in TOOLS:
             made = IconButton(ICONS[tool.name], tool.label if tool.name == "click" else "")
             made.setCheckable(tool.name != "new")
@@ -89,7 +91,7 @@ class ToolRow(QWidget):
         )
 
 
-class IconButton(QToolButton):
+class IconButton(QPushButton):
     """A button with an icon that is drawn in the colour of the text.
 
     Parameters
@@ -105,11 +107,13 @@ class IconButton(QToolButton):
         super().__init__()
         self._icon = icon
         self.setText(text)
+        # A click leaves the focus with the canvas, where the space bar moves the view.
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def sizeHint(self) -> QSize:  # noqa: N802, Qt's name
         """Return a square that grows with the font, with room for the text beside it."""
         metrics = self.fontMetrics()
-        side = max(round(metrics.height() * 1.8), 26)
+        side = min(max(metrics.height() + 11, SMALLEST), LARGEST)
         text = metrics.horizontalAdvance(self.text()) + GAP if self.text() else 0
         return QSize(side + text, side)
 
@@ -119,10 +123,10 @@ class IconButton(QToolButton):
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, Qt's name
         """Draw the button of the style, and icon and text over it."""
-        painter, option = QStylePainter(self), QStyleOptionToolButton()
+        painter, option = QStylePainter(self), QStyleOptionButton()
         self.initStyleOption(option)
         option.text = ""
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ToolButton, option)
+        painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         area = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
         colour = self.palette().buttonText().color()

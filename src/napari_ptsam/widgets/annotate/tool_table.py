@@ -82,14 +82,14 @@ STEPS = (
 ACTIONS = (*TOOLS, *STEPS)
 
 GESTURES = (
-    ("Click", "Paint the object, or use the chosen tool"),
-    ("Click again on it", "Refine the last object"),
-    ("Ctrl+click, Alt+click", "Take a part away from the last object"),
+    ("Click", "Use the chosen tool"),
+    ("Click again", "Refine the last object"),
+    ("Ctrl+click", "Take a part away (or Alt+click)"),
     ("Shift+drag", "Paint the object in the box"),
-    ("Drag", "Move the view; with Box, Split and Merge: a box or a stroke"),
+    ("Drag", "Move the view, or draw for the tool"),
     ("Scroll", "Zoom"),
-    ("Ctrl+Z", "Undo the last object, edit or stroke"),
-    ("A tool's key again", "Put the tool away"),
+    ("Ctrl+Z", "Undo the last edit"),
+    ("Same key", "Put the tool away again"),
 )
 """What the mouse does, for the card."""
 
