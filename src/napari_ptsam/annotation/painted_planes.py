@@ -142,7 +142,7 @@ def _mask(plane: PaintedPlane, scheme: Scheme) -> np.ndarray:
     except InputError as error:
         raise InputError(framed(error, before=f"{plane.title}: ")) from error
     if not scheme.sparse:
-        if mask.all():
+        if not (mask == 0).any():
             raise InputError(
                 f"Every pixel of {plane.title} is labelled, so there is no background to tell apart; "
                 "erase some, or leave the plane out."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.annotation.plane_records import PlaneStatus
-from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.scheme import NEWER, Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
 from napari_ptsam.io.validation import python_values, read_values
@@ -173,7 +173,7 @@ class Session:
         InputError
             If a value is missing, has another type, or cannot be used.
         """
-        session = read_values(cls, {**plain, "problems": ()})
+        session = read_values(cls, {**plain, "problems": ()}, optional=NEWER)
         for name in session.prompts:
             _check_file_name(name)
         for time in (session.created, session.saved):

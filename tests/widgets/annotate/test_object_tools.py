@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from app_model.types import KeyBinding
-from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLabel
@@ -23,21 +21,16 @@ from test_click_tool import (  # noqa: F401  (clicking is a fixture)
     press_down,
 )
 
-from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.scheme import IGNORED, Scheme
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.annotate.tool_table import ACTIONS, GESTURES, TOOLS
 from napari_ptsam.widgets.annotate.training_run import LivePrediction
+from napari_ptsam.widgets.shared.ignored_colour import GREY
 
 SIDE = 40
 SQUARES = {3: (5, 5), 5: (5, 15), 9: (25, 25)}
 """Labels, and the upper left corners of their squares; those of 3 and 5 touch."""
-OWN_GROUPS = (
-    "napari:activate_points",
-    "napari:activate_add",
-    "napari:select_",
-    "napari:delete_selected_",
-)
 
 
 @pytest.fixture
@@ -208,6 +201,51 @@ def test_one_tool_at_a_time(dock) -> None:
     assert viewer.mouse_drag_callbacks == callbacks
 
 
+@pytest.mark.usefixtures("quiet")
+def test_ignored_pixels_have_a_brush_and_are_no_object(dock, told) -> None:
+    viewer, widget, labels, index = opened(dock)
+    tab, tools, model = widget.annotate, widget.annotate.tools, widget.session_model
+    labels.selected_label, labels.brush_size = 4, 6
+    tab.tool_row.buttons["ignore"].click()
+    assert tools.tool == "ignore" and model.scheme.ignored == labels.selected_label == IGNORED
+    press(viewer, at(labels, index, 30, 8))
+    ignored = labels.data[index] == IGNORED
+    assert 20 < ignored.sum() < 40
+    assert model.scheme.counts(labels.data[index]) == {"object": 300, "ignored": ignored.sum()}
+    assert labels.colormap.map(np.uint16(IGNORED)) == pytest.approx(GREY)
+    assert labels.colormap.map(np.uint16(IGNORED - 49)) != pytest.approx(GREY)
+    tab.tool_row.buttons["brush"].click()
+    assert labels.selected_label == 4
+    tab.tool_row.buttons["new"].click()
+    assert labels.selected_label == 10
+    before = labels.data.copy()
+    tools.choose("merge")
+    press(viewer, at(labels, index, 30, 8))
+    press(viewer, at(labels, index, 8, 18), to=at(labels, index, 30, 8))
+    tools.choose("split")
+    press(viewer, at(labels, index, 20, 8), to=at(labels, index, 39, 8))
+    assert len(told) == 3 and np.array_equal(labels.data, before)
+    tools.choose("erase")
+    press(viewer, at(labels, index, 30, 8))
+    assert not (labels.data == IGNORED).any()
+    labels.undo()
+    assert np.array_equal(labels.data, before)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_where_nothing_can_be_ignored_is_said(dock, told) -> None:
+    _, widget, labels, _ = opened(dock)
+    tools, model = widget.annotate.tools, widget.session_model
+    model.use_scheme(Scheme(sparse=True))
+    tools.choose("ignore")
+    assert "With scribbles" in told[-1]
+    model.use_scheme(Scheme())
+    labels.data = labels.data.astype(np.uint8)
+    tools.choose("ignore")
+    assert "convert it to uint16" in told[-1]
+    assert not model.scheme.ignored and tools.tool == ""
+
+
 # Keys
 
 
@@ -215,18 +253,11 @@ def press_key(viewer: Any, key: str) -> None:
     viewer.window._qt_viewer._key_map_handler.press_key(key)
 
 
-def test_no_key_of_naparis_is_used() -> None:
-    keys = [KeyBinding.from_str(action.key.replace("-", "+")) for action in ACTIONS if action.key]
-    assert len(set(keys)) == len(keys) == len(ACTIONS) - sum(bool(a.command) for a in ACTIONS)
-    commands = {
-        command
-        for command, theirs in default_shortcuts.items()
-        if any(key in theirs for key in keys)
-    }
-    # Keys of Points and Shapes layers come before those of the viewer while such a layer is active.
-    assert not {c for c in commands if "shape" not in c and "add_" not in c and not c.startswith(OWN_GROUPS)} - {
-        "napari:activate_direct_mode", "napari:activate_select_mode",
-    }  # fmt: skip
+@pytest.mark.usefixtures("quiet")
+def test_no_key_of_naparis_is_used(dock) -> None:
+    """Otherwise it would not be bound."""
+    _, widget = dock()
+    assert set(widget.shortcuts.keys) == {action.name for action in ACTIONS} - {"take"}
 
 
 @pytest.mark.usefixtures("quiet")

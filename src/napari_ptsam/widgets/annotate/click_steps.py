@@ -48,8 +48,10 @@ class ClickSteps:
         embedding = backbone.encoder([cut(pixels, tile)])[0]
         former = clicked.outline.logits if clicked.outline is not None else None
         # Areas are known if each object has its own label; this one must not be among them.
-        areas_known = self._session_model.scheme.instances and clicks.single
-        areas = object_areas(clicked.image.label_planes[clicked.number]) if areas_known else ()
+        scheme, areas = self._session_model.scheme, []
+        if scheme.instances and clicks.single:
+            labels = np.asarray(clicked.image.label_planes[clicked.number])
+            areas = object_areas(scheme.without_ignored(labels))
         yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
 
     def other_outline(self, clicked: ClickedObject, prompts: tuple[Any, ...]) -> Steps:

@@ -60,6 +60,7 @@ ANNOTATED = (
     "This is annotated already (label {label}); click on another object. To outline it again, erase "
     "it first."
 )
+IGNORED_HERE = "This place is ignored; to annotate it, erase that first."
 ALL_ANNOTATED = "The object that was found here is annotated already; nothing was painted."
 FIRST = "Click on an object first; Ctrl+click then takes away what does not belong to it."
 NO_LAYER = "Add an annotation layer first; the outline goes there."
@@ -224,7 +225,8 @@ class ClickTool(QObject):
             if clicked is not None and not clicked.paint.covers(tuple(int(i[0]) for i in pixel)):
                 clicked = None
             if clicked is None and value:
-                show_info(ANNOTATED.format(label=value))
+                ignored = value == self._session_model.scheme.ignored
+                show_info(IGNORED_HERE if ignored else ANNOTATED.format(label=value))
                 return
             clicked = clicked or self._new(image, number, labels)
         elif clicked is None:
@@ -255,7 +257,8 @@ class ClickTool(QObject):
         labels = None if pixel is None else paintable(image)
         if pixel is None or labels is None:
             return
-        label = nearest_object(np.asarray(image.label_planes[number]), pixel, REACH)
+        objects = self._session_model.scheme.without_ignored(np.asarray(image.label_planes[number]))
+        label = nearest_object(objects, pixel, REACH)
         if not label:
             show_info(NO_OBJECT_NEAR)
             return
@@ -350,7 +353,8 @@ class ClickTool(QObject):
         rows, columns = rows + outline.window[0].start, columns + outline.window[1].start
         label = clicked.label or paint.label
         try:
-            label = label or unused_label(image.label_planes[clicked.number])
+            ignored = self._session_model.scheme.ignored
+            label = label or unused_label(image.label_planes[clicked.number], ignored)
         except InputError as error:
             show_warning(in_form(error))
             return

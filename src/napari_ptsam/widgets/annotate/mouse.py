@@ -90,6 +90,8 @@ class ActiveMode(QObject):
     """Another layer is active. The mode of the former one is given; empty without one."""
     mode_chosen = Signal()
     """The mode of the active layer has changed."""
+    label_chosen = Signal()
+    """The selected label of the active Labels layer has changed."""
 
     def __init__(self, viewer: napari.Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -112,16 +114,20 @@ class ActiveMode(QObject):
         self._use(self._viewer.layers.selection.active if on else None)
 
     def _use(self, layer: Any) -> None:
-        if self._layer is not None:
-            self._layer.events.mode.disconnect(self._changed)
-        self._layer = layer if hasattr(layer, "mode") else None
-        if self._layer is not None:
-            self._layer.events.mode.connect(self._changed)
+        for before, connect in ((self._layer, False), (layer, True)):
+            for name, handler in (("mode", self._changed), ("selected_label", self._relabelled)):
+                emitter = getattr(getattr(before, "events", None), name, None)
+                if emitter is not None:
+                    (emitter.connect if connect else emitter.disconnect)(handler)
+        self._layer = layer
 
     def _chosen(self, event: object = None) -> None:
-        before = "" if self._layer is None else str(self._layer.mode)
+        before = str(getattr(self._layer, "mode", ""))
         self._use(self._viewer.layers.selection.active)
         self.layer_chosen.emit(before)
 
     def _changed(self, event: object = None) -> None:
         self.mode_chosen.emit()
+
+    def _relabelled(self, event: object = None) -> None:
+        self.label_chosen.emit()

@@ -235,23 +235,25 @@ def _unwrapped(labels: Labels) -> Labels:
     return getattr(labels, "__wrapped__", labels)
 
 
-def unused_label(plane: np.ndarray) -> int:
+def unused_label(plane: np.ndarray, reserved: int = 0) -> int:
     """Return a label that no pixel of a plane has, preferably one more than the highest.
 
     Parameters
     ----------
     plane
         Labels: integer, shape (y, x).
+    reserved
+        Label that is not for objects, such as that of ignored pixels; 0 if there is none.
 
     Raises
     ------
     InputError
         If all labels of the dtype are in use.
     """
-    return next(unused_labels(plane))
+    return next(unused_labels(plane, reserved))
 
 
-def unused_labels(plane: np.ndarray) -> Iterator[int]:
+def unused_labels(plane: np.ndarray, reserved: int = 0) -> Iterator[int]:
     """Generate the labels that no pixel of a plane has, with parameters as in `unused_label`.
 
     Those above the highest label come first.
@@ -262,9 +264,11 @@ def unused_labels(plane: np.ndarray) -> Iterator[int]:
         If all labels of the dtype are in use.
     """
     most = int(np.iinfo(plane.dtype).max)
+    if reserved:
+        plane = np.where(plane == reserved, 0, plane)
     highest = max(int(plane.max()), 0)
-    yield from range(highest + 1, most + 1)
-    used = set(np.unique(plane).tolist())
+    yield from (label for label in range(highest + 1, most + 1) if label != reserved)
+    used = {reserved, *np.unique(plane).tolist()}
     yield from (label for label in range(1, highest) if label not in used)
     raise InputError(
         f"All {most} labels that this annotation layer can hold are in use on this plane; "

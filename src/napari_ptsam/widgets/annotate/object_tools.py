@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_ptsam.annotation.object_edits import (
     object_pixels,
     split,
 )
+from napari_ptsam.annotation.scheme import IGNORED
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.box_band import StrokeBand
 from napari_ptsam.widgets.annotate.click_tool import READY, ClickTool, paintable
@@ -46,7 +48,7 @@ EDITS = {
     "split": "Drag a stroke across an object.",
 }
 """Tools of this module, and what the user is told to do."""
-MODES = {"brush": "paint", "eraser": "erase"}
+MODES = {"brush": "paint", "eraser": "erase", "ignore": "paint"}
 """Tools of napari, and the mode of a Labels layer in which they are active."""
 
 NOTHING_HERE = "Nothing is annotated here; click on an object."
@@ -61,6 +63,13 @@ OBJECTS_ONLY = (
 CANNOT_PAINT = (
     "The annotation layer is hidden or locked; show it and unlock it in the layer list to paint."
 )
+PAINT_IGNORED = "Paint over what is neither object nor background, such as unsure objects."
+SCRIBBLES_IGNORE = "With scribbles, everything without a label is ignored anyway."
+TOO_FEW_LABELS = (
+    "The annotation layer {name} holds {dtype}, which has no label for ignored pixels; convert it to "
+    "uint16 (right click on the layer, Convert data type)."
+)
+LABEL_IN_USE = f"An object has the label {IGNORED}, which ignored pixels would get; give it another label first."
 CLASS_LABELS = "Each class has one label here; choose a class in the list, or add one."
 
 
@@ -93,10 +102,12 @@ class ObjectTools(QObject):
         self._session_model, self.click_tool = session_model, click_tool
         self._add_layers = add_layers
         self._own = ""
+        self._label_before = 1
         self._first: tuple[AnnotatedImage, int, int] | None = None
         self._mode = ActiveMode(session_model.viewer, self)
         self._mode.layer_chosen.connect(self._napari_changed)
         self._mode.mode_chosen.connect(self._napari_changed)
+        self._mode.label_chosen.connect(self.tool_changed)
         self._mode.watch(True)
         session_model.view_changed.connect(self._forget_first)
 
@@ -107,9 +118,18 @@ class ObjectTools(QObject):
         """Name of the tool that the mouse has now; empty if it only moves the view."""
         if self._mode.mode == PAN:
             return self._own
-        if self._session_model.viewer.layers.selection.active not in self._annotations():
+        active = self._session_model.viewer.layers.selection.active
+        labels = next((labels for labels in self._annotations() if labels is active), None)
+        if labels is None:
             return ""
+        if self._mode.mode == MODES["ignore"] and self._ignores(labels):
+            return "ignore"
         return next((tool for tool, mode in MODES.items() if mode == self._mode.mode), "")
+
+    def _ignores(self, labels: Labels) -> bool:
+        """Return whether the brush paints pixels that are ignored."""
+        ignored = self._session_model.scheme.ignored
+        return bool(ignored) and labels.selected_label == ignored
 
     def toggle(self, tool: str) -> None:
         """Choose a tool, or put it away if it is chosen."""
@@ -124,6 +144,12 @@ class ObjectTools(QObject):
         if tool == "new":
             self._new_label()
             return
+        if tool == "ignore" and labels is not None and not self._can_ignore(labels):
+            self.tool_changed.emit()
+            return
+        for annotation in self._annotations():
+            if self._ignores(annotation) and tool != "ignore":
+                annotation.selected_label = self._label_before
         if labels is not None:
             self._session_model.viewer.layers.selection.active = labels
         self._use_own("" if tool in MODES else tool)
@@ -132,8 +158,11 @@ class ObjectTools(QObject):
             labels = self._session_model.viewer.layers.selection.active
         if labels is not None and labels in self._annotations():
             labels.mode = mode
+            if tool == "ignore" and not self._ignores(labels):
+                self._label_before = labels.selected_label
+                labels.selected_label = self._session_model.scheme.ignored
         if tool not in READY:  # otherwise the click tool reports that the plane is being prepared
-            self.state_changed.emit(EDITS.get(tool, ""))
+            self.state_changed.emit(EDITS.get(tool, PAINT_IGNORED if tool == "ignore" else ""))
         if tool in MODES and self.tool != tool:
             show_warning(CANNOT_PAINT)
         self.tool_changed.emit()
@@ -166,6 +195,36 @@ class ObjectTools(QObject):
         found = current[0].labels if current is not None else None
         return found if found is not None else next(iter(self._annotations()), None)
 
+    def _can_ignore(self, labels: Labels) -> bool:
+        """Give the scheme a label for ignored pixels; tell the user if that is impossible."""
+        session_model = self._session_model
+        scheme = session_model.scheme
+        if scheme.sparse:
+            show_info(SCRIBBLES_IGNORE)
+            return False
+        if np.iinfo(labels.dtype).max < IGNORED:
+            show_warning(TOO_FEW_LABELS.format(name=labels.name, dtype=labels.dtype))
+            return False
+        if not scheme.ignored:
+            if self._uses(IGNORED):
+                show_warning(LABEL_IN_USE)
+                return False
+            session_model.use_scheme(replace(scheme, ignored=IGNORED))
+        return True
+
+    def _uses(self, label: int) -> bool:
+        """Return whether a label is painted on a plane already."""
+        painted = [
+            (self._session_model.image_of(record.image), record.number)
+            for record in self._session_model.records
+            if record.painted
+        ]
+        return any(
+            (np.asarray(image.label_planes[number]) == label).any()
+            for image, number in painted
+            if image is not None and image.labels is not None
+        )
+
     def _new_label(self) -> None:
         """Paint with a label that is not used on the plane in view."""
         if not self._session_model.scheme.instances:
@@ -179,7 +238,8 @@ class ObjectTools(QObject):
             return
         labels = current[0].labels
         try:
-            label = unused_label(np.asarray(current[0].label_planes[current[1]]))
+            plane = np.asarray(current[0].label_planes[current[1]])
+            label = unused_label(plane, self._session_model.scheme.ignored)
         except InputError as error:
             show_warning(in_form(error))
             return
@@ -246,12 +306,14 @@ class ObjectTools(QObject):
 
     def erase(self, image: AnnotatedImage, number: int, at: tuple[float, float]) -> None:
         """Erase the object at (y, x) of a plane: its label or, with classes, the connected part."""
-        if not self._label_at(image, number, at):
+        label, scheme = self._label_at(image, number, at), self._session_model.scheme
+        if not label:
             show_info(NOTHING_HERE)
             return
-        plane, pixel = self._plane(image, number), pixel_at(image, at)
+        plane, pixel = np.asarray(image.label_planes[number]), pixel_at(image, at)
         assert pixel is not None, "there is a label at this pixel"
-        rows, columns = object_pixels(plane, pixel, whole=self._session_model.scheme.instances)
+        whole = scheme.instances and label != scheme.ignored
+        rows, columns = object_pixels(plane, pixel, whole)
         self._write(image, number, Change(rows, columns, np.zeros(len(rows), np.int64)))
 
     def merge(self, image: AnnotatedImage, number: int, at: tuple[float, float]) -> None:
@@ -260,7 +322,7 @@ class ObjectTools(QObject):
             return
         label = self._label_at(image, number, at)
         first = self._first
-        if not label:
+        if label in (0, self._session_model.scheme.ignored):
             show_info(NOTHING_HERE)
         elif first is None or first[:2] != (image, number):
             self._first = image, number, label
@@ -291,7 +353,8 @@ class ObjectTools(QObject):
             return
         plane = self._plane(image, number)
         try:
-            change = split(plane, points, unused_labels(plane))
+            unused = unused_labels(plane, self._session_model.scheme.ignored)
+            change = split(plane, points, unused)
         except InputError as error:
             show_warning(in_form(error))
             return
@@ -311,9 +374,10 @@ class ObjectTools(QObject):
             self._first = None
             self.state_changed.emit(EDITS.get(self._own, ""))
 
-    @staticmethod
-    def _plane(image: AnnotatedImage, number: int) -> np.ndarray:
-        return np.asarray(image.label_planes[number])
+    def _plane(self, image: AnnotatedImage, number: int) -> np.ndarray:
+        """Return the labels of the objects on a plane."""
+        labels = np.asarray(image.label_planes[number])
+        return self._session_model.scheme.without_ignored(labels)
 
     @staticmethod
     def _write(image: AnnotatedImage, number: int, change: Change) -> None:

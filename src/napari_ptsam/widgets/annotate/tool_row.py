@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SIDE = 24
 """Side of the square that the icons are drawn in, in units of their own."""
-SMALLEST, LARGEST = 26, 32
+SMALLEST, LARGEST = 26, 28
 """Limits of the side of a button in pixels; all buttons have to fit a small screen."""
 GAP = 6
 """Pixels to the right of a button's text."""
@@ -62,7 +62,7 @@ class ToolRow(QWidget):
             self.buttons[tool.name] = made
             layout.addWidget(made)
             if tool.name in ("add", "split"):
-                layout.addSpacing(6)
+                layout.addSpacing(4)
         layout.addStretch(1)
         self.card = IconButton(_question)
         self.card.setToolTip("Show the keys and what the mouse does.")
@@ -224,6 +224,15 @@ def _eraser(painter: QPainter) -> None:
     painter.drawLine(QPointF(11, 20), QPointF(21, 20))
 
 
+def _ignore(painter: QPainter) -> None:
+    """Draw a hatched square."""
+    painter.drawRect(QRectF(3, 3, 18, 18))
+    for at in (9.0, 15.0, 21.0):
+        painter.drawLine(QPointF(3, at), QPointF(at, 3))
+    for at in (9.0, 15.0):
+        painter.drawLine(QPointF(at, 21), QPointF(21, at))
+
+
 def _new(painter: QPainter) -> None:
     """Draw a tag with a plus."""
     painter.drawPolygon(_polygon((2, 6), (12, 6), (17, 13), (12, 20), (2, 20)))
@@ -242,6 +251,6 @@ def _question(painter: QPainter) -> None:
 
 ICONS = {
     "click": _click, "box": _box, "add": _add, "erase": _erase, "merge": _merge, "split": _split,
-    "brush": _brush, "eraser": _eraser, "new": _new,
+    "brush": _brush, "eraser": _eraser, "ignore": _ignore, "new": _new,
 }  # fmt: skip
 """Icon of each tool."""

@@ -61,6 +61,11 @@ TOOLS = (
         tip="Erase pixels of the annotation layer with napari's eraser.",
     ),
     Action(
+        "ignore", "Ignore", "I",
+        tip="Paint pixels that are neither object nor background: unsure, blurred or cut-off "
+        "objects. Training and scores leave them out. They are shown in grey.",
+    ),
+    Action(
         "new", "New label", command="napari:new_label",
         tip="Paint the next object by hand, with a label that is not used yet.",
     ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_ptsam.annotation.scheme import IGNORED_NAME
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize, Planes
 
@@ -260,17 +261,21 @@ def style_labels(labels: Labels, scheme: Scheme) -> None:
     """Set the colours and names of the classes; instances keep napari's colours."""
     from napari.utils.colormaps import label_colormap
 
+    from napari_ptsam.widgets.shared.ignored_colour import with_grey
+
     names = {0: "not labelled" if scheme.sparse else "background"}
     if scheme.sparse:
         names[scheme.background] = "background"
     if scheme.instances:
-        labels.colormap = label_colormap()
+        labels.colormap = with_grey(label_colormap(), scheme.ignored)
     else:
         names |= dict(zip(scheme.values, scheme.classes, strict=True))
         colours = dict(zip(scheme.values, scheme.colours, strict=True))
         if scheme.sparse:
             colours[scheme.background] = BACKGROUND
-        labels.colormap = class_colours(colours)
+        labels.colormap = with_grey(class_colours(colours), scheme.ignored)
+    if scheme.ignored:
+        names[scheme.ignored] = IGNORED_NAME
     labels.features = {"index": list(names), "name": list(names.values())}
 
 
