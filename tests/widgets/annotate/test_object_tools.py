@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLabel
@@ -244,6 +245,18 @@ def test_where_nothing_can_be_ignored_is_said(dock, told) -> None:
     tools.choose("ignore")
     assert "convert it to uint16" in told[-1]
     assert not model.scheme.ignored and tools.tool == ""
+
+
+@pytest.mark.usefixtures("quiet")
+def test_tools_are_known_through_the_proxy_of_a_plugins_viewer(
+    dock, make_napari_viewer, told
+) -> None:
+    viewer, widget = dock(PublicOnlyProxy(make_napari_viewer()), plane=np.zeros((SIDE, SIDE)))
+    widget.session_model.use_images([viewer.layers[0]])
+    for tool in TOOLS[:-1]:
+        widget.annotate.tools.choose(tool.name)
+        assert widget.annotate.tools.tool == tool.name
+    assert told == []
 
 
 # Keys

@@ -63,7 +63,7 @@ OBJECTS_ONLY = (
 CANNOT_PAINT = (
     "The annotation layer is hidden or locked; show it and unlock it in the layer list to paint."
 )
-PAINT_IGNORED = "Paint over what is neither object nor background, such as unsure objects."
+PAINT_IGNORED = "Paint over objects that are unsure or cut off."
 SCRIBBLES_IGNORE = "With scribbles, everything without a label is ignored anyway."
 TOO_FEW_LABELS = (
     "The annotation layer {name} holds {dtype}, which has no label for ignored pixels; convert it to "
@@ -119,7 +119,8 @@ class ObjectTools(QObject):
         if self._mode.mode == PAN:
             return self._own
         active = self._session_model.viewer.layers.selection.active
-        labels = next((labels for labels in self._annotations() if labels is active), None)
+        # Two proxies of a plugin's viewer may stand for one layer: they are equal, not the same.
+        labels = next((labels for labels in self._annotations() if labels == active), None)
         if labels is None:
             return ""
         if self._mode.mode == MODES["ignore"] and self._ignores(labels):
