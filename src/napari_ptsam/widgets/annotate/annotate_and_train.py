@@ -60,6 +60,7 @@ class AnnotateAndTrain(ClosableDock):
         self.session_restore = SessionRestore(self.session_model, self.autosave)
         self.annotate = AnnotateTab(self.session_model)
         self.train = TrainTab(self.session_model)
+        self.annotate.taker.preview = self.train.preview
         self.images = ImagesTab(self.session_model)
         self._build()
         self._connect()
