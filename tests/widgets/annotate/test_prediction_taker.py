@@ -210,3 +210,39 @@ def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack) -> None:
     settled(qtbot, widget)
     counter = widget.annotate._counter
     assert counter.text() == "1 of 2 planes annotated" and counter.maximum() == 2
+
+
+def test_the_next_plane_is_one_that_the_prompt_is_unsure_of(
+    qtbot, dock, stack, prompt, monkeypatch
+) -> None:
+    """It comes predicted."""
+    viewer, widget = dock(nuclei=stack.images)
+    widget.annotate.add.click()
+    source, suggester = widget.session_model.images[0], widget.annotate.suggester
+    doubts = iter([0.1, 0.2, 0.9, 0.3, 0.8])
+    judged = []
+
+    def doubt(logits: Any) -> float:
+        judged.append(tuple(logits.shape))
+        return next(doubts)
+
+    monkeypatch.setattr("napari_ptsam.widgets.annotate.suggester.doubt", doubt)
+    use(widget, prompt)
+    number = widget.session_model.current()[1]
+    paint(source.labels, number, stack.masks[number])
+    with qtbot.waitSignal(suggester.suggested, timeout=LONG) as suggested:
+        widget.annotate.done.click()
+    others = [other for other in range(6) if other != number]
+    assert judged == [(1, 256, 256)] * 5
+    assert suggested.args[0].number in (others[2], others[4], others[3])
+    settled(qtbot, widget)
+    assert viewer.layers[PREVIEW].data.any()
+    assert widget.train.preview.prediction_of(source, suggested.args[0].number) is not None
+
+    suggester.suggest()  # all is known by now
+    settled(qtbot, widget)
+    assert len(judged) == 5
+    doubts = iter([0.5] * 5)
+    use(widget, replace(prompt))  # another prompt judges them again, before it is asked
+    settled(qtbot, widget)
+    assert len(judged) == 10
