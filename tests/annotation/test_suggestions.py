@@ -6,7 +6,15 @@ import tifffile
 import torch
 
 from conftest_data import real_pair
-from napari_ptsam.annotation.suggestions import candidates, doubt, pool, suggest
+from napari_ptsam.annotation.suggestions import (
+    Judge,
+    candidates,
+    doubt,
+    pool,
+    suggest,
+    whole_plane,
+)
+from napari_ptsam.images.normalize import normalize_plane
 
 
 def test_a_start_set_takes_one_of_each_kind() -> None:
@@ -73,3 +81,13 @@ def test_planes_that_the_prompt_is_sure_of_are_not_suggested() -> None:
     assert sorted(suggest(features, {0}, 9, doubts)) == [1, 2, 3, 4, 5]
     assert suggest(features, set(range(6)), doubts=doubts) == []
     assert suggest(features, [], doubts=doubts) == suggest(features, [])
+
+
+def test_a_judge_is_unsure_of_a_noisy_plane(nuclei, prompt, backbone) -> None:
+    judge, plane = Judge(prompt, backbone), nuclei[0][0].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 2 * plane.std(), plane.shape)
+    clear, noisy = (
+        judge.doubt(whole_plane(normalize_plane(each)), plane.shape)
+        for each in (plane, plane + noise)
+    )
+    assert 0 < clear < noisy < 1

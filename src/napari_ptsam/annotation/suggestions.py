@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.images.tiling import Tile, cut
+
 if TYPE_CHECKING:
     import torch
+
+    from napari_ptsam.backbones.loading import Backbone
+    from napari_ptsam.prompts.prompt import Prompt
 
 MOST_CANDIDATES = 64
 """Largest number of planes of a stack that are embedded for suggestions."""
@@ -64,6 +69,68 @@ def doubt(logits: torch.Tensor) -> float:
     likely = torch.sigmoid(possible)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(possible, likely)
     return float(entropy) / float(np.log(2))
+
+
+class Judge:
+    """A prompt that says how unsure it is about planes.
+
+    Parameters
+    ----------
+    prompt
+        The prompt.
+    backbone
+        Its backbone, without encoder tokens. If it has a cache, planes are embedded only once.
+
+    Attributes
+    ----------
+    prompt
+        The prompt.
+    doubts
+        Doubts about planes, for the caller to keep, by any key.
+    """
+
+    def __init__(self, prompt: Prompt, backbone: Backbone) -> None:
+        import torch
+
+        from napari_ptsam.backbones.loading import with_encoder_tokens
+
+        self.prompt, self.doubts = prompt, dict[Hashable, float]()
+        self._backbone = with_encoder_tokens(backbone, prompt.encoder_tokens)
+        self._tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
+
+    def doubt(self, tile: np.ndarray, shape: tuple[int, int]) -> float:
+        """Return the `doubt` about a plane.
+
+        The plane is decoded as a whole, whatever the tiles of the prompt, and without its detail
+        heads: this takes one embedding, which is known from the comparison of the planes.
+
+        Parameters
+        ----------
+        tile
+            The plane as a square, see `whole_plane`.
+        shape
+            Shape of the plane: (y, x).
+        """
+        import torch
+
+        from napari_ptsam.inference.decoding import decode
+
+        with torch.no_grad():
+            embedding = self._backbone.encoder([tile])
+            logits = decode(self._backbone.decoder, embedding, self._tokens)[0]
+        rows, columns = (-(-side * logits.shape[-1] // max(shape)) for side in shape)
+        return doubt(logits[:, :rows, :columns])
+
+
+def whole_plane(pixels: np.ndarray) -> np.ndarray:
+    """Return a normalised plane as a square tile, whose embedding describes it.
+
+    Parameters
+    ----------
+    pixels
+        float32, shape (y, x, 3).
+    """
+    return cut(pixels, Tile(0, 0, max(pixels.shape[:2])))
 
 
 def candidates(count: int, most: int = MOST_CANDIDATES) -> list[int]:

@@ -226,7 +226,7 @@ def test_the_next_plane_is_one_that_the_prompt_is_unsure_of(
         judged.append(tuple(logits.shape))
         return next(doubts)
 
-    monkeypatch.setattr("napari_ptsam.widgets.annotate.suggester.doubt", doubt)
+    monkeypatch.setattr("napari_ptsam.annotation.suggestions.doubt", doubt)
     use(widget, prompt)
     number = widget.session_model.current()[1]
     paint(source.labels, number, stack.masks[number])

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_ptsam.annotation.suggestions import candidates, doubt, pool, suggest
+from napari_ptsam.annotation.suggestions import Judge, candidates, pool, suggest, whole_plane
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import normalize_plane
-from napari_ptsam.images.tiling import Tile, cut
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.shared.background_jobs import IDLE, NORMAL, ignore
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
@@ -74,8 +73,8 @@ class Suggester(QObject):
         super().__init__(session_model)
         self._session_model = session_model
         self._features: dict[Hashable, np.ndarray] = {}
-        self._judge: _Judge | None = None
-        """The judge of the last prompt, with its doubts so far."""
+        self._judge: Judge | None = None
+        """The judge of the last prompt."""
         self._after: tuple[Plane, Prompt] | None = None
         self._later = single_shot(self, LATER)
         self._later.timeout.connect(self._embed_next)
@@ -152,7 +151,7 @@ class Suggester(QObject):
         yield Suggestion(*usable[best[0]], *(usable[number] for number in best[1:]))
 
     def _measure(
-        self, planes: list[Plane], backbone: Backbone, judge: _Judge | None, annotated: set[Plane]
+        self, planes: list[Plane], backbone: Backbone, judge: Judge | None, annotated: set[Plane]
     ) -> Generator[SuggestionProgress, None, list[Plane]]:
         """Embed planes and judge those that are not annotated, where that was not done before.
 
@@ -170,8 +169,7 @@ class Suggester(QObject):
                     pixels = normalize_plane(image.planes[number], image.channels, image.planes.rgb)
                 except InputError:  # planes that cannot be trained on are not suggested
                     continue
-                whole = Tile(0, 0, max(image.planes.shape))
-                tile = cut(pixels, whole)
+                tile = whole_plane(pixels)
                 if key not in self._features:
                     self._features[key] = pool(backbone.encoder([tile])[0])
                 if judge is not None and judges:
@@ -180,14 +178,14 @@ class Suggester(QObject):
             usable.append(plane)
         return usable
 
-    def _judge_of(self, prompt: Prompt | None, backbone: Backbone) -> _Judge | None:
+    def _judge_of(self, prompt: Prompt | None, backbone: Backbone) -> Judge | None:
         """Return a judge of planes; None if the prompt cannot be one, or takes too long."""
         if prompt is None or not prompt.belongs_to(backbone.name, backbone.signature):
             return None
         if prompt.encoder_tokens and backbone.device.type == "cpu":
             return None  # it needs embeddings of its own, half a second each
         if self._judge is None or self._judge.prompt is not prompt:
-            self._judge = _Judge(prompt, backbone)
+            self._judge = Judge(prompt, backbone)
         return self._judge
 
     def _prepare_steps(self, planes: list[Plane], prompt: Prompt) -> Generator[object, None, None]:
@@ -235,46 +233,6 @@ class Suggester(QObject):
         if self._after is not None:
             steps = partial(self._embed_steps, *self._after)
             self._session_model.jobs.submit(PREFETCH, steps, on_failure=ignore, priority=IDLE)
-
-
-class _Judge:
-    """A prompt that finds out how unsure it is about planes.
-
-    Parameters
-    ----------
-    prompt
-        The prompt.
-    backbone
-        Its backbone, without encoder tokens.
-
-    Attributes
-    ----------
-    prompt
-        The prompt.
-    doubts
-        The doubts so far, by the keys of the planes.
-    """
-
-    def __init__(self, prompt: Prompt, backbone: Backbone) -> None:
-        import torch
-
-        from napari_ptsam.backbones.loading import with_encoder_tokens
-
-        self.prompt, self.doubts = prompt, dict[Hashable, float]()
-        self._backbone = with_encoder_tokens(backbone, prompt.encoder_tokens)
-        self._tokens = torch.from_numpy(prompt.tokens.copy()).to(backbone.device)
-
-    def doubt(self, tile: np.ndarray, shape: tuple[int, int]) -> float:
-        """Return the doubt about a plane, whose shape is given, as a tile."""
-        import torch
-
-        from napari_ptsam.inference.decoding import decode
-
-        with torch.no_grad():
-            embedding = self._backbone.encoder([tile])
-            logits = decode(self._backbone.decoder, embedding, self._tokens)[0]
-        rows, columns = (-(-side * logits.shape[-1] // max(shape)) for side in shape)
-        return doubt(logits[:, :rows, :columns])
 
 
 def _key(plane: Plane, backbone: Backbone) -> Hashable:
