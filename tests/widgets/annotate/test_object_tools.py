@@ -270,11 +270,11 @@ def press_key(viewer: Any, key: str) -> None:
 def test_no_key_of_naparis_is_used(dock) -> None:
     """Otherwise it would not be bound."""
     _, widget = dock()
-    assert set(widget.shortcuts.keys) == {action.name for action in ACTIONS} - {"take"}
+    assert set(widget.shortcuts.keys) == {action.name for action in ACTIONS}
 
 
 @pytest.mark.usefixtures("quiet")
-def test_keys_choose_tools_while_the_dock_is_open(dock) -> None:
+def test_keys_choose_tools_while_the_dock_is_open(dock, told) -> None:
     viewer, widget, labels, _ = opened(dock)
     tools = widget.annotate.tools
     for action in TOOLS[1:6]:
@@ -290,6 +290,8 @@ def test_keys_choose_tools_while_the_dock_is_open(dock) -> None:
     press_key(viewer, "J")
     assert not labels.visible
     press_key(viewer, "J")
+    press_key(viewer, "T")  # without a prompt there is nothing to take
+    assert "prompt" in widget.annotate._state.text() or told
     press_key(viewer, "Shift-N")
     assert widget.session_model.records.get(widget.session_model.images[0].id, 1).done
     widget.close_down()

@@ -65,6 +65,7 @@ class AnnotateAndTrain(ClosableDock):
         self.session_restore = SessionRestore(self.session_model, self.autosave)
         self.annotate = AnnotateTab(self.session_model)
         self.train = TrainTab(self.session_model)
+        self.annotate.taker.preview = self.train.preview
         self.images = ImagesTab(self.session_model)
         self._build()
         self._connect()
@@ -145,17 +146,17 @@ class AnnotateAndTrain(ClosableDock):
         }
         handlers |= {
             "outline": tab.click_tool.show_other_outline, "suggest": tab.suggest_plane,
-            "done": tab.done.click, "annotation": tools.toggle_annotation,
+            "done": tab.done.click, "take": tab.take_prediction, "annotation": tools.toggle_annotation,
             "prediction": partial(self._with_preview, preview.toggle_visible),
             "contour": partial(self._with_preview, preview.toggle_outlines),
         }  # fmt: skip
-        if hasattr(tab, "take_prediction"):
-            handlers["take"] = tab.take_prediction
         self.shortcuts = Shortcuts(viewer, self, handlers)
         keys = self.shortcuts.keys
         tab.tool_row.show_keys(keys)
         tab.tool_row.card.clicked.connect(self.shortcuts.show_card)
-        buttons = {"suggest": tab.suggest, "done": tab.done, "prediction": self.train.shown}
+        buttons = {
+            "suggest": tab.suggest, "done": tab.done, "take": tab.take, "prediction": self.train.shown,
+        }  # fmt: skip
         for name, widget in buttons.items():
             widget.setToolTip(with_key(widget.toolTip(), keys.get(name, "")))
 

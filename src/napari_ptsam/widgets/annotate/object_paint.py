@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.annotation.accepting import unused_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari.layers import Labels
 
     from napari_ptsam.annotation.outlines import Outline
@@ -236,41 +234,5 @@ def _unwrapped(labels: Labels) -> Labels:
 
 
 def unused_label(plane: np.ndarray, reserved: int = 0) -> int:
-    """Return a label that no pixel of a plane has, preferably one more than the highest.
-
-    Parameters
-    ----------
-    plane
-        Labels: integer, shape (y, x).
-    reserved
-        Label that is not for objects, such as that of ignored pixels; 0 if there is none.
-
-    Raises
-    ------
-    InputError
-        If all labels of the dtype are in use.
-    """
-    return next(unused_labels(plane, reserved))
-
-
-def unused_labels(plane: np.ndarray, reserved: int = 0) -> Iterator[int]:
-    """Generate the labels that no pixel of a plane has, with parameters as in `unused_label`.
-
-    Those above the highest label come first.
-
-    Raises
-    ------
-    InputError
-        If all labels of the dtype are in use.
-    """
-    most = int(np.iinfo(plane.dtype).max)
-    if reserved:
-        plane = np.where(plane == reserved, 0, plane)
-    highest = max(int(plane.max()), 0)
-    yield from (label for label in range(highest + 1, most + 1) if label != reserved)
-    used = {reserved, *np.unique(plane).tolist()}
-    yield from (label for label in range(1, highest) if label not in used)
-    raise InputError(
-        f"All {most} labels that this annotation layer can hold are in use on this plane; "
-        "convert it to uint16 (right click on the layer, Convert data type)."
-    )
+    """Return a label that no pixel of a plane has, see `unused_labels`."""
+    return int(unused_labels(plane, 1, reserved)[0])

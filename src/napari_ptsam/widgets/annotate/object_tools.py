@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
+from napari_ptsam.annotation.accepting import unused_labels
 from napari_ptsam.annotation.object_edits import (
     Change,
     labels_along,
@@ -33,7 +35,6 @@ from napari_ptsam.widgets.annotate.object_paint import (
     plane_positions,
     stroke_under_way,
     unused_label,
-    unused_labels,
 )
 from napari_ptsam.widgets.shared.remedies import in_form
 
@@ -354,8 +355,7 @@ class ObjectTools(QObject):
             return
         plane = self._plane(image, number)
         try:
-            unused = unused_labels(plane, self._session_model.scheme.ignored)
-            change = split(plane, points, unused)
+            change = split(plane, points, self._unused(plane))
         except InputError as error:
             show_warning(in_form(error))
             return
@@ -363,6 +363,11 @@ class ObjectTools(QObject):
             show_info(NOT_CROSSED)
             return
         self._write(image, number, change)
+
+    def _unused(self, plane: np.ndarray) -> Generator[int, None, None]:
+        """Generate labels that no object of a plane has."""
+        for number in count(1):
+            yield int(unused_labels(plane, number, self._session_model.scheme.ignored)[-1])
 
     def _for_objects(self) -> bool:
         """Return whether objects have labels of their own; otherwise tell the user."""

@@ -244,7 +244,9 @@ class TrainTab(ScrollingColumn):
         judgement = verdict(prompt.origin, trained.stopped, fine_detail(prompt))
         # The note, which says what was tried and left out, moves to the judgement.
         self.status.setText("")
-        new = JudgedPrompt(prompt, f"{judgement.text} {self._note}".strip(), judgement.level)
+        change = "" if trained.comparison is None else trained.comparison.change
+        text = " ".join(part for part in (change, judgement.text, self._note) if part)
+        new = JudgedPrompt(prompt, text, judgement.level)
         self.new_prompt.emit(prompt)
         if trained.kept_start is None:
             self._use(new)
