@@ -19,8 +19,8 @@ UNLABELLED = -1
 IGNORED = 60_000
 """Label for pixels that are neither object nor background, once a scheme uses it. It lies above the
 labels that annotations reach, and leaves room for napari's *new label* in 16 bits."""
-NEWER = ("ignored",)
-"""Fields that schemes in sessions of earlier versions lack."""
+NEWER = ("ignored", "regions")
+"""Fields of schemes and planes that sessions of earlier versions lack."""
 IGNORED_NAME = "ignored"
 """Name of these pixels in counts and in the layer."""
 SHOWN = 6

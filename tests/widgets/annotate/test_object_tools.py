@@ -234,6 +234,34 @@ def test_ignored_pixels_have_a_brush_and_are_no_object(dock, told) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("shape", [(2, SIDE, SIDE), (SIDE, SIDE), (2, 3, SIDE, SIDE)])
+def test_regions_are_dragged_shown_and_removed(dock, told, shape) -> None:
+    viewer, widget, labels, index = opened(dock, shape, scale=(2,) * len(shape), rotate=30)
+    model, tools = widget.session_model, widget.annotate.tools
+    image, number = model.current()
+    tools.choose("region")
+    press(viewer, at(labels, index, 30, 3), to=at(labels, index, 5, 25))
+    assert model.records.get(image.id, number).regions == ((5, 3, 30, 25),)
+    (layer,) = [layer for layer in viewer.layers if layer.name.endswith("regions")]
+    assert np.allclose(layer.data[0].min(axis=0), (*index, 4.5, 2.5))
+    assert np.allclose(layer.data_to_world((*index, 5, 5)), at(labels, index, 5, 5))
+    assert viewer.layers.selection.active is labels
+    press(viewer, at(labels, index, 10, 10), to=at(labels, index, 39, 39))
+    assert len(model.records.get(image.id, number).regions) == 2
+    press(viewer, at(labels, index, 20, 20))
+    assert model.records.get(image.id, number).regions == ((5, 3, 30, 25),)
+    press(viewer, at(labels, index, 36, 36))
+    press(viewer, at(labels, index, 10, 10), to=at(labels, index, 12, 39))
+    assert "no region here" in told[0] and "at least" in told[1] and len(told) == 2
+    press(viewer, at(labels, index, 10, 10))
+    assert not model.records.get(image.id, number).regions
+    assert not [layer for layer in viewer.layers if layer.name.endswith("regions")]
+    press(viewer, at(labels, index, 30, 3), to=at(labels, index, 5, 25))
+    widget.close_down()
+    assert not [layer for layer in viewer.layers if layer.name.endswith("regions")]
+
+
+@pytest.mark.usefixtures("quiet")
 def test_where_nothing_can_be_ignored_is_said(dock, told) -> None:
     _, widget, labels, _ = opened(dock)
     tools, model = widget.annotate.tools, widget.session_model

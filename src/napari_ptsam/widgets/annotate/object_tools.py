@@ -21,7 +21,7 @@ from napari_ptsam.annotation.object_edits import (
 )
 from napari_ptsam.annotation.scheme import IGNORED
 from napari_ptsam.errors import InputError
-from napari_ptsam.widgets.annotate.box_band import StrokeBand
+from napari_ptsam.widgets.annotate.box_band import BoxBand, StrokeBand
 from napari_ptsam.widgets.annotate.click_tool import READY, ClickTool, paintable
 from napari_ptsam.widgets.annotate.mouse import (
     PAN,
@@ -36,6 +36,7 @@ from napari_ptsam.widgets.annotate.object_paint import (
     stroke_under_way,
     unused_label,
 )
+from napari_ptsam.widgets.annotate.region_layer import RegionLayers
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ EDITS = {
     "erase": "Click on an object to erase it.",
     "merge": "Click on two objects, or drag from one over others.",
     "split": "Drag a stroke across an object.",
+    "region": "Drag a box in which you annotate everything.",
 }
 """Tools of this module, and what the user is told to do."""
 MODES = {"brush": "paint", "eraser": "erase", "ignore": "paint"}
@@ -103,6 +105,7 @@ class ObjectTools(QObject):
         self._session_model, self.click_tool = session_model, click_tool
         self._add_layers = add_layers
         self._own = ""
+        self.regions = RegionLayers(session_model)
         self._label_before = 1
         self._first: tuple[AnnotatedImage, int, int] | None = None
         self._mode = ActiveMode(session_model.viewer, self)
@@ -263,8 +266,10 @@ class ObjectTools(QObject):
         if getattr(event, "button", 1) not in (1, None) or self._mode.mode != PAN:
             return
         current, begin = self._session_model.current(), event.position
-        band = None
-        if current is not None and self._begins_stroke(*current, begin):
+        band: BoxBand | StrokeBand | None = None
+        if current is not None and self._own == "region":
+            band = BoxBand(current[0].layer, event)
+        elif current is not None and self._begins_stroke(*current, begin):
             band = StrokeBand(event)
         moved = yield from follow(viewer, event, band)
         if current is None:
@@ -272,12 +277,19 @@ class ObjectTools(QObject):
                 show_warning(no_plane_message(viewer))
             return
         image, number = current
+        if self._own == "region":
+            at = in_plane(image, begin)
+            if moved:
+                self.regions.add(image, number, at, in_plane(image, event.position))
+            else:
+                self.regions.remove(image, number, at)
+            return
         labels = image.labels
         if (moved and band is None) or paintable(image) is None or labels is None:
             return
         if stroke_under_way(labels):
             return
-        if moved and band is not None:
+        if moved and isinstance(band, StrokeBand):
             points = [in_plane(image, position) for position in band.positions]
             if self._own == "split":
                 self.split(image, number, points)
@@ -403,3 +415,4 @@ class ObjectTools(QObject):
         """Put the tool away, and stop following napari's."""
         self._use_own("")
         self._mode.watch(False)
+        self.regions.close()

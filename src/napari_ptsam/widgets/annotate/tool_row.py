@@ -233,6 +233,14 @@ def _ignore(painter: QPainter) -> None:
         painter.drawLine(QPointF(at, 21), QPointF(21, at))
 
 
+def _region(painter: QPainter) -> None:
+    """Draw the corners of a frame."""
+    for x, y in ((3, 3), (21, 3), (3, 21), (21, 21)):
+        painter.drawLine(QPointF(x, y), QPointF(x + (6 if x < 12 else -6), y))
+        painter.drawLine(QPointF(x, y), QPointF(x, y + (6 if y < 12 else -6)))
+    painter.drawEllipse(QRectF(9, 9, 6, 6))
+
+
 def _new(painter: QPainter) -> None:
     """Draw a tag with a plus."""
     painter.drawPolygon(_polygon((2, 6), (12, 6), (17, 13), (12, 20), (2, 20)))
@@ -251,6 +259,6 @@ def _question(painter: QPainter) -> None:
 
 ICONS = {
     "click": _click, "box": _box, "add": _add, "erase": _erase, "merge": _merge, "split": _split,
-    "brush": _brush, "eraser": _eraser, "ignore": _ignore, "new": _new,
+    "brush": _brush, "eraser": _eraser, "ignore": _ignore, "region": _region, "new": _new,
 }  # fmt: skip
 """Icon of each tool."""

@@ -66,6 +66,11 @@ TOOLS = (
         "objects. Training and scores leave them out. They are shown in grey.",
     ),
     Action(
+        "region", "Region", "K",
+        tip="For large images: drag a box in which you annotate everything. Nothing outside of it "
+        "counts. Click in a box to remove it.",
+    ),
+    Action(
         "new", "New label", command="napari:new_label",
         tip="Paint the next object by hand, with a label that is not used yet.",
     ),

@@ -181,7 +181,13 @@ class TrainTab(ScrollingColumn):
             image = session_model.image_of(record.image)
             assert image is not None
             planes.append(
-                PaintedPlane(image.planes, record.number, image.label_planes, record.held_out)
+                PaintedPlane(
+                    image.planes,
+                    record.number,
+                    image.label_planes,
+                    record.held_out,
+                    regions=record.regions,
+                )
             )
         settings = self.options.settings()
         if resume:  # the prompt's channels stay, unless the user chose others
