@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 COLOUR = "#FFD400"
-EDGES = 400
-"""Side of a plane as a multiple of the width of the lines."""
+EDGES = 80
+"""Shorter side of a region as a multiple of the width of its lines."""
 TOO_SMALL = f"A region has at least {SMALLEST} pixels on each side; drag a larger box on the image."
 NO_REGION = "There is no region here; drag a box to make one."
 
@@ -92,7 +92,7 @@ class RegionLayers(QObject):
         layer = viewer.add_shapes(
             corners, shape_type="rectangle", name=f"{image.layer.name} regions",
             face_color="transparent", edge_color=COLOUR, **placement(image.layer),
-            edge_width=max(max(image.planes.shape) / EDGES, 1),
+            edge_width=[max(min(np.ptp(c, axis=0)[-2:]) / EDGES, 1) for c in corners],
         )  # fmt: skip
         layer.editable = False
         viewer.layers.selection.active = active  # the layer that the user paints on
