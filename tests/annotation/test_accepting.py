@@ -78,3 +78,13 @@ def test_classes_have_to_agree() -> None:
         labels_to_add(FOUND, ("debris", "cell"), plane(), TWO)
     with pytest.raises(InputError, match="have to be the same"):
         labels_to_add(FOUND, ("cell",), plane(), TWO)
+
+
+def test_a_reserved_label_is_never_given_away() -> None:
+    plane = np.array([[0, 5, 60_000]], np.uint16)
+    assert unused_labels(plane, 2, reserved=60_000).tolist() == [6, 7]
+    assert unused_labels(plane, 1).tolist() == [60_001]
+    plane = np.array([[0, 59_998]], np.uint16)
+    assert unused_labels(plane, 3, reserved=60_000).tolist() == [59_999, 60_001, 60_002]
+    plane = np.array([[0, 1, 2, 65_535]], np.uint16)
+    assert unused_labels(plane, 2, reserved=3).tolist() == [4, 5]

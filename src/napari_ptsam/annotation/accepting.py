@@ -79,12 +79,14 @@ def unused_labels(labels: np.ndarray, count: int, reserved: int = 0) -> np.ndarr
         If the dtype has too few other labels.
     """
     most = int(np.iinfo(labels.dtype).max)
-    used = np.unique(labels[labels != reserved] if reserved else labels)
-    highest = max(int(used.max(initial=0)), 0)
+    if reserved:
+        labels = np.where(labels == reserved, 0, labels)
+    highest = max(int(labels.max(initial=0)), 0)
     last = highest + count + bool(reserved)
     if last <= most:
         above = np.arange(highest + 1, last + 1)
         return above[above != reserved][:count]
+    used = np.unique(labels)
     candidates = np.arange(1, min(len(used) + count + 1, most) + 1)
     unused = np.setdiff1d(candidates, [*used, reserved])
     if len(unused) < count:
