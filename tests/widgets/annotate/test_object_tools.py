@@ -262,6 +262,21 @@ def test_regions_are_dragged_shown_and_removed(dock, told, shape) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
+def test_a_region_is_shown_in_all_channels(dock) -> None:
+    viewer, widget = dock()
+    image = viewer.add_image(np.zeros((2, 3, SIDE, SIDE), np.uint8))
+    widget.session_model.use_images([image])
+    source = widget.session_model.images[0]
+    widget.session_model.use_channels(source, 1, None)
+    widget.annotate.tools.choose("region")
+    viewer.dims.point = (1, 2, 0, 0)
+    press(viewer, (1, 2, 5, 3), to=(1, 2, 30, 25))
+    assert widget.session_model.records.get(source.id, 1).regions == ((5, 3, 30, 25),)
+    (layer,) = [layer for layer in viewer.layers if layer.name.endswith("regions")]
+    assert [tuple(corners[0, :2]) for corners in layer.data] == [(1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.usefixtures("quiet")
 def test_where_nothing_can_be_ignored_is_said(dock, told) -> None:
     _, widget, labels, _ = opened(dock)
     tools, model = widget.annotate.tools, widget.session_model

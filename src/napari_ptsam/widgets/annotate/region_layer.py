@@ -70,11 +70,13 @@ class RegionLayers(QObject):
         """Show the regions as they are now."""
         viewer = self._session_model.viewer
         for image in self._session_model.images:
+            channels = image.planes.channels if "C" in image.planes.data_axes else 1
             corners = [
-                self._corners(image, record.number, region)
+                self._corners(image, record.number, channel, region)
                 for record in self._session_model.records
                 if record.image == image.id
                 for region in record.regions
+                for channel in range(channels)
             ]
             layer, shown = self._layers.get(image.id, (None, []))
             if layer is not None and layer not in viewer.layers:
@@ -98,7 +100,8 @@ class RegionLayers(QObject):
         viewer.layers.selection.active = active  # the layer that the user paints on
         return layer
 
-    def _corners(self, image: AnnotatedImage, number: int, region: Region) -> np.ndarray:
+    @staticmethod
+    def _corners(image: AnnotatedImage, number: int, channel: int, region: Region) -> np.ndarray:
         """Return the corners of a region in pixels of the image's layer: shape (4, axes)."""
         planes, (y0, x0, y1, x1) = image.planes, region
         position = planes.position(number)
@@ -109,7 +112,7 @@ class RegionLayers(QObject):
             elif letter == "X":
                 corners[:, axis] = np.array([x0, x1, x1, x0]) - 0.5
             else:
-                corners[:, axis] = position.get(letter, 0)
+                corners[:, axis] = position.get(letter, channel)
         return corners
 
     def _remove(self, layer: Shapes | None) -> None:
