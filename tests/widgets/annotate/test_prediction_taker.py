@@ -92,8 +92,12 @@ def test_objects_are_added_in_one_undo_step(qtbot, dock, stack, prompt) -> None:
     assert widget.annotate._state.text() == prediction_taker.NOTHING
     labels.undo()
     assert np.array_equal(labels.data, before)
+    assert viewer.layers[PREVIEW].visible and not widget.annotate._state.text()
     labels.redo()
     assert np.array_equal(labels.data[number] > 0, predicted > 0)
+    labels.undo()
+    take(qtbot, widget)
+    assert not viewer.layers[PREVIEW].visible
     viewer.dims.set_point(0, 3)
     settled(qtbot, widget)
     assert viewer.layers[PREVIEW].visible

@@ -222,7 +222,9 @@ class AnnotateTab(ScrollingColumn):
         if shown is None or not shown.any():
             self._empty_note = EMPTY.format(plane=_plane(image, number))
             return True
-        asked = QMessageBox(QMessageBox.Icon.Question, "Plane without annotation", EMPTY_OR_NOT)
+        asked = QMessageBox(
+            QMessageBox.Icon.Question, "Plane without annotation", EMPTY_OR_NOT, parent=self
+        )
         asked.setInformativeText("Without annotation, it counts as a plane without objects.")
         take = asked.addButton("Take the prediction", QMessageBox.ButtonRole.AcceptRole)
         empty = asked.addButton("No objects here", QMessageBox.ButtonRole.DestructiveRole)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LATER = 50
 """Milliseconds until a prediction is written that arrived during a stroke."""
+SAMPLE = 64
+"""Number of pixels that tell whether a prediction was undone."""
 JOB = "take the prediction"
 
 NO_PLANE = "No plane of the chosen images is in view; go to one with the sliders, in the 2D view."
@@ -124,6 +126,9 @@ class PredictionTaker(QObject):
         self._session_model = session_model
         self.preview: Preview | None = None
         self._waiting: Addition | None = None
+        self._watched: Addition | None = None
+        self._data: object = None
+        """Data of the layer that is watched."""
         self._delay = single_shot(self, LATER)
         self._delay.timeout.connect(self._write)
 
@@ -229,11 +234,36 @@ class PredictionTaker(QObject):
                 layer.selected_label = unused_label(np.asarray(image.label_planes[number]))
         if self.preview is not None:
             self.preview.hide_on(image, number)
+            self._watch(addition)
         self.state_changed.emit(_sentence(addition))
         self.taken.emit()
 
+    def _watch(self, addition: Addition | None) -> None:
+        """Watch whether an addition is undone, for which napari emits no event of its own."""
+        if self._watched is not None:
+            self._watched.layer.events.set_data.disconnect(self._redrawn)
+        self._watched = addition
+        if addition is not None:
+            self._data = addition.layer.data
+            addition.layer.events.set_data.connect(self._redrawn)
+
+    def _redrawn(self, event: object = None) -> None:
+        """Show the preview again if nothing is left of the addition."""
+        addition = self._watched
+        if addition is None or self.preview is None:
+            return
+        data, step = addition.layer.data, -(-len(addition.values) // SAMPLE)
+        pixels = tuple(along[::step] for along in addition.pixels)
+        if addition.image.labels is not addition.layer or data is not self._data:
+            self._watch(None)
+        elif not np.asarray(data[pixels]).any():
+            self._watch(None)
+            self.preview.show_on(addition.image, addition.number)
+            self.state_changed.emit("")
+
     def close(self) -> None:
         """Write nothing more."""
+        self._watch(None)
         self._delay.stop()
         self._waiting = None
 
