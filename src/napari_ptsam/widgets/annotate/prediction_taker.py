@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -127,7 +127,7 @@ class PredictionTaker(QObject):
         self.preview: Preview | None = None
         self._waiting: Addition | None = None
         self._watched: Addition | None = None
-        self._data: object = None
+        self._data: Any = None
         """Data of the layer that is watched."""
         self._delay = single_shot(self, LATER)
         self._delay.timeout.connect(self._write)
