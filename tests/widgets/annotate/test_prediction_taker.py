@@ -203,7 +203,7 @@ def test_done_asks_about_a_plane_that_is_only_predicted(
     assert len(asked) == 3 and len(widget.session_model.counting()) == 2
 
 
-def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack) -> None:
+def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack, told) -> None:
     _, widget = dock(nuclei=stack.images[:2])
     widget.annotate.add.click()
     with qtbot.waitSignal(widget.annotate.suggester.suggested, timeout=LONG):
@@ -214,6 +214,19 @@ def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack) -> None:
     settled(qtbot, widget)
     counter = widget.annotate._counter
     assert counter.text() == "1 of 2 planes annotated" and counter.maximum() == 2
+
+    paint(widget.session_model.images[0].labels, 1, stack.masks[1])
+    widget.annotate.suggest.click()  # the plane is painted, but not done, as far as is known
+    settled(qtbot, widget)
+    widget.annotate.suggest.click()
+    assert "but 1 plane is not marked as done" in told[-1]
+    widget.annotate.done.click()
+    assert (
+        told[-1].startswith("All 2 planes are annotated")
+        and told[-1] in widget.annotate._state.text()
+    )
+    settled(qtbot, widget)
+    assert widget.hint.text() == "2 planes are annotated: press Train."
 
 
 def test_the_next_plane_is_one_that_the_prompt_is_unsure_of(

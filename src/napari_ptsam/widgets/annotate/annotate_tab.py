@@ -253,7 +253,7 @@ class AnnotateTab(ScrollingColumn):
 
     def _not_suggested(self, message: str) -> None:
         self._show_idle()
-        self._state.setText(message)
+        self._state.setText(f"{self._empty_note}{message}")
 
     def _show_idle(self) -> None:
         self.suggest.setText("Suggest a plane")
