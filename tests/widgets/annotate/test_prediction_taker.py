@@ -16,6 +16,7 @@ from napari_ptsam.inference.objects import connected_components
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.widgets.annotate import annotate_tab, prediction_taker
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
+from napari_ptsam.widgets.annotate.training_run import LivePrediction
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -40,9 +41,19 @@ def test_it_says_what_is_missing(qtbot, dock, stack, prompt) -> None:
     widget.session_model.training = True
     widget.annotate.take.click()
     assert state.text() == prediction_taker.NOT_YET
+    widget.train.preview.prepare()
+    widget.annotate.take.click()
+    assert state.text() == prediction_taker.NOT_YET
+    labels = widget.session_model.images[0].labels
+    first = np.zeros((128, 128), np.uint8)  # of the first training
+    first[10:20, 10:20] = first[40:50, 10:20] = 1
+    widget.train.preview.show(LivePrediction(widget.train.preview.view(), first))
+    take(qtbot, widget)
+    number = widget.session_model.current()[1]
+    assert np.array_equal(labels.data[number], connected_components(first))
+    labels.undo()
     widget.session_model.training = False
     use(widget, prompt)
-    labels = widget.session_model.images[0].labels
     for name in ("editable", "visible"):
         setattr(labels, name, False)
         widget.annotate.take.click()

@@ -102,8 +102,8 @@ class Addition:
 class PredictionTaker(QObject):
     """Write the prediction for the plane in view on the free pixels of its annotation.
 
-    The prediction is computed in the background with the session's prompt; while a training
-    runs, it is the one that the preview shows.
+    The prediction is computed in the background with the session's prompt. While the first
+    training runs, and there is none yet, it is the one that the preview shows.
 
     Parameters
     ----------
@@ -148,13 +148,13 @@ class PredictionTaker(QObject):
         if problem := _not_paintable(image):
             self.state_changed.emit(problem)
             return
-        shown = None if self.preview is None else self.preview.prediction_of(image, number)
         prompt = session_model.prompt
-        if session_model.training and shown is not None:
+        if prompt is None:
+            shown = None if self.preview is None else self.preview.prediction_of(image, number)
+            if shown is None:
+                self.state_changed.emit(NOT_YET if session_model.training else NO_PROMPT)
+                return
             found = self._from_preview(shown)
-        elif prompt is None:
-            self.state_changed.emit(NOT_YET if session_model.training else NO_PROMPT)
-            return
         else:
             try:
                 prompt, _ = fit_prompt(prompt, image.planes, image.chosen, IN_IMAGES)
