@@ -12,14 +12,14 @@ at random, or suggested as in the widget.
 On each plane two annotators are compared:
 
 - one clicks on each object, as with *Click objects*: a click in its middle; if the IoU of the
-  outline is below 0.7, a box around it as well; if that is no better, it paints the object with
-  one stroke more;
-- the other one takes the prediction of the last prompt, removes each object that matches none
-  (IoU below 0.7) with a click, and clicks on those that are missing. In the first round there is
-  no prompt.
+  outline is below 0.7, a box around it as well; if that is no better, one stroke more;
+- the other one takes the prediction of the last prompt. Objects with an IoU of 0.7 are left as
+  they are, those with 0.5 take one stroke, and the others are removed with one click each. What is
+  missing is clicked on. If the prediction is so bad that this takes more clicks, it is not taken;
+  the preview shows that. In the first round there is no prompt.
 
-Both then correct what still differs from the masks, so that they train the same prompts; the
-number of these pixels is given, too. Prints a Markdown table with a row for each round; clicks
+Clicks, boxes and strokes are counted alike. Both annotators then correct what still differs from
+the masks, so that they train the same prompts; the number of these pixels is given, too. Prints a Markdown table with a row for each round; clicks
 and pixels are those of all rounds so far.
 """
 
@@ -52,6 +52,8 @@ from napari_ptsam.training.presets import PRESETS
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 
+REPAIRED = 0.5
+"""IoU from which one stroke corrects an object; no two objects can match the same one."""
 ENOUGH = 0.95
 """Share of the IoU with all planes that is to be reached."""
 
@@ -182,12 +184,15 @@ def work(example: AnnotatedPlane, prompt: Prompt | None, backbone: Backbone) -> 
     corrected, good = Work(), set()
     for mask, cost in zip(masks, clicked, strict=True):
         number = best(mask, predicted)
-        if number and overlap(mask, predicted == number).iou >= FOUND:
+        matched = overlap(mask, predicted == number).iou if number else 0.0
+        if matched >= REPAIRED:
             good.add(number)
-            corrected += Work(0, int((mask != (predicted == number)).sum()))
+            wrong = int((mask != (predicted == number)).sum())
+            corrected += Work(int(matched < FOUND), wrong)
         else:
             corrected += cost
-    return alone, corrected + Work(len(objects(predicted) - good), 0)
+    corrected += Work(len(objects(predicted) - good), 0)
+    return alone, min(alone, corrected, key=lambda each: each.clicks)
 
 
 def objects(numbered: np.ndarray) -> set[int]:
@@ -208,12 +213,15 @@ def by_click(mask: np.ndarray, answers: Answers) -> Work:
     """Clicks until an object is outlined, and the pixels that are wrong then."""
     rows, columns = np.nonzero(mask)
     box = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-    at = (middle(mask),), (True,)
+    at, wrong = ((middle(mask),), (True,)), int(mask.sum())
     for count, clicks in enumerate((Clicks(*at), Clicks(*at, tuple(map(float, box)))), start=1):
         outline = answers(clicks)
-        if outline is not None and overlap(mask, outline).iou >= FOUND:
-            return Work(count, int((mask != outline).sum()))
-    return Work(3, int(mask.sum()))
+        if outline is None:
+            continue
+        wrong = min(wrong, int((mask != outline).sum()))
+        if overlap(mask, outline).iou >= FOUND:
+            return Work(count, wrong)
+    return Work(3, wrong)
 
 
 def sam(example: AnnotatedPlane, backbone: Backbone) -> Answers:

@@ -16,6 +16,7 @@ from napari_ptsam.inference.objects import connected_components
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.widgets.annotate import annotate_tab, prediction_taker
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
+from napari_ptsam.widgets.annotate.training_run import LivePrediction
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -40,9 +41,19 @@ def test_it_says_what_is_missing(qtbot, dock, stack, prompt) -> None:
     widget.session_model.training = True
     widget.annotate.take.click()
     assert state.text() == prediction_taker.NOT_YET
+    widget.train.preview.prepare()
+    widget.annotate.take.click()
+    assert state.text() == prediction_taker.NOT_YET
+    labels = widget.session_model.images[0].labels
+    first = np.zeros((128, 128), np.uint8)  # of the first training
+    first[10:20, 10:20] = first[40:50, 10:20] = 1
+    widget.train.preview.show(LivePrediction(widget.train.preview.view(), first))
+    take(qtbot, widget)
+    number = widget.session_model.current()[1]
+    assert np.array_equal(labels.data[number], connected_components(first))
+    labels.undo()
     widget.session_model.training = False
     use(widget, prompt)
-    labels = widget.session_model.images[0].labels
     for name in ("editable", "visible"):
         setattr(labels, name, False)
         widget.annotate.take.click()
@@ -92,8 +103,12 @@ def test_objects_are_added_in_one_undo_step(qtbot, dock, stack, prompt) -> None:
     assert widget.annotate._state.text() == prediction_taker.NOTHING
     labels.undo()
     assert np.array_equal(labels.data, before)
+    assert viewer.layers[PREVIEW].visible and not widget.annotate._state.text()
     labels.redo()
     assert np.array_equal(labels.data[number] > 0, predicted > 0)
+    labels.undo()
+    take(qtbot, widget)
+    assert not viewer.layers[PREVIEW].visible
     viewer.dims.set_point(0, 3)
     settled(qtbot, widget)
     assert viewer.layers[PREVIEW].visible
@@ -199,7 +214,7 @@ def test_done_asks_about_a_plane_that_is_only_predicted(
     assert len(asked) == 3 and len(widget.session_model.counting()) == 2
 
 
-def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack) -> None:
+def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack, told) -> None:
     _, widget = dock(nuclei=stack.images[:2])
     widget.annotate.add.click()
     with qtbot.waitSignal(widget.annotate.suggester.suggested, timeout=LONG):
@@ -210,6 +225,19 @@ def test_done_says_that_a_plane_counts_as_empty(qtbot, dock, stack) -> None:
     settled(qtbot, widget)
     counter = widget.annotate._counter
     assert counter.text() == "1 of 2 planes annotated" and counter.maximum() == 2
+
+    paint(widget.session_model.images[0].labels, 1, stack.masks[1])
+    widget.annotate.suggest.click()  # the plane is painted, but not done, as far as is known
+    settled(qtbot, widget)
+    widget.annotate.suggest.click()
+    assert "but 1 plane is not marked as done" in told[-1]
+    widget.annotate.done.click()
+    assert (
+        told[-1].startswith("All 2 planes are annotated")
+        and told[-1] in widget.annotate._state.text()
+    )
+    settled(qtbot, widget)
+    assert widget.hint.text() == "2 planes are annotated: press Train."
 
 
 def test_the_next_plane_is_one_that_the_prompt_is_unsure_of(

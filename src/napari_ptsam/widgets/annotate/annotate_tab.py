@@ -207,7 +207,9 @@ class AnnotateTab(ScrollingColumn):
         if shown is None or not shown.any():
             self._empty_note = EMPTY.format(plane=_plane(image, number))
             return True
-        asked = QMessageBox(QMessageBox.Icon.Question, "Plane without annotation", EMPTY_OR_NOT)
+        asked = QMessageBox(
+            QMessageBox.Icon.Question, "Plane without annotation", EMPTY_OR_NOT, parent=self
+        )
         asked.setInformativeText("Without annotation, it counts as a plane without objects.")
         take = asked.addButton("Take the prediction", QMessageBox.ButtonRole.AcceptRole)
         empty = asked.addButton("No objects here", QMessageBox.ButtonRole.DestructiveRole)
@@ -236,7 +238,7 @@ class AnnotateTab(ScrollingColumn):
 
     def _not_suggested(self, message: str) -> None:
         self._show_idle()
-        self._state.setText(message)
+        self._state.setText(f"{self._empty_note}{message}")
 
     def _show_idle(self) -> None:
         self.suggest.setText("Suggest a plane")

@@ -148,6 +148,12 @@ class Preview(QObject):
             self._layer.visible = False
             self._hidden_on = image, number
 
+    def show_on(self, image: AnnotatedImage, number: int) -> None:
+        """Show the layer again if it is hidden on this plane."""
+        if self._layer is not None and self._hidden_on == (image, number):
+            self._hidden_on = None
+            self._layer.visible = True
+
     def show(self, prediction: LivePrediction) -> None:
         """Show labels in the layer, at the position of their plane."""
         image = prediction.view.image

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LATER = 50
 """Milliseconds until a prediction is written that arrived during a stroke."""
+SAMPLE = 64
+"""Number of pixels that tell whether a prediction was undone."""
 JOB = "take the prediction"
 
 NO_PLANE = "No plane of the chosen images is in view; go to one with the sliders, in the 2D view."
@@ -100,8 +102,8 @@ class Addition:
 class PredictionTaker(QObject):
     """Write the prediction for the plane in view on the free pixels of its annotation.
 
-    The prediction is computed in the background with the session's prompt; while a training
-    runs, it is the one that the preview shows.
+    The prediction is computed in the background with the session's prompt. While the first
+    training runs, and there is none yet, it is the one that the preview shows.
 
     Parameters
     ----------
@@ -124,6 +126,9 @@ class PredictionTaker(QObject):
         self._session_model = session_model
         self.preview: Preview | None = None
         self._waiting: Addition | None = None
+        self._watched: Addition | None = None
+        self._data: Any = None
+        """Data of the layer that is watched."""
         self._delay = single_shot(self, LATER)
         self._delay.timeout.connect(self._write)
 
@@ -143,13 +148,13 @@ class PredictionTaker(QObject):
         if problem := _not_paintable(image):
             self.state_changed.emit(problem)
             return
-        shown = None if self.preview is None else self.preview.prediction_of(image, number)
         prompt = session_model.prompt
-        if session_model.training and shown is not None:
+        if prompt is None:
+            shown = None if self.preview is None else self.preview.prediction_of(image, number)
+            if shown is None:
+                self.state_changed.emit(NOT_YET if session_model.training else NO_PROMPT)
+                return
             found = self._from_preview(shown)
-        elif prompt is None:
-            self.state_changed.emit(NOT_YET if session_model.training else NO_PROMPT)
-            return
         else:
             try:
                 prompt, _ = fit_prompt(prompt, image.planes, image.chosen, IN_IMAGES)
@@ -230,11 +235,36 @@ class PredictionTaker(QObject):
                 layer.selected_label = unused_label(plane, addition.scheme.ignored)
         if self.preview is not None:
             self.preview.hide_on(image, number)
+            self._watch(addition)
         self.state_changed.emit(_sentence(addition))
         self.taken.emit()
 
+    def _watch(self, addition: Addition | None) -> None:
+        """Watch whether an addition is undone, for which napari emits no event of its own."""
+        if self._watched is not None:
+            self._watched.layer.events.set_data.disconnect(self._redrawn)
+        self._watched = addition
+        if addition is not None:
+            self._data = addition.layer.data
+            addition.layer.events.set_data.connect(self._redrawn)
+
+    def _redrawn(self, event: object = None) -> None:
+        """Show the preview again if nothing is left of the addition."""
+        addition = self._watched
+        if addition is None or self.preview is None:
+            return
+        data, step = addition.layer.data, -(-len(addition.values) // SAMPLE)
+        pixels = tuple(along[::step] for along in addition.pixels)
+        if addition.image.labels is not addition.layer or data is not self._data:
+            self._watch(None)
+        elif not np.asarray(data[pixels]).any():
+            self._watch(None)
+            self.preview.show_on(addition.image, addition.number)
+            self.state_changed.emit("")
+
     def close(self) -> None:
         """Write nothing more."""
+        self._watch(None)
         self._delay.stop()
         self._waiting = None
 

@@ -124,6 +124,8 @@ class Suggester(QObject):
         if waiting:
             planes = "1 plane is" if waiting == 1 else f"{waiting} planes are"
             return f"Every plane has paint, but {planes} not marked as done yet; see the table."
+        if sum(len(image.planes) for image in self._session_model.images) > len(records):
+            return "All planes that are compared are annotated; go to another one with the sliders."
         count = "The only plane is" if len(records) == 1 else f"All {len(records)} planes are"
         return f"{count} annotated; to annotate more, add images on the tab “Images”."
 
