@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ptsam.annotation.candidates import choose, object_areas, usual_box
+from napari_ptsam.annotation.candidates import object_areas, rank, usual_box
 from napari_ptsam.backbones.point_prompts import Clicks
 from napari_ptsam.errors import InputError, NoObjectError
 
@@ -23,8 +23,20 @@ EMPTY, PART, OBJECT, ALL = square(0), square(10, 45), square(30, 35), square(256
 
 
 def chosen(masks, ious, clicks=ONE, shape=WHOLE, areas=(), height=4.0) -> int:
+    return ranked(masks, ious, clicks, shape, areas, height)[0]
+
+
+def ranked(masks, ious, clicks=ONE, shape=WHOLE, areas=(), height=4.0) -> list[int]:
     logits = torch.from_numpy(np.where(np.stack(masks), height, -height).astype(np.float32))
-    return choose(logits, torch.tensor(ious), clicks, SIDE, shape, areas)
+    return rank(logits, torch.tensor(ious), clicks, SIDE, shape, areas)
+
+
+def test_other_outlines_follow_but_not_background_or_the_same_one_twice() -> None:
+    masks, ious = [OBJECT, PART, OBJECT, ALL], [0.9, 0.9, 0.8, 1.0]
+    assert ranked(masks, ious) == [1, 0]
+    assert ranked([OBJECT, EMPTY, PART, square(60, 20)], ious) == [0, 2, 3]
+    two = Clicks(((101.0, 101.0), (105.0, 105.0)), (True, True))
+    assert ranked(masks, ious, two) == [0, 1]
 
 
 def test_the_whole_tile_is_no_object_however_sure_sam_is() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
-from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.scheme import IGNORED, Scheme
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.normalize import Normalization
@@ -55,6 +55,20 @@ def test_dense_planes(dense, stack, nuclei) -> None:
     assert found.stacks == (stack,) and found.classes == ("nucleus",)
     assert found.colours == ("#112233",) and found.pixel_size == PixelSize(0.5, 0.5)
     assert found.held_out is not None and len(found.held_out) == 1
+
+
+def test_ignored_pixels_are_not_learned_from(dense, nuclei) -> None:
+    labels = nuclei[1][0].astype(np.uint16)
+    labels[:40] = IGNORED
+    planes = [replace(dense[0], labels=labels), *dense[1:3]]
+    found = annotation_set(planes, Scheme(("nucleus",), ignored=IGNORED)).examples
+    assert (found[0].valid == (labels != IGNORED)).all() and found[1].valid.all()
+    assert (found[0].labels == ((labels > 0) & (labels != IGNORED))).all()
+    assert (found[0].instances == np.where(labels == IGNORED, 0, labels)).all()
+    assert IGNORED not in found[0].areas
+    with pytest.raises(InputError, match="no background"):
+        everything = np.where(labels > 0, labels, IGNORED)
+        annotation_set([replace(dense[0], labels=everything)], Scheme(ignored=IGNORED))
 
 
 def test_only_the_planes_needed_are_read(nuclei) -> None:

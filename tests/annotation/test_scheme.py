@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.scheme import IGNORED, UNLABELLED, Scheme
 from napari_ptsam.datasets.annotated_planes import annotate
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
@@ -133,3 +133,28 @@ def test_a_scheme_as_plain_values() -> None:
     ):
         with pytest.raises(InputError):
             Scheme.from_plain(plain | {key: wrong})
+
+
+@pytest.mark.parametrize("classes", [("cell",), ("cell", "debris")])
+def test_ignored_pixels_are_neither_object_nor_background(classes) -> None:
+    scheme = Scheme(classes, ignored=IGNORED)
+    labels = np.array([[0, 1, 2, IGNORED]], np.uint16)
+    assert scheme.mask(labels).tolist() == [[0, 1, 2, UNLABELLED]]
+    assert scheme.reading.unlabelled == UNLABELLED
+    assert scheme.counts(labels)["ignored"] == 1
+    assert sum(scheme.counts(labels).values()) == 3
+    assert "ignored" not in scheme.counts(labels[:, :3])
+    assert scheme.is_annotated(labels[:, 3:])
+    assert scheme.without_ignored(labels).tolist() == [[0, 1, 2, 0]]
+    assert Scheme.from_plain(scheme.to_plain()) == scheme
+
+
+def test_schemes_of_earlier_versions_ignore_nothing() -> None:
+    plain = Scheme().to_plain()
+    del plain["ignored"]
+    scheme = Scheme.from_plain(plain)
+    labels = np.array([[0, IGNORED]], np.uint16)
+    assert scheme == Scheme() and scheme.reading.unlabelled is None
+    assert scheme.mask(labels).tolist() == labels.tolist()
+    with pytest.raises(InputError, match="label of ignored pixels"):
+        Scheme(ignored=7)

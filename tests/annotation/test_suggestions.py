@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from conftest_data import real_pair
-from napari_ptsam.annotation.suggestions import candidates, pool, suggest
+from napari_ptsam.annotation.suggestions import (
+    Judge,
+    candidates,
+    doubt,
+    pool,
+    suggest,
+    whole_plane,
+)
+from napari_ptsam.images.normalize import normalize_plane
 
 
 def test_a_start_set_takes_one_of_each_kind() -> None:
@@ -45,3 +54,40 @@ def test_real_images_of_another_kind_are_suggested(backbone) -> None:
         grey = ((plane - low) / (high - low)).clip(0, 1).astype(np.float32)
         features.append(pool(backbone.encoder([np.repeat(grey[..., None], 3, -1)])[0]))
     assert suggest(np.stack(features), {0}) == [3]
+
+
+def test_a_plane_is_doubtful_where_it_is_neither_background_nor_object() -> None:
+    logits = torch.full((1, 8, 8), -9.0)
+    assert np.isnan(doubt(logits))
+    logits[0, :4] = 9.0
+    sure = doubt(logits)
+    logits[0, 3] = 0.0
+    assert sure < 0.01 and doubt(logits) == pytest.approx(0.25, abs=0.01)
+    logits[0, :] = 0.0
+    assert doubt(logits) == pytest.approx(1)
+    small = torch.full((2, 8, 8), -9.0)
+    small[1, 0, :2] = torch.tensor([0.0, 9.0])
+    assert doubt(small) == pytest.approx(0.5, abs=0.01)  # however small the object
+
+
+def test_planes_that_the_prompt_is_sure_of_are_not_suggested() -> None:
+    features = np.arange(6, dtype=float)[:, None]
+    doubts = np.array([0.9, 0.5, 0.6, 0.4, 0.2, 0.1])
+    assert suggest(features, {0}) == [5]
+    assert suggest(features, {0}, doubts=doubts) == [3]  # the farthest of the three least sure
+    assert suggest(features, {0}, doubts=np.full(6, 0.3)) == [5]
+    doubts[5] = np.nan  # nothing is found there
+    assert suggest(features, {0}, doubts=doubts) == [5]
+    assert sorted(suggest(features, {0}, 9, doubts)) == [1, 2, 3, 4, 5]
+    assert suggest(features, set(range(6)), doubts=doubts) == []
+    assert suggest(features, [], doubts=doubts) == suggest(features, [])
+
+
+def test_a_judge_is_unsure_of_a_noisy_plane(nuclei, prompt, backbone) -> None:
+    judge, plane = Judge(prompt, backbone), nuclei[0][0].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 2 * plane.std(), plane.shape)
+    clear, noisy = (
+        judge.doubt(whole_plane(normalize_plane(each)), plane.shape)
+        for each in (plane, plane + noise)
+    )
+    assert 0 < clear < noisy < 1

@@ -74,6 +74,10 @@ def test_a_comparison_is_worded_for_each_front_end() -> None:
     )
     assert "--keep new" in on_command_line(found.sentence)
     assert "the same plane, before" in replace(found, planes=1).sentence
+    assert replace(found, planes=1).change == (
+        "Agreement with your annotation on the same plane: 0.91 before, 0.87 now."
+    )
+    assert "the same 4 planes: 0.91" in found.change
 
 
 @pytest.mark.usefixtures("careless")
@@ -95,6 +99,7 @@ def test_a_worse_start_is_replaced(nuclei, prompt, backbone) -> None:
     for start in (replace(prompt, tokens=noise), replace(prompt, detail=(head(),))):
         found = trained(annotations(nuclei), backbone, start, detail="auto")
         assert found.kept_start is None and found.prompt.origin.start == "a prompt"
+        assert found.comparison.planes == 1 and found.comparison.before < found.comparison.after
 
 
 @pytest.mark.parametrize("kind", ["filter", "detail", "encoder tokens", "two classes"])
@@ -186,6 +191,7 @@ def test_a_stopped_training_compares_nothing(nuclei, prompt, backbone, monkeypat
         if progress.phase == "training" and progress.step == 5:
             training.stop()
     assert training.kept_start is None and training.prompt.origin.start == "a prompt"
+    assert training.comparison is None
 
 
 def test_planes_without_foreground_are_left_out(nuclei, prompt, backbone, monkeypatch) -> None:

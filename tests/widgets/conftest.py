@@ -57,7 +57,8 @@ def told(monkeypatch) -> list[str]:
     for name in (
         "annotate.annotate_tab", "annotate.annotate_and_train", "annotate.classes", "annotate.click_tool",
         "annotate.images_tab", "annotate.session_restore", "annotate.train_tab", "annotate.training_run",
-        "annotate.channels_row", "annotate.shapes_annotation", "shared.failures",
+        "annotate.channels_row", "annotate.object_tools", "annotate.region_layer",
+        "annotate.shapes_annotation", "shared.failures",
     ):  # fmt: skip
         module = importlib.import_module(f"napari_ptsam.widgets.{name}")
         for function in ("show_info", "show_warning"):

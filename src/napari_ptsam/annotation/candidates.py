@@ -37,6 +37,8 @@ BOX = 1.3
 """Side of the guessed box, as a multiple of the square root of the area of earlier objects."""
 DOUBTFUL = 0.85
 """Score below which even the best mask is not an object."""
+SAME = 0.9
+"""IoU from which two masks count as the same, so that only the better one is offered."""
 
 NO_OBJECT = (
     "Nothing that looks like an object was found here. Click nearer to the middle of an object, or "
@@ -109,15 +111,15 @@ def usual_box(clicks: Clicks, areas: Sequence[float]) -> Clicks | None:
     return replace(clicks, box=(y - half, x - half, y + half, x + half))
 
 
-def choose(
+def rank(
     masks: torch.Tensor,
     ious: torch.Tensor,
     clicks: Clicks,
     side: int,
     shape: tuple[int, int],
     areas: Sequence[float] = (),
-) -> int:
-    """Choose the mask that the user means.
+) -> list[int]:
+    """Rank the masks by how likely the user means them.
 
     One click is ambiguous. For photographs, it is usual to take the best of
     SAM's three multimask outputs by predicted IoU. In micrographs the third
@@ -149,8 +151,9 @@ def choose(
 
     Returns
     -------
-    int
-        Index of the mask.
+    list of int
+        Indices of the masks, the most likely one first. Masks that are empty,
+        background or nearly the same as a better one are left out.
 
     Raises
     ------
@@ -165,7 +168,7 @@ def choose(
     pairs = zip(logits, ious.tolist(), strict=True)
     candidates = [describe_mask(mask, iou, clicks, scale) for mask, iou in pairs]
     if not clicks.single:
-        return _most_agreeing(candidates, clicks, scale)
+        return _different(candidates, _by_agreement(candidates, clicks, scale))
     usual = float(np.median(areas)) if len(areas) else None
     scores = {
         number: candidates[number].score(usual) + gain
@@ -176,7 +179,22 @@ def choose(
     }
     if max((score for number, score in scores.items() if number < 4), default=0) < DOUBTFUL:
         raise NoObjectError(NO_OBJECT)
-    return max(scores, key=scores.__getitem__)
+    third = [3] if candidates[3].area and not candidates[3].background else []
+    return _different(candidates, [*sorted(scores, key=scores.__getitem__, reverse=True), *third])
+
+
+def _different(candidates: list[Candidate], ranked: list[int]) -> list[int]:
+    """Leave out masks that are nearly the same as one before them."""
+    different: list[int] = []
+    for number in ranked:
+        mask = candidates[number].mask
+        if not any(_iou(mask, candidates[other].mask) > SAME for other in different):
+            different.append(number)
+    return different
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / max((one | other).sum(), 1))
 
 
 def describe_mask(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) -> Candidate:
@@ -206,8 +224,8 @@ def describe_mask(logits: np.ndarray, iou: float, clicks: Clicks, scale: float) 
     return Candidate(mask, iou, stability, area * scale**2, area / mask.size, float(rim.mean()))
 
 
-def _most_agreeing(candidates: list[Candidate], clicks: Clicks, scale: float) -> int:
-    """Return the index of the first mask that agrees with the largest number of clicks."""
+def _by_agreement(candidates: list[Candidate], clicks: Clicks, scale: float) -> list[int]:
+    """Return the indices of the masks, those first that agree with the largest number of clicks."""
     shape = candidates[0].mask.shape
     on, off = (clicks.pixels(positive, shape, scale) for positive in (True, False))
 
@@ -222,13 +240,14 @@ def _most_agreeing(candidates: list[Candidate], clicks: Clicks, scale: float) ->
     ]
     if not bounded:
         raise NoObjectError(SPREADS)
-    best = max(bounded, key=agreed)
+    ranked = sorted(bounded, key=agreed, reverse=True)
+    best = ranked[0]
     if clicks.points:
         positive = clicks.positive[-1]
         last = (on if positive else off)[-1:]
         if any(bool(candidates[best].mask[at]) != positive for at in last):
             raise NoObjectError(NOT_REACHED if positive else NOT_REMOVED)
-    return best
+    return [number for number in ranked if number == best or candidates[number].area]
 
 
 def object_areas(labels: np.ndarray) -> list[int]:

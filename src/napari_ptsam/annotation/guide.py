@@ -23,6 +23,8 @@ class Situation:
         Number of images in use.
     annotation_layers
         Number of them that have an annotation layer.
+    planes
+        Number of planes of these images; None if it is unknown.
     painted
         Number of planes with labels.
     counting
@@ -39,12 +41,23 @@ class Situation:
 
     images: int = 0
     annotation_layers: int = 0
+    planes: int | None = None
     painted: int = 0
     counting: int = 0
     sparse: bool = False
     training: bool = False
     trained: int = 0
     saved: bool = False
+
+    @property
+    def wanted(self) -> int:
+        """Number of planes to annotate: 16, or all of fewer."""
+        return WANTED if self.planes is None else min(WANTED, self.planes)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every plane is annotated."""
+        return self.planes is not None and self.counting >= self.planes
 
 
 def next_step(now: Situation) -> tuple[Place, str]:
@@ -55,23 +68,29 @@ def next_step(now: Situation) -> tuple[Place, str]:
         return "train", "The prompt is being trained; watch it on the plane in view."
     if not now.annotation_layers:
         return "annotate", "Add an annotation layer to paint on."
+    if now.trained and not now.saved and now.finished:
+        return "train", "Save the prompt."
     if now.trained and not now.saved:
         return "train", "Save the prompt, or annotate planes where it fails and continue training."
     if now.trained and now.counting > now.trained:
         more = now.counting - now.trained
         planes = "1 more plane is" if more == 1 else f"{more} more planes are"
         return "train", f"{planes} annotated: continue training."
+    if now.trained and now.finished:
+        return "images", "Saved. All planes are annotated; to improve it, add other images."
     if now.trained:
         return (
             "annotate",
-            "Saved. To improve it, annotate planes where it fails and continue training.",
+            "Saved. To improve it, take the prediction of another plane, correct it, and continue "
+            "training.",
         )
-    if now.counting >= WANTED:
-        return "train", f"{now.counting} planes are annotated: press Train."
+    if now.counting and now.counting >= now.wanted:
+        planes = "1 plane is" if now.counting == 1 else f"{now.counting} planes are"
+        return "train", f"{planes} annotated: press Train."
     if now.counting >= FEWEST:
         return "train", (
             f"{now.counting} planes are annotated: train now for a first impression, "
-            f"or continue to about {WANTED}."
+            f"or continue to {_about(now)}."
         )
     return "annotate", _how_to_annotate(now)
 
@@ -81,10 +100,15 @@ def _how_to_annotate(now: Situation) -> str:
         return (
             "Paint a few strokes on the background and on the objects, then go to the next plane."
             if not now.counting
-            else f"Scribble on more planes: {now.counting} of about {WANTED}."
+            else f"Scribble on more planes: {now.counting} of {_about(now)}."
         )
     if now.painted > now.counting:
         return "Paint every object on this plane, then press “Done, next plane”."
     if not now.counting:
         return "Mark every object on this plane: switch on “Click objects”, or paint."
-    return f"Annotate more planes: {now.counting} of about {WANTED}."
+    return f"Annotate more planes: {now.counting} of {_about(now)}."
+
+
+def _about(now: Situation) -> str:
+    """Return how many planes to annotate: all of them if there are few."""
+    return f"about {WANTED}" if now.wanted == WANTED else str(now.wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from napari_ptsam.annotation.candidates import NO_OBJECT, choose, usual_box
+from napari_ptsam.annotation.candidates import NO_OBJECT, rank, usual_box
 from napari_ptsam.backbones.point_prompts import Clicks, click_masks
 from napari_ptsam.errors import InputError, NoObjectError
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, Tile, Tiling
@@ -44,11 +44,18 @@ class Outline:
     logits
         SAM's logits in the tile, from which the outline can be refined: float32,
         shape (256, 256).
+    others
+        Logits of the other outlines that these clicks may mean, the likelier
+        ones first; see `next_outline`.
+    tile
+        Tile of the logits; None if it is unknown.
     """
 
     window: tuple[slice, slice]
     mask: np.ndarray
     logits: torch.Tensor
+    others: tuple[torch.Tensor, ...] = ()
+    tile: Tile | None = None
 
 
 def click_tiling(shape: tuple[int, int]) -> Tiling:
@@ -167,8 +174,9 @@ def find_outline(
         box_masks, box_ious = click_masks(backbone.decoder, embedding, boxed, tile.side)
         masks, ious = torch.cat([masks, box_masks[:1]]), torch.cat([ious, box_ious[:1]])
     rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
-    logits = masks[choose(masks, ious, tile_clicks, tile.side, (rows, columns), areas)]
-    return outline_of(logits, tile, shape, clicks)
+    ranked = rank(masks, ious, tile_clicks, tile.side, (rows, columns), areas)
+    outline = outline_of(masks[ranked[0]], tile, shape, clicks)
+    return replace(outline, others=tuple(masks[number] for number in ranked[1:]))
 
 
 def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks: Clicks) -> Outline:
@@ -181,7 +189,36 @@ def outline_of(logits: torch.Tensor, tile: Tile, shape: tuple[int, int], clicks:
     tile_clicks = clicks.relative_to(tile.y, tile.x)
     mask = _object((resized[0, 0, :rows, :columns] > 0).cpu().numpy(), tile_clicks)
     window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
-    return Outline(window, mask, logits)
+    return Outline(window, mask, logits, tile=tile)
+
+
+def next_outline(outline: Outline, shape: tuple[int, int], clicks: Clicks) -> Outline:
+    """Return the next of the outlines that the same clicks may mean; the first follows the last.
+
+    Parameters
+    ----------
+    outline
+        Outline with ``others``.
+    shape
+        Size of the plane: (y, x).
+    clicks
+        The clicks that gave it, in pixels of the plane.
+
+    Raises
+    ------
+    NoObjectError
+        If the clicks select nothing in any other mask.
+    """
+    rest = (*outline.others, outline.logits)
+    tile = outline.tile
+    assert tile is not None, "an outline with others knows its tile"
+    for turn, logits in enumerate(rest, start=1):
+        try:
+            found = outline_of(logits, tile, shape, clicks)
+        except NoObjectError:
+            continue
+        return replace(found, others=(*rest[turn:], *rest[: turn - 1]))
+    raise NoObjectError(NO_OBJECT)
 
 
 def _object(mask: np.ndarray, clicks: Clicks) -> np.ndarray:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_ptsam.annotation.scheme import Scheme
-from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
+from napari_ptsam.annotation.regions import Region, mask_of, surroundings
+from napari_ptsam.annotation.scheme import UNLABELLED, Scheme
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
 from napari_ptsam.datasets.split import choose_held_out
 from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.planes import Planes
@@ -36,6 +37,9 @@ class PaintedPlane:
         that is not decided yet.
     name
         Name of the plane in messages; if empty, the image's name and the number.
+    regions
+        Boxes in which everything is annotated, while nothing outside of them is; empty if the
+        whole plane is meant.
     """
 
     image: Planes
@@ -43,6 +47,14 @@ class PaintedPlane:
     labels: np.ndarray | Planes
     held_out: bool | None = None
     name: str = ""
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns that are read: the regions with some context, or the whole plane."""
+        if not self.regions:
+            return slice(None), slice(None)
+        return surroundings(self.regions, self.image.shape)
 
     @property
     def title(self) -> str:
@@ -94,7 +106,7 @@ def annotation_set(
             Planes(mask, "YX", plane.title, plane.image.pixel_size)
             for mask, plane in zip(masks, planes, strict=True)
         ],
-        scheme.reading,
+        _reading(planes, scheme),
     )
     stacks = {id(plane.image): plane.image for plane in planes}
     positions = {image: position for position, image in enumerate(stacks)}
@@ -122,9 +134,17 @@ def annotation_set(
     ).with_held_out(held_out)
 
 
+def _reading(planes: Sequence[PaintedPlane], scheme: Scheme) -> MaskReading:
+    """Return the meaning of the masks, in which pixels outside of regions are not annotated."""
+    reading = scheme.reading
+    if any(plane.regions for plane in planes):
+        return replace(reading, unlabelled=UNLABELLED)
+    return reading
+
+
 def _single_plane(plane: PaintedPlane) -> Planes:
     """Return the plane as an image of its own, so that the rest of its stack is not read."""
-    pixels = plane.image[plane.number]
+    pixels = plane.image[plane.number][plane.window]
     axes = "YX" if pixels.ndim == 2 else "YXS" if plane.image.rgb else "YXC"
     return Planes(pixels, axes, plane.title, plane.image.pixel_size)
 
@@ -137,12 +157,15 @@ def _mask(plane: PaintedPlane, scheme: Scheme) -> np.ndarray:
             f"The labels of {plane.title} have the shape {labels.shape}, but the image has {shape}; "
             "annotate it in a Labels layer of its own."
         )
+    labels = labels[plane.window]
     try:
         mask = scheme.mask(labels)
     except InputError as error:
         raise InputError(framed(error, before=f"{plane.title}: ")) from error
+    if plane.regions:
+        mask[~mask_of(plane.regions, shape)[plane.window]] = UNLABELLED
     if not scheme.sparse:
-        if mask.all():
+        if not (mask == 0).any():
             raise InputError(
                 f"Every pixel of {plane.title} is labelled, so there is no background to tell apart; "
                 "erase some, or leave the plane out."

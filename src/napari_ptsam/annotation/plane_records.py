@@ -6,6 +6,8 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from napari_ptsam.annotation.regions import Region
+
 WANTED = 16
 """Number of annotated planes that the method is designed for. Fewer work too; more help a little."""
 
@@ -31,16 +33,20 @@ class PlaneStatus:
         that is not decided yet.
     dice
         Dice of the last prompt on the plane; None if it was not computed.
+    regions
+        Boxes in which everything is annotated, while nothing outside of them is; empty if the
+        whole plane is meant, as in sessions of earlier versions.
     """
 
     done: bool = False
     held_out: bool | None = None
     dice: float | None = None
+    regions: tuple[Region, ...] = ()
 
     @property
     def status(self) -> dict[str, Any]:
-        """The three values as keyword arguments."""
-        return {"done": self.done, "held_out": self.held_out, "dice": self.dice}
+        """The values as keyword arguments."""
+        return {name: getattr(self, name) for name in ("done", "held_out", "dice", "regions")}
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,10 @@ class PlaneRecords:
         """Use a plane for validation (True) or for training (False), or leave it open (None)."""
         self.put(replace(self.get(image, number), held_out=held_out))
 
+    def limit(self, image: Hashable, number: int, regions: tuple[Region, ...]) -> None:
+        """Set the regions in which a plane is annotated; without any, the whole plane is."""
+        self.put(replace(self.get(image, number), regions=regions))
+
     def rate(self, image: Hashable, number: int, dice: float | None) -> None:
         """Set the Dice of the last prompt on a plane."""
         self.put(replace(self.get(image, number), dice=dice))
@@ -132,8 +142,8 @@ class PlaneRecords:
         return [record for record in self if (record.painted if sparse else record.done)]
 
     def put(self, record: PlaneRecord) -> None:
-        """Add or replace a record. One of a plane that is neither painted nor done is removed."""
-        if record.painted or record.done:
+        """Add or replace a record. One of a plane that is not annotated in any way is removed."""
+        if record.painted or record.done or record.regions:
             self._records[record.key] = record
         else:
             self._records.pop(record.key, None)

@@ -63,7 +63,7 @@ def saved_set(
         stack, saved_planes = stacks[plane.image]
         labels, name = read_labels(plane), session.name_of(plane)
         number = saved_planes.index(plane)
-        painted.append(PaintedPlane(stack, number, labels, plane.held_out, name))
+        painted.append(PaintedPlane(stack, number, labels, plane.held_out, name, plane.regions))
     return annotation_set(painted, session.scheme, part, seed)
 
 

@@ -16,6 +16,13 @@ from napari_ptsam.prompts.prompt import MAX_CLASSES, check_colours, check_names,
 BACKGROUND = "background"
 UNLABELLED = -1
 """Value of pixels that are not annotated in masks."""
+IGNORED = 60_000
+"""Label for pixels that are neither object nor background, once a scheme uses it. It lies above the
+labels that annotations reach, and leaves room for napari's *new label* in 16 bits."""
+NEWER = ("ignored", "regions")
+"""Fields of schemes and planes that sessions of earlier versions lack."""
+IGNORED_NAME = "ignored"
+"""Name of these pixels in counts and in the layer."""
 SHOWN = 6
 """Number of labels that a message lists at most."""
 
@@ -35,6 +42,9 @@ class Scheme:
         annotation, 0 is the background of planes that are marked as done.
     background
         Label of the background in sparse annotation.
+    ignored
+        Label of pixels that are neither object nor background, such as unsure or cut-off
+        objects; 0 if the scheme has no such label, as in sessions of earlier versions.
 
     Raises
     ------
@@ -46,6 +56,7 @@ class Scheme:
     colours: tuple[str, ...] = ()
     sparse: bool = False
     background: int = 1
+    ignored: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -62,6 +73,10 @@ class Scheme:
         if type(self.background) is not int or not 1 <= self.background <= MAX_CLASSES + 1:
             raise InputError(
                 f"The background's label is a number from 1 to {MAX_CLASSES + 1}, not {self.background!r}."
+            )
+        if self.ignored not in (0, IGNORED):
+            raise InputError(
+                f"The label of ignored pixels is {IGNORED}, or 0 without any, not {self.ignored!r}."
             )
         if self.sparse and BACKGROUND in self.classes:
             raise InputError(
@@ -84,7 +99,8 @@ class Scheme:
     @property
     def reading(self) -> MaskReading:
         """The meaning of the masks that `mask` makes."""
-        return MaskReading(self.classes, UNLABELLED if self.sparse else None, "background")
+        unlabelled = UNLABELLED if self.sparse or self.ignored else None
+        return MaskReading(self.classes, unlabelled, "background")
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
         """Convert painted labels to a mask.
@@ -97,24 +113,44 @@ class Scheme:
         Returns
         -------
         numpy.ndarray
-            int64, shape (y, x): 0 is background, i + 1 is class i, -1 is not annotated; with
-            `instances`, every number above 0 is an object.
+            int64, shape (y, x): 0 is background, i + 1 is class i, -1 is not annotated or
+            ignored; with `instances`, every number above 0 is an object.
 
         Raises
         ------
         InputError
             If a label has no class.
         """
+        painted = self.without_ignored(check_labels(labels))
         if self.instances:
-            return check_labels(labels).astype(np.int64)
-        self._pixels_of_labels(labels)
-        meaning = np.full(max(self._meanings) + 1, UNLABELLED, dtype=np.int64)
-        for label, value in self._meanings.items():
-            meaning[label] = value
-        return meaning[labels.astype(np.intp)]
+            mask = painted.astype(np.int64)
+        else:
+            self._pixels_of_labels(painted)
+            meaning = np.full(max(self._meanings) + 1, UNLABELLED, dtype=np.int64)
+            for label, value in self._meanings.items():
+                meaning[label] = value
+            mask = meaning[painted.astype(np.intp)]
+        if self.ignored:
+            mask[labels == self.ignored] = UNLABELLED
+        return mask
+
+    def without_ignored(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels with 0 in place of the label of ignored pixels.
+
+        Parameters
+        ----------
+        labels
+            Labels as painted: integer, any shape. They are returned as they are if nothing in
+            them is ignored.
+        """
+        if not self.ignored or not (labels == self.ignored).any():
+            return labels
+        return np.where(labels == self.ignored, 0, labels).astype(labels.dtype)
 
     def counts(self, labels: np.ndarray) -> dict[str, int]:
         """Return the number of pixels of each class, and of ``background`` if it has a label.
+
+        Pixels that are ignored are counted as ``ignored``, if there are any.
 
         Parameters
         ----------
@@ -126,13 +162,16 @@ class Scheme:
         InputError
             If a label has no class.
         """
+        painted = self.without_ignored(check_labels(labels))
+        ignored = int(np.count_nonzero(labels == self.ignored)) if self.ignored else 0
+        extra = {IGNORED_NAME: ignored} if ignored else {}
         if self.instances:
-            return {self.classes[0]: int(np.count_nonzero(check_labels(labels)))}
-        pixels = self._pixels_of_labels(labels)
-        return {name: int(pixels[label]) for label, name in self._names.items()}
+            return {self.classes[0]: int(np.count_nonzero(painted))} | extra
+        pixels = self._pixels_of_labels(painted)
+        return {name: int(pixels[label]) for label, name in self._names.items()} | extra
 
     def is_annotated(self, labels: np.ndarray) -> bool:
-        """Return whether any pixel is annotated."""
+        """Return whether any pixel has a label, be it that of ignored pixels."""
         return bool(np.any(labels))
 
     def to_plain(self) -> dict[str, Any]:
@@ -149,7 +188,7 @@ class Scheme:
         InputError
             If a value is missing, has another type, or cannot be used.
         """
-        return read_values(cls, plain)
+        return read_values(cls, plain, optional=NEWER)
 
     @property
     def _names(self) -> dict[int, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.annotation.plane_records import PlaneStatus
-from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.scheme import NEWER, Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
 from napari_ptsam.io.validation import python_values, read_values
@@ -151,6 +151,13 @@ class Session:
             0 <= i < size for i, size in zip(plane.index, leading, strict=True)
         )
 
+    def _regions_fit(self, plane: SessionPlane) -> bool:
+        """Return whether the regions of a plane lie in it."""
+        rows, columns = self.images[plane.image].plane_shape
+        return all(
+            0 <= y0 < y1 <= rows and 0 <= x0 < x1 <= columns for y0, x0, y1, x1 in plane.regions
+        )
+
     def name_of(self, plane: SessionPlane) -> str:
         """Return the name of a plane in messages: its image, and its number if there are several."""
         image = self.images[plane.image]
@@ -173,13 +180,15 @@ class Session:
         InputError
             If a value is missing, has another type, or cannot be used.
         """
-        session = read_values(cls, {**plain, "problems": ()})
+        session = read_values(cls, {**plain, "problems": ()}, optional=NEWER)
         for name in session.prompts:
             _check_file_name(name)
         for time in (session.created, session.saved):
             _check_time(time)
         if not all(session.has_place_for(plane) for plane in session.planes):
             raise InputError("a plane lies in none of the images")
+        if not all(session._regions_fit(plane) for plane in session.planes):
+            raise InputError("a region lies outside of its plane")
         if len({plane.stem for plane in session.planes}) < len(session.planes):
             raise InputError("a plane is there twice")
         return session

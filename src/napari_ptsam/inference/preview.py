@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.guided_filter import Refinement
     from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.images.settings import ImageSettings, PreparedPlane
     from napari_ptsam.inference.detail import DetailCorrection
+    from napari_ptsam.inference.prediction import Prediction
+    from napari_ptsam.inference.segment import Segmenter
 
 
 class PlanePreview:
@@ -58,6 +61,15 @@ class PlanePreview:
         self._corrections = corrections
         self._embedded: EmbeddedPlane | None = None
 
+    @classmethod
+    def of(cls, segmenter: Segmenter, planes: Planes, number: int) -> PlanePreview:
+        """Return the preview of a plane as a segmenter would segment it."""
+        prompt = segmenter.prompt
+        return cls(
+            segmenter.backbone, prompt.images, planes[number], planes.rgb,
+            prompt.images.limits(planes), prompt.refinement, segmenter.flips, segmenter.corrections,
+        )  # fmt: skip
+
     @property
     def ready(self) -> bool:
         """Whether the whole plane is embedded."""
@@ -97,10 +109,19 @@ class PlanePreview:
 
         return compute
 
+    def predict(self, tokens: torch.Tensor, classes: int | None = None) -> Prediction:
+        """Predict the plane with tokens, once it is embedded.
+
+        Parameters
+        ----------
+        tokens, classes
+            See `EmbeddedPlane.predict`.
+        """
+        assert self._embedded is not None
+        return self._embedded.predict(
+            self._backbone.decoder, tokens, self._refinement, classes, self._corrections
+        )
+
     def labels(self, tokens: torch.Tensor) -> np.ndarray:
         """Predict labels with tokens, once the plane is embedded: uint8, shape (y, x)."""
-        assert self._embedded is not None
-        prediction = self._embedded.predict(
-            self._backbone.decoder, tokens, self._refinement, corrections=self._corrections
-        )
-        return prediction.labels
+        return self.predict(tokens).labels

@@ -35,7 +35,7 @@ SMALLEST_LOSS_ON_FEW = 0.01
 
 @dataclass(frozen=True)
 class Comparison:
-    """A new prompt that is worse than the one that the training started from.
+    """A new prompt and the one that the training started from, measured on the same planes.
 
     Attributes
     ----------
@@ -50,11 +50,18 @@ class Comparison:
     planes: int
 
     @property
-    def cause(self) -> str:
-        """What is wrong, in two sentences."""
-        where = "plane" if self.planes == 1 else f"{self.planes} planes"
+    def change(self) -> str:
+        """What the training has changed, in a sentence."""
         return (
-            f"This training made the prompt worse: Dice {self.after:.3f} on the same {where}, before "
+            f"Agreement with your annotation on the same {self._where}: {self.before:.2f} before, "
+            f"{self.after:.2f} now."
+        )
+
+    @property
+    def cause(self) -> str:
+        """What is wrong if the new prompt is worse, in two sentences."""
+        return (
+            f"This training made the prompt worse: Dice {self.after:.3f} on the same {self._where}, before "
             f"{self.before:.3f}. The old prompt is kept."
         )
 
@@ -62,6 +69,10 @@ class Comparison:
     def sentence(self) -> Message:
         """What is wrong, and how to get the new prompt."""
         return Message(self.cause, " ", Advice(Remedy.TAKE_NEW, {}))
+
+    @property
+    def _where(self) -> str:
+        return "plane" if self.planes == 1 else f"{self.planes} planes"
 
 
 def is_worse(before: Sequence[float], after: Sequence[float]) -> bool:
@@ -114,6 +125,8 @@ class StartComparison:
 
     Attributes
     ----------
+    measured
+        The comparison; None before both prompts are measured, or if that was not possible.
     kept
         The comparison if the new prompt is worse; None if it is not, or not known yet.
     """
@@ -124,6 +137,7 @@ class StartComparison:
         self._corrections = corrections_of(heads, context.backbone.device)
         self._alike = bool(heads) and start is not None and start.origin.images <= annotated
         self._before: list[float] = []
+        self.measured: Comparison | None = None
         self.kept: Comparison | None = None
 
     def measure_start(self) -> None:
@@ -137,7 +151,7 @@ class StartComparison:
         )
 
     def compare(self, tokens: torch.Tensor, unseen: Sequence[np.ndarray]) -> None:
-        """Measure the new prompt, and set ``kept`` if it is worse.
+        """Measure the new prompt, and set ``measured``, and ``kept`` if it is worse.
 
         Parameters
         ----------
@@ -158,8 +172,11 @@ class StartComparison:
             return self._overlaps(plane, tokens, context.refinement, context.corrections)
 
         after = self._dice(overlaps_of)
-        if not context.stopping and is_worse(self._before, after):
-            self.kept = Comparison(float(np.mean(self._before)), float(np.mean(after)), len(after))
+        if context.stopping or not after:
+            return
+        self.measured = Comparison(float(np.mean(self._before)), float(np.mean(after)), len(after))
+        if is_worse(self._before, after):
+            self.kept = self.measured
 
     def _overlaps(
         self,

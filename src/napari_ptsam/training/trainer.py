@@ -208,6 +208,11 @@ class Training:
         return self._token_training.tokens
 
     @property
+    def comparison(self) -> Comparison | None:
+        """The new prompt and the start on the same planes; None if they were not compared."""
+        return self._comparison.measured
+
+    @property
     def kept_start(self) -> Comparison | None:
         """How much worse the new prompt is than the start, which is kept; None if it is not."""
         return self._comparison.kept

@@ -35,7 +35,7 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
 
     annotate(qtbot, widget, stack, [0, 1, 2, 3, 4])
     table = widget.annotate.table
-    assert table.rowCount() == 5 and widget.annotate._counter.text() == "5 of 16 planes annotated"
+    assert table.rowCount() == 5 and widget.annotate._counter.text() == "5 of 6 planes annotated"
     assert table.item(2, 2).text() == f"{(stack.masks[2] > 0).sum():,}"
     assert "train now" in widget.hint.text()
 

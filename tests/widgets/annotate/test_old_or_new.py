@@ -80,6 +80,7 @@ def test_the_old_prompt_is_kept_until_the_user_takes_the_new_one(
 
     continued(qtbot, widget, steps=1, learning_rate=1e-6)
     assert choice.isHidden() and session_model.prompt is not new
+    assert train.judgement.text().startswith("Agreement with your annotation on the same 3 planes:")
     train.take(old, path)
     assert choice.isHidden()
 

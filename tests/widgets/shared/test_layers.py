@@ -21,6 +21,7 @@ from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.shared import layers
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
+    BACKGROUND,
     add_annotation_layer,
     class_colours,
     go_to_plane,
@@ -28,6 +29,7 @@ from napari_ptsam.widgets.shared.layers import (
     is_displaced,
     labels_planes,
     plane_in_view,
+    style_labels,
 )
 
 SHAPE = 40, 50
@@ -185,6 +187,20 @@ def test_colours_of_classes() -> None:
     assert shown[0][3] == 0
     assert np.allclose(shown[1], (1, 0, 0, 1)) and np.allclose(shown[3], (0, 0, 1, 1))
     assert np.allclose(shown[2], 1) and np.allclose(shown[4], 1)  # white: of no class
+
+
+@pytest.mark.parametrize("colours", [{1: "#FF0000"}, {1: BACKGROUND, 2: "#FF0000"}])
+def test_labels_of_no_class_are_white(colours: dict[int, str]) -> None:
+    others = [label for label in range(1, 256) if label not in colours]
+    assert np.allclose(class_colours(colours).map(np.array(others)), 1)
+
+
+def test_objects_have_the_colours_of_new_labels_layers() -> None:
+    labels = Labels(np.zeros((4, 4), np.uint16))
+    expected = labels.colormap.map(np.arange(60))
+    style_labels(labels, Scheme(("nucleus", "debris")))
+    style_labels(labels, Scheme())
+    assert np.allclose(labels.colormap.map(np.arange(60)), expected)
 
 
 # The plane in view

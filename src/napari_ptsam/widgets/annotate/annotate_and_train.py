@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QFrame, QTabWidget, QVBoxLayout
 
@@ -17,6 +18,8 @@ from napari_ptsam.widgets.annotate.images_tab import ImagesTab
 from napari_ptsam.widgets.annotate.label_watcher import LabelWatcher, PlaneUpdate
 from napari_ptsam.widgets.annotate.session_model import SessionModel
 from napari_ptsam.widgets.annotate.session_restore import SessionRestore, listed
+from napari_ptsam.widgets.annotate.shortcuts import Shortcuts
+from napari_ptsam.widgets.annotate.tool_table import TOOLS, with_key
 from napari_ptsam.widgets.annotate.train_tab import TrainTab
 from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
 from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
@@ -27,6 +30,8 @@ from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
 
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage
@@ -60,9 +65,11 @@ class AnnotateAndTrain(ClosableDock):
         self.session_restore = SessionRestore(self.session_model, self.autosave)
         self.annotate = AnnotateTab(self.session_model)
         self.train = TrainTab(self.session_model)
+        self.annotate.taker.preview = self.train.preview
         self.images = ImagesTab(self.session_model)
         self._build()
         self._connect()
+        self._bind_keys(napari_viewer)
         self._guide()
         QTimer.singleShot(LOAD_AFTER, self._load)
 
@@ -130,6 +137,35 @@ class AnnotateAndTrain(ClosableDock):
         self._wrong: dict[int, set[int]] = {}
         """Numbers of the planes whose labels cannot be used, by image identifier."""
         session_model.labels_attached.connect(lambda image: self._wrong.pop(image.id, None))
+
+    def _bind_keys(self, viewer: napari.Viewer) -> None:
+        """Bind the keys of the tool table, and name them in tooltips."""
+        tab, tools, preview = self.annotate, self.annotate.tools, self.train.preview
+        handlers: dict[str, Callable[[], object]] = {
+            tool.name: partial(tools.toggle, tool.name) for tool in TOOLS
+        }
+        handlers |= {
+            "outline": tab.click_tool.show_other_outline, "suggest": tab.suggest_plane,
+            "done": tab.done.click, "take": tab.take_prediction, "annotation": tools.toggle_annotation,
+            "prediction": partial(self._with_preview, preview.toggle_visible),
+            "contour": partial(self._with_preview, preview.toggle_outlines),
+        }  # fmt: skip
+        self.shortcuts = Shortcuts(viewer, self, handlers)
+        keys = self.shortcuts.keys
+        tab.tool_row.show_keys(keys)
+        tab.tool_row.card.clicked.connect(self.shortcuts.show_card)
+        buttons = {
+            "suggest": tab.suggest, "done": tab.done, "take": tab.take, "prediction": self.train.shown,
+        }  # fmt: skip
+        for name, widget in buttons.items():
+            widget.setToolTip(with_key(widget.toolTip(), keys.get(name, "")))
+
+    def _with_preview(self, act: Callable[[], None]) -> None:
+        """Do something with the layer of the prediction, or say that there is none."""
+        if self.train.preview.present:
+            act()
+        else:
+            show_info("There is no prediction to show yet; train first, or choose a prompt.")
 
     def _load(self) -> None:
         if not self._closed:
@@ -231,6 +267,7 @@ class AnnotateAndTrain(ClosableDock):
             end.callback(self._save_last, self.label_watcher.recently_painted(), wait)
             end.callback(self.train.run.stop)
             end.callback(self.annotate.close_tab)
+            end.callback(self.shortcuts.close)
             end.callback(self.label_watcher.close)
 
     def _save_last(self, painted: set[tuple[AnnotatedImage, int]], wait: float) -> None:

@@ -6,19 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import QProgressBar, QPushButton, QRadioButton
+from qtpy.QtWidgets import QMessageBox, QProgressBar, QRadioButton
 
 from napari_ptsam.annotation.plane_records import WANTED
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.classes import ClassList
 from napari_ptsam.widgets.annotate.click_tool import ClickTool
+from napari_ptsam.widgets.annotate.object_tools import ObjectTools
 from napari_ptsam.widgets.annotate.planes_table import PlanesTable
+from napari_ptsam.widgets.annotate.prediction_taker import PredictionTaker
 from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
+from napari_ptsam.widgets.annotate.tool_row import ToolRow
 from napari_ptsam.widgets.shared.qt_helpers import ScrollingColumn, button, row, text_label
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
-    from napari_ptsam.widgets.annotate.session_model import SessionModel
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
 
 DENSE = (
     "Paint every object on a plane, then mark it as done: what is not painted is background. "
@@ -28,6 +31,12 @@ SPARSE = (
     "Paint a few strokes: the background with label {background}, each class with its own label. "
     "The rest counts as not annotated."
 )
+EMPTY = (
+    "Nothing is annotated on {plane}: it counts as a plane without objects. If that is wrong, untick "
+    "Done in the table. "
+)
+"""Note on a plane that is marked as done without paint."""
+EMPTY_OR_NOT = "Nothing is annotated on this plane, but the preview finds objects on it."
 
 
 class AnnotateTab(ScrollingColumn):
@@ -37,18 +46,15 @@ class AnnotateTab(ScrollingColumn):
         super().__init__()
         self._session_model = session_model
         self.click_tool, self.suggester = ClickTool(session_model), Suggester(session_model)
+        self.taker = PredictionTaker(session_model)
+        self._empty_note = ""
         self._add_scheme()
         self._add_tools()
-        self._counter = QProgressBar()
-        self._counter.setToolTip(
-            f"Number of planes that a training would use. About {WANTED} make a good prompt; a few show "
-            "whether it works at all."
-        )
-        self._counter.setRange(0, WANTED)
-        self.column.addWidget(self._counter)
         self.table = PlanesTable(session_model)
         self.column.addWidget(self.table, 1)
         self.click_tool.state_changed.connect(self._state.setText)
+        self.tools.state_changed.connect(self._state.setText)
+        self.taker.state_changed.connect(self._state.setText)
         self.suggester.progressed.connect(self._show_progress)
         self.suggester.suggested.connect(self._go)
         self.suggester.nothing_left.connect(self._nothing_left)
@@ -79,13 +85,9 @@ class AnnotateTab(ScrollingColumn):
             "Add an empty Labels layer that fits the image, to paint on with napari's brush.",
             self.add_layers,
         )
-        self.click = QPushButton("Click objects")
-        self.click.setCheckable(True)
-        self.click.setToolTip(
-            "While this is on, a click on an object paints it. Shift+drag: a box around an object. "
-            "Ctrl+click: take away what does not belong to the last object. Ctrl+Z: undo it."
-        )
-        self.click.toggled.connect(self._click)
+        self.tools = ObjectTools(self._session_model, self.click_tool, self.add_layers)
+        self.tool_row = ToolRow(self.tools)
+        self.click = self.tool_row.buttons["click"]
         self.suggest = button(
             "Suggest a plane",
             "Go to the plane that adds most to those annotated already. The first time, all planes "
@@ -97,8 +99,21 @@ class AnnotateTab(ScrollingColumn):
             "Everything on this plane is painted: use it, and go to the plane that adds most.",
             self.done_and_next,
         )
-        self.column.addLayout(row(self.add, self.click, stretch=0))
-        self.column.addLayout(row(self.suggest, self.done, stretch=1))
+        self.take = button(
+            "Take the prediction",
+            "Put what the prompt predicts on the plane in view into the annotation, to correct it "
+            "there. What is painted already stays. Ctrl+Z undoes it in one step.",
+            self.take_prediction,
+        )
+        self._counter = QProgressBar()
+        self._counter.setToolTip(
+            f"Number of planes that a training would use. About {WANTED} make a good prompt; a few show "
+            "whether it works at all."
+        )
+        self.column.addWidget(self.add)
+        self.column.addWidget(self.tool_row)
+        self.column.addLayout(row(self.suggest, self.take, stretch=1))
+        self.column.addLayout(row(self.done, self._counter, stretch=1))
         self._state = text_label()
         self.column.addWidget(self._state)
 
@@ -142,21 +157,6 @@ class AnnotateTab(ScrollingColumn):
             self.classes.paint_chosen()
         self.refresh()
 
-    def _click(self, on: bool) -> None:
-        if on and not self._session_model.situation().annotation_layers:
-            self.add_layers()
-        if on and not self._session_model.situation().annotation_layers:
-            self.click.setChecked(False)
-            return
-        current = self._session_model.current()
-        if on and current is not None and current[0].labels is not None:
-            # Otherwise napari's brush would paint at every click.
-            current[0].labels.mode = "pan_zoom"
-            self._session_model.viewer.layers.selection.active = current[0].labels
-        self.click_tool.activate(on)
-        if not on:
-            self._state.setText("")
-
     def suggest_plane(self) -> None:
         """Start looking for the plane that adds most to the annotated ones, or stop the search."""
         if self.suggester.running:
@@ -177,11 +177,47 @@ class AnnotateTab(ScrollingColumn):
             show_warning("Show a plane of an image with an annotation layer.")
             return
         image, number = current
+        if self.taker.running:
+            return
+        self._empty_note = ""
         if not self._session_model.scheme.sparse:
+            if not self._is_painted(image, number) and not self._empty_is_meant(image, number):
+                return
             self._session_model.records.mark(image.id, number, True)
             self._session_model.touch()
         if not self.suggester.running:
             self.suggest_plane()
+
+    def take_prediction(self) -> None:
+        """Put the prediction for the plane in view into its annotation layer, as one undo step."""
+        current = self._session_model.current()
+        if current is not None and current[0].labels is None:
+            self.add_layers()
+        self.taker.take()
+
+    def _is_painted(self, image: AnnotatedImage, number: int) -> bool:
+        """Return whether a plane has paint, also if that was not counted yet."""
+        record = self._session_model.records.get(image.id, number)
+        return record.painted or bool(image.label_planes[number].any())
+
+    def _empty_is_meant(self, image: AnnotatedImage, number: int) -> bool:
+        """Return whether a plane without paint is to count as one without objects."""
+        preview = self.taker.preview
+        shown = None if preview is None else preview.prediction_of(image, number)
+        if shown is None or not shown.any():
+            self._empty_note = EMPTY.format(plane=_plane(image, number))
+            return True
+        asked = QMessageBox(
+            QMessageBox.Icon.Question, "Plane without annotation", EMPTY_OR_NOT, parent=self
+        )
+        asked.setInformativeText("Without annotation, it counts as a plane without objects.")
+        take = asked.addButton("Take the prediction", QMessageBox.ButtonRole.AcceptRole)
+        empty = asked.addButton("No objects here", QMessageBox.ButtonRole.DestructiveRole)
+        asked.addButton(QMessageBox.StandardButton.Cancel)
+        asked.exec()
+        if asked.clickedButton() is take:
+            self.take_prediction()
+        return asked.clickedButton() is empty
 
     def _show_progress(self, progress: SuggestionProgress) -> None:
         self._state.setText(f"Comparing the planes: {progress.done} of {progress.total}…")
@@ -191,17 +227,18 @@ class AnnotateTab(ScrollingColumn):
         if suggestion.image not in self._session_model.images:  # removed meanwhile
             return
         self._session_model.show_plane(suggestion.image, suggestion.number)
-        index = suggestion.image.index(suggestion.number)
-        where = f"Plane {', '.join(map(str, index))} of " if index else ""
-        self._state.setText(f"Next: {where}{suggestion.image.layer.name}.")
+        self._state.setText(
+            f"{self._empty_note}Next: {_plane(suggestion.image, suggestion.number)}."
+        )
 
     def _nothing_left(self, message: str) -> None:
         self._show_idle()
+        self._state.setText(f"{self._empty_note}{message}")
         show_info(message)
 
     def _not_suggested(self, message: str) -> None:
         self._show_idle()
-        self._state.setText(message)
+        self._state.setText(f"{self._empty_note}{message}")
 
     def _show_idle(self) -> None:
         self.suggest.setText("Suggest a plane")
@@ -212,14 +249,25 @@ class AnnotateTab(ScrollingColumn):
     def refresh(self) -> None:
         """Show how many planes are annotated, and enable the buttons that can be used."""
         session_model, now = self._session_model, self._session_model.situation()
-        self._counter.setMaximum(max(WANTED, now.counting))
+        self._counter.setRange(0, max(now.wanted, now.counting, 1))
         self._counter.setValue(now.counting)
-        self._counter.setFormat(f"{now.counting} of {WANTED} planes annotated")
-        self.add.setEnabled(now.images > now.annotation_layers)
+        planes = "plane" if now.wanted == 1 else "planes"
+        self._counter.setFormat(f"{now.counting} of {now.wanted} {planes} annotated")
+        missing = now.images > now.annotation_layers
+        self.add.setEnabled(missing)
+        self.add.setVisible(missing or not now.images)
         self.done.setText("Next plane" if session_model.scheme.sparse else "Done, next plane")
         self.done.setEnabled(now.annotation_layers > 0)
 
     def close_tab(self) -> None:
         """Disconnect from the viewer."""
+        self.tools.close()
         self.click_tool.close()
+        self.taker.close()
         self.suggester.stop()
+
+
+def _plane(image: AnnotatedImage, number: int) -> str:
+    """Return the name of a plane: its position in the image, if it is one of several."""
+    index = image.index(number)
+    return f"{'plane ' + ', '.join(map(str, index)) + ' of ' if index else ''}{image.layer.name}"

@@ -1,4 +1,4 @@
-"""Draw the box over the canvas while the user drags it."""
+"""Draw a box or a stroke over the canvas while the user drags it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FILLING = 40
 """Opacity of the inside of the box, from 0 to 255."""
+STROKE = (("black", 5), ("#FFD400", 2))
+"""Colours and widths of the lines that a stroke is drawn with, one over the other."""
 
 
 class BoxBand:
@@ -59,6 +61,41 @@ class BoxBand:
             self._overlay = None
 
 
+class StrokeBand:
+    """A stroke along the path of the mouse.
+
+    Parameters
+    ----------
+    event
+        napari's mouse event of pressing the button.
+
+    Attributes
+    ----------
+    positions
+        Positions of the mouse so far, in world coordinates.
+    """
+
+    def __init__(self, event: Any) -> None:
+        self.positions = [tuple(event.position)]
+        self._path = [np.array(event.pos, float)]
+        canvas = QApplication.widgetAt(QCursor.pos())
+        self._overlay = None if canvas is None else _Overlay(canvas, closed=False)
+
+    def stretch(self, event: Any) -> None:
+        """Extend the stroke to the position of the mouse."""
+        self.positions.append(tuple(event.position))
+        self._path.append(np.array(event.pos, float))
+        if self._overlay is not None:
+            self._overlay.draw(np.array(self._path))
+
+    def hide(self) -> None:
+        """Remove the stroke."""
+        if self._overlay is not None:
+            self._overlay.hide()
+            self._overlay.deleteLater()
+            self._overlay = None
+
+
 class _MousePosition:
     """A position of the mouse: (x, y) in pixels of the canvas, and in world coordinates."""
 
@@ -81,17 +118,18 @@ def _on_canvas(world: np.ndarray, start: _MousePosition, end: _MousePosition) ->
 
 
 class _Overlay(QWidget):
-    """A transparent widget over the canvas that draws one polygon and ignores the mouse."""
+    """A transparent widget over the canvas that draws one polygon or path and ignores the mouse."""
 
-    def __init__(self, canvas: QWidget) -> None:
+    def __init__(self, canvas: QWidget, closed: bool = True) -> None:
         super().__init__(canvas)
+        self._closed = closed
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setGeometry(canvas.rect())
         self._polygon = QPolygonF()
 
     def draw(self, corners: np.ndarray) -> None:
-        """Show a polygon whose corners are (x, y) in pixels: shape (n, 2)."""
+        """Show a polygon or path whose corners are (x, y) in pixels: shape (n, 2)."""
         self._polygon = QPolygonF([QPointF(float(x), float(y)) for x, y in corners])
         self.show()
         self.update()
@@ -102,6 +140,11 @@ class _Overlay(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         colour = self.palette().highlight().color()
         painter.setPen(QPen(colour, 2))
-        painter.setBrush(QColor(colour.red(), colour.green(), colour.blue(), FILLING))
-        painter.drawPolygon(self._polygon)
+        if self._closed:
+            painter.setBrush(QColor(colour.red(), colour.green(), colour.blue(), FILLING))
+            painter.drawPolygon(self._polygon)
+        else:
+            for pen in STROKE:  # visible on any image
+                painter.setPen(QPen(QColor(pen[0]), pen[1]))
+                painter.drawPolyline(self._polygon)
         painter.end()

@@ -10,9 +10,18 @@ import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
+from napari_ptsam.annotation.object_edits import nearest_object
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.normalize import normalize_plane
 from napari_ptsam.widgets.annotate.box_band import BoxBand
+from napari_ptsam.widgets.annotate.click_steps import ClickSteps
+from napari_ptsam.widgets.annotate.mouse import (
+    PAN,
+    ActiveMode,
+    follow,
+    in_plane,
+    no_plane_message,
+    pixel_at,
+)
 from napari_ptsam.widgets.annotate.object_paint import (
     ClickedObject,
     ObjectPaint,
@@ -31,36 +40,39 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
     from napari_ptsam.widgets.shared.worker import Steps
 
-DRAG = 4
-"""Largest movement of the mouse during a click, in pixels of the screen."""
 REMOVE = ("Control", "Alt")
 """Modifier keys for clicks on pixels that do not belong to the object."""
 BOX = "Shift"
 """Modifier key for dragging a box."""
-PAN = "pan_zoom"
-"""Mode of a layer in which napari does nothing on a click."""
 LATER = 50
 """Milliseconds until an outline is painted that arrived during a stroke."""
+REACH = 100
+"""Largest distance in pixels of a missed part from the object that it is added to."""
 
-READY = "Click on objects."
+READY = {
+    "click": "Click on objects.",
+    "box": "Drag a box around an object. Clicks refine it.",
+    "add": "Click on the part that an object lacks.",
+}
+"""Gestures, and what the user is told to do."""
 PAUSED = "Clicks wait while the tool “{tool}” is chosen; choose pan/zoom in the layer controls to continue."
 ANNOTATED = (
     "This is annotated already (label {label}); click on another object. To outline it again, erase "
     "it first."
 )
+IGNORED_HERE = "This place is ignored; to annotate it, erase that first."
 ALL_ANNOTATED = "The object that was found here is annotated already; nothing was painted."
 FIRST = "Click on an object first; Ctrl+click then takes away what does not belong to it."
 NO_LAYER = "Add an annotation layer first; the outline goes there."
 LOCKED = "The annotation layer {name} is locked; unlock it in the layer list to click on objects."
 HIDDEN = "The annotation layer {name} is hidden; show it to click on objects."
 NO_CLASS = "Label 0 is chosen, which erases; choose a class in the list, then click."
-VIEW_3D = (
-    "Clicks need the 2D view: switch back with the 2D/3D button below the layer list (Ctrl+Y)."
+NO_OBJECT_NEAR = "No object is near; click beside the object that lacks a part."
+NO_LAST = (
+    "Click on an object first; this key then shows the other outlines that the click may mean."
 )
-NO_PLANE = (
-    "No plane of the chosen images is in view; go to one with the sliders, with y and x as the axes "
-    "on the screen."
-)
+NO_OTHERS = "There is no other outline for this object; Ctrl+click takes parts away from it."
+OTHER = "Outline {number} of {count} for the last object."
 
 
 class ClickTool(QObject):
@@ -78,12 +90,15 @@ class ClickTool(QObject):
         super().__init__(session_model)
         self._session_model = session_model
         self._object: ClickedObject | None = None
-        self._last: tuple[object, np.ndarray] = (None, np.empty(0))
+        self._steps = ClickSteps(session_model)
         self._waiting: list[tuple[ClickedObject, Outline]] = []
         self._delay = single_shot(self, LATER)
         self._delay.timeout.connect(self._paint_waiting)
-        self._watched_layer: Any = None
+        self._mode = ActiveMode(session_model.viewer, self)
+        self._mode.layer_chosen.connect(self._layer_chosen)
+        self._mode.mode_chosen.connect(self._tool_chosen)
         self.active = False
+        self.gesture = "click"
         session_model.view_changed.connect(self._viewed)
         session_model.backbone_service.ready.connect(self.embed_view)
 
@@ -93,18 +108,20 @@ class ClickTool(QObject):
             return
         self.active = active
         self.forget()
-        viewer = self._session_model.viewer
-        chosen = viewer.layers.selection.events.active
+        callbacks = self._session_model.viewer.mouse_drag_callbacks
+        (callbacks.append if active else callbacks.remove)(self._dragged)
+        self._mode.watch(active)
         if active:
-            viewer.mouse_drag_callbacks.append(self._dragged)
-            chosen.connect(self._layer_chosen)
-            self._watch_tool(viewer.layers.selection.active)
             self.embed_view()
         else:
-            viewer.mouse_drag_callbacks.remove(self._dragged)
-            chosen.disconnect(self._layer_chosen)
-            self._watch_tool(None)
             self._session_model.jobs.cancel("embed view")
+
+    def use_gesture(self, gesture: str) -> None:
+        """Let a click or drag without a modifier key do one of `READY`."""
+        if gesture != self.gesture:
+            self.gesture = gesture
+            if self.active:
+                self._report_tool()
 
     def forget(self) -> None:
         """Make the next click begin a new object."""
@@ -112,34 +129,21 @@ class ClickTool(QObject):
 
     # napari's tools
 
-    def _tool(self) -> str:
-        """Return the mode of the active layer, which decides what a click does."""
-        return str(getattr(self._session_model.viewer.layers.selection.active, "mode", PAN))
-
-    def _watch_tool(self, layer: Any) -> None:
-        if self._watched_layer is not None:
-            self._watched_layer.events.mode.disconnect(self._tool_chosen)
-        self._watched_layer = layer if hasattr(layer, "mode") else None
-        if self._watched_layer is not None:
-            self._watched_layer.events.mode.connect(self._tool_chosen)
-
-    def _layer_chosen(self, event: object = None) -> None:
+    def _layer_chosen(self, mode_before: str) -> None:
         self.forget()
-        before = self._watched_layer
-        self._watch_tool(self._session_model.viewer.layers.selection.active)
-        if self._tool() != PAN or (before is not None and str(before.mode) != PAN):
+        if self._mode.mode != PAN or mode_before not in (PAN, ""):
             self._report_tool()
 
-    def _tool_chosen(self, event: object = None) -> None:
-        if self._tool() != PAN and self._object is not None:
+    def _tool_chosen(self) -> None:
+        if self._mode.mode != PAN and self._object is not None:
             # Refining the object would undo strokes that are painted with its label.
             self._object.paint.finish()
             self.forget()
         self._report_tool()
 
     def _report_tool(self) -> None:
-        tool = self._tool()
-        self.state_changed.emit(READY if tool == PAN else PAUSED.format(tool=tool))
+        tool = self._mode.mode
+        self.state_changed.emit(READY[self.gesture] if tool == PAN else PAUSED.format(tool=tool))
 
     # Embedding in the background
 
@@ -159,69 +163,41 @@ class ClickTool(QObject):
         )  # fmt: skip
 
     def _prepare(self, state: str) -> None:
-        if state == READY:
-            self._report_tool()
-        else:
+        if state:
             self.state_changed.emit(state)
+        else:
+            self._report_tool()
 
     def _embed(self, image: AnnotatedImage, number: int) -> Steps:
         yield "Preparing this plane for clicks…"
-        backbone = self._session_model.backbone_service.backbone()
-        from napari_ptsam.annotation.outlines import click_tiling
-        from napari_ptsam.images.tiling import cut
-
-        pixels = self._prepared(image, number)
-        shape = pixels.shape[0], pixels.shape[1]
-        for tile in click_tiling(shape).tiles(shape):
-            backbone.encoder([cut(pixels, tile)])
-            yield None
-        yield READY
-
-    def _prepared(self, image: AnnotatedImage, number: int) -> np.ndarray:
-        """Return three channels of a plane, from 0 to 1, caching the last plane. Runs in the thread."""
-        key, pixels = self._last
-        if key != (image.id, number, image.channels):
-            key = image.id, number, image.channels
-            plane = image.planes[number]
-            pixels = normalize_plane(plane, image.channels, image.planes.rgb)
-            self._last = key, pixels
-        return pixels
+        yield from self._steps.embed(image, number)
+        yield ""
 
     # Clicks
 
     def _dragged(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Handle the mouse from pressing a button to releasing it, as a callback of napari."""
-        if getattr(event, "button", 1) not in (1, None) or self._tool() != PAN:
+        if getattr(event, "button", 1) not in (1, None) or self._mode.mode != PAN:
             return
         current = self._session_model.current()
         modifiers = [str(getattr(m, "name", m)) for m in event.modifiers]
-        start, position = np.array(event.pos), event.position
-        boxed = BOX in modifiers and current is not None
+        removing = any(m in REMOVE for m in modifiers)
+        position = event.position
+        boxed = BOX in modifiers or (self.gesture == "box" and not removing)
         band = BoxBand(current[0].layer, event) if boxed and current is not None else None
-        yield
-        while event.type == "mouse_move":
-            if band is not None:
-                band.stretch(event)
-            yield
-        if band is not None:
-            band.hide()
-        moved = np.abs(np.array(event.pos) - start).max() > DRAG
+        moved = yield from follow(viewer, event, band)
         if current is None:
             if not moved:
-                show_warning(VIEW_3D if viewer.dims.ndisplay == 3 else NO_PLANE)
+                show_warning(no_plane_message(viewer))
             return
         image, number = current
-        begin = self._in_plane(image, position)
-        if boxed:
-            if moved:
-                self.click_box(image, number, begin, self._in_plane(image, event.position))
-        elif not moved:
-            self.click(image, number, begin, not any(m in REMOVE for m in modifiers))
-
-    @staticmethod
-    def _in_plane(image: AnnotatedImage, position: Any) -> tuple[float, float]:
-        y, x = np.asarray(image.layer.world_to_data(position))[-2:]
-        return float(y), float(x)
+        begin = in_plane(image, position)
+        if boxed and moved:
+            self.click_box(image, number, begin, in_plane(image, event.position))
+        elif not moved and self.gesture == "add" and not removing:
+            self.add_part(image, number, begin)
+        elif not moved and BOX not in modifiers:
+            self.click(image, number, begin, not removing)
 
     def click(
         self, image: AnnotatedImage, number: int, at: tuple[float, float], positive: bool = True
@@ -238,20 +214,19 @@ class ClickTool(QObject):
             Whether the position belongs to the object. A positive click refines
             the last object if it is on it; a negative one does so anywhere.
         """
-        rows, columns = image.planes.shape
-        if not (-0.5 <= at[0] < rows - 0.5 and -0.5 <= at[1] < columns - 0.5):
+        place = pixel_at(image, at)
+        labels = None if place is None else paintable(image)
+        if place is None or labels is None:
             return
-        labels = self._paintable(image)
-        if labels is None:
-            return
-        pixel = plane_positions(image, number, np.array([round(at[0])]), np.array([round(at[1])]))
+        pixel = plane_positions(image, number, np.array(place[:1]), np.array(place[1:]))
         clicked = self._current(image, number)
         if positive:
             value = int(np.asarray(labels.data[pixel])[0])
             if clicked is not None and not clicked.paint.covers(tuple(int(i[0]) for i in pixel)):
                 clicked = None
             if clicked is None and value:
-                show_info(ANNOTATED.format(label=value))
+                ignored = value == self._session_model.scheme.ignored
+                show_info(IGNORED_HERE if ignored else ANNOTATED.format(label=value))
                 return
             clicked = clicked or self._new(image, number, labels)
         elif clicked is None:
@@ -269,26 +244,39 @@ class ClickTool(QObject):
         end: tuple[float, float],
     ) -> None:
         """Add the object in a box, which is given by two corners (y, x) in pixels of the plane."""
-        labels = self._paintable(image)
+        labels = paintable(image)
         clicked = None if labels is None else self._new(image, number, labels)
         if clicked is not None:
             (y0, y1), (x0, x1) = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
             clicked.box = y0, x0, y1, x1
             self._ask(clicked)
 
-    @staticmethod
-    def _paintable(image: AnnotatedImage) -> Labels | None:
-        """Return the annotation layer if it can be painted on; otherwise warn the user."""
-        labels = image.labels
-        if labels is None:
-            show_warning(NO_LAYER)
-        elif not labels.editable:
-            show_warning(LOCKED.format(name=labels.name))
-        elif not labels.visible:
-            show_warning(HIDDEN.format(name=labels.name))
+    def add_part(self, image: AnnotatedImage, number: int, at: tuple[float, float]) -> None:
+        """Add what an object lacks at (y, x) of a plane to the object there, or to the nearest one."""
+        pixel = pixel_at(image, at)
+        labels = None if pixel is None else paintable(image)
+        if pixel is None or labels is None:
+            return
+        objects = self._session_model.scheme.without_ignored(np.asarray(image.label_planes[number]))
+        label = nearest_object(objects, pixel, REACH)
+        if not label:
+            show_info(NO_OBJECT_NEAR)
+            return
+        self.forget()
+        part = ClickedObject(image, number, label, ObjectPaint(labels), labels, [at], [True])
+        self._submit(part, partial(self._steps.missed_part, part))
+
+    def show_other_outline(self) -> None:
+        """Paint another outline that the clicks on the last object may mean."""
+        current = self._session_model.current()
+        clicked = None if current is None else self._current(*current)
+        if clicked is None or clicked.outline is None:
+            show_info(NO_LAST)
+        elif not clicked.outline.others:
+            show_info(NO_OTHERS)
         else:
-            return labels
-        return None
+            prompts = tuple(clicked.points), tuple(clicked.positive), clicked.box
+            self._submit(clicked, partial(self._steps.other_outline, clicked, prompts), turn=True)
 
     def _current(self, image: AnnotatedImage, number: int) -> ClickedObject | None:
         """Return the last object if it can still be refined."""
@@ -314,28 +302,23 @@ class ClickTool(QObject):
 
     def _ask(self, clicked: ClickedObject, at: tuple[float, float] | None = None) -> None:
         clicks = tuple(clicked.points), tuple(clicked.positive), clicked.box
+        self._submit(clicked, partial(self._answer, clicked, clicks), at)
+
+    def _submit(
+        self,
+        clicked: ClickedObject,
+        steps: partial[Steps],
+        at: tuple[float, float] | None = None,
+        turn: bool = False,
+    ) -> None:
+        """Let a thread find an outline for a click, or the next one for the same click (``turn``)."""
         self._session_model.jobs.submit(
-            "click", partial(self._answer, clicked, clicks), partial(self._answered, clicked),
+            "click", steps, partial(self._answered, clicked, turn),
             partial(self._failed, clicked, at), priority=URGENT, replace=False, notify=True,
         )  # fmt: skip
 
     def _answer(self, clicked: ClickedObject, prompts: tuple[Any, ...]) -> Steps:
-        backbone = self._session_model.backbone_service.backbone()
-        from napari_ptsam.annotation.candidates import object_areas
-        from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
-        from napari_ptsam.backbones.point_prompts import Clicks
-        from napari_ptsam.images.tiling import cut
-
-        clicks = Clicks(*prompts)
-        pixels = self._prepared(clicked.image, clicked.number)
-        shape = pixels.shape[0], pixels.shape[1]
-        tile = choose_tile(click_tiling(shape), shape, clicks)
-        embedding = backbone.encoder([cut(pixels, tile)])[0]
-        former = clicked.outline.logits if clicked.outline is not None else None
-        # Areas are known if each object has its own label; this one must not be among them.
-        areas_known = self._session_model.scheme.instances and clicks.single
-        areas = object_areas(clicked.image.label_planes[clicked.number]) if areas_known else ()
-        yield find_outline(backbone, embedding, tile, shape, clicks, former, areas)
+        yield from self._steps.outline(clicked, prompts)
 
     def _failed(self, clicked: ClickedObject, at: tuple[float, float] | None, message: str) -> None:
         """Remove a click that failed, so that it does not affect later ones."""
@@ -345,8 +328,9 @@ class ClickTool(QObject):
         if clicked is self._object and not clicked.paint.written:
             self.forget()
 
-    def _answered(self, clicked: ClickedObject, outline: Outline) -> None:
+    def _answered(self, clicked: ClickedObject, turn: bool, outline: Outline) -> None:
         """Paint an outline after those of earlier clicks, and not during a stroke."""
+        clicked.turn = clicked.turn + 1 if turn else 0
         self._waiting.append((clicked, outline))
         self._paint_waiting()
 
@@ -369,7 +353,8 @@ class ClickTool(QObject):
         rows, columns = rows + outline.window[0].start, columns + outline.window[1].start
         label = clicked.label or paint.label
         try:
-            label = label or unused_label(image.label_planes[clicked.number])
+            ignored = self._session_model.scheme.ignored
+            label = label or unused_label(image.label_planes[clicked.number], ignored)
         except InputError as error:
             show_warning(in_form(error))
             return
@@ -377,6 +362,9 @@ class ClickTool(QObject):
             show_info(ALL_ANNOTATED)
             return
         clicked.outline = outline
+        if clicked.turn:
+            count = len(outline.others) + 1
+            self.state_changed.emit(OTHER.format(number=clicked.turn % count + 1, count=count))
         self.answered.emit()
 
     def close(self) -> None:
@@ -384,3 +372,17 @@ class ClickTool(QObject):
         self._delay.stop()
         self._waiting = []
         self.activate(False)
+
+
+def paintable(image: AnnotatedImage) -> Labels | None:
+    """Return the annotation layer if it can be painted on; otherwise warn the user."""
+    labels = image.labels
+    if labels is None:
+        show_warning(NO_LAYER)
+    elif not labels.editable:
+        show_warning(LOCKED.format(name=labels.name))
+    elif not labels.visible:
+        show_warning(HIDDEN.format(name=labels.name))
+    else:
+        return labels
+    return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.annotation.accepting import unused_labels
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -173,6 +173,8 @@ class ClickedObject:
         Box around the object: (y0, x0, y1, x1); None if there is none.
     outline
         The latest outline; None before the first one.
+    turn
+        How many other outlines of the same clicks were shown instead.
     """
 
     image: AnnotatedImage
@@ -184,6 +186,7 @@ class ClickedObject:
     positive: list[bool] = field(default_factory=list)
     box: tuple[float, float, float, float] | None = None
     outline: Outline | None = None
+    turn: int = 0
 
 
 def _write(labels: Labels, pixels: Pixels, label: int) -> list[Any] | None:
@@ -230,28 +233,6 @@ def _unwrapped(labels: Labels) -> Labels:
     return getattr(labels, "__wrapped__", labels)
 
 
-def unused_label(plane: np.ndarray) -> int:
-    """Return a label that no pixel of a plane has, preferably one more than the highest.
-
-    Parameters
-    ----------
-    plane
-        Labels: integer, shape (y, x).
-
-    Raises
-    ------
-    InputError
-        If all labels of the dtype are in use.
-    """
-    most = int(np.iinfo(plane.dtype).max)
-    highest = max(int(plane.max()), 0)
-    if highest < most:
-        return highest + 1
-    used = np.unique(plane)
-    unused = np.setdiff1d(np.arange(1, min(len(used) + 1, most) + 1), used)
-    if not len(unused):
-        raise InputError(
-            f"All {most} labels that this annotation layer can hold are in use on this plane; "
-            "convert it to uint16 (right click on the layer, Convert data type)."
-        )
-    return int(unused[0])
+def unused_label(plane: np.ndarray, reserved: int = 0) -> int:
+    """Return a label that no pixel of a plane has, see `unused_labels`."""
+    return int(unused_labels(plane, 1, reserved)[0])

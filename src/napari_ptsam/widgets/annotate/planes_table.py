@@ -24,8 +24,8 @@ TIPS = (
     "The image.",
     "The plane in it; click on a row to go there.",
     "Labelled pixels of each class.",
-    "Everything on the plane is painted, and the rest is background. Only planes that are done "
-    "are trained on.",
+    "Everything on the plane is painted, and the rest is background: a plane without paint has no "
+    "objects. Only planes that are done are trained on.",
     "Not trained on, but kept to measure how good the prompt is. Chosen for you; tick to change.",
     "How well the last prompt finds what you painted here: 1 is perfect, 0 is nothing.",
 )

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.prompts.prompt import Prompt
-    from napari_ptsam.widgets.annotate.session_model import SessionModel
+    from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
     from napari_ptsam.widgets.shared.worker import Steps
 
 NAME = "preview (not saved)"
 SETTLE = 150
 """Milliseconds that a plane must be in view before it is segmented."""
+CONTOUR = 2
+"""Width of outlines in pixels."""
 
 
 class Preview(QObject):
@@ -45,8 +47,10 @@ class Preview(QObject):
         super().__init__(session_model)
         self._session_model = session_model
         self._layer: Labels | None = None
+        self._prediction: LivePrediction | None = None
+        self._hidden_on: tuple[AnnotatedImage, int] | None = None
         self.shown = True
-        self._note = ""
+        self._note, self._contour = "", 0
         self._settled = single_shot(self, SETTLE)
         self._settled.timeout.connect(self.refresh)
         session_model.viewer.layers.events.removed.connect(self._removed)
@@ -62,6 +66,22 @@ class Preview(QObject):
         else:
             self._session_model.jobs.cancel("preview")
             self.remove()
+
+    @property
+    def present(self) -> bool:
+        """Whether the viewer has the layer, be it visible or not."""
+        return self._layer is not None and self._layer in self._session_model.viewer.layers
+
+    def toggle_visible(self) -> None:
+        """Hide the layer, or show it again."""
+        if self._layer is not None:
+            self._layer.visible = not self._layer.visible
+
+    def toggle_outlines(self) -> None:
+        """Draw the prediction as outlines, or filled again."""
+        self._contour = 0 if self._contour else CONTOUR
+        if self._layer is not None:
+            self._layer.contour = self._contour
 
     def view(self) -> PlaneInView | None:
         """Return the plane in view; None if no preview is shown."""
@@ -98,12 +118,7 @@ class Preview(QObject):
         from napari_ptsam.inference.segment import Segmenter
 
         segmenter = Segmenter(prompt, backbone)
-        limits = prompt.images.limits(view.planes)
-        plane = view.planes[view.number]
-        preview = PlanePreview(
-            segmenter.backbone, prompt.images, plane, view.planes.rgb, limits, prompt.refinement,
-            segmenter.flips, segmenter.corrections,
-        )  # fmt: skip
+        preview = PlanePreview.of(segmenter, view.planes, view.number)
         yield from preview.embed()
         yield LivePrediction(view, preview.labels(segmenter.tokens))
 
@@ -114,12 +129,41 @@ class Preview(QObject):
             self._layer is None or self._layer not in self._session_model.viewer.layers
         ):
             self.show(LivePrediction(view, np.zeros(view.planes.shape, np.uint8)))
+            self._prediction = None
+
+    def prediction_of(self, image: AnnotatedImage, number: int) -> np.ndarray | None:
+        """Return the labels that are shown for a plane; None if another plane or none is shown."""
+        shown = self._prediction
+        if (
+            self._layer is None
+            or shown is None
+            or (shown.view.image, shown.view.number) != (image, number)
+        ):
+            return None
+        return shown.labels
+
+    def hide_on(self, image: AnnotatedImage, number: int) -> None:
+        """Hide the layer, which stands in the way of corrections, until another plane is shown."""
+        if self._layer is not None and self._layer.visible:
+            self._layer.visible = False
+            self._hidden_on = image, number
+
+    def show_on(self, image: AnnotatedImage, number: int) -> None:
+        """Show the layer again if it is hidden on this plane."""
+        if self._layer is not None and self._hidden_on == (image, number):
+            self._hidden_on = None
+            self._layer.visible = True
 
     def show(self, prediction: LivePrediction) -> None:
         """Show labels in the layer, at the position of their plane."""
         image = prediction.view.image
         if not self.shown or image not in self._session_model.images:
             return
+        self._prediction = prediction
+        if self._hidden_on not in (None, (image, prediction.view.number)):
+            self._hidden_on = None
+            if self._layer is not None:
+                self._layer.visible = True
         planes = image.planes
         leading, axes = planes.position(prediction.view.number), planes.data_axes
         labels = prediction.labels.reshape([1] * (len(axes) - 2) + list(prediction.labels.shape))
@@ -140,13 +184,14 @@ class Preview(QObject):
         active = viewer.layers.selection.active
         self._layer = viewer.add_labels(labels, name=NAME, opacity=0.5, **where)
         self._layer.colormap = class_colours(dict(enumerate(self._session_model.scheme.colours, 1)))
+        self._layer.contour = self._contour
         self._layer.editable = False
         # The layer that the user paints on stays selected.
         viewer.layers.selection.active = active
 
     def _removed(self, event: Any) -> None:
         if self._layer is not None and event.value is self._layer:
-            self._layer = None
+            self._layer = self._prediction = self._hidden_on = None
             # If all layers are removed at once, the user has not dismissed the preview.
             QTimer.singleShot(0, self._dismiss)
 
@@ -156,7 +201,8 @@ class Preview(QObject):
 
     def remove(self) -> None:
         """Remove the layer."""
-        layer, self._layer = self._layer, None
+        layer = self._layer
+        self._layer = self._prediction = self._hidden_on = None
         if layer is not None and layer in self._session_model.viewer.layers:
             self._session_model.viewer.layers.remove(layer)
 

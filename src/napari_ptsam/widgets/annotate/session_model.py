@@ -309,6 +309,7 @@ class SessionModel(QObject):
         return Situation(
             images=len(self.images),
             annotation_layers=sum(image.labels is not None for image in self.images),
+            planes=sum(len(image.planes) for image in self.images),
             painted=sum(record.painted for record in self.records),
             counting=len(self.counting()),
             sparse=self.scheme.sparse,

@@ -75,7 +75,9 @@ class SessionRestore(QObject):
             except PtsamError:  # removed or damaged meanwhile
                 continue
             when = session.saved.replace("T", " ")[:16]
-            yield path, f"{path.name}: {len(session.planes)} annotated planes, saved {when} UTC"
+            count = len(session.planes)
+            planes = f"{count} annotated plane{'s' * (count != 1)}"
+            yield path, f"{path.name}: {planes}, saved {when} UTC"
             return
 
     def dismiss(self, path: Path) -> None:

@@ -181,7 +181,13 @@ class TrainTab(ScrollingColumn):
             image = session_model.image_of(record.image)
             assert image is not None
             planes.append(
-                PaintedPlane(image.planes, record.number, image.label_planes, record.held_out)
+                PaintedPlane(
+                    image.planes,
+                    record.number,
+                    image.label_planes,
+                    record.held_out,
+                    regions=record.regions,
+                )
             )
         settings = self.options.settings()
         if resume:  # the prompt's channels stay, unless the user chose others
@@ -244,7 +250,9 @@ class TrainTab(ScrollingColumn):
         judgement = verdict(prompt.origin, trained.stopped, fine_detail(prompt))
         # The note, which says what was tried and left out, moves to the judgement.
         self.status.setText("")
-        new = JudgedPrompt(prompt, f"{judgement.text} {self._note}".strip(), judgement.level)
+        change = "" if trained.comparison is None else trained.comparison.change
+        text = " ".join(part for part in (change, judgement.text, self._note) if part)
+        new = JudgedPrompt(prompt, text, judgement.level)
         self.new_prompt.emit(prompt)
         if trained.kept_start is None:
             self._use(new)

@@ -113,6 +113,8 @@ class FinishedTraining:
         The newly trained prompt.
     kept_start
         How much worse it is than the start; None if it is not.
+    comparison
+        The new prompt and the start on the same planes; None if they were not compared.
     """
 
     prompt: Prompt
@@ -120,6 +122,7 @@ class FinishedTraining:
     held_out: frozenset[int]
     new_prompt: Prompt
     kept_start: Comparison | None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,9 @@ class TrainingRun(BackgroundTask):
             kept = training.kept_start
             prompt = new_prompt if kept is None else training.prompt
             yield from self._hand_over(
-                FinishedTraining(prompt, self._stop.is_set(), held_out, new_prompt, kept)
+                FinishedTraining(
+                    prompt, self._stop.is_set(), held_out, new_prompt, kept, training.comparison
+                )
             )
             for number, dice in training.plane_scores():
                 if self._stop.is_set():  # computing the scores takes a second or two

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_ptsam.annotation.scheme import IGNORED_NAME
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import PixelSize, Planes
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
+INSTANCE_COLOURS = 49
+"""Number of colours of napari's new Labels layers. The first ones of its longer list are dark."""
+CYCLE = 1024
+"""Number of labels of a colormap for classes, with 0."""
 LARGE = 2 * 2**30
 """Size in bytes above which labels are kept in chunks, which take memory only once they are
 written to."""
@@ -276,33 +281,40 @@ def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
 
 
 def style_labels(labels: Labels, scheme: Scheme) -> None:
-    """Set the colours and names of the classes; instances keep napari's colours."""
+    """Set the colours and names of the classes; instances have the colours of new Labels layers."""
     from napari.utils.colormaps import label_colormap
+
+    from napari_ptsam.widgets.shared.ignored_colour import with_grey
 
     names = {0: "not labelled" if scheme.sparse else "background"}
     if scheme.sparse:
         names[scheme.background] = "background"
     if scheme.instances:
-        labels.colormap = label_colormap()
+        labels.colormap = with_grey(label_colormap(INSTANCE_COLOURS), scheme.ignored)
     else:
         names |= dict(zip(scheme.values, scheme.classes, strict=True))
         colours = dict(zip(scheme.values, scheme.colours, strict=True))
         if scheme.sparse:
             colours[scheme.background] = BACKGROUND
-        labels.colormap = class_colours(colours)
+        labels.colormap = with_grey(class_colours(colours), scheme.ignored)
+    if scheme.ignored:
+        names[scheme.ignored] = IGNORED_NAME
     labels.features = {"index": list(names), "name": list(names.values())}
 
 
 def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
-    """Return a colormap with the colour of each label; labels without a colour are white.
+    """Return a colormap with the colour ``#RRGGBB`` of each label; other labels are white.
 
     napari's `DirectLabelColormap` compiles code when it is first used, which
-    blocks the window for seconds; a cyclic colormap looks the same here.
+    blocks the window for seconds. A cyclic colormap looks the same here, up to the label
+    `CYCLE`, after which its colours are repeated.
     """
     from napari.utils.colormaps import CyclicLabelColormap
 
-    count = max(colours)
-    listed = ["transparent", *(colours.get(label, "#FFFFFF") for label in range(1, count + 2))]
+    listed = np.ones((CYCLE, 4), np.float32)
+    listed[0] = 0
+    for label, colour in colours.items():
+        listed[label, :3] = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) / 255
     return CyclicLabelColormap(colors=listed, name="classes")
 
 

@@ -180,8 +180,9 @@ def lower_priority() -> None:
 
     Call this in a worker. Threads that torch starts from here inherit the priority.
     """
-    # Linux ignores the priority that Qt sets.
-    not_none(QThread.currentThread()).setPriority(QThread.Priority.LowPriority)
+    # Linux ignores the priority that Qt sets. PyQt may return the object of a thread that has ended.
+    with suppress(RuntimeError):
+        not_none(QThread.currentThread()).setPriority(QThread.Priority.LowPriority)
     if sys.platform.startswith("linux"):
         with suppress(OSError):
             of_main_thread = os.getpriority(os.PRIO_PROCESS, os.getpid())
