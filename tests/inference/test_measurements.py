@@ -11,7 +11,7 @@ from skimage.measure import label, regionprops_table
 
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.inference.linking import StackLinker
-from napari_ptsam.inference.measurements import Measurements, kind_of, write_table
+from napari_ptsam.inference.measurements import Measurements, kind_of, layer_features, write_table
 from napari_ptsam.inference.objects import NumberedObjects
 
 SIZE = PixelSize(0.5, 0.25, 2.0)
@@ -124,3 +124,20 @@ def test_which_measurements_a_result_has() -> None:
     assert kind_of("instances", False, stack) == kind_of("instances", True, plane) == "objects"
     assert kind_of("instances", True, stack) == "volumes"
     assert kind_of("instances", True, series) == "tracks"
+
+
+def test_features_of_a_layer_have_a_row_for_each_label(volume) -> None:
+    image, labels = volume
+    planes = Planes(image, "ZYX", pixel_size=SIZE)
+    features = layer_features(measured(planes, labels, "volumes"))
+    assert features["index"].tolist() == [0, 1, 2, 3] and features["pixels"].tolist() == [
+        0,
+        *[126] * 3,
+    ]
+    assert features["class"].tolist() == ["background", *["cell"] * 3]
+    assert np.isnan(features["volume_um3"][0]) and "label" not in features
+    features = layer_features(measured(planes, labels, "objects"))
+    assert features["index"].tolist()[:2] == ["z0 label 1", "z1 label 1"]
+    classes = layer_features(measured(planes, labels > 0, "classes", ("cell", "debris")))
+    assert classes["name"].tolist() == ["background", "cell", "debris"]
+    assert classes["pixels"].tolist() == [0, 378, 0]

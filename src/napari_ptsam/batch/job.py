@@ -21,6 +21,7 @@ from napari_ptsam.batch.run_identity import (
 )
 from napari_ptsam.batch.work_folder import WorkFolder, no_space
 from napari_ptsam.errors import InputError, OutputError, Remedy, framed
+from napari_ptsam.images.recent_planes import RecentPlanes
 from napari_ptsam.inference.measurements import write_table
 from napari_ptsam.io.locking import claim
 from napari_ptsam.io.writing import check_parent
@@ -91,7 +92,9 @@ class Job:
         measure: bool = False,
         on_written: Callable[[int, WrittenResult], object] | None = None,
     ) -> None:
-        self.planes, self.parts, self.link = planes, list(parts), link
+        # Each plane is read once, although it is segmented and measured.
+        self.planes = RecentPlanes(planes) if measure else planes
+        self.parts, self.link = list(parts), link
         self.overwrite, self.measure, self._resume = overwrite, measure, resume
         self._on_written = on_written
         targets = [part.target.absolute() for part in parts]

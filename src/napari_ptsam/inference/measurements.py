@@ -319,3 +319,41 @@ def write_table(table: Table, path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table)
         writer.writerows(zip(*columns, strict=True))
+
+
+def layer_features(measurements: Measurements) -> Table:
+    """Return measurements as the features of a Labels layer of napari.
+
+    Where a label has a single row, row i describes label i, as napari's table of features expects
+    it; the first row is that of the background. Otherwise the column ``index`` names position and
+    label of each row, such as ``z3 label 12``.
+    """
+    if measurements.kind == "classes":
+        table = measurements.table(over_planes=True)
+        return _row_by_row(table, ["background", *measurements.classes], "name")
+    table = measurements.table()
+    labels = table["label"]
+    if len(np.unique(labels)) == len(labels):
+        names = np.full(int(labels.max(initial=0)) + 1, "", dtype=object)
+        names[labels] = table["class"]
+        names[0] = "background"
+        return _row_by_row(table, names.tolist(), "class")
+    axes = [axis.lower() for axis in measurements.planes.leading_axes if axis.lower() in table]
+    positions = zip(*(table[axis] for axis in axes), labels, strict=True)
+    index = [
+        " ".join([*(f"{axis}{i}" for axis, i in zip(axes, at, strict=True)), f"label {label}"])
+        for *at, label in positions
+    ]
+    return {"index": np.array(index, dtype=object), **table}
+
+
+def _row_by_row(table: Table, names: list[str], column: str) -> Table:
+    """Return a table with a row for each name; labels that were not found have empty rows."""
+    labels = table["label"]
+    features: Table = {"index": np.arange(len(names)), column: np.array(names, dtype=object)}
+    for name, values in table.items():
+        if name not in ("label", "class"):
+            empty = np.nan if values.dtype.kind == "f" else 0
+            features[name] = np.full(len(names), empty, dtype=values.dtype)
+            features[name][labels] = values
+    return features

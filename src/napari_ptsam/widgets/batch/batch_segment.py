@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QProgressBar, QVBoxLayout
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.backbone import missing_backbone
+from napari_ptsam.widgets.batch.closing_sentence import closing_sentence, short_sentence
 from napari_ptsam.widgets.batch.compatibility import compatibility_warnings
 from napari_ptsam.widgets.batch.file_options import FileOptionsForm
 from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
@@ -26,7 +27,7 @@ from napari_ptsam.widgets.batch.segmentation_run import (
     LayerStarted,
     PlaneSegmented,
 )
-from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask
+from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult
 from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
 from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
@@ -47,6 +48,7 @@ from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
@@ -71,7 +73,9 @@ class BatchSegment(ClosableDock):
         )
         self.run = BatchRun(self.backbone_service.backbone_of, self)
         self._request: BatchRequest | None = None
-        self._start_time, self._has_failed = 0.0, False
+        self._start_time, self._failure = 0.0, ""
+        self._shown: list[LayerResult] = []
+        """Results whose layers are shown and hidden with their images."""
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
         for signal, slot in (
@@ -133,9 +137,10 @@ class BatchSegment(ClosableDock):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll_area, 1)
-        layout.addLayout(row(self.start_button, self.stop_button, stretch=0))
-        for widget in (self.bar, self.status, self.backbone):
+        for widget in (self.backbone, self.bar, self.status):
             layout.addWidget(widget)
+        # At the bottom, where they stay when the bar appears and the status changes.
+        layout.addLayout(row(self.start_button, self.stop_button, stretch=0))
 
     # Prompts
 
@@ -188,7 +193,7 @@ class BatchSegment(ClosableDock):
         except PtsamError as error:
             show_warning(in_form(error))
             return
-        self._request, self._start_time, self._has_failed = request, perf_counter(), False
+        self._request, self._start_time, self._failure = request, perf_counter(), ""
         self.status.setText("")
         self.bar.setRange(0, 0)
         self.bar.setFormat("Preparing…")
@@ -236,6 +241,7 @@ class BatchSegment(ClosableDock):
         result = started.result
         if not (result.removed or result.task.cancelled):
             result.show(self.viewer)
+            self._shown.append(result)
 
     def _on_plane_segmented(self, plane: PlaneSegmented) -> None:
         task = plane.task
@@ -267,9 +273,11 @@ class BatchSegment(ClosableDock):
         if not finished.task.cancelled:
             # A 3D view or a section along z is not redrawn for each plane.
             self._redraw(finished.task)
+            for result in finished.task.results:
+                result.show_features()
 
     def _on_failed(self, sentence: str) -> None:
-        self._has_failed = True
+        self._failure = sentence
 
     def _on_finished(self) -> None:
         self.bar.hide()
@@ -277,17 +285,15 @@ class BatchSegment(ClosableDock):
         request, self._request = self._request, None
         if request is None:
             return
-        count = sum(bool(task.segmented) for task in request.tasks)
-        images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
-        outcome = "Done"
-        if self._has_failed or self.run.stopping:
-            outcome = f"{'Failed' if self._has_failed else 'Stopped'}, finished planes are kept"
-        where = f" The files are in {request.files.folder}." if request.files and count else ""
-        duration = format_duration(perf_counter() - self._start_time)
-        self.status.setText(f"{outcome}: {images} in {duration}.{where}")
+        sentence = closing_sentence(
+            request, perf_counter() - self._start_time, self.run.stopping, self._failure
+        )
+        self.status.setText(short_sentence(request, sentence))
+        self.status.setToolTip(sentence)
 
     def _on_layer_removed(self, event: Any) -> None:
         """Cancel the tasks of a removed image, or of one whose results are all removed."""
+        self._stop_following(event.value)
         if self._request is None:
             return
         writes_files = self._request.files is not None
@@ -298,11 +304,17 @@ class BatchSegment(ClosableDock):
             if event.value is task.layer or (all_removed and not writes_files):
                 task.cancelled = True
 
+    def _stop_following(self, layer: Layer | None = None) -> None:
+        """Let results no longer follow their images: those of a layer, or all."""
+        for result in list(self._shown):
+            if layer is None or layer is result.layer or layer is result.task.layer:
+                result.task.layer.events.visible.disconnect(result.follow_image)
+                self._shown.remove(result)
+
     def refresh(self) -> None:
         """Update what can be changed, and the warnings."""
         running = self.run.running
         self.start_button.setEnabled(not running)
-        self.stop_button.setVisible(running)
         self.stop_button.setEnabled(running)
         for widget in (
             self.images, self.planes, self.channels, self.results, self.files, self.rescale,
@@ -341,6 +353,7 @@ class BatchSegment(ClosableDock):
     def _end_work(self, timeout: float) -> None:
         """Stop all work and disconnect from the viewer."""
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._stop_following()
         self.layers.disconnect_viewer()
         self.backbone.close_down(timeout)
         self.prompts.library.close_down(timeout)

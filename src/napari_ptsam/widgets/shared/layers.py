@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
+PLUGIN, RESULT = "napari-ptsam", "result"
+"""Key in a layer's metadata for its purpose, and the value for results of a segmentation."""
 LARGE = 2 * 2**30
 """Size in bytes above which labels are kept in chunks, which take memory only once they are
 written to."""
@@ -66,8 +68,15 @@ def is_image_layer(layer: Layer) -> bool:
 
 
 def image_layers(viewer: napari.Viewer) -> list[Any]:
-    """Return a viewer's layers whose class can be read as an image, in the viewer's order."""
-    return [layer for layer in viewer.layers if is_image_layer(layer)]
+    """Return the images of a viewer, in its order: layers whose class can be read as an image.
+
+    Results, such as probabilities, are left out.
+    """
+    return [
+        layer
+        for layer in viewer.layers
+        if is_image_layer(layer) and layer.metadata.get(PLUGIN) != RESULT
+    ]
 
 
 def guess_channel_axis(layer: Layer) -> int | None:
