@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QProgressBar, QVBoxLayout
 
 from napari_ptsam.backbones.catalogue import catalogue
@@ -34,6 +34,13 @@ from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import plane_in_view
+from napari_ptsam.widgets.shared.open_docks import (
+    ANNOTATE,
+    BATCH,
+    TrainedPrompt,
+    open_dock,
+    trained_prompt,
+)
 from napari_ptsam.widgets.shared.preferences import preferences
 from napari_ptsam.widgets.shared.qt_helpers import (
     ScrollingColumn,
@@ -62,6 +69,8 @@ class BatchSegment(ClosableDock):
     napari_viewer
         The viewer, which napari passes.
     """
+
+    TITLE = BATCH
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
@@ -121,7 +130,16 @@ class BatchSegment(ClosableDock):
             "Download the backbone…", "Open the dialog to download it.", self._get_backbone
         )
         self._missing_name = ""
+        self.use_trained = button(
+            "Use the trained prompt", "Take the prompt that you have just trained.",
+            self._take_trained,
+        )  # fmt: skip
+        self.annotate = button(
+            "Annotate and train…", "Train a prompt of your own in the other form.",
+            lambda: open_dock(self.viewer, ANNOTATE),
+        )  # fmt: skip
         column.addWidget(self.prompts)
+        column.addLayout(row(self.use_trained, self.annotate))
         column.addWidget(self.missing_backbones)
         column.addLayout(row(self.get_backbone))
         column.addWidget(separator())
@@ -151,8 +169,32 @@ class BatchSegment(ClosableDock):
 
     def use_prompt(self, prompt: Prompt, path: Path | None = None) -> None:
         """Add a prompt to the list; a run that is under way keeps its own prompts."""
+        if not self.prompts.opened:
+            self.results.suggest_objects(prompt.markers is not None)
         self.prompts.add(prompt, path)
         self.backbone_service.load()
+
+    def take_over(self, trained: TrainedPrompt) -> None:
+        """Add the prompt of "Annotate and train", in place of the last one from there."""
+        self.results.suggest_objects(trained.objects)
+        self.prompts.take_over(trained)
+        self.backbone_service.load()
+
+    def _take_trained(self) -> None:
+        trained = trained_prompt(self.viewer)
+        if trained is not None:
+            self.take_over(trained)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802, Qt's name
+        """Offer the prompt that was trained meanwhile."""
+        super().showEvent(event)
+        self._offer_prompts()
+
+    def _offer_prompts(self) -> None:
+        """Without a prompt, offer the one that was just trained, and to train one."""
+        none_yet = not self.prompts.opened
+        self.use_trained.setVisible(none_yet and trained_prompt(self.viewer) is not None)
+        self.annotate.setVisible(none_yet)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802, Qt's name
         """Accept prompt files; leave all other files to napari."""
@@ -322,6 +364,7 @@ class BatchSegment(ClosableDock):
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
         self._show_missing_backbones()
+        self._offer_prompts()
         self.results.fit(self.prompts.opened)
         images = []
         for layer in self.layers.ticked():
