@@ -33,9 +33,9 @@ def closing_sentence(
     unfinished = [task for task in tasks if task.segmented and not task.finished]
     sentences = []
     if stopped or failure:
-        outcome = f"{'Failed' if failure else 'Stopped'} after {format_duration(seconds)}"
+        outcome = "Failed, finished planes are kept" if failure else "Stopped"
         count = f"{_count(len(finished), 'image') if finished else 'no images'} segmented"
-        sentences.append(f"{outcome}: {count}{_objects(finished).rstrip(',')}.")
+        sentences.append(f"{outcome}: {count}{_objects(finished)} in {format_duration(seconds)}.")
         sentences += [_kept(task, request) for task in unfinished]
         if failure:
             sentences.append(failure)

@@ -101,7 +101,7 @@ class ObjectOptions(QWidget):
         self.remove_border = not_none(self._cleaning["remove_border"].flag)
         self.threshold = not_none(self._linking["threshold"].number)
         self.gap = not_none(self._linking["gap"].number)
-        self.linked = QCheckBox("Link planes")
+        self.linked = QCheckBox("Same number across z or t")
         self.linked.setToolTip(
             "Let an object keep its number from plane to plane: 3D objects along z, tracks along "
             "time. Otherwise each plane counts from 1."

@@ -8,6 +8,8 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from napari_ptsam.widgets.shared.window_style import adopt_style
+
 CLOSE_TIMEOUT = 15.0
 """Seconds that napari waits for threads when its window is closed and already hidden. Most end within
 a second, but an import of torch cannot be stopped."""
@@ -26,6 +28,7 @@ class ClosableDock(QWidget):
         super().__init__()
         self._closed = self._closing = self._docked = False
         self._window: QMainWindow | None = None
+        adopt_style(self)
 
     @property
     def closed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
@@ -204,6 +205,16 @@ class ScrollingColumn(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return handled
+
+
+def local_time(text: str) -> str:
+    """Return a time in ISO 8601 as local date and time, such as "2026-01-31 14:05"."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    local = time.astimezone() if time.tzinfo is not None else time
+    return local.strftime("%Y-%m-%d %H:%M")
 
 
 def format_duration(seconds: float | None) -> str:
