@@ -298,7 +298,9 @@ class BatchSegment(ClosableDock):
             return
         self.bar.setRange(0, plane.total)
         self.bar.setValue(plane.done)
-        self.bar.setFormat(f"Plane %v of %m, {format_duration(plane.seconds_left)} left")
+        left = plane.seconds_left
+        time_left = "" if left is None else f", {format_duration(left)} left"
+        self.bar.setFormat(f"Plane %v of %m{time_left}")
 
     @staticmethod
     def _redraw(task: ImageTask) -> None:

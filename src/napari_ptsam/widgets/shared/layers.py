@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
 PLUGIN, RESULT = "napari-ptsam", "result"
 """Key in a layer's metadata for its purpose, and the value for results of a segmentation."""
+ONE_AT_A_TIME = "napari-ptsam one at a time"
+"""Key in the metadata of images of which only one is shown."""
 LARGE = 2 * 2**30
 """Size in bytes above which labels are kept in chunks, which take memory only once they are
 written to."""
@@ -240,7 +242,25 @@ def add_annotation_layer(
     labels = viewer.add_labels(blank(shape), name=f"{layer.name} annotation", opacity=0.6, **where)
     labels.metadata["napari-ptsam"] = "annotation"
     style_labels(labels, scheme)
+    if layer.metadata.get(ONE_AT_A_TIME):
+        labels.visible = layer.visible
+        layer.events.visible.connect(lambda: setattr(labels, "visible", layer.visible))
     return labels
+
+
+def show_one_at_a_time(layers: Sequence[Layer]) -> None:
+    """Show the first of several images that lie in one place; showing another hides the rest."""
+
+    def hide_others(event: Any) -> None:
+        shown = event.source
+        for other in layers if shown.visible else ():
+            if other is not shown:
+                other.visible = False
+
+    for number, layer in enumerate(layers):
+        layer.visible = number == 0
+        layer.metadata[ONE_AT_A_TIME] = True
+        layer.events.visible.connect(hide_others)
 
 
 def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
@@ -332,3 +352,5 @@ def go_to_plane(viewer: napari.Viewer, layer: Layer, image: Planes, number: int)
     for axis in range(layer.ndim):
         if axes[axis] not in "YXC":
             viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, world[axis])
+    if layer.metadata.get(ONE_AT_A_TIME):
+        layer.visible = True
