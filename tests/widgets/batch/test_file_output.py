@@ -47,7 +47,7 @@ def test_a_file_for_each_image_and_prompt(
     ]
     assert len(viewer.layers) == 2 and notifications() == []
     assert f"The files are in {tmp_path.name}." in widget.status.text()
-    assert f"The files are in {tmp_path}." in widget.status.toolTip()
+    assert f"The files are in {tmp_path}." in widget.status.toolTip().replace("<br>", " ")
 
 
 @pytest.mark.parametrize("output", ["labels", "probabilities"])

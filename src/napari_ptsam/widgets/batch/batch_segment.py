@@ -52,6 +52,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     warning_label,
 )
 from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.window_style import wrapped
 
 if TYPE_CHECKING:
     import napari
@@ -333,7 +334,7 @@ class BatchSegment(ClosableDock):
             request, perf_counter() - self._start_time, self.run.stopping, self._failure
         )
         self.status.setText(short_sentence(request, sentence))
-        self.status.setToolTip(sentence)
+        self.status.setToolTip(wrapped(sentence))
 
     def _on_layer_removed(self, event: Any) -> None:
         """Cancel the tasks of a removed image, or of one whose results are all removed."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -25,6 +28,8 @@ from qtpy.QtWidgets import (
 )
 
 T = TypeVar("T")
+
+FIELDS = (QComboBox, QAbstractSpinBox, QLineEdit)
 
 SCROLL_AREA_MARGIN = 4
 """Largest margin in pixels that napari's style leaves around the content of a scroll area."""
@@ -127,7 +132,13 @@ def warning_label(tip: str) -> QLabel:
 
 
 def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
-    """Lay out widgets side by side; the widget at index ``stretch`` takes the free space."""
+    """Lay out widgets side by side; the widget at index ``stretch`` takes the free space.
+
+    A label in front of a field belongs to it.
+    """
+    for label, field in pairwise(widgets):
+        if isinstance(label, QLabel) and isinstance(field, FIELDS) and label.text():
+            label.setBuddy(field)
     layout = QHBoxLayout()
     layout.setContentsMargins(0, 0, 0, 0)
     for index, widget in enumerate(widgets):

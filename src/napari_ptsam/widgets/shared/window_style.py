@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import wrap
 
 from napari.settings import get_settings
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QHelpEvent
-from qtpy.QtWidgets import QAbstractItemView, QLabel, QTabBar, QToolTip, QWidget
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QLabel, QTabBar, QWidget
 
+COLUMNS = 60
+"""Largest number of characters in a line of a tooltip."""
 UNSTYLED = (
     "QAbstractItemView", "QHeaderView", "QHeaderView::section", "QLineEdit", "QPlainTextEdit",
     "QProgressBar", "QTabBar", "QToolButton",
@@ -50,9 +52,11 @@ class _FontSize(QObject):
 
 
 class _Tooltips(QObject):
-    """Show the tooltips of a window in several lines.
+    """Wrap the tooltips of a window each time that it is shown.
 
-    Qt wraps rich text only. Labels of fields show the tooltips of the fields.
+    Qt wraps rich text only, into narrow columns. Labels of fields get the tooltips of the fields.
+    (A filter for the tooltip events of all widgets would make each of their events wait for
+    Python's lock.)
     """
 
     def __init__(self, root: QWidget) -> None:
@@ -60,43 +64,34 @@ class _Tooltips(QObject):
         self._root = root
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Show tooltips in place of the widgets; find the widgets when the window is shown."""
-        if event is None or not isinstance(watched, QWidget):
-            return False
-        if event.type() == QEvent.Type.Show and watched is self._root:
-            self._find_widgets()
-        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            text = tooltip_at(watched, event)
-            if text:
-                QToolTip.showText(event.globalPos(), wrapped(text), watched)
-                return True
+        """Wrap the tooltips before the window is shown."""
+        if event is not None and event.type() == QEvent.Type.Show:
+            wrap_tooltips(self._root)
         return False
 
-    def _find_widgets(self) -> None:
-        for widget in self._root.findChildren(QWidget):
-            is_viewport = isinstance(widget.parentWidget(), QAbstractItemView)
-            has_buddy = isinstance(widget, QLabel) and widget.buddy() is not None
-            if is_viewport or has_buddy or widget.toolTip() or isinstance(widget, QTabBar):
-                widget.removeEventFilter(self)
-                widget.installEventFilter(self)
 
-
-def tooltip_at(widget: QWidget, event: QHelpEvent) -> str:
-    """Return the tooltip of a widget, or of the item at the position of an event."""
-    view = widget.parentWidget()
-    if isinstance(view, QAbstractItemView) and widget is view.viewport():
-        item = view.indexAt(event.pos()).data(Qt.ItemDataRole.ToolTipRole)
-        return str(item) if item else view.toolTip()
-    if isinstance(widget, QTabBar):
-        return widget.tabToolTip(widget.tabAt(event.pos())) or widget.toolTip()
-    if isinstance(widget, QLabel) and not widget.toolTip():
-        buddy = widget.buddy()
-        return "" if buddy is None else buddy.toolTip()
-    return widget.toolTip()
+def wrap_tooltips(root: QWidget) -> None:
+    """Wrap the tooltips of all widgets in a window."""
+    for widget in root.findChildren(QWidget):
+        tip = widget.toolTip()
+        if not tip and isinstance(widget, QLabel):
+            buddy = widget.buddy()
+            tip = "" if buddy is None else buddy.toolTip()
+        if tip:
+            widget.setToolTip(wrapped(tip))
+        if isinstance(widget, QTabBar):
+            for tab in range(widget.count()):
+                widget.setTabToolTip(tab, wrapped(widget.tabToolTip(tab)))
 
 
 def wrapped(text: str) -> str:
-    """Return a tooltip as rich text, which Qt wraps; rich text stays as it is."""
-    if text.startswith("<"):
+    """Return a tooltip in lines of `COLUMNS` characters; rich text stays as it is."""
+    if not text or text.startswith("<"):
         return text
-    return f"<qt>{escape(text)}</qt>".replace("\n", "<br>")
+    lines = [
+        line
+        for part in text.splitlines()
+        for line in wrap(part, COLUMNS, break_long_words=False) or [""]
+    ]
+    # As rich text, so that Qt takes no part of it for a tag.
+    return f"<p style='white-space:pre'>{'<br>'.join(map(escape, lines))}</p>"
