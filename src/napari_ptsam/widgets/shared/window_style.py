@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from textwrap import wrap
+from textwrap import TextWrapper
 
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QObject
@@ -88,10 +88,7 @@ def wrapped(text: str) -> str:
     """Return a tooltip in lines of `COLUMNS` characters; rich text stays as it is."""
     if not text or text.startswith("<"):
         return text
-    lines = [
-        line
-        for part in text.splitlines()
-        for line in wrap(part, COLUMNS, break_long_words=False) or [""]
-    ]
+    wrapper = TextWrapper(COLUMNS, break_long_words=False, break_on_hyphens=False)  # keeps paths
+    lines = [line for part in text.splitlines() for line in wrapper.wrap(part) or [""]]
     # As rich text, so that Qt takes no part of it for a tag.
     return f"<p style='white-space:pre'>{'<br>'.join(map(escape, lines))}</p>"
