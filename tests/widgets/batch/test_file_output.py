@@ -85,9 +85,10 @@ def test_an_unfinished_run_is_resumed(qtbot, batch, stack, prompt, device, tmp_p
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
     widget.stop_button.click()
     qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
-    assert (
-        tmp_path / "lazy-nuclei-objects.tif.partial"
-    ).is_dir() and "Stopped" in widget.status.text()
+    assert (tmp_path / "lazy-nuclei-objects.tif.partial").is_dir()
+    status = widget.status.text()
+    assert status.startswith("Stopped: no images segmented") and "files are in" not in status
+    assert "of 12 planes of lazy are kept in lazy-nuclei-objects.tif.partial" in status
     viewer.layers.remove("lazy – nuclei")
     run(qtbot, widget)
     result = read(tmp_path, "lazy-nuclei-objects.tif")

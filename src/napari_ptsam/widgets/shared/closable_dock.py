@@ -8,6 +8,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.window_style import adopt_style
 
 CLOSE_TIMEOUT = 15.0
@@ -98,7 +99,10 @@ class ClosableDock(QWidget):
             area = window.dockWidgetArea(own)
             if window.dockWidgetArea(dock) == area and dock not in window.tabifiedDockWidgets(own):
                 window.tabifyDockWidget(dock, own)
-                own.raise_()
+                # Only when napari has laid out the new dock can it come to the front.
+                to_front = single_shot(self, 0)
+                to_front.timeout.connect(own.raise_)
+                to_front.start()
             return
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
