@@ -113,6 +113,9 @@ def test_other_pixels_under_the_same_name_are_another_run(
     (message,) = notifications()
     assert "is the result of another run" in message and "--" not in message
     assert "tick “Replace existing results”" in message
+    assert widget.status.text().startswith("Nothing done: no images segmented")
+    assert "nuclei-nuclei.tif is the result of another run" in widget.status.text()
+    assert str(tmp_path) not in widget.status.text()
     first = ptsam.segment(stack.images[:2], prompt, device=device)
     assert np.array_equal(read(tmp_path), first)
     widget.files.overwrite.setChecked(True)
