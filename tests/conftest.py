@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,15 @@ def modules_frozen() -> Iterator[list[int]]:
 def frozen(modules_frozen: list[int]) -> Iterator[None]:
     """Spare the garbage collection what stays: what torch, the first viewer and the exporter have loaded.
 
-    napari collects garbage each time that a layer is removed, and an export several times.
+    An export collects garbage several times. So does napari each time that a layer is removed, for
+    some drivers on Windows; elsewhere only young objects are collected then.
     """
     freeze(modules_frozen)
     yield
     freeze(modules_frozen)
+    canvas: Any = sys.modules.get("napari._vispy.canvas")
+    if sys.platform != "win32" and getattr(canvas, "gc", None) is gc:
+        canvas.gc = SimpleNamespace(collect=lambda: gc.collect(0))
 
 
 def freeze(modules_frozen: list[int]) -> None:
