@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 LETTERS = "TZYX"
 MOST_AXES = len(LETTERS)
+LARGE = 2 * 2**30
+"""Size in bytes above which labels are kept in chunks, which take memory only once they are
+written to."""
+
 PLUGIN, RESULT = "napari-ptsam", "result"
 """Key in a layer's metadata for its purpose, and the value for results of a segmentation."""
 ONE_AT_A_TIME = "napari-ptsam one at a time"
 """Key in the metadata of images of which only one is shown."""
-LARGE = 2 * 2**30
-"""Size in bytes above which labels are kept in chunks, which take memory only once they are
-written to."""
 
 
 @dataclass(frozen=True)
