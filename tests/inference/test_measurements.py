@@ -138,6 +138,6 @@ def test_features_of_a_layer_have_a_row_for_each_label(volume) -> None:
     assert np.isnan(features["volume_um3"][0]) and "label" not in features
     features = layer_features(measured(planes, labels, "objects"))
     assert features["index"].tolist()[:2] == ["z0 label 1", "z1 label 1"]
-    classes = layer_features(measured(planes, labels > 0, "classes", ("cell", "debris")))
+    classes = layer_features(measured(planes, 1 * (labels > 0), "classes", ("cell", "debris")))
     assert classes["name"].tolist() == ["background", "cell", "debris"]
     assert classes["pixels"].tolist() == [0, 378, 0]
