@@ -38,6 +38,9 @@ def test_axes_are_typed_and_remembered(batch, stack) -> None:
     assert again.list.item(0).text() == "two – ZCYX 3 x 2 x 128 x 128"
     again.list.disconnect_viewer()
     task = ImageTask(viewer.layers[0], planes_of(viewer.layers[0]))
+    series = viewer.add_image(np.stack([stack.images[:2]] * 2, axis=1), name="series")
+    series.axis_labels = ("time", "c", "y", "x")
+    assert planes_of(series).data_axes == "TCYX"
     assert task.shape == (3, 1, 128, 128) and task.planes.channels == 2
 
 
