@@ -69,7 +69,8 @@ def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path, sec
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as the workers: how many sum up decides the last digits
     try:
-        list(segment_to_files(planes, [FileResult(segmenter, serial)], link=link))
+        parts = [FileResult(segmenter, serial)]
+        list(segment_to_files(planes, parts, link=link, measure=True))
     finally:
         torch.set_num_threads(before)
     victim = next(iter(cluster.workers.values())).process.pid
@@ -78,16 +79,19 @@ def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path, sec
     told = list(
         dask_cluster.segment_on_cluster(
             planes, [FileResult(segmenter, spread)], cluster.scheduler_address, link=link,
-            device="cpu",
+            device="cpu", measure=True,
         )
     )  # fmt: skip
     timer.join()
     assert sorted(one.number for one in told) == list(range(4))
     assert ["plane 3" in one.problem for one in told if one.problem] == [True]
     assert contents(spread) == contents(serial)
+    assert (tmp_path / "spread.csv").read_bytes() == (tmp_path / "serial.csv").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "s.tif",
+        "serial.csv",
         "serial.ome.zarr",
+        "spread.csv",
         "spread.ome.zarr",
     ]
 

@@ -1,5 +1,6 @@
 """Results into files, plane by plane, however often that is broken off."""
 
+import csv
 import errno
 import json
 import os
@@ -340,3 +341,37 @@ def test_real_results_are_those_of_segment(output, nuclei, prompt, backbone, tmp
         found = read(path)
         expected = np.stack([segmenter.plane(plane) for plane in values])
         assert np.array_equal(found.reshape(expected.shape), expected)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_measurements_lie_beside_the_result_however_the_run_is_broken_off(tmp_path) -> None:
+    planes, link, written = stack(5), LinkSettings(), []
+    options = {
+        "link": link, "measure": True, "resume": True,
+        "on_written": lambda number, result: written.append(result),
+    }  # fmt: skip
+    path, segmenter = tmp_path / "a.tif", FakeSegmenter("instances")
+    first = segment_to_files(planes, [FileResult(segmenter, path)], **options)
+    next(first), next(first)
+    first.close()
+    assert names(tmp_path) == ["a.tif.partial"]
+    run(planes, segmenter, path, **options)
+    assert names(tmp_path) == ["a.csv", "a.tif"]
+    rows, objects = rows_of(tmp_path / "a.csv"), read(path)
+    assert [int(row["label"]) for row in rows] == np.unique(objects[objects > 0]).tolist()
+    assert int(rows[0]["pixels"]) == (objects == 1).sum() and rows[0]["class"] == "a"
+    assert written[0].path == path and written[0].objects == len(rows) == objects.max()
+    # It is made up for where the result was written without it.
+    (tmp_path / "a.csv").unlink()
+    run(planes, segmenter, path, **options)
+    assert rows_of(tmp_path / "a.csv") == rows and written[1].objects == len(rows)
+    other = tmp_path / "b.tif"
+    (tmp_path / "b.csv").write_text("mine", encoding="utf-8")
+    with pytest.raises(ptsam.OutputError, match=r"b\.csv exists and is kept"):
+        run(planes, segmenter, other, measure=True)
+    run(planes, FakeSegmenter("probabilities"), other, measure=True)
+    assert (tmp_path / "b.csv").read_text(encoding="utf-8") == "mine"

@@ -1,5 +1,6 @@
 """``napari-ptsam segment`` as a person and as a machine uses it."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -97,10 +98,20 @@ def test_instances_cleaned_and_linked(prompt_path, stack, tmp_path, capsys) -> N
     plain, linked = tmp_path / "plain.tif", tmp_path / "linked.tif"
     clean = ("--instances", "--min-size", 20, "--fill-holes", "--remove-border")
     assert run(prompt_path, stack, "-o", plain, *clean, "--split", "components") == 0
-    assert run(prompt_path, stack, "-o", linked, *clean, "--link-planes", "--link-gap", 0) == 0
+    capsys.readouterr()
+    linking = ("--link-planes", "--link-gap", 0, "--measure", "--json")
+    assert run(prompt_path, stack, "-o", linked, *clean, *linking) == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
     before, after = tifffile.imread(plain), tifffile.imread(linked)
     assert np.array_equal(before > 0, after > 0) and not before[..., 0].any()
-    assert len(np.unique(after)) - 1 == after.max()
+    assert len(np.unique(after)) - 1 == after.max() == file["objects"]
+    with Path(file["measurements"]).open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert Path(file["measurements"]) == tmp_path / "linked.csv" and len(rows) == after.max()
+    voxel = 2 * 0.25**2
+    assert all(
+        float(row["volume_um3"]) == pytest.approx(voxel * int(row["pixels"])) for row in rows
+    )
     for message, *options in (
         ("add --instances", "--link-planes"),
         ("needs --link-planes", "--instances", "--link-gap", 1),
@@ -109,6 +120,7 @@ def test_instances_cleaned_and_linked(prompt_path, stack, tmp_path, capsys) -> N
         ("knows no markers", "--instances", "--split", "markers"),
         ("--min-size is a whole number from 0 up, not -1", "--min-size", -1),
         ("have no objects", "--probabilities", "--fill-holes"),
+        ("leave out --measure", "--probabilities", "--measure"),
     ):
         fails(capsys, message, prompt_path, stack, "-o", tmp_path / "x.tif", *options)
     assert not list(tmp_path.glob("x*"))

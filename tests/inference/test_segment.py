@@ -14,7 +14,9 @@ from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
-from napari_ptsam.inference.objects import connected_components
+from napari_ptsam.inference.objects import NumberedObjects, connected_components
+from napari_ptsam.inference.prediction import Prediction
+from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.inference.shared_embedding import segment_planes
 
@@ -236,3 +238,21 @@ def test_blending_happens_before_the_threshold(backbone) -> None:
     found = plane.logits(Decoder(), torch.zeros(1, 8, 256))
     assert found[0, 32, [0, 95]].tolist() == pytest.approx([3, -1])
     assert found[0, 32, 47:49].mean() == pytest.approx(1, abs=0.01)
+
+
+def test_objects_know_their_classes(prompt, backbone) -> None:
+    two = replace(
+        prompt, tokens=np.concatenate([prompt.tokens] * 2), classes=("a", "b"),
+        colours=("#E69F00", "#56B4E9"),
+    )  # fmt: skip
+    logits = np.full((2, 40, 60), -1.0, np.float32)
+    for class_index, y, x in ((1, 2, 2), (0, 2, 12), (1, 20, 30), (0, 20, 4)):
+        logits[class_index, y : y + 9, x : x + 9] = 1
+    logits[1, 36:38, 50:52] = 1  # too small
+    settings = ResultSettings("instances", min_size=10)
+    objects = Segmenter(two, backbone, settings).result(Prediction(logits))
+    assert isinstance(objects, NumberedObjects) and objects.max() == 4
+    assert objects.classes.tolist() == [0, 1, 1, 2, 2]
+    labels = Prediction(logits).labels
+    assert np.array_equal(objects.classes[objects][objects > 0], labels[objects > 0])
+    assert not isinstance(np.asarray(objects), NumberedObjects)

@@ -34,7 +34,8 @@ def shown(viewer: Any, kind: str, count: int) -> np.ndarray:
 
 
 def read(folder: Path, kind: str) -> np.ndarray:
-    path = folder / f"{'composite' if kind == CHOSEN else 'nuclei'}-{kind}"
+    ending = {"files": "-objects", "both": "-probabilities"}[folder.name]
+    path = folder / f"{'composite' if kind == CHOSEN else 'nuclei'}-{kind}{ending}"
     if (whole := path.with_name(path.name + ".tif")).exists():
         return tifffile.imread(whole)
     return np.asarray(zarr.open_group(path.with_name(path.name + ".ome.zarr"), mode="r")["0"])

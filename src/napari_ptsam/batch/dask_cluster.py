@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem
+from napari_ptsam.batch.measured_planes import keep_rows
 from napari_ptsam.batch.work_folder import PLANES, largest, open_array
 from napari_ptsam.errors import InputError, OutputError, PtsamError, Remedy
 
 if TYPE_CHECKING:
+    from napari_ptsam.batch.finishing import WrittenResult
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
@@ -45,6 +47,8 @@ class _WorkerTask:
         One item for each result. The arrays are paths.
     checkpoint, device
         The backbone's file and the device to run it on.
+    measure
+        Whether to measure each plane, into the folder of the array.
     """
 
     image: str
@@ -57,6 +61,7 @@ class _WorkerTask:
     arrays: tuple[str | None, ...]
     checkpoint: str | None
     device: str
+    measure: bool = False
 
 
 def segment_on_cluster(
@@ -69,6 +74,8 @@ def segment_on_cluster(
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
     device: str = "auto",
+    measure: bool = False,
+    on_written: Callable[[int, WrittenResult], object] | None = None,
 ) -> Iterator[PlaneDone]:
     """Segment planes into files, as `segment_to_files`, on the workers of a dask cluster.
 
@@ -85,7 +92,7 @@ def segment_on_cluster(
         The results to write.
     scheduler
         The scheduler's address, for instance ``tcp://10.0.0.1:8786``.
-    link, resume, overwrite
+    link, resume, overwrite, measure, on_written
         See `segment_to_files`.
     checkpoint, device
         The backbone's file and device on the workers.
@@ -108,7 +115,7 @@ def segment_on_cluster(
             f"{planes.name} is no file that the workers could open; save it, or leave the "
             "scheduler out."
         )
-    job = Job(planes, parts, link, resume, overwrite)
+    job = Job(planes, parts, link, resume, overwrite, measure, on_written)
     return _on_cluster(job, planes.path, scheduler, checkpoint, device)
 
 
@@ -147,7 +154,7 @@ def _task(
         tuple(part.segmenter.prompt for part in job.parts),
         tuple(part.segmenter.settings for part in job.parts),
         tuple(limits), tuple(arrays),
-        None if checkpoint is None else str(Path(checkpoint).absolute()), device,
+        None if checkpoint is None else str(Path(checkpoint).absolute()), device, job.measure,
     )  # fmt: skip
 
 
@@ -273,8 +280,13 @@ def _segment(task: _WorkerTask, numbers: Sequence[int]) -> list[Outcome]:
         if isinstance(results, InputError):
             outcomes.append((number, plane_problem(planes, number, results)))
             continue
-        for array, result in zip(arrays, results, strict=True):
-            if array is not None:
-                array[number] = result
+        for array, path, segmenter, result in zip(
+            arrays, task.arrays, shared.segmenters, results, strict=True
+        ):
+            if array is None or path is None:
+                continue
+            array[number] = result
+            if task.measure:
+                keep_rows(Path(path).parent, planes, segmenter, number, result)
         outcomes.append((number, [largest(result) for result in results]))
     return outcomes

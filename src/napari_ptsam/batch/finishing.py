@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ptsam.batch.formats import FORMATS, alternative_target, format_of
+from napari_ptsam.batch.measured_planes import read_measurements, table_path
 from napari_ptsam.batch.result_format import StackResult
 from napari_ptsam.batch.run_identity import digest_of_run
 from napari_ptsam.batch.work_folder import OLD, RESULT, discard, largest, new_array, open_array
 from napari_ptsam.errors import OutputError, Remedy
+from napari_ptsam.inference.measurements import write_table
 from napari_ptsam.io.writing import move_without_replacing
 
 if TYPE_CHECKING:
@@ -21,10 +24,30 @@ if TYPE_CHECKING:
     from napari_ptsam.batch.work_folder import WorkFolder
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.measurements import Measurements
     from napari_ptsam.inference.segment import Segmenter
 
 LINKED = "linked.zarr"
 UINT16_LIMIT = 65535
+
+
+@dataclass(frozen=True)
+class WrittenResult:
+    """A result in its place.
+
+    Attributes
+    ----------
+    path
+        Path of the result.
+    objects
+        Number of objects; linked objects count once. None for other results than instances.
+    measurements
+        The measurements; None if there are none.
+    """
+
+    path: Path
+    objects: int | None = None
+    measurements: Measurements | None = None
 
 
 def finish(
@@ -35,7 +58,8 @@ def finish(
     run: RunIdentity,
     overwrite: bool,
     link: LinkSettings | None = None,
-) -> Path:
+    measure: bool = False,
+) -> WrittenResult:
     """Write the result in the work folder, move it to its target, and remove the work folder.
 
     If the process is killed, the function can be called again.
@@ -56,12 +80,14 @@ def finish(
         Whether an existing result is replaced.
     link
         Settings for linking objects from plane to plane; None leaves them unlinked.
+    measure
+        Whether to write a CSV with measurements beside the result.
 
     Returns
     -------
-    pathlib.Path
-        Path of the result: the target, or `alternative_target` if there are more
-        objects than the target's format can hold.
+    WrittenResult
+        The result. Its path is the target, or `alternative_target` if there are
+        more objects than the target's format can hold.
 
     Raises
     ------
@@ -88,11 +114,19 @@ def finish(
         segmenter.output, prompt.classes, prompt.colours, _about(segmenter, run, left_out),
     )  # fmt: skip
     format.write(temporary, result)
+    measurements = read_measurements(planes, segmenter, link, work, array) if measure else None
     _place(temporary, place, work, overwrite)
     if place != target and overwrite:
         target.unlink(missing_ok=True)
+    if measurements is not None:
+        table = table_path(place)
+        write_table(measurements.table(), work.path / table.name)
+        _place(work.path / table.name, table, work, overwrite)
+    objects = None
+    if segmenter.output == "instances":
+        objects = sum(work.done.values()) if link is None else highest
     work.remove()
-    return place
+    return WrittenResult(place, objects, measurements)
 
 
 def _about(segmenter: Segmenter, run: RunIdentity, left_out: Sequence[int]) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ptsam.batch.finishing import finish
+from napari_ptsam.batch.finishing import WrittenResult, finish
 from napari_ptsam.batch.formats import is_result_of, places, target_exists
+from napari_ptsam.batch.measured_planes import keep_rows, measure_file, table_path
 from napari_ptsam.batch.run_identity import (
     RunIdentity,
     describe_run,
@@ -20,6 +21,8 @@ from napari_ptsam.batch.run_identity import (
 )
 from napari_ptsam.batch.work_folder import WorkFolder, no_space
 from napari_ptsam.errors import InputError, OutputError, Remedy, framed
+from napari_ptsam.images.recent_planes import RecentPlanes
+from napari_ptsam.inference.measurements import write_table
 from napari_ptsam.io.locking import claim
 from napari_ptsam.io.writing import check_parent
 
@@ -86,9 +89,14 @@ class Job:
         link: LinkSettings | None = None,
         resume: bool = False,
         overwrite: bool = False,
+        measure: bool = False,
+        on_written: Callable[[int, WrittenResult], object] | None = None,
     ) -> None:
-        self.planes, self.parts, self.link = planes, list(parts), link
-        self.overwrite, self._resume = overwrite, resume
+        # Each plane is read once, although it is segmented and measured.
+        self.planes = RecentPlanes(planes) if measure else planes
+        self.parts, self.link = list(parts), link
+        self.overwrite, self.measure, self._resume = overwrite, measure, resume
+        self._on_written = on_written
         targets = [part.target.absolute() for part in parts]
         if not parts or len(set(targets)) < len(parts):
             raise InputError("Each result needs a target of its own; name at least one.")
@@ -125,6 +133,9 @@ class Job:
                     f"{target} is the result of another run, or of none.", Remedy.REPLACE
                 )
             raise OutputError(f"{target} exists and is kept.", Remedy.REPLACE)
+        is_measured = self.measure and self.parts[position].segmenter.output != "probabilities"
+        if is_measured and not self.overwrite and table_path(target).exists():
+            raise OutputError(f"{table_path(target)} exists and is kept.", Remedy.REPLACE)
         if work.exists:
             self._check_work(target, work, position)
         return False
@@ -168,7 +179,10 @@ class Job:
         """Write the results of a plane, one for each `FileResult`."""
         for position, part, work in self._unfinished_results(number):
             with writing(part.target):
-                work.record(number, work.write(number, results[position]))
+                highest = work.write(number, results[position])
+                if self.measure:
+                    keep_rows(work.path, self.planes, part.segmenter, number, results[position])
+                work.record(number, highest)
 
     def record(self, number: int, highest: Sequence[int]) -> None:
         """Record that a plane was written, with the largest value of each result."""
@@ -207,17 +221,29 @@ class Job:
         for number, (part, work, run, finished) in enumerate(self._all()):
             with writing(part.target):
                 if not finished:
-                    self.results[number] = finish(
-                        self.planes,
-                        part.segmenter,
-                        part.target,
-                        work,
-                        run,
-                        self.overwrite,
-                        self.link,
-                    )
-                elif work.exists:  # the run was killed after the result was in place
-                    work.remove()
+                    written = finish(
+                        self.planes, part.segmenter, part.target, work, run, self.overwrite,
+                        self.link, self.measure,
+                    )  # fmt: skip
+                    self.results[number] = written.path
+                else:
+                    if work.exists:  # the run was killed after the result was in place
+                        work.remove()
+                    written = self._finished_before(part)
+            if self._on_written is not None:
+                self._on_written(number, written)
+
+    def _finished_before(self, part: FileResult) -> WrittenResult:
+        """Return a result of an earlier run; measure it if that has not been done."""
+        path = written_path(part.target)
+        if not self.measure:
+            return WrittenResult(path)
+        measurements = measure_file(self.planes, part.segmenter, self.link, path)
+        if measurements is not None and not table_path(path).exists():
+            write_table(measurements.table(), table_path(path))
+        is_counted = measurements is not None and part.segmenter.output == "instances"
+        count = measurements.object_count if measurements is not None and is_counted else None
+        return WrittenResult(path, count, measurements)
 
 
 def written_path(target: Path) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_ptsam.batch.finishing import WrittenResult
 from napari_ptsam.batch.formats import suffix_for
 from napari_ptsam.batch.job import FileResult, Job, PlaneDone, plane_problem, written_path
 from napari_ptsam.errors import InputError
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
-__all__ = ["FileResult", "PlaneDone", "segment_to_files", "target_for", "written_path"]
+__all__ = [
+    "FileResult", "PlaneDone", "WrittenResult", "segment_to_files", "target_for", "written_path",
+]  # fmt: skip
 
 
 def target_for(
@@ -63,6 +66,8 @@ def segment_to_files(
     link: LinkSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    measure: bool = False,
+    on_written: Callable[[int, WrittenResult], object] | None = None,
 ) -> Generator[PlaneDone, None, None]:
     """Segment planes into files, one after the other; several prompts share the embeddings.
 
@@ -102,7 +107,7 @@ def segment_to_files(
         If no plane can be segmented, in which case nothing is written, or if the
         settings contradict each other.
     """
-    job = Job(planes, parts, link, resume, overwrite)
+    job = Job(planes, parts, link, resume, overwrite, measure, on_written)
     return _one_by_one(job)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from napari_ptsam.prompts.files import load
 
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
-    from napari_ptsam.batch.result_files import FileResult, PlaneDone
+    from napari_ptsam.batch.result_files import FileResult, PlaneDone, WrittenResult
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
 
@@ -45,7 +45,8 @@ def segment(options: Namespace) -> None:
         raise InputError("Two of the prompts have the same name; rename one of the files.")
     run = _SegmentCommand(options, prompts, names)
     run.check()
-    written, problems = [], []
+    written: list[dict[str, Any]] = []
+    problems: list[str] = []
     for source in run.sources:
         try:
             files, left_out = run.segment(source)
@@ -57,8 +58,20 @@ def segment(options: Namespace) -> None:
     if options.json:
         classes = list(prompts[0].classes)
         print(json.dumps({"output": run.settings.output, "classes": classes, "files": written}))
+    elif written and (options.measure or sys.stderr.isatty()):  # as progress bars, not for scripts
+        print(_closing_sentence(written), file=sys.stderr)
     if problems:
         raise InputError(_summary(problems, bool(written)))
+
+
+def _closing_sentence(written: Sequence[dict[str, Any]]) -> str:
+    """Return how many images were segmented, and how many objects were found."""
+    images = len({one["input"] for one in written})
+    counts = [one["objects"] for one in written if one["objects"] is not None]
+    sentence = f"{images} image{'s' * (images != 1)} segmented"
+    if not counts:
+        return f"{sentence}."
+    return f"{sentence}: {sum(counts):,} object{'s' * (sum(counts) != 1)}."
 
 
 def _summary(problems: Sequence[str], any_written: bool) -> str:
@@ -136,7 +149,7 @@ class _SegmentCommand:
                 raise InputError(
                     f"The result would replace the image {parts[0].target}; choose another name."
                 )
-            Job(planes, parts, self.link, options.resume, options.overwrite)
+            Job(planes, parts, self.link, options.resume, options.overwrite, options.measure)
 
     def _fitted(self, planes: Planes) -> list[tuple[Prompt, str]]:
         """Return the prompts fitted to the channels of an image, each with a warning or an empty text."""
@@ -158,15 +171,16 @@ class _SegmentCommand:
 
     def segment(self, source: Path) -> tuple[list[dict[str, Any]], list[str]]:
         """Segment an image; return the files written, and why planes were left out."""
-        from napari_ptsam.batch.result_files import written_path
+        from napari_ptsam.batch.measured_planes import table_path
 
         planes = self._open(source)
         self._warn(planes)
         parts = self._parts(source, planes)
         problems, count = [], 0
+        results: dict[int, WrittenResult] = {}
         with PlaneBar(len(planes), source.name) as bar:
             try:
-                for plane in self._planes(planes, parts):
+                for plane in self._planes(planes, parts, results.__setitem__):
                     count = plane.done
                     bar.show(plane.done, plane.results is None and not plane.problem)
                     if plane.problem:
@@ -177,24 +191,31 @@ class _SegmentCommand:
                     f"{parts[0].target.name}.partial. The same command with --resume continues."
                 ) from None
         files = []
-        for part in parts:
-            place = written_path(part.target)
-            files.append(
-                {
-                    "input": str(source),
-                    "output": str(place),
-                    "planes": len(planes),
-                    "left_out": len(problems),
-                }
-            )
+        for _, result in sorted(results.items()):
+            file = {
+                "input": str(source),
+                "output": str(result.path),
+                "planes": len(planes),
+                "left_out": len(problems),
+                "objects": result.objects,
+            }
+            if result.measurements is not None:
+                file["measurements"] = str(table_path(result.path))
+            files.append(file)
             if not self.options.json:
-                print(place)
+                print(result.path)
         return files, problems
 
-    def _planes(self, planes: Planes, parts: list[FileResult]) -> Iterator[PlaneDone]:
+    def _planes(
+        self,
+        planes: Planes,
+        parts: list[FileResult],
+        on_written: Callable[[int, WrittenResult], object],
+    ) -> Iterator[PlaneDone]:
         options = self.options
         how: dict[str, Any] = {
             "link": self.link, "resume": options.resume, "overwrite": options.overwrite,
+            "measure": options.measure, "on_written": on_written,
         }  # fmt: skip
         if options.scheduler is None:
             from napari_ptsam.batch.result_files import segment_to_files
@@ -242,6 +263,8 @@ def result_settings(options: Namespace) -> ResultSettings:
     if options.split is not None and output != "instances":
         raise InputError("--split says how objects are separated; it needs --instances.")
     settings = ResultSettings(**{"output": output, **options_given(options, ResultSettings)})
+    if options.measure and output == "probabilities":
+        raise InputError("Probabilities have no objects to measure; leave out --measure.")
     if settings.cleans and output == "probabilities":
         raise InputError(
             "Probabilities have no objects; leave out --min-size, --fill-holes and --remove-border."

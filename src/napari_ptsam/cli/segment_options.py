@@ -53,6 +53,11 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
         "--rescale", action="store_true",
         help="Adapt the size of the tiles to images whose pixel size differs from the prompt's.",
     )  # fmt: skip
+    add.add_argument(
+        "--measure", action="store_true",
+        help="Write size, centroid, intensity and bounding box of the objects (or of the classes) "
+        "to a CSV file beside each result.",
+    )  # fmt: skip
     add.add_argument("--resume", action="store_true", help="Continue an interrupted run.")
     add.add_argument(
         "--scheduler", metavar="ADDRESS", help="Address of a dask cluster whose workers segment."

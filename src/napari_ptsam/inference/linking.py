@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from napari_ptsam.inference.objects import NumberedObjects, classes_of
 from napari_ptsam.io.declaration import Shown, declared
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Linker:
         -------
         numpy.ndarray
             uint32, shape (y, x). A linked object has the number that it has on
-            the earlier planes; the others have new numbers.
+            the earlier planes; the others have new numbers. Classes that
+            `NumberedObjects` know are kept.
         """
         present = np.unique(instances[instances > 0])
         numbers = np.zeros(len(present), dtype=np.uint32)
@@ -95,7 +97,12 @@ class Linker:
         self.object_count += int(new.sum())
         linked = np.concatenate([[0], numbers]).astype(np.uint32)[compact]
         self._previous.appendleft(linked)
-        return linked
+        classes = classes_of(instances)
+        if classes is None:
+            return linked
+        by_number = np.zeros(self.object_count + 1, dtype=np.uint8)
+        by_number[numbers] = classes[present]
+        return NumberedObjects.of(linked, by_number)
 
     def _pairs(
         self, compact: np.ndarray, before: np.ndarray, numbers: np.ndarray, taken: set[int]

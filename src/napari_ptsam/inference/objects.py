@@ -19,6 +19,33 @@ RISE = 2.0
 """Height in logits by which a marker rises above its surroundings, at least."""
 
 
+class NumberedObjects(np.ndarray):
+    """The numbered objects of a plane, with the class of each.
+
+    Arrays that are derived from this one do not know the classes.
+
+    Attributes
+    ----------
+    classes
+        Class number of each object, by its number: uint8, at least as long as the largest number
+        plus 1; None if unknown.
+    """
+
+    classes: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, objects: np.ndarray, classes: np.ndarray) -> NumberedObjects:
+        """Return a view of objects that knows their classes."""
+        view = objects.view(cls)
+        view.classes = classes
+        return view
+
+
+def classes_of(objects: np.ndarray) -> np.ndarray | None:
+    """Return the class number of each object, by its number; None if unknown."""
+    return objects.classes if isinstance(objects, NumberedObjects) else None
+
+
 def connected_components(labels: np.ndarray) -> np.ndarray:
     """Number the connected components of each class.
 

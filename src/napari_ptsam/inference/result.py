@@ -33,7 +33,8 @@ class ResultSettings:
         Shown(
             option="",
             choices={
-                "labels": "Classes", "instances": "Instances", "probabilities": "Probabilities",
+                "labels": "Areas", "instances": "Single objects",
+                "probabilities": "Probabilities",
             },
         ),
     ] = "labels"  # fmt: skip
@@ -67,7 +68,7 @@ class ResultSettings:
     remove_border: Annotated[
         bool,
         Field(
-            title="Exclude edge objects",
+            title="Exclude objects at the border",
             description="Remove objects that touch the edge of the plane.",
         ),
     ] = False

@@ -13,7 +13,7 @@ from napari_ptsam.backbones.loading import with_encoder_tokens
 from napari_ptsam.errors import InputError, Remedy
 from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.inference.embedded_plane import EmbeddedPlane
-from napari_ptsam.inference.objects import clean
+from napari_ptsam.inference.objects import NumberedObjects, clean
 from napari_ptsam.inference.result import Output, ResultSettings
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class Segmenter:
         instances = prediction.objects()
         if self.settings.cleans:
             instances = clean(instances, self.settings)
-        return instances if self.output == "instances" else _classes_of(instances, prediction)
+        if self.output == "labels":
+            return _classes_of(instances, prediction)
+        return NumberedObjects.of(instances, _class_numbers(instances, prediction))
 
     def plane(
         self, plane: np.ndarray, rgb: bool = False, limits: Limits | None = None
@@ -155,8 +157,15 @@ def predict_plane(segmenters: Sequence[Segmenter], prepared: PreparedPlane) -> I
 
 def _classes_of(instances: np.ndarray, prediction: Prediction) -> np.ndarray:
     """Return the class numbers of cleaned objects; the holes of an object have its class."""
-    labels = prediction.labels
-    numbers = np.zeros(int(instances.max()) + 1, dtype=np.uint8)
+    return _class_numbers(instances, prediction)[instances]
+
+
+def _class_numbers(instances: np.ndarray, prediction: Prediction) -> np.ndarray:
+    """Return the class number of each object, by its number."""
+    labels, count = prediction.labels, int(instances.max(initial=0))
+    if len(prediction.logits) == 1:
+        return np.minimum(np.arange(count + 1), 1).astype(np.uint8)
+    numbers = np.zeros(count + 1, dtype=np.uint8)
     known = (instances > 0) & (labels > 0)
     numbers[instances[known]] = labels[known]
-    return numbers[instances]
+    return numbers

@@ -38,6 +38,9 @@ def test_axes_are_typed_and_remembered(batch, stack) -> None:
     assert again.list.item(0).text() == "two – ZCYX 3 x 2 x 128 x 128"
     again.list.disconnect_viewer()
     task = ImageTask(viewer.layers[0], planes_of(viewer.layers[0]))
+    series = viewer.add_image(np.stack([stack.images[:2]] * 2, axis=1), name="series")
+    series.axis_labels = ("time", "c", "y", "x")
+    assert planes_of(series).data_axes == "TCYX"
     assert task.shape == (3, 1, 128, 128) and task.planes.channels == 2
 
 
@@ -136,3 +139,43 @@ def test_two_docks_share_the_backbone(qtbot, batch, dock, stack) -> None:
     assert widget.backbone_service.backbone() is backbone and backbone_service._cache.size > 0
     widget.close_down(10)
     assert backbone_service.users == 0 and backbone_service._cache.size == 0
+
+
+def test_results_are_measured_and_shown_with_their_image(qtbot, batch, stack) -> None:
+    pyramid = [stack.images[:3], stack.images[:3, ::2, ::2], stack.images[:3, ::4, ::4]]
+    viewer, widget = batch()
+    where = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3}
+    image = viewer.add_image(pyramid, name="nuclei", multiscale=True, visible=False, **where)
+    widget.layers.refresh()
+    widget.layers.tick_all(True)
+    choose(widget.results.output, "instances")
+    widget.results.objects.linked.setChecked(True)
+    run(qtbot, widget)
+    result = viewer.layers["nuclei – nuclei"]
+    assert result.multiscale and [level.shape for level in result.data] == [
+        level.shape for level in pyramid
+    ]
+    # The nearest pixel of the full resolution, at an even number of pixels that below the centre.
+    assert np.array_equal(result.data[1], result.data[0][:, 1::2, 1::2]) and result.data[2].any()
+    assert not result.visible
+    image.visible = True
+    assert result.visible
+    features, volume = result.features, result.data[0]
+    assert features["index"].tolist() == list(range(volume.max() + 1))
+    assert features["pixels"].tolist()[1:] == np.bincount(volume.ravel())[1:].tolist()
+    assert np.allclose(features["volume_um3"][1:], features["pixels"][1:] * 0.5)
+    assert f"{volume.max()} 3D objects" in widget.status.text()
+    assert [layer.name for layer in widget.layers._layers] == ["nuclei"]
+
+
+def test_own_results_are_not_offered_as_images(qtbot, batch, stack, prompt) -> None:
+    viewer, widget = batch(nuclei=stack.images[0])
+    choose(widget.results.output, "probabilities")
+    run(qtbot, widget)
+    widget.layers.refresh()
+    assert len(viewer.layers) == 2 and widget.layers.count() == 1
+    choose(widget.results.output, "labels")
+    run(qtbot, widget)
+    features = viewer.layers[-1].features
+    assert features["name"].tolist() == ["background", *prompt.classes]
+    assert features["pixels"][1] > 0

@@ -177,7 +177,8 @@ def test_markers_are_offered_where_all_prompts_know_them(batch, prompt) -> None:
     known = replace(prompt, markers=prompt.tokens)
     widget.use_prompt(known, Path("a.pt"))
     objects = widget.results.objects
-    assert objects.isHidden()
+    # Such a prompt finds single objects, unless the user chooses otherwise.
+    assert not objects.isHidden() and widget.results.output.currentData() == "instances"
     choose(widget.results.output, "instances")
     assert not objects.isHidden() and objects.split.model().item(1).isEnabled()
     choose(objects.split, "markers")

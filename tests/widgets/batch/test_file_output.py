@@ -40,10 +40,14 @@ def test_a_file_for_each_image_and_prompt(
     expected = ptsam.segment(stack.images[:3], prompt, device=device)
     assert np.array_equal(read(tmp_path), expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "a_b_ c-nuclei.tif", "a_b_ c-other.tif", "nuclei-nuclei.tif", "nuclei-other.tif",
-    ]  # fmt: skip
+        f"{image}-{name}.{ending}"
+        for image in ("a_b_ c", "nuclei")
+        for name in ("nuclei", "other")
+        for ending in ("csv", "tif")
+    ]
     assert len(viewer.layers) == 2 and notifications() == []
-    assert f"The files are in {tmp_path}" in widget.status.text()
+    assert f"The files are in {tmp_path.name}." in widget.status.text()
+    assert f"The files are in {tmp_path}." in widget.status.toolTip().replace("<br>", " ")
 
 
 @pytest.mark.parametrize("output", ["labels", "probabilities"])
@@ -58,7 +62,9 @@ def test_files_and_layers_of_a_part(
     widget.planes.last.setValue(3)
     run(qtbot, widget)
     expected = ptsam.segment(stack.images[2:4], prompt, output=output, device=device)
-    written = np.asarray(zarr.open_group(tmp_path / "nuclei_z2-3-nuclei.ome.zarr", mode="r")["0"])
+    kind = "-probabilities" * (output == "probabilities")
+    path = tmp_path / f"nuclei_z2-3-nuclei{kind}.ome.zarr"
+    written = np.asarray(zarr.open_group(path, mode="r")["0"])
     shown = viewer.layers[-1]
     assert np.array_equal(np.squeeze(written), np.squeeze(expected))
     assert np.array_equal(shown.data, np.squeeze(expected)) and notifications() == []
@@ -79,15 +85,18 @@ def test_an_unfinished_run_is_resumed(qtbot, batch, stack, prompt, device, tmp_p
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
     widget.stop_button.click()
     qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)
-    assert (tmp_path / "lazy-nuclei.tif.partial").is_dir() and "Stopped" in widget.status.text()
+    assert (tmp_path / "lazy-nuclei-objects.tif.partial").is_dir()
+    status = widget.status.text()
+    assert status.startswith("Stopped: no images segmented") and "files are in" not in status
+    assert "of 12 planes of lazy are kept in lazy-nuclei-objects.tif.partial" in status
     viewer.layers.remove("lazy – nuclei")
     run(qtbot, widget)
-    result = read(tmp_path, "lazy-nuclei.tif")
+    result = read(tmp_path, "lazy-nuclei-objects.tif")
     # What is shown is the whole result, with the numbers that the file has.
     assert np.array_equal(viewer.layers["lazy – nuclei"].data, result) and result[-1].any()
-    assert [path.name for path in tmp_path.iterdir()] == [
-        "lazy-nuclei.tif"
-    ] and notifications() == []
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["lazy-nuclei-objects.csv", "lazy-nuclei-objects.tif"]
+    assert notifications() == []
     viewer.layers.remove("lazy – nuclei")
     run(qtbot, widget)  # the result is complete, so it is only shown
     assert np.array_equal(viewer.layers["lazy – nuclei"].data, result) and notifications() == []
@@ -104,6 +113,9 @@ def test_other_pixels_under_the_same_name_are_another_run(
     (message,) = notifications()
     assert "is the result of another run" in message and "--" not in message
     assert "tick “Replace existing results”" in message
+    assert widget.status.text().startswith("Nothing done: no images segmented")
+    assert "nuclei-nuclei.tif is the result of another run" in widget.status.text()
+    assert str(tmp_path) not in widget.status.text()
     first = ptsam.segment(stack.images[:2], prompt, device=device)
     assert np.array_equal(read(tmp_path), first)
     widget.files.overwrite.setChecked(True)
@@ -166,7 +178,8 @@ def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) ->
     run(qtbot, widget)
     (message,) = notifications()
     assert message.startswith("nothing, plane 0: ") and "1 more were left out too: 1" in message
-    assert [path.name for path in tmp_path.iterdir()] == ["spoilt-nuclei.tif"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["spoilt-nuclei.csv", "spoilt-nuclei.tif"]
 
 
 def test_an_image_that_is_closed_during_the_run(qtbot, batch, stack, tmp_path: Path) -> None:

@@ -280,6 +280,10 @@ def test_a_folder_is_a_stack_or_a_list(qtbot, dock, told, asleep, tmp_path, same
         assert np.array_equal(widget.session_model.images[0].planes[2], array() + 2)
     else:
         assert [layer.data.shape[0] for layer in viewer.layers] == [40, 39, 38]
+        widget.session_model.add_annotation_layers()
+        assert [layer.visible for layer in viewer.layers] == [True, False, False] * 2
+        widget.session_model.show_plane(widget.session_model.images[1], 0)
+        assert [layer.visible for layer in viewer.layers] == [False, True, False] * 2
     assert told == []
 
 

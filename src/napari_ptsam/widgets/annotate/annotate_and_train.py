@@ -26,6 +26,7 @@ from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import warm_up
+from napari_ptsam.widgets.shared.open_docks import ANNOTATE
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
 
@@ -50,6 +51,8 @@ class AnnotateAndTrain(ClosableDock):
     napari_viewer
         The viewer; napari passes it.
     """
+
+    TITLE = ANNOTATE
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()

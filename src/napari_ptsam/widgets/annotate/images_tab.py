@@ -39,6 +39,7 @@ from napari_ptsam.widgets.shared.layers import (
     image_planes,
     in_words,
     is_displaced,
+    show_one_at_a_time,
 )
 from napari_ptsam.widgets.shared.qt_helpers import (
     NameBox,
@@ -329,6 +330,7 @@ class ImagesTab(ScrollingColumn):
 
     def _add_images(self, images: list[dict[str, Any]]) -> None:
         added = [self._session_model.viewer.add_image(**keywords) for keywords in images]
+        show_one_at_a_time(added)
         self._use([*(image.layer for image in self._session_model.images), *added])
 
     def close_tab(self) -> None:

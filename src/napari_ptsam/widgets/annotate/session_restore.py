@@ -24,6 +24,7 @@ from napari_ptsam.widgets.annotate.session_lock import is_in_use
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.folders import read_file, read_folder
 from napari_ptsam.widgets.shared.layers import image_planes, is_image_layer
+from napari_ptsam.widgets.shared.qt_helpers import local_time
 from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 
@@ -74,10 +75,9 @@ class SessionRestore(QObject):
                 session = SessionFolder(path).read()
             except PtsamError:  # removed or damaged meanwhile
                 continue
-            when = session.saved.replace("T", " ")[:16]
             count = len(session.planes)
             planes = f"{count} annotated plane{'s' * (count != 1)}"
-            yield path, f"{path.name}: {planes}, saved {when} UTC"
+            yield path, f"{path.name}: {planes}, saved {local_time(session.saved)}"
             return
 
     def dismiss(self, path: Path) -> None:
@@ -297,5 +297,9 @@ def _from_session(opened: _OpenedSession, number: int) -> dict[str, Any] | None:
     }
     if image.pixel_size is not None:
         lead = keywords["data"].ndim - 2 - keywords["rgb"]
-        keywords["scale"] = (*(1.0,) * lead, image.pixel_size.y, image.pixel_size.x)
+        size = image.pixel_size
+        keywords["scale"] = (*(1.0,) * lead, size.y, size.x)
+        # Layers whose units differ in kind cannot be shown to scale together.
+        lead_unit = "pixel" if size.z is None else size.unit
+        keywords["units"] = (*(lead_unit,) * lead, size.unit, size.unit)
     return keywords

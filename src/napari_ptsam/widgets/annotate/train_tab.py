@@ -29,6 +29,7 @@ from napari_ptsam.widgets.annotate.training_run import (
     TrainingRun,
 )
 from napari_ptsam.widgets.library.library_dialog import LibraryButton
+from napari_ptsam.widgets.shared.open_docks import segment_all_images
 from napari_ptsam.widgets.shared.qt_helpers import (
     ScrollingColumn,
     button,
@@ -101,6 +102,10 @@ class TrainTab(ScrollingColumn):
             self.add_to_library,
         )  # fmt: skip
         self.library = LibraryButton(self.take)
+        self.segment_all = button(
+            "Segment all images…", "Open “Batch segment” with this prompt and all open images.",
+            lambda: segment_all_images(self._session_model.viewer),
+        )  # fmt: skip
         self.bar = QProgressBar()
         self.bar.setToolTip("Progress of the training, and the time that remains.")
         self.bar.hide()
@@ -125,6 +130,7 @@ class TrainTab(ScrollingColumn):
         self.column.addWidget(self.judgement)
         self.column.addWidget(self.old_or_new)
         self.column.addLayout(row(self.save, self.keep, self.library))
+        self.column.addLayout(row(self.segment_all))
         self.column.addWidget(self.shown)
         self.column.addWidget(self.plot, 1)
         self.column.addStretch(0)
@@ -378,6 +384,7 @@ class TrainTab(ScrollingColumn):
         self.train.setEnabled(not running)
         self.train_on.setEnabled(not running and session_model.prompt is not None)
         self.train_on.setVisible(session_model.prompt is not None)
+        self.segment_all.setVisible(session_model.prompt is not None)
         self.stop.setVisible(running)
         self.stop.setEnabled(running)
         for widget in (self.save, self.keep):

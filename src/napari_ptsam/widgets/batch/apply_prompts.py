@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from napari_ptsam.widgets.shared.remedies import in_form
 if TYPE_CHECKING:
     from napari_ptsam.backbones.loading import Backbone
     from napari_ptsam.images.normalize import Limits
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.segment import Segmenter
 
 
@@ -85,24 +86,28 @@ def fit_prompts(
 def create_layer_results(task: ImageTask, opened: OpenedPrompt, output: str) -> list[LayerResult]:
     """Return the empty results of a prompt: one of labels, or one of probabilities per class."""
     name = f"{task.layer.name} – {opened.name}"
+
+    def levels(dtype: Any) -> list[Any]:
+        return [blank(shape, dtype) for shape in task.level_shapes()]
+
     if output != "probabilities":
-        dtype = np.uint8 if output == "labels" else np.uint32
-        return [LayerResult(task, opened, name, blank(task.shape, dtype))]
+        return [
+            LayerResult(task, opened, name, levels(np.uint8 if output == "labels" else np.uint32))
+        ]
     classes = opened.prompt.classes
     return [
         LayerResult(
             task, opened, f"{name} – {class_name}" if len(classes) > 1 else name,
-            blank(task.shape, np.float32), class_index,
+            levels(np.float32), class_index,
         )
         for class_index, class_name in enumerate(classes)
     ]  # fmt: skip
 
 
-def segment_in_memory(task: ImageTask, fitted: list[FittedPrompt]) -> Iterator[PlaneResults]:
+def segment_in_memory(planes: Planes, fitted: list[FittedPrompt]) -> Iterator[PlaneResults]:
     """Yield the results of each plane."""
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
-    planes = task.planes
     segmenter = SharedSegmenter([prompt.segmenter for prompt in fitted])
     limits = [prompt.limits for prompt in fitted]
     for number, results in segmenter.planes(planes, range(len(planes)), limits):
@@ -143,3 +148,39 @@ class Linkers:
         pairs = zip(self._linkers, results or no_objects, strict=True)
         linked = [linker.link(number, plane) for linker, plane in pairs]
         return None if results is None else linked
+
+
+class ImageMeasurements:
+    """Measure the labels of each prompt, plane by plane.
+
+    Parameters
+    ----------
+    planes
+        The image.
+    request
+        The request, for the kind of result.
+    prompts
+        The prompts that are applied.
+    """
+
+    def __init__(
+        self, planes: Planes, request: BatchRequest, prompts: Sequence[FittedPrompt]
+    ) -> None:
+        from napari_ptsam.inference.measurements import Measurements, kind_of
+
+        self._planes = planes
+        self.of_prompts: list[Measurements | None] = []
+        kind = kind_of(request.settings.output, request.link is not None, planes)
+        if kind is not None:
+            self.of_prompts = [
+                Measurements(planes, prompt.opened.prompt.classes, kind) for prompt in prompts
+            ]
+
+    def measure(self, number: int, results: Sequence[np.ndarray]) -> None:
+        """Measure the results of a plane, one for each prompt."""
+        if not self.of_prompts:
+            return
+        pixels = self._planes[number]
+        for measurements, labels in zip(self.of_prompts, results, strict=True):
+            if measurements is not None:
+                measurements.measure(number, labels, pixels)

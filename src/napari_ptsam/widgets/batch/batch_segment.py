@@ -8,12 +8,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QProgressBar, QVBoxLayout
 
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.prompts.backbone import missing_backbone
+from napari_ptsam.widgets.batch.closing_sentence import closing_sentence, short_sentence
 from napari_ptsam.widgets.batch.compatibility import compatibility_warnings
 from napari_ptsam.widgets.batch.file_options import FileOptionsForm
 from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
@@ -26,13 +27,20 @@ from napari_ptsam.widgets.batch.segmentation_run import (
     LayerStarted,
     PlaneSegmented,
 )
-from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask
+from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult
 from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
 from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import plane_in_view
+from napari_ptsam.widgets.shared.open_docks import (
+    ANNOTATE,
+    BATCH,
+    TrainedPrompt,
+    open_dock,
+    trained_prompt,
+)
 from napari_ptsam.widgets.shared.preferences import preferences
 from napari_ptsam.widgets.shared.qt_helpers import (
     ScrollingColumn,
@@ -44,9 +52,11 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     warning_label,
 )
 from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.window_style import wrapped
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
@@ -61,6 +71,8 @@ class BatchSegment(ClosableDock):
         The viewer, which napari passes.
     """
 
+    TITLE = BATCH
+
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
@@ -71,7 +83,9 @@ class BatchSegment(ClosableDock):
         )
         self.run = BatchRun(self.backbone_service.backbone_of, self)
         self._request: BatchRequest | None = None
-        self._start_time, self._has_failed = 0.0, False
+        self._start_time, self._failure = 0.0, ""
+        self._shown: list[LayerResult] = []
+        """Results whose layers are shown and hidden with their images."""
         self._build()
         self.layers.tick_first(napari_viewer.layers.selection)
         for signal, slot in (
@@ -117,7 +131,16 @@ class BatchSegment(ClosableDock):
             "Download the backbone…", "Open the dialog to download it.", self._get_backbone
         )
         self._missing_name = ""
+        self.use_trained = button(
+            "Use the trained prompt", "Take the prompt that you have just trained.",
+            self._take_trained,
+        )  # fmt: skip
+        self.annotate = button(
+            "Annotate and train…", "Train a prompt of your own in the other form.",
+            lambda: open_dock(self.viewer, ANNOTATE),
+        )  # fmt: skip
         column.addWidget(self.prompts)
+        column.addLayout(row(self.use_trained, self.annotate))
         column.addWidget(self.missing_backbones)
         column.addLayout(row(self.get_backbone))
         column.addWidget(separator())
@@ -133,9 +156,10 @@ class BatchSegment(ClosableDock):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll_area, 1)
-        layout.addLayout(row(self.start_button, self.stop_button, stretch=0))
-        for widget in (self.bar, self.status, self.backbone):
+        for widget in (self.backbone, self.bar, self.status):
             layout.addWidget(widget)
+        # At the bottom, where they stay when the bar appears and the status changes.
+        layout.addLayout(row(self.start_button, self.stop_button, stretch=0))
 
     # Prompts
 
@@ -146,8 +170,32 @@ class BatchSegment(ClosableDock):
 
     def use_prompt(self, prompt: Prompt, path: Path | None = None) -> None:
         """Add a prompt to the list; a run that is under way keeps its own prompts."""
+        if not self.prompts.opened:
+            self.results.suggest_objects(prompt.markers is not None)
         self.prompts.add(prompt, path)
         self.backbone_service.load()
+
+    def take_over(self, trained: TrainedPrompt) -> None:
+        """Add the prompt of "Annotate and train", in place of the last one from there."""
+        self.results.suggest_objects(trained.objects)
+        self.prompts.take_over(trained)
+        self.backbone_service.load()
+
+    def _take_trained(self) -> None:
+        trained = trained_prompt(self.viewer)
+        if trained is not None:
+            self.take_over(trained)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802, Qt's name
+        """Offer the prompt that was trained meanwhile."""
+        super().showEvent(event)
+        self._offer_prompts()
+
+    def _offer_prompts(self) -> None:
+        """Without a prompt, offer the one that was just trained, and to train one."""
+        none_yet = not self.prompts.opened
+        self.use_trained.setVisible(none_yet and trained_prompt(self.viewer) is not None)
+        self.annotate.setVisible(none_yet)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802, Qt's name
         """Accept prompt files; leave all other files to napari."""
@@ -188,7 +236,7 @@ class BatchSegment(ClosableDock):
         except PtsamError as error:
             show_warning(in_form(error))
             return
-        self._request, self._start_time, self._has_failed = request, perf_counter(), False
+        self._request, self._start_time, self._failure = request, perf_counter(), ""
         self.status.setText("")
         self.bar.setRange(0, 0)
         self.bar.setFormat("Preparing…")
@@ -236,6 +284,7 @@ class BatchSegment(ClosableDock):
         result = started.result
         if not (result.removed or result.task.cancelled):
             result.show(self.viewer)
+            self._shown.append(result)
 
     def _on_plane_segmented(self, plane: PlaneSegmented) -> None:
         task = plane.task
@@ -250,7 +299,9 @@ class BatchSegment(ClosableDock):
             return
         self.bar.setRange(0, plane.total)
         self.bar.setValue(plane.done)
-        self.bar.setFormat(f"Plane %v of %m, {format_duration(plane.seconds_left)} left")
+        left = plane.seconds_left
+        time_left = "" if left is None else f", {format_duration(left)} left"
+        self.bar.setFormat(f"Plane %v of %m{time_left}")
 
     @staticmethod
     def _redraw(task: ImageTask) -> None:
@@ -267,9 +318,11 @@ class BatchSegment(ClosableDock):
         if not finished.task.cancelled:
             # A 3D view or a section along z is not redrawn for each plane.
             self._redraw(finished.task)
+            for result in finished.task.results:
+                result.show_features()
 
     def _on_failed(self, sentence: str) -> None:
-        self._has_failed = True
+        self._failure = sentence
 
     def _on_finished(self) -> None:
         self.bar.hide()
@@ -277,17 +330,15 @@ class BatchSegment(ClosableDock):
         request, self._request = self._request, None
         if request is None:
             return
-        count = sum(bool(task.segmented) for task in request.tasks)
-        images = f"{count or 'no'} image{'s' * (count != 1)} segmented"
-        outcome = "Done"
-        if self._has_failed or self.run.stopping:
-            outcome = f"{'Failed' if self._has_failed else 'Stopped'}, finished planes are kept"
-        where = f" The files are in {request.files.folder}." if request.files and count else ""
-        duration = format_duration(perf_counter() - self._start_time)
-        self.status.setText(f"{outcome}: {images} in {duration}.{where}")
+        sentence = closing_sentence(
+            request, perf_counter() - self._start_time, self.run.stopping, self._failure
+        )
+        self.status.setText(short_sentence(request, sentence))
+        self.status.setToolTip(wrapped(sentence))
 
     def _on_layer_removed(self, event: Any) -> None:
         """Cancel the tasks of a removed image, or of one whose results are all removed."""
+        self._stop_following(event.value)
         if self._request is None:
             return
         writes_files = self._request.files is not None
@@ -298,11 +349,17 @@ class BatchSegment(ClosableDock):
             if event.value is task.layer or (all_removed and not writes_files):
                 task.cancelled = True
 
+    def _stop_following(self, layer: Layer | None = None) -> None:
+        """Let results no longer follow their images: those of a layer, or all."""
+        for result in list(self._shown):
+            if layer is None or layer is result.layer or layer is result.task.layer:
+                result.task.layer.events.visible.disconnect(result.follow_image)
+                self._shown.remove(result)
+
     def refresh(self) -> None:
         """Update what can be changed, and the warnings."""
         running = self.run.running
         self.start_button.setEnabled(not running)
-        self.stop_button.setVisible(running)
         self.stop_button.setEnabled(running)
         for widget in (
             self.images, self.planes, self.channels, self.results, self.files, self.rescale,
@@ -310,6 +367,7 @@ class BatchSegment(ClosableDock):
             widget.setEnabled(not running)
         self.files.setVisible(self.results.to_files)
         self._show_missing_backbones()
+        self._offer_prompts()
         self.results.fit(self.prompts.opened)
         images = []
         for layer in self.layers.ticked():
@@ -341,6 +399,7 @@ class BatchSegment(ClosableDock):
     def _end_work(self, timeout: float) -> None:
         """Stop all work and disconnect from the viewer."""
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._stop_following()
         self.layers.disconnect_viewer()
         self.backbone.close_down(timeout)
         self.prompts.library.close_down(timeout)

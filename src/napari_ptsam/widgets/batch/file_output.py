@@ -13,7 +13,7 @@ from napari_ptsam.io.writing import probe_folder, safe_file_name
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
-    from napari_ptsam.batch.result_files import PlaneDone
+    from napari_ptsam.batch.result_files import PlaneDone, WrittenResult
     from napari_ptsam.batch.result_format import Layout
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.segment import Segmenter
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES_SHOWN = 2 * 2**30
 """Size up to which results that an earlier run has written are read to be shown."""
+
+ENDINGS = {"instances": "-objects", "probabilities": "-probabilities"}
+"""What the names of results end in, so that those of several kinds can lie in one folder."""
 
 
 class ResultFiles:
@@ -59,14 +62,18 @@ class ResultFiles:
                 segmenter,
                 target_for(
                     options.folder, planes, _file_name(task), segmenter, options.format,
-                    safe_file_name(opened.name, "prompt"),
+                    f"{safe_file_name(opened.name, 'prompt')}{ENDINGS.get(segmenter.output, '')}",
                 ),
             )
             for opened, segmenter in segmenters
         ]  # fmt: skip
+        self.written: dict[int, WrittenResult] = {}
+        """The result of each prompt, once it is written."""
+        task.targets = [result.target for result in self._results]
         self._steps = segment_to_files(
             planes, self._results, link=request.link,
             resume=options.resume, overwrite=options.overwrite,
+            measure=True, on_written=self.written.__setitem__,
         )  # fmt: skip
         self.has_skipped = False
         """Whether an earlier run had written some planes, which come without results."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 AXES = "napari-ptsam axes"
 """Key in a layer's metadata for the axes that the user has typed."""
+TIME_LABELS = ("t", "time", "frame", "frames")
+"""Labels of an axis along which objects are tracked, rather than being 3D."""
 WATCHED_PROPERTIES = ("name", "data", "scale", "units", "axis_labels")
 """Properties of a layer that the list shows, or that change how the layer is read."""
 MIN_ROWS, MAX_ROWS = 4, 8
@@ -240,7 +242,16 @@ def planes_of(layer: Image) -> Planes:
             f"The layer {layer.name} has {layer.ndim} axes; type a letter for each into the field "
             "Axes (for instance TPZYX)."
         )
-    return image_planes(layer, channel_axis)
+    return image_planes(layer, channel_axis, _time_axes(layer, channel_axis))
+
+
+def _time_axes(layer: Image, channel_axis: int | None) -> str | None:
+    """Return the axes of a series whose axis in front of y and x is labelled as time, else None."""
+    spatial = [axis for axis in range(layer.ndim) if axis != channel_axis]
+    if len(spatial) != 3 or str(layer.axis_labels[spatial[0]]).lower() not in TIME_LABELS:
+        return None
+    letters = dict(zip(spatial, "TYX", strict=True))
+    return "".join(letters.get(axis, "C") for axis in range(layer.ndim))
 
 
 def _axes_of(layer: Image) -> str:

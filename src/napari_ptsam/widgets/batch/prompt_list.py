@@ -24,6 +24,7 @@ from napari_ptsam.widgets.shared.torch_loading import load_torch
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
+    from napari_ptsam.widgets.shared.open_docks import TrainedPrompt
     from napari_ptsam.widgets.shared.worker import Steps
 
 MAX_ROWS = 3
@@ -50,6 +51,7 @@ class PromptList(QWidget):
         self._open_file = open_file
         self.library = LibraryButton(use_prompt)
         self.opened: list[OpenedPrompt] = []
+        self._taken_over: OpenedPrompt | None = None
         self.open = button(
             "Open files…",
             "Choose one or more .pt files. You can also drop them onto this form.",
@@ -73,8 +75,18 @@ class PromptList(QWidget):
         layout.addWidget(self.card)
         self._update_height()
 
-    def add(self, prompt: Prompt, path: Path | None = None) -> None:
-        """Add a prompt and show its card; it replaces a prompt from the same file."""
+    def add(self, prompt: Prompt, path: Path | None = None, name: str = "prompt") -> None:
+        """Add a prompt and show its card; it replaces a prompt from the same file.
+
+        Parameters
+        ----------
+        prompt
+            The prompt.
+        path
+            Its file, if it has one.
+        name
+            Its name if it has no file.
+        """
         if path is not None:
             path = path.absolute()
         paths = [opened.path for opened in self.opened]
@@ -83,7 +95,7 @@ class PromptList(QWidget):
             self.opened[index] = OpenedPrompt(prompt, self.opened[index].name, path)
         else:
             index = len(self.opened)
-            name = self._unique_name("prompt" if path is None else path.stem)
+            name = self._unique_name(name if path is None else path.stem)
             self.opened.append(OpenedPrompt(prompt, name, path))
             item = QListWidgetItem(colour_icon(prompt.colours[0]), name)
             item.setToolTip("" if path is None else str(path).replace("<", "&lt;"))
@@ -93,6 +105,15 @@ class PromptList(QWidget):
             self._show_card(index)
         self.list.setCurrentRow(index)
         self.changed.emit()
+
+    def take_over(self, trained: TrainedPrompt) -> None:
+        """Add the prompt of "Annotate and train"; the last one from there is removed."""
+        if self._taken_over in self.opened:
+            index = self.opened.index(self._taken_over)
+            del self.opened[index]
+            self.list.takeItem(index)
+        self.add(trained.prompt, trained.path, trained.name)
+        self._taken_over = self.opened[self.list.currentRow()]
 
     def _unique_name(self, stem: str) -> str:
         """Return a name that no other prompt has, since results are named after prompts."""

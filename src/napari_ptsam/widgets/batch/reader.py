@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari
 
-    from napari_ptsam.widgets.batch.batch_segment import BatchSegment
     from napari_ptsam.widgets.shared.worker import WorkerEvent
 
 NoLayers = list[tuple[None]]
 NO_LAYERS: NoLayers = [(None,)]
 """The return value by which napari knows that a file was read and adds no layer."""
-PLUGIN, WIDGET = "napari-ptsam", "Batch segment"
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], NoLayers] | None:
@@ -67,25 +65,10 @@ def read(path: str | list[str]) -> NoLayers:
 def _on_event(viewer: napari.Viewer, path: Path, event: WorkerEvent) -> None:
     """Use the prompt, or notify the user, in the GUI thread."""
     from napari_ptsam.widgets.shared.failures import Failed, notify
+    from napari_ptsam.widgets.shared.open_docks import BATCH, open_dock
     from napari_ptsam.widgets.shared.worker import Yielded
 
     if isinstance(event, Failed):
         notify(event)
     elif isinstance(event, Yielded):
-        open_dock(viewer).use_prompt(event.value, path)
-
-
-def open_dock(viewer: napari.Viewer) -> BatchSegment:
-    """Return the dock widget "Batch segment" of a viewer; open one if there is none."""
-    from napari_ptsam.widgets.batch.batch_segment import BatchSegment
-
-    docked = viewer.window.dock_widgets.values()
-    open_widgets = (w for w in docked if isinstance(w, BatchSegment) and not w._closed)
-    widget = next(open_widgets, None)
-    if widget is None:
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    dock = widget.parentWidget()
-    if dock is not None:  # the dock may be hidden, or behind another one
-        dock.show()
-        dock.raise_()
-    return widget
+        open_dock(viewer, BATCH).use_prompt(event.value, path)

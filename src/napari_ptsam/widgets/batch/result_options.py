@@ -42,6 +42,8 @@ class ResultOptions(QWidget):
         layout.addLayout(row(QLabel("Result"), self.output, QLabel("as"), self.where, stretch=1))
         layout.addWidget(self.objects)
         layout.addWidget(self.fast)
+        self._chosen_by_user = False
+        self.output.activated.connect(self._on_user_choice)
         self.output.currentIndexChanged.connect(self._choose)
         self.where.currentIndexChanged.connect(self.changed)
         self._choose()
@@ -49,6 +51,14 @@ class ResultOptions(QWidget):
     def _choose(self) -> None:
         self.objects.setVisible(self.output.currentData() == "instances")
         self.changed.emit()
+
+    def _on_user_choice(self) -> None:
+        self._chosen_by_user = True
+
+    def suggest_objects(self, objects: bool) -> None:
+        """Choose single objects or areas, unless the user has chosen a result."""
+        if not self._chosen_by_user:
+            self.output.setCurrentIndex(self.output.findData("instances" if objects else "labels"))
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
         """Offer only the results that the prompts can give."""
@@ -91,7 +101,7 @@ class ObjectOptions(QWidget):
         self.remove_border = not_none(self._cleaning["remove_border"].flag)
         self.threshold = not_none(self._linking["threshold"].number)
         self.gap = not_none(self._linking["gap"].number)
-        self.linked = QCheckBox("Link planes")
+        self.linked = QCheckBox("Same number across z or t")
         self.linked.setToolTip(
             "Let an object keep its number from plane to plane: 3D objects along z, tracks along "
             "time. Otherwise each plane counts from 1."

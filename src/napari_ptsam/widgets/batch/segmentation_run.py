@@ -13,8 +13,11 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_ptsam.errors import InputError, OutputError, PtsamError
+from napari_ptsam.images.recent_planes import RecentPlanes
+from napari_ptsam.inference.measurements import layer_features
 from napari_ptsam.widgets.batch.apply_prompts import (
     FittedPrompt,
+    ImageMeasurements,
     Linkers,
     create_layer_results,
     fit_prompts,
@@ -183,6 +186,7 @@ class BatchRun(BackgroundTask):
         self._backbone_of = backbone_of
         self._task: ImageTask | None = None
         self._done = self._total = self._tile = self._tiles = 0
+        self._computed = 0
         self._start_time = self._last_tile_report = 0.0
 
     def _show(self, result: object) -> None:
@@ -240,6 +244,7 @@ class BatchRun(BackgroundTask):
             # napari compiles its drawing code for such labels here rather than in the GUI thread.
             Labels(np.zeros((1, 8, 8), request.settings.dtype))
         self._done, self._total = 0, sum(len(task.planes) for task in request.tasks)
+        self._computed = 0
         self._start_time = perf_counter()
         write_errors: list[str] = []
         for task in request.tasks:
@@ -249,10 +254,12 @@ class BatchRun(BackgroundTask):
             except _Cancelled:
                 yield ImageFinished(task)
             except OutputError as error:
-                write_errors.append(in_form(error))
+                task.problem = in_form(error)
+                write_errors.append(task.problem)
                 yield ImageFinished(task)
             except PtsamError as error:
-                yield ImageFinished(task, f"{task.image.name}: {in_form(error)}")
+                task.problem = f"{task.image.name}: {in_form(error)}"
+                yield ImageFinished(task, task.problem)
             if self._stop.is_set():
                 break
             skipped_planes = len(task.planes) - (self._done - done_before)
@@ -285,22 +292,42 @@ class BatchRun(BackgroundTask):
             segmenters = [(prompt.opened, prompt.segmenter) for prompt in fitted]
             files = ResultFiles(task, request, segmenters)
         linkers = Linkers(task, request, len(fitted))
-        for number, results, problem in files or segment_in_memory(task, fitted):
-            results = linkers.link(number, results)
-            task.segmented += not problem
-            if problem:
-                problems.add(number, problem)
-            elif results is not None and request.layers:
-                yield from self._fill_layers(task, request, fitted, number, results)
-            self._done, self._tile = self._done + 1, 0
-            yield PlaneSegmented(
-                task, task.number_in_image(number), self._done, self._total, self._seconds_left()
-            )
-            self._check_cancelled()
-        if files is not None and files.has_skipped and request.layers:
-            for number, results in files.read_planes():
-                yield from self._fill_layers(task, request, fitted, number, results)
+        planes = RecentPlanes(task.planes)  # read once, although they are segmented and measured
+        measurements = ImageMeasurements(planes, request, fitted)
+        try:
+            for number, results, problem in files or segment_in_memory(planes, fitted):
+                results = linkers.link(number, results)
+                task.segmented += not problem
+                if problem:
+                    problems.add(number, problem)
+                elif results is not None and request.layers:
+                    if files is None:  # otherwise the run into files measures
+                        measurements.measure(number, results)
+                    yield from self._fill_layers(task, request, fitted, number, results)
+                self._count_plane(is_new=bool(problem) or results is not None)
+                yield PlaneSegmented(
+                    task, task.number_in_image(number), self._done, self._total,
+                    self._seconds_left(),
+                )  # fmt: skip
+                self._check_cancelled()
+            if files is not None and files.has_skipped and request.layers:
+                for number, results in files.read_planes():
+                    yield from self._fill_layers(task, request, fitted, number, results)
+            task.finished = True
+        finally:
+            if files is not None:
+                measurements.of_prompts = [
+                    files.written[number].measurements for number in sorted(files.written)
+                ]
+            _conclude(task, request, measurements)
         yield ImageFinished(task, str(problems))
+
+    def _count_plane(self, is_new: bool) -> None:
+        """Count a plane; those of an earlier run do not count for the time that is left."""
+        self._done, self._tile = self._done + 1, 0
+        self._computed += is_new
+        if not self._computed:
+            self._start_time = perf_counter()
 
     def _fill_layers(
         self, task: ImageTask, request: BatchRequest, fitted: list[FittedPrompt],
@@ -321,7 +348,7 @@ class BatchRun(BackgroundTask):
         ]
         for layer_result, plane in zip(task.results, planes, strict=True):
             if not layer_result.removed:
-                task.write_plane(layer_result.array, number, plane)
+                task.write_plane(layer_result.levels, number, plane)
         for layer_result in task.results if is_first else ():
             started = LayerStarted(layer_result)
             yield started
@@ -329,6 +356,19 @@ class BatchRun(BackgroundTask):
             while not started.shown.wait(STOP_CHECK_INTERVAL):
                 self._check_cancelled()
 
-    def _seconds_left(self) -> float:
-        seconds_per_plane = (perf_counter() - self._start_time) / self._done
+    def _seconds_left(self) -> float | None:
+        if not self._computed:
+            return None
+        seconds_per_plane = (perf_counter() - self._start_time) / self._computed
         return seconds_per_plane * (self._total - self._done)
+
+
+def _conclude(task: ImageTask, request: BatchRequest, measurements: ImageMeasurements) -> None:
+    """Count the objects of an image, and prepare the features of its layers."""
+    known = [each for each in measurements.of_prompts if each is not None]
+    if request.settings.output == "instances" and known:
+        task.object_count = sum(each.object_count for each in known)
+        task.kind = known[0].kind
+    if len(known) == len(task.results):  # one layer for each prompt
+        for result, each in zip(task.results, known, strict=True):
+            result.features = layer_features(each)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.widgets.shared.layers import class_colours, placement
+from napari_ptsam.widgets.shared.layers import PLUGIN, RESULT, class_colours, placement
 
 if TYPE_CHECKING:
     import napari
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
+    from napari_ptsam.inference.measurements import Kind, Table
     from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.prompts.prompt import Prompt
 
@@ -113,10 +114,13 @@ class LayerResult:
         The prompt.
     name
         Name of the layer.
-    array
-        Labels, or probabilities of one class; filled during the run.
+    levels
+        Labels, or probabilities of one class; filled during the run. The first array has the full
+        resolution, the others are the further levels of a multiscale image.
     class_index
         Index of the class that the probabilities belong to; None for labels.
+    features
+        Features of the layer: the measurements, once they are complete.
     layer
         The layer, once it is shown.
     removed
@@ -126,10 +130,16 @@ class LayerResult:
     task: ImageTask
     opened: OpenedPrompt
     name: str
-    array: Any
+    levels: list[Any]
     class_index: int | None = None
+    features: Table | None = None
     layer: Layer | None = None
     removed: bool = False
+
+    @property
+    def array(self) -> Any:
+        """The result in full resolution."""
+        return self.levels[0]
 
     def show(self, viewer: napari.Viewer) -> None:
         """Add the layer to a viewer at the position of the image."""
@@ -137,10 +147,15 @@ class LayerResult:
 
         active_layer = viewer.layers.selection.active
         placed, prompt = self.task.placement(), self.opened.prompt
+        is_multiscale = len(self.levels) > 1
+        placed |= {
+            "data": self.levels if is_multiscale else self.array, "multiscale": is_multiscale,
+            "visible": self.task.layer.visible, "metadata": {PLUGIN: RESULT},
+        }  # fmt: skip
         if self.class_index is not None:
             colour = prompt.colours[self.class_index]
             self.layer = viewer.add_image(
-                self.array, name=self.name, contrast_limits=(0, 1), blending="additive",
+                name=self.name, contrast_limits=(0, 1), blending="additive",
                 colormap=Colormap(["#000000", colour], name=f"to {colour}"), **placed,
             )  # fmt: skip
         else:
@@ -149,11 +164,20 @@ class LayerResult:
                 names = ["background", *prompt.classes]
                 appearance["colormap"] = class_colours(dict(enumerate(prompt.colours, 1)))
                 appearance["features"] = {"index": list(range(len(names))), "name": names}
-            self.layer = viewer.add_labels(
-                self.array, name=self.name, opacity=0.6, **appearance, **placed
-            )
+            self.layer = viewer.add_labels(name=self.name, opacity=0.6, **appearance, **placed)
         # The user may be painting in another layer, which stays the active one.
         viewer.layers.selection.active = active_layer
+        self.task.layer.events.visible.connect(self.follow_image)
+
+    def follow_image(self, event: object = None) -> None:
+        """Show or hide the layer with its image."""
+        if self.layer is not None and not self.removed:
+            self.layer.visible = self.task.layer.visible
+
+    def show_features(self) -> None:
+        """Set the features of the layer to the measurements, if these are complete."""
+        if self.layer is not None and self.features is not None and not self.removed:
+            self.layer.features = self.features
 
     def redraw(self) -> None:
         """Draw what has been written to the array since the layer was shown."""
@@ -188,6 +212,16 @@ class ImageTask:
         self.results: list[LayerResult] = []
         self.segmented = 0
         """Number of planes that have been segmented."""
+        self.object_count: int | None = None
+        """Number of objects that all prompts have found; None if they were not counted."""
+        self.kind: Kind = "objects"
+        """What the objects are."""
+        self.finished = False
+        """Whether all planes were processed."""
+        self.problem = ""
+        """The reason why the image could not be segmented."""
+        self.targets: list[Path] = []
+        """Paths of the result files, which are written when the image is finished."""
         self.cancelled = False
         """Whether the task is cancelled; may be set at any time."""
 
@@ -196,11 +230,31 @@ class ImageTask:
         index = [i + self._start.get(axis, 0) for axis, i in self.planes.position(number).items()]
         return int(np.ravel_multi_index(index, self.image.leading)) if index else 0
 
-    def write_plane(self, array: Any, number: int, plane: np.ndarray) -> None:
-        """Write plane ``number`` of the part into the array of a result."""
+    def level_shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of a result in each level of the image, full resolution first."""
+        shapes = [self.shape]
+        y, x = self._axes.index("Y"), self._axes.index("X")
+        for level in self.layer.data[1:] if self.layer.multiscale else ():
+            size = level.shape[: len(self._axes)]
+            if any(
+                size[axis] != full
+                for axis, full in enumerate(self.image.array_shape[: len(self._axes)])
+                if axis not in (y, x)
+            ):
+                break  # planes are left out in this level
+            shape = list(self.shape)
+            shape[y], shape[x] = size[y], size[x]
+            shapes.append(tuple(shape))
+        return shapes
+
+    def write_plane(self, levels: Sequence[Any], number: int, plane: np.ndarray) -> None:
+        """Write plane ``number`` of the part into the arrays of a result, one for each level."""
         position = self.planes.position(number)
         index = tuple(slice(None) if axis in "YX" else position.get(axis, 0) for axis in self._axes)
-        array[index] = plane if self._axes.index("Y") < self._axes.index("X") else plane.T
+        y, x = self._axes.index("Y"), self._axes.index("X")
+        for level in levels:
+            small = sampled(plane, (level.shape[y], level.shape[x]))
+            level[index] = small if y < x else small.T
 
     def placement(self) -> dict[str, Any]:
         """Return keywords for a layer that lay it over the segmented part of the image."""
@@ -211,6 +265,17 @@ class ImageTask:
         keywords = placement(self.layer, {**offset, axis: (self._channels - 1) / 2})
         keywords["scale"][axis] *= self._channels
         return keywords
+
+
+def sampled(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a plane in another size, by its nearest pixels."""
+    if plane.shape == shape:
+        return plane
+    rows, columns = (
+        ((np.arange(few) + 0.5) * many / few).astype(int)
+        for few, many in zip(shape, plane.shape, strict=True)
+    )
+    return plane[np.ix_(rows, columns)]
 
 
 @dataclass

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.qt_helpers import text_label
 from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.window_style import adopt_style
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -59,6 +60,7 @@ class DescriptionDialog(QDialog):
         layout.addWidget(self.message)
         layout.addWidget(buttons)
         self.resize(460, 320)
+        adopt_style(self)
 
     def save(self) -> None:
         """Save the file and close the dialog; show the reason if that fails."""

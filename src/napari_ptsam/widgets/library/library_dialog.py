@@ -29,6 +29,7 @@ from napari_ptsam.widgets.library.prompt_card import PromptCard
 from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, text_label
 from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
+from napari_ptsam.widgets.shared.window_style import adopt_style
 from napari_ptsam.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.prompts.prompt import Prompt
 
+LOADING = "Reading the prompts…"
 EMPTY = "No prompts yet. Save one here after a training, paste a line of text, or add a folder of prompts."
 
 
@@ -97,7 +99,9 @@ class LibraryDialog(QDialog):
         self.library_list.chosen.connect(self._use)
         self.library_list.refreshed.connect(self._show_selected)
         self.library_list.failed.connect(self.message.setText)
+        self._show_selected()
         self.resize(820, 560)
+        adopt_style(self)
 
     def _build(self) -> None:
         self.card, self.message = PromptCard(), text_label()
@@ -162,7 +166,9 @@ class LibraryDialog(QDialog):
 
     def _show_selected(self) -> None:
         entry = self.entry
-        if entry is None:
+        if entry is None and not self.library_list.loaded:
+            self.card.show_message(LOADING)
+        elif entry is None:
             has_prompts = self.library_list.list.count() > 0
             self.card.show_message("No prompt matches the search." if has_prompts else EMPTY)
         elif entry.prompt is None:
@@ -189,7 +195,7 @@ class LibraryDialog(QDialog):
         if (readable := self._readable()) is not None:
             path, prompt = readable
             self._on_use(prompt, path)
-            self.message.setText(f"{path.stem} is now in the form.")
+            self.message.setText(f"{path.stem} was added.")
 
     def _describe(self) -> None:
         if (readable := self._readable()) is not None:
@@ -217,8 +223,13 @@ class LibraryDialog(QDialog):
         )  # fmt: skip
 
     def _on_pasted(self, path: Path) -> None:
-        self.message.setText(f"{path.name} was added to {path.parent}.")
+        self._show_path(f"{path.name} was added.", path)
         self.library_list.refresh()
+
+    def _show_path(self, sentence: str, path: Path) -> None:
+        """Show a sentence, with the whole path in the tooltip."""
+        self.message.setText(sentence)
+        self.message.setToolTip(str(path))
 
     def _rename(self) -> None:
         if (entry := self.entry) is None:

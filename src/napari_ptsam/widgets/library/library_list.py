@@ -10,6 +10,7 @@ from napari_ptsam.prompts.library import Library, LibraryFolders, LibraryItem
 from napari_ptsam.prompts.thumbnail import SIDE, read_thumbnail
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.qt_helpers import (
+    local_time,
     not_none,
     single_shot,
     solid_pixmap,
@@ -47,6 +48,8 @@ class LibraryList(QWidget):
         super().__init__()
         self._folders, self._library = folders, Library(folders.folders)
         self._entries: list[LibraryItem] = []
+        self.loaded = False
+        """Whether the folders have been read; until then, the list is empty."""
         self.jobs = BackgroundJobs(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search names, classes, authors, notes…")
@@ -81,6 +84,7 @@ class LibraryList(QWidget):
     def reload_folders(self) -> None:
         """List the prompts again, after folders were added or removed."""
         self._library, self._entries = Library(self._folders.folders), []
+        self.loaded = False
         self.list.clear()
         self.refresh()
 
@@ -96,6 +100,7 @@ class LibraryList(QWidget):
 
     def _on_read(self, result: tuple[Library, list[LibraryItem]]) -> None:
         library, entries = result
+        self.loaded = self.loaded or library is self._library
         # Compare with the list, not with the previous reading, which may have been cancelled.
         if library is self._library and entries != self._entries:
             self._show(entries)
@@ -148,7 +153,7 @@ def _summary(entry: LibraryItem) -> str:
         return f"{entry.path.stem}\ncannot be read"
     dice = prompt.origin.held_out_dice
     quality = "Dice not measured" if dice is None else f"Dice {dice:.2f}"
-    made = [text for text in (prompt.origin.date[:10], prompt.author) if text]
+    made = [text for text in (local_time(prompt.origin.date)[:10], prompt.author) if text]
     return "\n".join(
         [
             entry.path.stem,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from napari_ptsam.prompts.describe import facts
-from napari_ptsam.widgets.shared.qt_helpers import WrappedLabel, text_label
+from napari_ptsam.widgets.shared.qt_helpers import Fold, WrappedLabel, text_label
 
 if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 NO_PROMPT = "No prompt yet: open prompt files, or drop them here."
 MAX_CLASSES = 12
 """Largest number of classes that the card names."""
-SHOWN_FACTS = (
-    "Made from", "Dice", "Backbone", "Scale", "Channels", "Pixel size", "Fine detail", "Flips", "Author", "Notes", "Licence"
-)  # fmt: skip
+SHOWN_FACTS = ("Made from", "Dice", "Pixel size", "Fine detail", "Author", "Notes", "Licence")
+DETAILS = ("Training", "Backbone", "Scale", "Channels", "Flips")
+"""Facts that are shown when the details are unfolded."""
 
 
 class PromptCard(QFrame):
@@ -32,10 +32,19 @@ class PromptCard(QFrame):
         self.title, self.facts = text_label(NO_PROMPT), text_label()
         self.classes = WrappedLabel()
         self.classes.setTextFormat(Qt.TextFormat.RichText)
+        self.details = text_label()
+        self._details = QWidget()
+        column = QVBoxLayout(self._details)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.details)
+        self.fold = Fold(
+            "Details", "How the prompt was trained, and how it sees images.", self._details
+        )
+        self.fold.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
-        for label in (self.title, self.classes, self.facts):
-            layout.addWidget(label)
+        for widget in (self.title, self.classes, self.facts, self.fold, self._details):
+            layout.addWidget(widget)
 
     def show_message(self, message: str = NO_PROMPT) -> None:
         """Show a message in place of a prompt; by default, how to open one."""
@@ -44,6 +53,8 @@ class PromptCard(QFrame):
         self._set_bold(False)
         self.classes.setText("")
         self.facts.setText("")
+        self.details.setText("")
+        self.fold.hide()
 
     def _set_bold(self, bold: bool) -> None:
         font = self.title.font()
@@ -71,6 +82,7 @@ class PromptCard(QFrame):
         more = len(classes) - len(listed)
         self.classes.setText(", ".join(listed) + (f" and {more} more" if more else ""))
         known = facts(prompt)
-        self.facts.setText(
-            "\n".join(f"{name}: {known[name]}" for name in SHOWN_FACTS if name in known)
-        )
+        known["Made from"], _, known["Training"] = known["Made from"].partition("; ")
+        for label, names in ((self.facts, SHOWN_FACTS), (self.details, DETAILS)):
+            label.setText("\n".join(f"{name}: {known[name]}" for name in names if name in known))
+        self.fold.show()

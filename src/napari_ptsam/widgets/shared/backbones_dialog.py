@@ -32,6 +32,7 @@ from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRu
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import Fold, button, not_none, row, text_label
 from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.window_style import adopt_style
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
@@ -116,12 +117,13 @@ class BackbonesDialog(QDialog):
         self.run.progressed.connect(self._show_progress)
         self.run.succeeded.connect(self.message.setText)
         self.run.failed.connect(self.message.setText)
-        self.run.finished.connect(self.refresh)
+        self.run.finished.connect(self._on_finished)
         backbone_service.recommendation_changed.connect(self.refresh)
         backbone_service.recommend()
         self.refresh()
         self.table.selectRow(0)
         self.resize(900, 600)
+        adopt_style(self)
 
     def _build(self) -> None:
         self._build_table()
@@ -223,7 +225,7 @@ class BackbonesDialog(QDialog):
             for column, text in enumerate((name, entry.megabytes, state, entry.good_for)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(text)
-                font = item.font()
+                font = self.table.font()  # an item's own font has another size
                 font.setBold(in_use)
                 item.setFont(font)
                 self.table.setItem(index, column, item)
@@ -247,6 +249,10 @@ class BackbonesDialog(QDialog):
         for widget in (self.verify, self.remove):
             widget.setEnabled(exists_locally and not entry.embedded and not running)
         self.use.setEnabled(exists_locally and entry.name != self._backbone_service.chosen)
+
+    def _on_finished(self) -> None:
+        self.bar.hide()
+        self.refresh()
 
     # Actions
 

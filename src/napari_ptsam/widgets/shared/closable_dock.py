@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QCloseEvent, QShowEvent
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.window_style import adopt_style
 
 CLOSE_TIMEOUT = 15.0
 """Seconds that napari waits for threads when its window is closed and already hidden. Most end within
@@ -17,10 +22,19 @@ class ClosableDock(QWidget):
     It may be closed by itself, with its dock, or with napari's window.
     """
 
+    TITLE: ClassVar[str] = ""
+    """Name of the dock in napari's menus."""
+
     def __init__(self) -> None:
         super().__init__()
         self._closed = self._closing = self._docked = False
         self._window: QMainWindow | None = None
+        adopt_style(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the work has been stopped."""
+        return self._closed
 
     def close_down(self, timeout: float = 0.0) -> None:
         """Stop all work; a second call does nothing.
@@ -69,6 +83,27 @@ class ClosableDock(QWidget):
         if window is not None and window is not self._window and not self._closed:
             self._window = window
             window.installEventFilter(self)
+            self._join_tabs(window)
+
+    def _join_tabs(self, window: QMainWindow) -> None:
+        """Lay the dock over another one of the plugin, since a laptop has no room for both."""
+        own = self.parentWidget()
+        if not isinstance(own, QDockWidget) or own.isFloating():
+            return
+        for other in window.findChildren(ClosableDock):
+            dock = other.parentWidget()
+            if other is self or other.closed:
+                continue
+            if not isinstance(dock, QDockWidget) or dock.isFloating():
+                continue
+            area = window.dockWidgetArea(own)
+            if window.dockWidgetArea(dock) == area and dock not in window.tabifiedDockWidgets(own):
+                window.tabifyDockWidget(dock, own)
+                # Only when napari has laid out the new dock can it come to the front.
+                to_front = single_shot(self, 0)
+                to_front.timeout.connect(own.raise_)
+                to_front.start()
+            return
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Stop the work when the window is hidden after a request to close it.

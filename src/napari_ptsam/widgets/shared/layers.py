@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,11 @@ CYCLE = 1024
 LARGE = 2 * 2**30
 """Size in bytes above which labels are kept in chunks, which take memory only once they are
 written to."""
+
+PLUGIN, RESULT = "napari-ptsam", "result"
+"""Key in a layer's metadata for its purpose, and the value for results of a segmentation."""
+ONE_AT_A_TIME = "napari-ptsam one at a time"
+"""Key in the metadata of images of which only one is shown."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,15 @@ def is_image_layer(layer: Layer) -> bool:
 
 
 def image_layers(viewer: napari.Viewer) -> list[Any]:
-    """Return a viewer's layers whose class can be read as an image, in the viewer's order."""
-    return [layer for layer in viewer.layers if is_image_layer(layer)]
+    """Return the images of a viewer, in its order: layers whose class can be read as an image.
+
+    Results, such as probabilities, are left out.
+    """
+    return [
+        layer
+        for layer in viewer.layers
+        if is_image_layer(layer) and layer.metadata.get(PLUGIN) != RESULT
+    ]
 
 
 def guess_channel_axis(layer: Layer) -> int | None:
@@ -255,7 +267,25 @@ def add_annotation_layer(
     if masks is None:
         labels.metadata["napari-ptsam"] = "annotation"
         style_labels(labels, scheme)
+    if layer.metadata.get(ONE_AT_A_TIME):
+        labels.visible = layer.visible
+        layer.events.visible.connect(lambda: setattr(labels, "visible", layer.visible))
     return labels
+
+
+def show_one_at_a_time(layers: Sequence[Layer]) -> None:
+    """Show the first of several images that lie in one place; showing another hides the rest."""
+
+    def hide_others(event: Any) -> None:
+        shown = event.source
+        for other in layers if shown.visible else ():
+            if other is not shown:
+                other.visible = False
+
+    for number, layer in enumerate(layers):
+        layer.visible = number == 0
+        layer.metadata[ONE_AT_A_TIME] = True
+        layer.events.visible.connect(hide_others)
 
 
 def blank(shape: tuple[int, ...], dtype: Any = np.uint16) -> Any:
@@ -354,3 +384,5 @@ def go_to_plane(viewer: napari.Viewer, layer: Layer, image: Planes, number: int)
     for axis in range(layer.ndim):
         if axes[axis] not in "YXC":
             viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, world[axis])
+    if layer.metadata.get(ONE_AT_A_TIME):
+        layer.visible = True

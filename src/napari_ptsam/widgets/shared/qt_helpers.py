@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -24,6 +28,8 @@ from qtpy.QtWidgets import (
 )
 
 T = TypeVar("T")
+
+FIELDS = (QComboBox, QAbstractSpinBox, QLineEdit)
 
 SCROLL_AREA_MARGIN = 4
 """Largest margin in pixels that napari's style leaves around the content of a scroll area."""
@@ -126,7 +132,13 @@ def warning_label(tip: str) -> QLabel:
 
 
 def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
-    """Lay out widgets side by side; the widget at index ``stretch`` takes the free space."""
+    """Lay out widgets side by side; the widget at index ``stretch`` takes the free space.
+
+    A label in front of a field belongs to it.
+    """
+    for label, field in pairwise(widgets):
+        if isinstance(label, QLabel) and isinstance(field, FIELDS) and label.text():
+            label.setBuddy(field)
     layout = QHBoxLayout()
     layout.setContentsMargins(0, 0, 0, 0)
     for index, widget in enumerate(widgets):
@@ -204,6 +216,16 @@ class ScrollingColumn(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return handled
+
+
+def local_time(text: str) -> str:
+    """Return a time in ISO 8601 as local date and time, such as "2026-01-31 14:05"."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    local = time.astimezone() if time.tzinfo is not None else time
+    return local.strftime("%Y-%m-%d %H:%M")
 
 
 def format_duration(seconds: float | None) -> str:

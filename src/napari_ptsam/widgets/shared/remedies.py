@@ -25,7 +25,7 @@ FORM = Words(
         Remedy.NO_MARKERS: "Give each object a label of its own, or train without markers.",
         Remedy.SPLIT_COMPONENTS: "Train a prompt on objects with labels of their own, or choose "
         "“Connected pixels” for touching objects.",
-        Remedy.INSTANCES: "Choose “Instances” as the result.",
+        Remedy.INSTANCES: "Choose “Single objects” as the result.",
         Remedy.DEVICE: "Choose another device.",
         Remedy.BACKBONE: "Choose another file, or the backbone {backbone}.",
         Remedy.CHECKPOINT: "Ask the author of the prompt for that checkpoint, and add it in the "

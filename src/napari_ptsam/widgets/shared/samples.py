@@ -137,7 +137,8 @@ def _open(
     from napari_ptsam.widgets.shared.worker import Worker
 
     bar = progress(total=total, desc=title)
-    _running[key] = worker = Worker(steps, partial(_on_event, key, viewer, bar), title)
+    on_event = partial(_on_event, key, viewer, bar, notice)
+    _running[key] = worker = Worker(steps, on_event, title)
     worker.start(announced=True)
     if notice:
         show_info(notice)
@@ -159,11 +160,15 @@ def _run_steps(title: str, steps: Callable[[], SampleSteps], total: int) -> list
                 bar.update()
 
 
-def _on_event(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: WorkerEvent) -> None:
+def _on_event(
+    key: tuple[str, int], viewer: napari.Viewer, bar: Any, notice: str, event: WorkerEvent
+) -> None:
     """Show an event of a worker, in the GUI thread."""
     from napari_ptsam.widgets.shared.failures import Failed, notify
     from napari_ptsam.widgets.shared.worker import Finished
 
+    if isinstance(event, (Failed, Finished)) and notice:
+        _withdraw(notice)
     if isinstance(event, Finished):
         del _running[key]
         bar.close()
@@ -173,6 +178,17 @@ def _on_event(key: tuple[str, int], viewer: napari.Viewer, bar: Any, event: Work
         notify(event)
     elif bar.total:
         bar.increment_with_overflow()
+
+
+def _withdraw(notice: str) -> None:
+    """Close the message that a download has begun, which napari shows again after later ones."""
+    from qtpy.QtWidgets import QApplication
+
+    for widget in QApplication.allWidgets():
+        label: Any = getattr(widget, "message", None)
+        is_message = type(widget).__name__ == "NapariQtNotification"
+        if is_message and label is not None and label.text() == notice:
+            widget.close()
 
 
 def _add_layers(viewer: napari.Viewer, layers: list[LayerData]) -> None:
