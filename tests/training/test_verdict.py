@@ -30,7 +30,7 @@ def test_levels(dice: float | None, level: str, word: str) -> None:
     found = verdict(origin(held_out_dice=dice))
     assert found.level == level
     assert found.text.startswith(
-        f"{word}: Dice {dice or 0:.2f} on 3 validation planes, trained on 13"
+        f"{word}: agreement {dice or 0:.2f} (Dice) on 3 validation planes, trained on 13"
     )
 
 
@@ -49,7 +49,10 @@ def test_few_held_out_planes_are_a_rough_measure() -> None:
 
 def test_the_standard_error_says_how_sure_the_dice_is() -> None:
     text = verdict(origin(dice_error=0.012)).text
-    assert text == "Good: Dice 0.95 ± 0.01 (standard error) on 3 validation planes, trained on 13."
+    assert (
+        text
+        == "Good: agreement 0.95 ± 0.01 (Dice and its standard error) on 3 validation planes, trained on 13."
+    )
     assert "rough" in verdict(origin(dice_error=ROUGH)).text
     assert "±" not in verdict(origin()).text
 

@@ -57,7 +57,7 @@ def _judge(origin: Origin, begin: str) -> Verdict:
     if origin.measured_on_training:
         return Verdict(
             "unsure",
-            f"{begin}Dice {dice:.2f}, but measured on the {_planes(trained)} that it was trained "
+            f"{begin}Agreement {dice:.2f} (Dice), but measured on the {_planes(trained)} that it was trained "
             "on, so new planes will be worse. Annotate at least 4 planes, so that one can validate.",
         )
     count = origin.held_out_images
@@ -65,22 +65,23 @@ def _judge(origin: Origin, begin: str) -> Verdict:
     where = f"on {count} validation plane{'s' * (count != 1)}, trained on {trained}"
     if origin.cross_validated:
         count, where = origin.images, f"by cross-validation of all {origin.images} planes"
+    found = f"agreement {dice:.2f} (Dice) {where}"
     if error is not None:
-        where = f"± {error:.2f} (standard error) {where}"
+        found = f"agreement {dice:.2f} ± {error:.2f} (Dice and its standard error) {where}"
     rough = " With so few validation planes, this is a rough figure." * (
         count < FEW or (error is not None and error >= ROUGH)
     )
     if dice >= GOOD:
-        return Verdict("good", f"{begin}Good: Dice {dice:.2f} {where}.{rough}")
+        return Verdict("good", f"{begin}Good: {found}.{rough}")
     if dice >= FAIR:
         return Verdict(
             "fair",
-            f"{begin}Fair: Dice {dice:.2f} {where}.{rough} Look at the planes with the lowest Dice, "
+            f"{begin}Fair: {found}.{rough} Look at the planes with the lowest agreement, "
             "correct them and add planes like them, then continue training.",
         )
     return Verdict(
         "poor",
-        f"{begin}Poor: Dice {dice:.2f} {where}.{rough} Look for objects that were forgotten in the "
+        f"{begin}Poor: {found}.{rough} Look for objects that were forgotten in the "
         "annotation, annotate more planes (“Suggest a plane”), try the preset “thorough” or another "
         "tile size.",
     )

@@ -85,7 +85,8 @@ def test_download_verify_use_remove(dialog, qtbot, monkeypatch, server: Server) 
     dialog.use.click()
     assert dialog.kept["backbone"] == NAME and "in use" in row_of(dialog, NAME)[0]
     qtbot.waitUntil(
-        lambda: "Ready: vit_t_lm on the CPU" in dialog._backbone_service.state, timeout=LONG
+        lambda: "Base model vit_t_lm on the CPU: ready" in dialog._backbone_service.state,
+        timeout=LONG,
     )
     yes = QMessageBox.StandardButton.Yes
     monkeypatch.setattr(QMessageBox, "question", lambda *_: yes)

@@ -95,7 +95,8 @@ class ImagesTab(ScrollingColumn):
         self.table.itemSelectionChanged.connect(self._show_channels)
         self.column.addWidget(
             text_label(
-                "Tick the images that the prompt is to learn from: planes, stacks or time series."
+                "Tick the images to learn from: planes, stacks or time series. Training makes a "
+                "prompt from them, a small file that finds the same kind of object in other images."
             )
         )
         self.column.addWidget(self.table, 1)
@@ -123,7 +124,7 @@ class ImagesTab(ScrollingColumn):
                     self.open_session.emit,
                 ),
                 button(
-                    "Save sessions in…",
+                    "Session folder…",
                     "Choose the folder in which annotations, settings and prompts are saved while "
                     "you work.",
                     self.choose_root.emit,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 REDRAW = 0.4
 """Seconds between two updates of the progress bar and the plot."""
-PHASE_NAMES = {"embedding": "Embedding tiles", "training": "Tuning", "done": "Done"}
+PHASE_NAMES = {"embedding": "Preparing images (1/2)", "training": "Learning (2/2)", "done": "Done"}
 COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
 
 
@@ -227,12 +227,9 @@ class TrainTab(ScrollingColumn):
             else f", {format_duration(progress.seconds_left)} left"
         )
         self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{time_left}")
-        values = []
-        if progress.loss is not None:
-            values.append(f"Loss {progress.loss:.3f}")
-        if progress.held_out_dice is not None:
-            values.append(f"Dice {progress.held_out_dice:.2f}")
-        self.status.setText(", ".join(values) + (f" – {self._note}" if self._note else ""))
+        dice = progress.held_out_dice
+        agreement = "" if dice is None else f"Agreement with your annotation: {dice:.2f} of 1"
+        self.status.setText(" – ".join(filter(None, (agreement, self._note))))
         self.plot.draw()
 
     def _viewed(self) -> None:
@@ -382,6 +379,7 @@ class TrainTab(ScrollingColumn):
         session_model, running = self._session_model, self.run.running
         self.old_or_new.refresh()
         self.train.setEnabled(not running)
+        self.train.setText("Train" if session_model.prompt is None else "Train anew")
         self.train_on.setEnabled(not running and session_model.prompt is not None)
         self.train_on.setVisible(session_model.prompt is not None)
         self.segment_all.setVisible(session_model.prompt is not None)

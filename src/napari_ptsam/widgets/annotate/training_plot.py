@@ -13,12 +13,13 @@ SMOOTH = 0.9
 
 
 class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no type hints
-    """Two curves over the steps: loss on the left axis, and Dice on the right axis."""
+    """Two curves over the steps: loss (error) on the left axis, and Dice (agreement) on the right axis."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, background=None)
         self.setToolTip(
-            "Loss (orange, should fall) and Dice on the validation planes (blue, should rise to 1)."
+            "Error (loss, orange, should fall), and agreement with the annotation of the validation planes "
+            "(Dice, blue, should rise to 1)."
         )
         self.setMinimumHeight(110)
         self.setMouseEnabled(x=False, y=False)
@@ -26,10 +27,10 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.hideButtons()
         plot = self.getPlotItem()
-        plot.setLabel("left", "loss", color=LOSS)
+        plot.setLabel("left", "error", color=LOSS)
         plot.setLabel("bottom", "step")
         plot.showAxis("right")
-        plot.setLabel("right", "Dice", color=DICE)
+        plot.setLabel("right", "agreement", color=DICE)
         for side in ("left", "bottom", "right"):
             plot.getAxis(side).enableAutoSIPrefix(False)
         plot.layout.setContentsMargins(0, 2, 0, 5)  # otherwise the label "step" is cut off

@@ -51,7 +51,7 @@ class BackboneService(QObject):
         self._loaded: tuple[tuple[str, str], Backbone] | None = None
         """The choice that the backbone was loaded for, and the backbone."""
         self._cache: EmbeddingCache | None = None
-        self.state = "The backbone is not loaded yet."
+        self.state = "The base model is not loaded yet."
         self.recommended = ""
         """Name of the backbone that suits this machine; empty while it is not known."""
 
@@ -79,7 +79,7 @@ class BackboneService(QObject):
     def load(self) -> None:
         """Load the backbone in the background."""
         if self._loaded is None:
-            self._set_state("Loading the backbone (the first time takes some seconds)…")
+            self._set_state("Loading the base model (the first time takes some seconds)…")
         self._jobs.submit("backbone", self._load, self._on_loaded, self._set_state, priority=IDLE)
 
     def recommend(self) -> None:
@@ -93,7 +93,7 @@ class BackboneService(QObject):
 
     def _load(self) -> Steps:
         backbone = self.backbone()
-        yield f"Ready: {backbone.weights} on {device_name(str(backbone.device))}"
+        yield f"Base model {backbone.weights} on {device_name(str(backbone.device))}: ready"
 
     def _on_loaded(self, state: str) -> None:
         self._set_state(state)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from napari_ptsam.widgets.shared.backbone_service import BackboneService
 
-COLUMNS = ("Backbone", "Size", "Downloaded", "Good for")
+COLUMNS = ("Base model", "Size", "Downloaded", "Good for")
 REDRAW_INTERVAL = 0.1
 """Seconds between two updates of the progress bar."""
 
@@ -61,10 +61,13 @@ class BackboneStatus(QWidget):
         self._backbone_service = backbone_service
         self.dialog: BackbonesDialog | None = None
         self.state = text_label(
-            backbone_service.state, "The frozen model that prompts are trained for."
+            backbone_service.state,
+            "The base model was trained on millions of images, and training a prompt does not change it.",
         )
         self.open_button = button(
-            "Backbones…", "Download, verify, choose and remove frozen models.", self.open
+            "Base models…",
+            "Download, check, choose and remove the models that prompts are made for.",
+            self.open,
         )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -112,7 +115,7 @@ class BackbonesDialog(QDialog):
         self._entries = list(catalogue().values())
         self._last_redraw = 0.0
         self.run = BackboneRun(self)
-        self.setWindowTitle("Backbones")
+        self.setWindowTitle("Base models")
         self._build()
         self.run.progressed.connect(self._show_progress)
         self.run.succeeded.connect(self.message.setText)
@@ -138,7 +141,7 @@ class BackbonesDialog(QDialog):
         self.remove = button("Remove…", "Delete the file from this computer.", self._remove)
         self.folder = button(
             "Open folder",
-            "Open the folder of the backbones, where you can also put files yourself.",
+            "Open the folder of the base models, where you can also put files yourself.",
             self._open_folder,
         )
         self.use = button("Use for new prompts", "Train new prompts with this one.", self._use)
@@ -150,7 +153,7 @@ class BackbonesDialog(QDialog):
         self.bar.hide()
         layout = QVBoxLayout(self)
         layout.addWidget(
-            text_label("A prompt works only with the backbone that it was trained with.")
+            text_label("A prompt works only with the base model that it was trained with.")
         )
         layout.addWidget(self.table, 1)
         layout.addWidget(self.details)
@@ -286,7 +289,7 @@ class BackbonesDialog(QDialog):
     def _remove(self) -> None:
         entry = self.entry
         answer = QMessageBox.question(
-            self, "Remove a backbone", f"Delete {self._files.path(entry)} ({entry.megabytes})?"
+            self, "Remove a base model", f"Delete {self._files.path(entry)} ({entry.megabytes})?"
         )
         if answer != QMessageBox.StandardButton.Yes:
             return

@@ -27,10 +27,10 @@ FORM = Words(
         "“Connected pixels” for touching objects.",
         Remedy.INSTANCES: "Choose “Single objects” as the result.",
         Remedy.DEVICE: "Choose another device.",
-        Remedy.BACKBONE: "Choose another file, or the backbone {backbone}.",
+        Remedy.BACKBONE: "Choose another file, or the base model {backbone}.",
         Remedy.CHECKPOINT: "Ask the author of the prompt for that checkpoint, and add it in the "
-        "dialog “Backbones…”.",
-        Remedy.DOWNLOAD: "Download the backbone {backbone} in the dialog “Backbones…”.",
+        "dialog “Base models…”.",
+        Remedy.DOWNLOAD: "Download the base model {backbone} in the dialog “Base models…”.",
         Remedy.TAKE_NEW: "Press “Take the new one” to use the new one all the same.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used, and check the result.",
     },
