@@ -30,6 +30,7 @@ from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 from napari_ptsam.widgets.annotate.shapes_annotation import ShapesAnnotation
+from napari_ptsam.widgets.shared.combined_channels import combine_channels
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
@@ -109,6 +110,11 @@ class ImagesTab(ScrollingColumn):
                     "Open all images of a folder: as one stack if they have the same size, else "
                     "as separate layers.",
                     self._choose_folder,
+                ),
+                button(
+                    "Combine channels",
+                    "Make one image of the two or three ticked images, which are its channels.",
+                    self._combine,
                 ),
                 stretch=2,
             )
@@ -273,6 +279,20 @@ class ImagesTab(ScrollingColumn):
             if not_none(self.table.item(position, IMAGE)).checkState() == Qt.CheckState.Checked
         ]
         self._use(ticked)
+
+    def _combine(self) -> None:
+        session_model = self._session_model
+        images = list(session_model.images)
+        try:
+            combined = combine_channels(session_model.viewer, [image.layer for image in images])
+        except InputError as error:
+            show_warning(in_form(error))
+            return
+        labels = [image.labels for image in images if image.labels is not None]
+        self._use([combined])
+        (image,) = session_model.images
+        if len(labels) == 1 and image.labels is None:  # it annotates the same pixels
+            session_model.attach(image, labels[0])
 
     def _tick_all(self, ticked: bool) -> None:
         self._use(self._layers() if ticked else [])

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.widgets.shared.combined_channels import combine_channels
 from napari_ptsam.widgets.shared.layers import (
     MOST_AXES,
     guess_channel_axis,
@@ -68,6 +69,11 @@ class ImagePicker(QWidget):
         self.axes.editingFinished.connect(self._apply_axes)
         self.all = button("All", "Tick all images.", lambda: self.list.tick_all(True))
         self.none = button("None", "Untick all images.", lambda: self.list.tick_all(False))
+        self.combine = button(
+            "Combine channels",
+            "Make one image of the two or three ticked images, which are its channels.",
+            self.list.combine,
+        )
         self.list.changed.connect(self.changed)
         self.list.currentRowChanged.connect(self._show_axes)
         self.list.itemDoubleClicked.connect(lambda item: self.axes.setFocus())
@@ -77,7 +83,9 @@ class ImagePicker(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.list, 1)
-        layout.addLayout(row(self.all, self.none, QLabel(), label, self.axes, stretch=2))
+        layout.addLayout(
+            row(self.all, self.none, self.combine, QLabel(), label, self.axes, stretch=3)
+        )
         self._show_axes()
 
     def _show_axes(self, index: int = 0) -> None:
@@ -158,6 +166,16 @@ class LayerList(QListWidget):
             if not_none(self.item(index)).checkState() == Qt.CheckState.Checked
             and layer in self._viewer.layers
         ]
+
+    def combine(self) -> None:
+        """Make one image of the ticked ones, which are its channels, and tick it instead."""
+        try:
+            combined = combine_channels(self._viewer, self.ticked())
+        except InputError as error:
+            show_warning(in_form(error))
+            return
+        self.refresh()
+        self._tick([combined])
 
     def tick_all(self, ticked: bool) -> None:
         """Tick all images, or none."""

@@ -33,6 +33,8 @@ written to."""
 
 PLUGIN, RESULT = "napari-ptsam", "result"
 """Key in a layer's metadata for its purpose, and the value for results of a segmentation."""
+CHANNEL_NAMES = "napari-ptsam channels"
+"""Key in a layer's metadata for the names of its channels."""
 ONE_AT_A_TIME = "napari-ptsam one at a time"
 """Key in the metadata of images of which only one is shown."""
 
@@ -132,6 +134,8 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
     axes = axes or _axes(layer.ndim, channel_axis)
     planes = Planes(pixels.array, axes + "S" * pixels.rgb, layer.name)
     planes.pixel_size = _pixel_size(layer, axes)
+    if channel_axis is not None:
+        planes.channel_names = tuple(map(str, layer.metadata.get(CHANNEL_NAMES, ())))
     source = layer.source.path
     planes.path = Path(source) if source is not None else None
     return planes
