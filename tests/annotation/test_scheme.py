@@ -158,3 +158,12 @@ def test_schemes_of_earlier_versions_ignore_nothing() -> None:
     assert scheme.mask(labels).tolist() == labels.tolist()
     with pytest.raises(InputError, match="label of ignored pixels"):
         Scheme(ignored=7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_objects_are_counted(dtype) -> None:
+    labels = np.zeros((20, 30), dtype)
+    labels[2:5, 2:5], labels[8:12, 3:9], labels[15, 15] = 3, 200, 1
+    assert Scheme(("cell",)).object_count(labels) == 3
+    assert Scheme(("cell",)).object_count(np.zeros_like(labels)) == 0
+    assert Scheme(("cell", "debris")).object_count(labels) is None

@@ -61,11 +61,14 @@ class PlaneRecord(PlaneStatus):
         Number of the plane in the image.
     counts
         Number of labelled pixels of each class.
+    objects
+        Number of objects; None if labels stand for classes.
     """
 
     image: Hashable
     number: int
     counts: dict[str, int] = field(default_factory=dict)
+    objects: int | None = None
 
     @property
     def key(self) -> Key:
@@ -113,9 +116,11 @@ class PlaneRecords:
         """Set the images in use and their order. Records of other images are kept."""
         self._images = list(images)
 
-    def count(self, image: Hashable, number: int, counts: dict[str, int]) -> None:
-        """Set the number of labelled pixels of each class on a plane."""
-        self.put(replace(self.get(image, number), counts=dict(counts)))
+    def count(
+        self, image: Hashable, number: int, counts: dict[str, int], objects: int | None = None
+    ) -> None:
+        """Set the numbers of labelled pixels of each class, and of objects, on a plane."""
+        self.put(replace(self.get(image, number), counts=dict(counts), objects=objects))
 
     def mark(self, image: Hashable, number: int, done: bool) -> None:
         """Mark a plane as done, or as not done."""

@@ -170,6 +170,21 @@ class Scheme:
         pixels = self._pixels_of_labels(painted)
         return {name: int(pixels[label]) for label, name in self._names.items()} | extra
 
+    def object_count(self, labels: np.ndarray) -> int | None:
+        """Return the number of objects on a plane; None if labels stand for classes.
+
+        Parameters
+        ----------
+        labels
+            Labels as painted: integer, shape (y, x).
+        """
+        if not self.instances:
+            return None
+        painted = self.without_ignored(check_labels(labels))
+        if painted.dtype.itemsize <= 2:  # sorting a large plane takes seconds
+            return int(np.count_nonzero(np.bincount(painted.ravel())[1:]))
+        return len(np.unique(painted[painted != 0]))
+
     def is_annotated(self, labels: np.ndarray) -> bool:
         """Return whether any pixel has a label, be it that of ignored pixels."""
         return bool(np.any(labels))

@@ -36,7 +36,8 @@ def test_from_images_to_a_saved_prompt(qtbot, dock, stack, told, tmp_path) -> No
     annotate(qtbot, widget, stack, [0, 1, 2, 3, 4])
     table = widget.annotate.table
     assert table.rowCount() == 5 and widget.annotate._counter.text() == "5 of 6 planes annotated"
-    assert table.item(2, 2).text() == f"{(stack.masks[2] > 0).sum():,}"
+    assert table.item(2, 2).text() == str(len(np.unique(stack.masks[2])) - 1)  # objects
+    assert f"{(stack.masks[2] > 0).sum():,} pixels" in table.item(2, 2).toolTip()
     assert "train now" in widget.hint.text()
 
     viewer.dims.set_point(0, 2 * 5)

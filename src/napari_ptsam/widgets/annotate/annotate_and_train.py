@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.worker import Steps
 
 PLACES = ("images", "annotate", "train")
+SAVED_TIP = "Your annotations are saved in a folder while you work."
 LOAD_AFTER = 300
 """Milliseconds until the backbone is loaded, so that the form is shown first."""
 
@@ -91,9 +92,7 @@ class AnnotateAndTrain(ClosableDock):
         self.hint.setFont(font)
         self._go_button = button("Go", "Go to the tab where the next step is done.", self._go)
         self.backbone = BackboneStatus(self.session_model.backbone_service)
-        self.saved = text_label(
-            "Nothing to save yet.", "Folder in which your annotations are saved while you work."
-        )
+        self.saved = text_label("Nothing to save yet.", SAVED_TIP)
         self.offer = QFrame()
         self.offer.setFrameShape(QFrame.Shape.StyledPanel)
         self._offered: Path | None = None
@@ -187,7 +186,7 @@ class AnnotateAndTrain(ClosableDock):
             wrong.add(update.number)
             return
         wrong.discard(update.number)
-        session_model.records.count(update.image.id, update.number, update.counts)
+        session_model.records.count(update.image.id, update.number, update.counts, update.objects)
         taken_over = update.first and not update.image.made_here and any(update.counts.values())
         if taken_over and not session_model.scheme.sparse:
             # Planes that were labelled before the layer was chosen count as done.
@@ -196,6 +195,8 @@ class AnnotateAndTrain(ClosableDock):
         session_model.touch()
 
     def _show_saved(self, message: str, wrong: bool) -> None:
+        if self.autosave.folder is not None:
+            self.saved.setToolTip(f"{SAVED_TIP} {self.autosave.folder.path}")
         self.saved.setText(f"NOT SAVED: {message}" if wrong else message)
         self.saved.setStyleSheet("color: #D55E00; font-weight: bold;" if wrong else "")
         if wrong:
@@ -240,7 +241,7 @@ class AnnotateAndTrain(ClosableDock):
         self.train.options.show_settings()
         self.train.refresh()
         self.annotate.refresh()
-        self._show_saved(f"Restored from {path}", False)
+        self._show_saved(f"Restored from the session {path.name}", False)
 
     def _choose_session(self) -> None:
         chosen = QFileDialog.getExistingDirectory(

@@ -246,7 +246,9 @@ class Autosave(QObject):
         planes, records = image.label_planes, self._session_model.records
         labels = planes[number]
         with suppress(InputError):  # labels without a class are saved nevertheless
-            records.count(image.id, number, self._session_model.scheme.counts(labels))
+            scheme = self._session_model.scheme
+            counts, objects = scheme.counts(labels), scheme.object_count(labels)
+            records.count(image.id, number, counts, objects)
         record = records.get(image.id, number)
         if record.painted or record.done or labels.any():
             plane = self._contents.plane_of(image, record)
@@ -341,7 +343,7 @@ class Autosave(QObject):
     def _saved(self, name: str, path: Path) -> None:
         self._failing.discard(name)
         if not self._failing:
-            self.state_changed.emit(f"Saved in {path}", False)
+            self.state_changed.emit(f"Saved in the session folder {path.name}", False)
 
     def _failed(self, name: str, message: str) -> None:
         self._written.clear()

@@ -41,6 +41,8 @@ class PlaneUpdate:
         Image and number of the plane.
     counts
         Number of pixels of each class; None if the labels cannot be used.
+    objects
+        Number of objects; None if labels stand for classes, or cannot be used.
     changed
         Whether the labels differ from those read before.
     first
@@ -52,6 +54,7 @@ class PlaneUpdate:
     image: AnnotatedImage
     number: int
     counts: dict[str, int] | None
+    objects: int | None
     changed: bool
     first: bool
     problem: str = ""
@@ -125,7 +128,7 @@ class LabelWatcher(QObject):
         try:
             _ = image.label_planes
         except InputError as error:
-            self.updated.emit(PlaneUpdate(image, 0, None, False, True, in_form(error)))
+            self.updated.emit(PlaneUpdate(image, 0, None, None, False, True, in_form(error)))
             self._session_model.attach(image, None)
             return
         self._read_all(image)
@@ -162,7 +165,7 @@ class LabelWatcher(QObject):
         try:
             planes = image.label_planes
         except InputError as error:
-            self.updated.emit(PlaneUpdate(image, 0, None, False, first, in_form(error)))
+            self.updated.emit(PlaneUpdate(image, 0, None, None, False, first, in_form(error)))
             return
         digests = self._digests.setdefault(image.id, {})
         steps = partial(
@@ -190,10 +193,11 @@ class LabelWatcher(QObject):
                 if first and not digest:
                     yield None
                     continue
-                yield PlaneUpdate(image, number, scheme.counts(labels), changed, first)
+                counts, objects = scheme.counts(labels), scheme.object_count(labels)
+                yield PlaneUpdate(image, number, counts, objects, changed, first)
             except InputError as error:
                 where = f"{image.planes.name}, plane {number}: " if planes.leading else ""
-                yield PlaneUpdate(image, number, None, changed, first, where + in_form(error))
+                yield PlaneUpdate(image, number, None, None, changed, first, where + in_form(error))
 
     def recently_painted(self) -> set[tuple[AnnotatedImage, int]]:
         """Return the planes that may have been painted on since they were read."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
-COLUMNS = ("Image", "Plane", "Pixels", "Done", "Validation", "Agreement")
-IMAGE, PLANE, PIXELS, DONE, VALIDATION, DICE = range(6)
+COLUMNS = ("Image", "Plane", "Objects", "Done", "Validation", "Agreement")
+IMAGE, PLANE, ANNOTATED, DONE, VALIDATION, DICE = range(6)
 BOXES = (
     "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
     " width: 12px; height: 12px; }"
@@ -23,7 +23,7 @@ BOXES = (
 TIPS = (
     "The image.",
     "The plane in it; click on a row to go there.",
-    "Labelled pixels of each class.",
+    "Annotated objects; where labels stand for classes, the annotated pixels of each class.",
     "Everything on the plane is painted, and the rest is background: a plane without paint has no "
     "objects. Only planes that are done are trained on.",
     "Not trained on, but kept to measure how good the prompt is. Chosen for you; tick to change.",
@@ -52,7 +52,7 @@ class PlanesTable(QTableWidget):
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        for column in (IMAGE, PIXELS):
+        for column in (IMAGE, ANNOTATED):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         self.setWordWrap(False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -80,6 +80,8 @@ class PlanesTable(QTableWidget):
         self.setColumnHidden(IMAGE, not several)
         self.setColumnHidden(DONE, session_model.scheme.sparse)
         self.setColumnHidden(DICE, not any(record.dice is not None for record in records))
+        annotated = "Objects" if session_model.scheme.instances else "Pixels"
+        not_none(self.horizontalHeaderItem(ANNOTATED)).setText(annotated)
         self.setRowCount(len(records))
         for position, record in enumerate(records):
             same = position < len(self._records) and self._records[position] == record
@@ -98,7 +100,10 @@ class PlanesTable(QTableWidget):
             f"{count:,}" if len(record.counts) == 1 else f"{name} {_short(count)}"
             for name, count in record.counts.items()
         )
-        self._put(position, PIXELS, counts or "0", ", ".join(record.counts))
+        if record.objects is None:
+            self._put(position, ANNOTATED, counts or "0", "annotated pixels")
+        else:
+            self._put(position, ANNOTATED, f"{record.objects:,}", f"{counts or 0} pixels")
         self._check(position, DONE, record.done)
         self._check(position, VALIDATION, bool(record.held_out))
         self._put(position, DICE, "" if record.dice is None else f"{record.dice:.2f}")

@@ -23,6 +23,7 @@ from napari_ptsam.widgets.shared.layers import (
     labels_planes,
     plane_in_view,
     style_labels,
+    zoom_to,
 )
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 
@@ -292,11 +293,14 @@ class SessionModel(QObject):
 
     def show_plane(self, image: AnnotatedImage, number: int) -> None:
         """Show a plane, and select its annotation layer for painting."""
+        before = self.current()
         go_to_plane(self.viewer, image.layer, image.planes, number)
         for other in self.images if len(self.images) > 1 else ():
             for layer in (other.layer, other.labels):
                 if layer is not None:
                     layer.visible = other is image
+        if before is not None and before[0] is not image:
+            zoom_to(self.viewer, image.layer)
         if image.labels is not None:
             self.viewer.layers.selection.active = image.labels
         self.view_changed.emit()

@@ -205,10 +205,13 @@ class SessionRestore(QObject):
             _write(image, number, labels)
             try:
                 counts = session_model.scheme.counts(labels)
+                objects = session_model.scheme.object_count(labels)
             except InputError as error:  # another program changed it; show it, but do not use it
                 unusable.append(f"{image.planes.name}, plane {number}: {in_form(error)}")
                 continue
-            session_model.records.put(PlaneRecord(image.id, number, counts, **plane.status))
+            session_model.records.put(
+                PlaneRecord(image.id, number, counts, objects, **plane.status)
+            )
         for number, image in images.items():
             image.channels = session.images[number].channels or image.channels
             if image.labels is not None:

@@ -79,9 +79,9 @@ TOOLS = (
 
 STEPS = (
     Action("outline", "Another outline for the last click", "R"),
-    Action("suggest", "Go to the plane to annotate next", "N"),
+    Action("suggest", "Suggest a plane", "N"),
     Action("done", "Plane is done, go to the next", "Shift-N"),
-    Action("take", "Take the prediction over", "T"),
+    Action("take", "Take the prediction", "T"),
     Action("prediction", "Hide or show the prediction", "H"),
     Action("annotation", "Hide or show the annotation", "J"),
     Action("contour", "Prediction as outlines or filled", "U"),

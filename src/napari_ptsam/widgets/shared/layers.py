@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,6 +236,14 @@ def placement(layer: Layer, offset: dict[int, float] | None = None) -> dict[str,
         "shear": layer.shear, "affine": layer.affine, "units": layer.units,
         "axis_labels": layer.axis_labels,
     }  # fmt: skip
+
+
+def zoom_to(viewer: napari.Viewer, layer: Layer) -> None:
+    """Fit a layer to the canvas."""
+    if "layers" in signature(viewer.reset_view).parameters:
+        viewer.reset_view(layers=[layer])
+    else:  # napari before 0.9
+        viewer.reset_view()
 
 
 def add_annotation_layer(
