@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
-COLUMNS = ("Image", "Plane", "Objects", "Done", "Validation", "Agreement")
+COLUMNS = ("Image", "Plane", "Objects", "Done", "Validation", "Agrees")
 IMAGE, PLANE, ANNOTATED, DONE, VALIDATION, DICE = range(6)
 BOXES = (
     "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
