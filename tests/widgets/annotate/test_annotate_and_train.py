@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox
 
 from conftest_widgets import LONG, TOKENS_ONLY, annotate, paint, settled, train
 from napari_ptsam.evaluation.metrics import overlap
@@ -150,6 +151,23 @@ def test_suggestions_lead_from_plane_to_plane(qtbot, dock, stack) -> None:
     qtbot.waitUntil(lambda: widget.annotate.table.rowCount() == 3)
     widget.annotate.table.cellClicked.emit(0, 1)
     assert widget.session_model.current()[1] == min(visited)
+
+
+def test_switching_the_scheme_is_asked_about(qtbot, dock, stack, monkeypatch) -> None:
+    _, widget = dock(nuclei=stack.images)
+    annotate(qtbot, widget, stack, [0])
+    tab, model, asked = widget.annotate, widget.session_model, []
+    answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
+
+    def question(*arguments):
+        asked.append(arguments[2])
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    tab.sparse.click()
+    assert not model.scheme.sparse and tab.dense.isChecked() and "label 1 stands for" in asked[0]
+    tab.sparse.click()
+    assert model.scheme.sparse and tab.sparse.isChecked() and len(asked) == 2
 
 
 def test_scribbles_with_two_classes(qtbot, dock, stack, tmp_path) -> None:

@@ -17,7 +17,13 @@ from napari_ptsam.widgets.annotate.planes_table import PlanesTable
 from napari_ptsam.widgets.annotate.prediction_taker import PredictionTaker
 from napari_ptsam.widgets.annotate.suggester import Suggester, Suggestion, SuggestionProgress
 from napari_ptsam.widgets.annotate.tool_row import ToolRow
-from napari_ptsam.widgets.shared.qt_helpers import ScrollingColumn, button, row, text_label
+from napari_ptsam.widgets.shared.qt_helpers import (
+    ScrollingColumn,
+    button,
+    row,
+    single_shot,
+    text_label,
+)
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
@@ -38,6 +44,15 @@ EMPTY = (
 """Note on a plane that is marked as done without paint."""
 EMPTY_OR_NOT = "Nothing is annotated on this plane, but the preview finds objects on it."
 
+AS_SCRIBBLES = (
+    "With scribbles, label {background} stands for the background: painted objects that have this label "
+    "would become background, and what is not painted would be ignored. Switch to scribbles?"
+)
+AS_OBJECTS = (
+    "With whole objects, each label stands for an object, also the strokes on the background, and what "
+    "is not painted would be background. Switch to whole objects?"
+)
+
 
 class AnnotateTab(ScrollingColumn):
     """Annotation scheme, classes, tools, and the table of annotated planes."""
@@ -48,6 +63,8 @@ class AnnotateTab(ScrollingColumn):
         self.click_tool, self.suggester = ClickTool(session_model), Suggester(session_model)
         self.taker = PredictionTaker(session_model)
         self._empty_note = ""
+        self._done_later = single_shot(self, 100)
+        self._done_later.timeout.connect(self.done_and_next)
         self._add_scheme()
         self._add_tools()
         self.table = PlanesTable(session_model)
@@ -124,10 +141,14 @@ class AnnotateTab(ScrollingColumn):
         if scheme.sparse == (not dense):
             return
         if any(record.painted for record in self._session_model.records):
-            show_warning(
-                "The labels that are painted already have another meaning now: check the planes in the "
-                "table before you train."
+            meaning = AS_OBJECTS if dense else AS_SCRIBBLES.format(background=scheme.background)
+            yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.Cancel
+            answer = QMessageBox.question(
+                self, "Planes are annotated already", meaning, yes | no, no
             )
+            if answer != yes:
+                self._show_scheme()
+                return
         self._session_model.use_scheme(replace(scheme, sparse=not dense))
 
     def _show_scheme(self) -> None:
@@ -178,6 +199,7 @@ class AnnotateTab(ScrollingColumn):
             return
         image, number = current
         if self.taker.running:
+            self._done_later.start()  # once the prediction is in the annotation
             return
         self._empty_note = ""
         if not self._session_model.scheme.sparse:
@@ -261,6 +283,7 @@ class AnnotateTab(ScrollingColumn):
 
     def close_tab(self) -> None:
         """Disconnect from the viewer."""
+        self._done_later.stop()
         self.tools.close()
         self.click_tool.close()
         self.taker.close()
