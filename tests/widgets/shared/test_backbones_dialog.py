@@ -85,7 +85,7 @@ def test_download_verify_use_remove(dialog, qtbot, monkeypatch, server: Server) 
     dialog.use.click()
     assert dialog.kept["backbone"] == NAME and "in use" in row_of(dialog, NAME)[0]
     qtbot.waitUntil(
-        lambda: "Base model vit_t_lm on the CPU: ready" in dialog._backbone_service.state,
+        lambda: "Ready: base model vit_t_lm on the CPU" in dialog._backbone_service.state,
         timeout=LONG,
     )
     yes = QMessageBox.StandardButton.Yes
@@ -126,7 +126,8 @@ def test_the_users_own_file_is_used(dialog, qtbot, tmp_path: Path, monkeypatch) 
     dialog.use_file.click()
     assert dialog.kept["backbone"] == str(checkpoint)
     qtbot.waitUntil(
-        lambda: "Ready: mine.pth on the CPU" in dialog._backbone_service.state, timeout=LONG
+        lambda: "Ready: base model mine.pth on the CPU" in dialog._backbone_service.state,
+        timeout=LONG,
     )
 
 

@@ -93,7 +93,7 @@ class BackboneService(QObject):
 
     def _load(self) -> Steps:
         backbone = self.backbone()
-        yield f"Base model {backbone.weights} on {device_name(str(backbone.device))}: ready"
+        yield f"Ready: base model {backbone.weights} on {device_name(str(backbone.device))}"
 
     def _on_loaded(self, state: str) -> None:
         self._set_state(state)
