@@ -19,8 +19,8 @@ On each plane two annotators are compared:
   the preview shows that. In the first round there is no prompt.
 
 Clicks, boxes and strokes are counted alike. Both annotators then correct what still differs from
-the masks, so that they train the same prompts; the number of these pixels is given, too. Prints a Markdown table with a row for each round; clicks
-and pixels are those of all rounds so far.
+the masks, so that they train the same prompts; the number of these pixels is given, too. Prints a
+Markdown table with a row for each round; clicks and pixels are those of all rounds so far.
 """
 
 from __future__ import annotations
