@@ -36,7 +36,7 @@ def test_levels(dice: float | None, level: str, word: str) -> None:
 
 def test_what_helps_is_told_only_where_it_is_needed() -> None:
     assert "annotat" not in verdict(origin()).text
-    assert "lowest Dice" in verdict(origin(held_out_dice=0.8)).text
+    assert "lowest agreement" in verdict(origin(held_out_dice=0.8)).text
     poor = verdict(origin(held_out_dice=0.5)).text
     assert "forgotten" in poor and "thorough" in poor and "tile size" in poor
 
