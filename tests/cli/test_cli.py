@@ -124,7 +124,7 @@ def test_words_for_people(folders, prompt_path, tmp_path: Path, capsys) -> None:
     assert run("train", *folders, "-o", tmp_path / "b.pt", *SHORT, prompt_path) == 0
     assert load(tmp_path / "b.pt").origin.start == "a prompt"
     out = capsys.readouterr().out
-    assert "1 validation planes of 6" in out and "2,048 parameters" in out
+    assert "1 validation plane of 6" in out and "2,048 parameters" in out
     assert run("evaluate", prompt_path, *folders) == 0
     out = capsys.readouterr().out
     assert "mean: IoU" in out and "AP at IoU 0.5" in out

@@ -115,7 +115,8 @@ def measured_where(origin: Origin) -> str:
         return f"by cross-validation of all {origin.images} planes"
     if origin.measured_on_training:
         return f"on the {origin.images} training planes themselves, too few to hold any out"
-    return f"on {origin.held_out_images} validation planes of {origin.images}"
+    count = origin.held_out_images
+    return f"on {count} validation plane{'s' * (count != 1)} of {origin.images}"
 
 
 def dice_with_error(origin: Origin) -> str:
