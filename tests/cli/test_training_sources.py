@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest_cli import fails, run
-from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.scheme import IGNORED, Scheme
 from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint
@@ -97,6 +97,19 @@ def test_a_sparse_session_is_learned_from(session: SessionFolder, nuclei) -> Non
     found = source_of(session.path).annotations(None)
     assert found.classes == ("a", "b") and len(found.examples) == 3
     assert {e.valid.sum() for e in found.examples} == {64 * 128}
+
+
+def test_regions_and_ignored_pixels_of_a_session(session: SessionFolder, nuclei) -> None:
+    now, region = session.read(), (20, 30, 90, 100)
+    planes = (replace(now.planes[0], regions=(region,)), *now.planes[1:])
+    session.write(replace(now, scheme=replace(now.scheme, ignored=IGNORED), planes=planes))
+    labels = nuclei[1][1].astype(np.uint16)
+    labels[:10] = IGNORED
+    session.write_plane(planes[1], None, labels)
+    first, second, *_ = source_of(session.path).annotations(None).examples
+    assert first.valid.sum() == 70 * 70 and not first.labels[~first.valid].any()
+    assert not second.valid[:10].any() and second.valid[10:].all()
+    assert not second.labels[:10].any() and second.labels.any()
 
 
 def test_what_cannot_be_read_is_told_and_left_out(session: SessionFolder, capsys) -> None:
