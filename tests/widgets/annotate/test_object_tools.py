@@ -159,7 +159,8 @@ def test_with_class_labels_the_connected_part_is_erased(dock, told) -> None:
 @pytest.mark.usefixtures("quiet")
 def test_the_view_stays_during_a_stroke(dock) -> None:
     viewer, widget, labels, index = opened(dock)
-    camera = viewer.scene.camera
+    # napari before 0.9 has no scene.
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
     for tool, start, panned in (("split", 1, False), ("merge", 8, False), ("merge", 1, True), ("erase", 8, True)):  # fmt: skip
         widget.annotate.tools.choose(tool)
         press_down(viewer, at(labels, index, start, start))
