@@ -248,3 +248,12 @@ def test_annotations_keep_their_reading(nuclei, tmp_path: Path) -> None:
     reading = MaskReading(("nucleus",))
     annotated = annotate(*pair(tmp_path / "a.tif", path, None, reading.classes), reading)
     assert annotated.classes == ("nucleus",) and annotated.examples[0].instances is not None
+
+
+def test_corners_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+    shapes = [
+        {"label": "x", "shape_type": "polygon", "points": [[1, 1], [float("nan"), 5], [9, 9]]}
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": shapes}), encoding="utf-8")
+    with pytest.raises(InputError, match="damaged or of another kind"):
+        open_objects(tmp_path / "a.json", Planes(np.zeros((20, 30))))

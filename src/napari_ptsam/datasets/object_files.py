@@ -95,6 +95,28 @@ def open_objects(path: Path, image: Planes, classes: Sequence[str] | None = None
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path} is too large for a file of outlined objects.")
         objects = _reader(path)(path, image)
+    return _mask_of(path, objects, image, classes)
+
+
+def open_coco(
+    path: Path, images: Sequence[Planes], classes: Sequence[str] | None = None
+) -> list[Planes]:
+    """Draw the objects of a COCO file as the masks of its images; see `open_objects`."""
+    content, masks = _read_json(path), []
+    for image in images:
+        with unreadable_as(InputError, partial(_damaged, path)):
+            objects = _coco(path, content, image)
+        masks.append(_mask_of(path, objects, image, classes))
+    return masks
+
+
+def _mask_of(
+    path: Path,
+    objects: Sequence[OutlinedObject] | np.ndarray,
+    image: Planes,
+    classes: Sequence[str] | None,
+) -> Planes:
+    """Draw objects as the mask of an image, or take the mask that the file holds."""
     if isinstance(objects, np.ndarray):
         masks = _fit(path, objects, image)
     else:
@@ -146,7 +168,7 @@ def _imagej(path: Path, image: Planes) -> list[OutlinedObject]:
         position = {"T": roi.t_position - 1, "Z": roi.z_position - 1}
         if roi.position > 0 and len(image.leading_axes) == 1:
             position = {image.leading_axes: roi.position - 1}
-        rings = [np.asarray(ring, float) for ring in roi.coordinates(multi=True)]
+        rings = [_ring(ring) for ring in roi.coordinates(multi=True)]
         known = {axis: at for axis, at in position.items() if at >= 0}
         objects.append(OutlinedObject("", rings, position=known))
     return objects
@@ -199,8 +221,7 @@ def _coco(path: Path, content: dict[str, Any], image: Planes) -> list[OutlinedOb
             objects.append(OutlinedObject(category, mask=_run_lengths(path, parts)))
         else:
             # Parts of an object that is cut by others; they are no holes.
-            rings = [np.reshape(np.asarray(part, float), (-1, 2)) for part in parts]
-            mask = np.logical_or.reduce([_filled([ring], image.shape) for ring in rings])
+            mask = np.logical_or.reduce([_filled([_ring(part)], image.shape) for part in parts])
             objects.append(OutlinedObject(category, mask=mask))
     return objects
 
@@ -236,7 +257,7 @@ def _labelme(path: Path, content: dict[str, Any], image: Planes) -> list[Outline
                 f"{path} holds a {kind} ({shape.get('label')}); outline objects with polygons, "
                 "rectangles or circles."
             )
-        objects.append(OutlinedObject(str(shape.get("label") or ""), [points]))
+        objects.append(OutlinedObject(str(shape.get("label") or ""), [_ring(points)]))
     return objects
 
 
@@ -249,8 +270,16 @@ def _geojson(path: Path, feature: dict[str, Any]) -> list[OutlinedObject]:
     if kind not in ("Polygon", "MultiPolygon"):
         raise InputError(f"{path} holds a {kind}, which has no area; export only outlined objects.")
     polygons = [coordinates] if kind == "Polygon" else coordinates
-    rings = [np.asarray(ring, float)[:, :2] for polygon in polygons for ring in polygon]
+    rings = [_ring([corner[:2] for corner in ring]) for polygon in polygons for ring in polygon]
     return [OutlinedObject(str(name), rings, position=position)]
+
+
+def _ring(corners: Any) -> np.ndarray:
+    """Return corners as an outline; whatever is wrong with them is found while the file is read."""
+    ring = np.asarray(corners, float).reshape(-1, 2)
+    if not np.isfinite(ring).all():
+        raise ValueError("a corner that is no number")
+    return ring
 
 
 # Drawing
@@ -312,8 +341,6 @@ def _filled(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
 
     filled = np.zeros(shape, bool)
     for ring in rings:
-        if not np.isfinite(ring).all():
-            raise ValueError("a corner that is no number")
         filled[polygon(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape)] ^= True
     return filled
 

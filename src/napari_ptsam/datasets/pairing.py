@@ -9,12 +9,13 @@ from typing import Any
 from napari_ptsam.datasets.object_files import (
     coco_images,
     is_object_file,
+    open_coco,
     open_objects,
     plain_stem,
 )
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import is_image, list_images, natural_order, open_image
+from napari_ptsam.images.reading import is_image, list_images, open_image
 from napari_ptsam.images.zarrs import is_zarr
 
 ImageSource = Any
@@ -104,30 +105,51 @@ def pair(
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
     folders = [path.is_dir() and not is_zarr(path) for path in (image_path, mask_path)]
+    if folders == [True, False] and mask_path.suffix.lower() == ".json":
+        opened = [open_image(image, axes) for image in _listed_images(image_path, mask_path)]
+        return opened, open_coco(mask_path, opened, classes)
     if all(folders):
         files = _match(list_images(image_path), _list_masks(mask_path), image_path, mask_path)
-    elif folders[0] and mask_path.suffix.lower() == ".json":
-        files = [(image, mask_path) for image in _listed_images(image_path, mask_path)]
     elif any(folders):
         raise InputError(f"{images} and {masks} must both be folders, or both be files.")
     else:
         files = [(image_path, mask_path)]
     opened = [open_image(image, axes) for image, _ in files]
     return opened, [
-        open_objects(mask, image, classes)
-        if is_object_file(mask)
-        else open_image(mask, mask_axes, labels=True)
+        open_mask(mask, image, mask_axes, classes)
         for image, (_, mask) in zip(opened, files, strict=True)
     ]
 
 
+def open_mask(
+    path: Path, image: Planes, axes: str | None = None, classes: Sequence[str] | None = None
+) -> Planes:
+    """Open a mask file, or draw the outlined objects of a file as the mask of an image.
+
+    Parameters
+    ----------
+    path
+        The file.
+    image
+        The image that the mask belongs to.
+    axes
+        Axes of a mask file; None for those named in the file, or guessed from the shape.
+    classes
+        Names of the classes, by which outlined objects are chosen or told apart.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or outlined objects do not fit the image.
+    """
+    if is_object_file(path):
+        return open_objects(path, image, classes)
+    return open_image(path, axes, labels=True)
+
+
 def _list_masks(folder: Path) -> list[Path]:
     """Return the mask files and the files with outlined objects of a folder."""
-    objects = [path for path in folder.iterdir() if is_object_file(path) and path.name[0] != "."]
-    if not objects:
-        return list_images(folder)
-    others = [path for path in folder.iterdir() if is_image(path) and path.name[0] != "."]
-    return natural_order({*objects, *others})
+    return list_images(folder, lambda path: is_image(path) or is_object_file(path))
 
 
 def _listed_images(folder: Path, path: Path) -> list[Path]:

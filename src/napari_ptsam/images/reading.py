@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,15 @@ PICTURES = (".png", *JPEG)
 SUFFIXES = (*TIFF, *PICTURES, ".npy", ZARR)
 
 
-def list_images(folder: str | Path) -> list[Path]:
+def list_images(folder: str | Path, accepts: Callable[[Path], bool] | None = None) -> list[Path]:
     """Return the image files of a folder in natural order; see `natural_order`.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    accepts
+        Whether a path is listed; by default, images are.
 
     Raises
     ------
@@ -33,7 +40,8 @@ def list_images(folder: str | Path) -> list[Path]:
     try:
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}; check the path.")
-        files = [path for path in folder.iterdir() if is_image(path) and path.name[0] != "."]
+        accepts = accepts or is_image
+        files = [path for path in folder.iterdir() if accepts(path) and path.name[0] != "."]
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}).") from error
     if not files:

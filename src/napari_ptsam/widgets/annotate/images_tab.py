@@ -23,9 +23,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.datasets.annotated_planes import label_values
-from napari_ptsam.datasets.object_files import is_object_file, open_objects
+from napari_ptsam.datasets.pairing import open_mask
 from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.images.reading import open_image
 from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
@@ -364,15 +363,12 @@ class ImagesTab(ScrollingColumn):
 
 def _read_annotation(path: Path, image: Planes, classes: Sequence[str] | None) -> Steps:
     """Read the mask of an image: integer, shape of the leading axes, then y and x."""
-    if is_object_file(path):
-        mask = open_objects(path, image, classes)
-    else:
-        mask = open_image(path, labels=True)
-        if (mask.leading, mask.shape) != (image.leading, image.shape):
-            raise InputError(
-                f"{path.name} has {in_words(mask)[1]}, but {image.name} has {in_words(image)[1]}; choose a "
-                "mask of the size of the image."
-            )
+    mask = open_mask(path, image, classes=classes)
+    if (mask.leading, mask.shape) != (image.leading, image.shape):
+        raise InputError(
+            f"{path.name} has {in_words(mask)[1]}, but {image.name} has {in_words(image)[1]}; choose a "
+            "mask of the size of the image."
+        )
     yield None
     planes = []
     for plane in mask:
