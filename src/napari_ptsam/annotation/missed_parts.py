@@ -69,9 +69,7 @@ def find_missed_part(
         If nothing is found there.
     """
     shape = labels.shape[0], labels.shape[1]
-    rows, columns = min(tile.side, shape[0] - tile.y), min(tile.side, shape[1] - tile.x)
-    window = slice(tile.y, tile.y + rows), slice(tile.x, tile.x + columns)
-    near = labels[window]
+    near = labels[tile.window]
     clicked = round(at[0]) - tile.y, round(at[1]) - tile.x
     known = _known_part(near, clicked, label)
     points = [at]
@@ -89,7 +87,7 @@ def find_missed_part(
         new = _around(new, clicked)
     if not new.any():
         raise NoObjectError(NOTHING_MISSED)
-    return Outline(window, new, outline.logits)
+    return Outline(outline.window, new, outline.logits)
 
 
 def _known_part(labels: np.ndarray, clicked: tuple[int, int], label: int) -> np.ndarray:

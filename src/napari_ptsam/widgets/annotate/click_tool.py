@@ -25,6 +25,7 @@ from napari_ptsam.widgets.annotate.mouse import (
 from napari_ptsam.widgets.annotate.object_paint import (
     ClickedObject,
     ObjectPaint,
+    obstacle,
     plane_positions,
     stroke_under_way,
     unused_label,
@@ -63,9 +64,11 @@ ANNOTATED = (
 IGNORED_HERE = "This place is ignored; to annotate it, erase that first."
 ALL_ANNOTATED = "The object that was found here is annotated already; nothing was painted."
 FIRST = "Click on an object first; Ctrl+click then takes away what does not belong to it."
-NO_LAYER = "Add an annotation layer first; the outline goes there."
-LOCKED = "The annotation layer {name} is locked; unlock it in the layer list to click on objects."
-HIDDEN = "The annotation layer {name} is hidden; show it to click on objects."
+OBSTACLES = {
+    "missing": "Add an annotation layer first; the outline goes there.",
+    "locked": "The annotation layer {name} is locked; unlock it in the layer list to click on objects.",
+    "hidden": "The annotation layer {name} is hidden; show it to click on objects.",
+}
 NO_CLASS = "Label 0 is chosen, which erases; choose a class in the list, then click."
 NO_OBJECT_NEAR = "No object is near; click beside the object that lacks a part."
 NO_LAST = (
@@ -376,13 +379,7 @@ class ClickTool(QObject):
 
 def paintable(image: AnnotatedImage) -> Labels | None:
     """Return the annotation layer if it can be painted on; otherwise warn the user."""
-    labels = image.labels
-    if labels is None:
-        show_warning(NO_LAYER)
-    elif not labels.editable:
-        show_warning(LOCKED.format(name=labels.name))
-    elif not labels.visible:
-        show_warning(HIDDEN.format(name=labels.name))
-    else:
-        return labels
-    return None
+    if problem := obstacle(image.labels, OBSTACLES):
+        show_warning(problem)
+        return None
+    return image.labels

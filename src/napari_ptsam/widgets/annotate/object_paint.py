@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -223,6 +224,23 @@ def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
 def stroke_under_way(labels: Labels) -> bool:
     """Return whether the user is painting a stroke; a change now would become part of it."""
     return bool(getattr(_unwrapped(labels), "_block_history", False))
+
+
+def obstacle(labels: Labels | None, sentences: Mapping[str, str]) -> str:
+    """Return why an annotation layer cannot be painted on; an empty text if it can.
+
+    Parameters
+    ----------
+    labels
+        The layer; None if there is none.
+    sentences
+        What to say if it is ``missing``, ``locked`` or ``hidden``, with a place for its ``name``.
+    """
+    if labels is None:
+        return sentences["missing"]
+    if not labels.editable:
+        return sentences["locked"].format(name=labels.name)
+    return "" if labels.visible else sentences["hidden"].format(name=labels.name)
 
 
 def _unwrapped(labels: Labels) -> Labels:

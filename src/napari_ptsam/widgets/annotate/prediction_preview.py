@@ -125,9 +125,7 @@ class Preview(QObject):
     def prepare(self) -> None:
         """Add the layer before the training starts, because that takes a while."""
         view = self.view()
-        if view is not None and (
-            self._layer is None or self._layer not in self._session_model.viewer.layers
-        ):
+        if view is not None and not self.present:
             self.show(LivePrediction(view, np.zeros(view.planes.shape, np.uint8)))
             self._prediction = None
 

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.annotate.object_paint import (
+    obstacle,
     plane_positions,
     stroke_under_way,
     unused_label,
@@ -47,9 +48,11 @@ NOT_YET = (
     "The training has no prediction for this plane yet; wait until its preview shows objects, or "
     "until the training has ended."
 )
-NO_LAYER = "Add an annotation layer first; the prediction goes there."
-LOCKED = "The annotation layer {name} is locked; unlock it in the layer list."
-HIDDEN = "The annotation layer {name} is hidden; show it in the layer list."
+OBSTACLES = {
+    "missing": "Add an annotation layer first; the prediction goes there.",
+    "locked": "The annotation layer {name} is locked; unlock it in the layer list.",
+    "hidden": "The annotation layer {name} is hidden; show it in the layer list.",
+}
 WORKING = "Taking the prediction…"
 NOTHING = "The prompt finds nothing on this plane that is not annotated already."
 UNDO = "Ctrl+Z takes this back."
@@ -145,7 +148,7 @@ class PredictionTaker(QObject):
             self.state_changed.emit(NO_PLANE)
             return
         image, number = current
-        if problem := _not_paintable(image):
+        if problem := obstacle(image.labels, OBSTACLES):
             self.state_changed.emit(problem)
             return
         prompt = session_model.prompt
@@ -267,18 +270,6 @@ class PredictionTaker(QObject):
         self._watch(None)
         self._delay.stop()
         self._waiting = None
-
-
-def _not_paintable(image: AnnotatedImage) -> str:
-    """Return why nothing can be written in the annotation layer; an empty text if it can."""
-    labels = image.labels
-    if labels is None:
-        return NO_LAYER
-    if not labels.editable:
-        return LOCKED.format(name=labels.name)
-    if not labels.visible:
-        return HIDDEN.format(name=labels.name)
-    return ""
 
 
 def _addition(

@@ -17,6 +17,7 @@ from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.layers import (
+    PLUGIN,
     add_annotation_layer,
     go_to_plane,
     image_planes,
@@ -232,7 +233,7 @@ class SessionModel(QObject):
         self.labels_leaving.emit(image)
         self.records.forget(image.id)
         image.labels = labels
-        image.made_here = False if labels is None else "napari-ptsam" in labels.metadata
+        image.made_here = False if labels is None else PLUGIN in labels.metadata
         self.labels_attached.emit(image)
         self.images_changed.emit()
         self.touch()

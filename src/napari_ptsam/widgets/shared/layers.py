@@ -278,7 +278,7 @@ def add_annotation_layer(
     data = blank(shape) if masks is None else masks.reshape(shape)
     labels = viewer.add_labels(data, name=f"{layer.name} annotation", opacity=0.6, **where)
     if masks is None:
-        labels.metadata["napari-ptsam"] = "annotation"
+        labels.metadata[PLUGIN] = "annotation"
         style_labels(labels, scheme)
     if layer.metadata.get(ONE_AT_A_TIME):
         labels.visible = layer.visible
