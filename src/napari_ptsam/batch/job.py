@@ -122,11 +122,11 @@ class Job:
         check_parent(target)
         there = target_exists(target)
         if (
-            self._resume
+            not (self.overwrite and not self._resume)
             and any(place.exists() for place in places(target))
             and is_result_of(target, digest_of_run(self.runs[position]))
         ):
-            return True
+            return True  # the result of this very run: the same image, prompt and settings
         if there and not self.overwrite:
             if self._resume:
                 raise OutputError(

@@ -14,6 +14,7 @@ from napari_ptsam.datasets.object_files import (
     plain_stem,
 )
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import is_image, list_images, open_image
 from napari_ptsam.images.zarrs import is_zarr
@@ -51,7 +52,7 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
     if is_path(source):
         path = Path(source)
         files = list_images(path) if path.is_dir() and not is_zarr(path) else [path]
-        return [open_image(file, axes, labels) for file in files]
+        return [open_image(file, axes, labels, alone=len(files) > 1) for file in files]
     if isinstance(source, (list, tuple)):
         kind = "mask" if labels else "image"
         return [
@@ -100,7 +101,7 @@ def pair(
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
     if not (is_path(images) and is_path(masks)):
         return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
-    image_path, mask_path = Path(images), Path(masks)
+    image_path, mask_path, alone = Path(images), Path(masks), False
     for path in (image_path, mask_path):
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
@@ -109,12 +110,16 @@ def pair(
         opened = [open_image(image, axes) for image in _listed_images(image_path, mask_path)]
         return opened, open_coco(mask_path, opened, classes)
     if all(folders):
-        files = _match(list_images(image_path), _list_masks(mask_path), image_path, mask_path)
+        listed, masks_listed = list_images(image_path), _list_masks(mask_path)
+        # A mask for each file of an image, or one for all of them.
+        alone = len(masks_listed) >= len(listed)
+        listed = listed if alone else one_of_each_image(listed)
+        files = _match(listed, masks_listed, image_path, mask_path)
     elif any(folders):
         raise InputError(f"{images} and {masks} must both be folders, or both be files.")
     else:
         files = [(image_path, mask_path)]
-    opened = [open_image(image, axes) for image, _ in files]
+    opened = [open_image(image, axes, alone=alone) for image, _ in files]
     return opened, [
         open_mask(mask, image, mask_axes, classes)
         for image, (_, mask) in zip(opened, files, strict=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.tiling import MINIMUM_SIDE
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.addresses import Location
 
 CHANNEL_AXES = "CS"
 """C stands for channels, S for red, green and blue samples."""
@@ -100,8 +102,10 @@ class Planes(Sequence[np.ndarray]):
         self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
         self.channel_names: tuple[str, ...] = ()
         """One name for each channel, if the image has them."""
-        self.path: Path | None = None
-        """The file or folder of the image, if it has one."""
+        self.notes: tuple[str, ...] = ()
+        """Sentences for the user about how the file was read."""
+        self.path: Location | None = None
+        """The file, folder or address of the image, if it has one."""
         self.cut: tuple[tuple[str, int, int], ...] = ()
         """Axis, start and stop of each call of `part`."""
 
@@ -178,7 +182,7 @@ class Planes(Sequence[np.ndarray]):
         array = _Part(self._array, self.axes.index(axis), start, stop)
         part = Planes(array, self.axes, self.name, self.pixel_size)
         part.path, part.cut = self.path, (*self.cut, (axis, start, stop))
-        part.channel_names = self.channel_names
+        part.channel_names, part.notes = self.channel_names, self.notes
         return part
 
     def __len__(self) -> int:
