@@ -16,6 +16,7 @@ from napari_ptsam.images.locations import images_at, one_of_each_image, result_n
 from napari_ptsam.images.patterns import matching
 from napari_ptsam.images.reading import list_images
 from napari_ptsam.images.zarrs import is_zarr, zarr_images
+from napari_ptsam.io.writing import make_folder
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
@@ -116,6 +117,11 @@ class Place:
                 f"{options.out} is no name for the format {options.format}; use one that ends in "
                 f"{FORMATS[options.format].endings[0]}, or leave --format out."
             )
+
+    def prepare(self) -> None:
+        """Create the folder of the results, if it does not exist."""
+        if self.file is None:
+            make_folder(self.folder)
 
     def target(self, source: Location, planes: Planes, number: int, segmenter: object) -> Path:
         """Return the path for the result of an image and of the prompt with that number."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
+from napari_ptsam.cli.into_image import PlaceInImages
 from napari_ptsam.cli.progress_bars import PlaneBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import options_given
@@ -21,7 +22,6 @@ from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio, rescaled
 from napari_ptsam.inference.result import ResultSettings
-from napari_ptsam.io.writing import make_folder
 from napari_ptsam.prompts.files import load
 
 if TYPE_CHECKING:
@@ -91,7 +91,13 @@ class _SegmentCommand:
         self.options, self.prompts = options, prompts
         self.settings, self.link = result_settings(options), link_settings(options)
         self.sources = find_images(options.inputs)
-        self.place = Place(options, self.sources, names)
+        if options.label_name is not None and not options.into_image:
+            raise InputError("--label-name is the name of labels in an image; add --into-image.")
+        self.place = (
+            PlaceInImages(options, names)
+            if options.into_image
+            else Place(options, self.sources, names)
+        )
         self._fitting = self._find_fitting()
         self.backbone: Backbone
         self._warned: set[str] = set()
@@ -140,8 +146,7 @@ class _SegmentCommand:
         self.backbone = backbone_of(first, options.checkpoint, options.device)
         for prompt in self.prompts:
             Segmenter(prompt, self.backbone, self.settings)  # fails before a folder is made
-        if self.place.file is None:
-            make_folder(self.place.folder)
+        self.place.prepare()
         images = {source.resolve() for source in self.sources if isinstance(source, Path)}
         for source in self._fitting:
             planes = self._open(source)
@@ -179,6 +184,7 @@ class _SegmentCommand:
     def segment(self, source: Location) -> tuple[list[dict[str, Any]], list[str]]:
         """Segment an image; return the files written, and why planes were left out."""
         from napari_ptsam.batch.measured_planes import table_path
+        from napari_ptsam.batch.places import beside
 
         planes = self._open(source)
         self._warn(planes)
@@ -195,7 +201,7 @@ class _SegmentCommand:
             except KeyboardInterrupt:
                 raise InterruptedByUserError(
                     f"Stopped; {count} of {len(planes)} planes of {planes.name} are kept in "
-                    f"{parts[0].target.name}.partial. The same command with --resume continues."
+                    f"{beside(parts[0].target).name}.partial. The same command with --resume continues."
                 ) from None
         files = []
         for _, result in sorted(results.items()):

@@ -28,9 +28,19 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
         help="Image files, folders, patterns such as 'data/**/*.tif' or 'plate.zarr/*/*/0', or "
         "addresses of OME-Zarr (https://, s3://).",
     )  # fmt: skip
-    add.add_argument(
-        "-o", "--out", type=Path, required=True,
+    place = add.add_mutually_exclusive_group(required=True)
+    place.add_argument(
+        "-o", "--out", type=Path,
         help=f"For a single image or stack, a {result_endings()}; otherwise a folder.",
+    )  # fmt: skip
+    place.add_argument(
+        "--into-image", action="store_true",
+        help="Write the results into the images, which must be OME-Zarr: as labels/NAME, with the "
+        "name of the prompt.",
+    )  # fmt: skip
+    add.add_argument(
+        "--label-name", metavar="NAME",
+        help="With --into-image, the name of the labels in place of the prompt's.",
     )  # fmt: skip
     add.add_argument(
         "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",

@@ -87,6 +87,16 @@ def zarr_images(where: Location) -> list[Location]:
     return [where] if is_single or not images else [where / path for path in images]
 
 
+def image_group(where: Location) -> Path | None:
+    """Return the folder of the OME-Zarr image at a location; None if it is none on this disk."""
+    if not isinstance(where, Path) or not holds_zarr(where):
+        return None
+    if is_image_group(where):
+        return where
+    inside = read_or([where], lambda: [where / path for path in images_in(_open(where))])
+    return inside[0] if len(inside) == 1 and is_image_group(inside[0]) else None
+
+
 def is_image_group(path: Path) -> bool:
     """Return whether a folder is the group of an OME-Zarr image."""
     import zarr
