@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.opened import OpenedImage
+from napari_ptsam.images.pictures import TooLargeError, open_picture
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiff import open_tiff
 from napari_ptsam.images.zarrs import ZARR, is_zarr, open_zarr
@@ -95,19 +97,21 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
         raise InputError(
             f"The mask {path} is a JPEG, which changes its values; save it as PNG or TIFF."
         )
-    names: tuple[str, ...] = ()
     with unreadable_as(InputError, partial(_damaged, path)):
         if suffix in TIFF:
-            array, stored_axes, pixel_size, names = open_tiff(path)
+            opened = open_tiff(path, labels)
         elif suffix == ".npy":
-            array, stored_axes, pixel_size = _open_npy(path), None, None
+            opened = OpenedImage(_open_npy(path))
         elif suffix == ZARR:
-            array, stored_axes, pixel_size, names = open_zarr(path)
+            opened = open_zarr(path)
         else:
-            array, stored_axes = _open_picture(path, labels)
-            pixel_size = None
-    planes = Planes(_Guarded(array, path), axes or stored_axes, path.name, pixel_size)
-    planes.path, planes.channel_names = path, names
+            opened = OpenedImage(*open_picture(path, labels))
+    if axes and opened.axes == axes.upper() + "S":
+        axes = opened.axes  # colours, such as those of a palette, are on a further axis
+    guarded = _Guarded(opened.array, path)
+    planes = Planes(guarded, axes or opened.axes, path.name, opened.pixel_size)
+    planes.path, planes.channel_names = path, opened.channel_names
+    planes.time_step = opened.time_step
     return planes
 
 
@@ -116,15 +120,11 @@ def _damaged(path: Path, error: Exception) -> str:
         return f"{path} cannot be read: you have no permission to."
     if isinstance(error, MemoryError):
         return f"{path} cannot be read: it is damaged, or too large for this computer's memory."
-    if isinstance(error, _TooLargeError):
+    if isinstance(error, TooLargeError):
         return f"{path} is too large for its kind of file; save it as TIFF."
     if "imagecodecs" in str(error):
         return f"{path} is compressed in a way that needs the package imagecodecs; install it."
     return f"{path} cannot be read: the file is truncated, damaged or of another kind."
-
-
-class _TooLargeError(ValueError):
-    """A picture that Pillow considers a decompression bomb."""
 
 
 def _open_npy(path: Path) -> Any:
@@ -144,17 +144,3 @@ class _Guarded:
     def __getitem__(self, index: Any) -> np.ndarray:
         with unreadable_as(InputError, partial(_damaged, self._path)):
             return np.asarray(self._array[index])
-
-
-def _open_picture(path: Path, labels: bool) -> tuple[np.ndarray, str]:
-    from PIL import Image
-
-    try:
-        opened = Image.open(path, formats=("PNG", "JPEG"))
-    except Image.DecompressionBombError as error:
-        raise _TooLargeError from error
-    with opened as picture:
-        picture.load()
-        colours = ("CMYK", "YCbCr", "LAB", "HSV", *(() if labels else ("P",)))
-        pixels = np.asarray(picture.convert("RGB") if picture.mode in colours else picture)
-    return pixels, "YX" if pixels.ndim == 2 else "YXS"

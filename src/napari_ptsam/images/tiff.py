@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.lazy_arrays import Coloured, Oriented
+from napari_ptsam.images.opened import OpenedImage
+from napari_ptsam.images.palettes import shown_values
+from napari_ptsam.images.tiff_metadata import channel_names, pixel_size, time_step
 from napari_ptsam.io.safe_loading import read_or
 
 # Messages that tifffile logs, without an error, if pages or pixels are missing.
@@ -25,29 +27,16 @@ _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
 MOST_OPEN = 32
 """Largest number of files that stay open, since operating systems limit it."""
 
-_SENSIBLE = 1e-6, 1e6
-"""Range of plausible pixel sizes, in any unit."""
 
-_UNITS = {
-    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
-    "microns": "micrometer", "\\u00b5m": "micrometer", "nm": "nanometer", "mm": "millimeter",
-    "cm": "centimeter", "inch": "inch", "pixel": "pixel", "": "pixel",
-}  # fmt: skip
-
-
-def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
+def open_tiff(path: Path, labels: bool = False) -> OpenedImage:
     """Open the image in a TIFF file. Its pixels are read when they are accessed.
 
-    Returns
-    -------
-    array
-        An array with ``shape``, ``dtype`` and indexing.
-    axes
-        One letter per axis, or None if the file does not state them.
-    pixel_size
-        The pixel size, or None if the file does not state it.
-    channel_names
-        The names, or an empty tuple if the file does not state them.
+    Parameters
+    ----------
+    path
+        The file.
+    labels
+        Whether the indices of a palette are the values of a mask.
 
     Raises
     ------
@@ -68,10 +57,18 @@ def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str,
                 "size); save each to a file of its own."
             )
         series = file.series[0]
-        array = _array(path, file, series)
-        axes = _known_axes(series.axes, _is_colour(series.keyframe))
-        size = read_or(None, lambda: _sensible_pixel_size(file))
-        return array, axes, size, read_or((), lambda: _channel_names(file))
+        page = series.keyframe
+        array, axes = _as_shown(
+            _array(path, file, series), series.axes, page, labels, file.is_imagej
+        )
+        text = file.ome_metadata
+        return OpenedImage(
+            array,
+            _known_axes(axes, _is_colour(page) or axes != series.axes),
+            read_or(None, lambda: pixel_size(file, text)),
+            read_or((), lambda: channel_names(file, text)),
+            read_or(None, lambda: time_step(file, text)),
+        )
 
 
 class _Complaints(logging.Filter):
@@ -222,59 +219,15 @@ def _known_axes(axes: str, colour: bool) -> str | None:
     return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
 
 
-def _sensible_pixel_size(file: Any) -> PixelSize | None:
-    """Return the pixel size, or None if the metadata are implausible."""
-    size = _pixel_size(file)
-    if size is None or not (_sensible(size.y) and _sensible(size.x)):
-        return None
-    return size if size.z is None or _sensible(size.z) else replace(size, z=None)
-
-
-def _sensible(size: float) -> bool:
-    return _SENSIBLE[0] < size < _SENSIBLE[1]
-
-
-def _pixel_size(file: Any) -> PixelSize | None:
-    """Read the pixel size from OME-XML or ImageJ's tags. Other TIFFs state the resolution of a print."""
-    import tifffile
-
-    if file.ome_metadata:
-        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        if "PhysicalSizeX" not in pixels or "PhysicalSizeY" not in pixels:
-            return None
-        z = pixels.get("PhysicalSizeZ")
-        return PixelSize(
-            float(pixels["PhysicalSizeY"]),
-            float(pixels["PhysicalSizeX"]),
-            None if z is None else float(z),
-            _unit(pixels.get("PhysicalSizeXUnit", "µm")),
-        )
-    if file.imagej_metadata is not None:
-        tags = file.pages[0].tags
-        resolutions = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
-        unit = _unit(str(file.imagej_metadata.get("unit", "")))
-        if (
-            len(resolutions) == 2
-            and all(numerator for numerator, _ in resolutions)
-            and unit != "pixel"
-        ):
-            y, x = (denominator / numerator for numerator, denominator in resolutions)
-            return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
-    return None
-
-
-def _channel_names(file: Any) -> tuple[str, ...]:
-    """Read the channel names from OME-XML, or from ImageJ's labels."""
-    import tifffile
-
-    if file.ome_metadata:
-        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        channels = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
-        channels = channels if isinstance(channels, list) else [channels]
-        return tuple(str(channel.get("Name", "")) for channel in channels)
-    return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
-
-
-def _unit(name: str) -> str:
-    return _UNITS.get(name.strip().lower(), name.strip())
+def _as_shown(array: Any, axes: str, page: Any, labels: bool, imagej: bool) -> tuple[Any, str]:
+    """Return an array and its axes with the colours of a palette, as the tag Orientation has it."""
+    if int(page.photometric) == 3 and page.colormap is not None and not labels:
+        values = shown_values(page.colormap.T, imagej)
+        if values is not None:
+            array = Coloured(array, values)
+            axes += "S" * (values.ndim - 1)
+    tag = page.tags.get("Orientation")
+    orientation = 1 if tag is None else int(tag.value)
+    if 2 <= orientation <= 8:
+        array = Oriented(array, axes.index("Y"), axes.index("X"), orientation)
+    return array, axes
