@@ -112,6 +112,7 @@ def finish(
     result = StackResult(
         array, format.layout(planes, classes), dtype, planes.name, planes.pixel_size,
         segmenter.output, prompt.classes, prompt.colours, _about(segmenter, run, left_out),
+        planes.time_step,
     )  # fmt: skip
     format.write(temporary, result)
     measurements = read_measurements(planes, segmenter, link, work, array) if measure else None

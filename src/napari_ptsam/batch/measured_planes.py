@@ -103,7 +103,7 @@ def measure_file(
     layout = file_format.layout(planes, 0)
     array = file_format.read(path).reshape(layout.shape)
     for number in range(len(planes)):
-        position = dict(zip(layout.source, planes.position(number).values(), strict=True))
+        position = layout.position(number)
         labels = array[tuple(position.get(axis, slice(None)) for axis in layout.axes)]
         if labels.any():  # a plane that was left out, because it cannot be read, is empty
             measurements.measure(number, labels, planes[number])

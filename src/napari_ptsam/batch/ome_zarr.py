@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +11,16 @@ import numpy as np
 
 from napari_ptsam.batch.pyramid import level_count, level_transformations, write_levels
 from napari_ptsam.batch.result_format import ResultFormat
+from napari_ptsam.images.pixel_sizes import in_unit_of
+from napari_ptsam.images.units import LENGTHS, length_name
 from napari_ptsam.images.zarrs import holds_zarr
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_format import StackResult
-    from napari_ptsam.images.planes import PixelSize
+    from napari_ptsam.images.planes import PixelSize, TimeStep
 
 VERSION = "0.5"
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-LENGTHS = (
-    "micrometer", "nanometer", "millimeter", "centimeter", "meter", "inch", "angstrom",
-)  # fmt: skip
-"""The units of length of NGFF that images can have."""
 
 
 # ome-zarr brings aiohttp and botocore along, ngff-zarr brings ITK and wasmtime, and neither writes
@@ -71,18 +70,18 @@ class OmeZarr(ResultFormat):
 def _metadata(result: StackResult) -> dict[str, Any]:
     """Return the group's ``ome`` attribute."""
     name = result.name.partition(".")[0] or result.name
-    axes, size = result.layout.axes, result.pixel_size
+    axes, size, step = result.layout.axes, _in_ngff(result.pixel_size), result.time_step
     metadata: dict[str, Any] = {
         "version": VERSION,
         "multiscales": [
             {
                 "name": name,
-                "axes": [_axis(letter, size) for letter in axes],
+                "axes": [_axis(letter, size, step) for letter in axes],
                 "datasets": [
                     {
                         "path": str(level),
                         "coordinateTransformations": level_transformations(
-                            level, _scale(axes, size), None, result.output == "probabilities"
+                            level, _scale(axes, size, step), None, result.output == "probabilities"
                         ),
                     }
                     for level in range(level_count(result.layout.shape))
@@ -123,16 +122,27 @@ def image_label(result: StackResult) -> dict[str, Any]:
     return label
 
 
-def _axis(letter: str, size: PixelSize | None) -> dict[str, str]:
+def _in_ngff(size: PixelSize | None) -> PixelSize | None:
+    """Return a pixel size in a unit that NGFF knows: its own, or else micrometers."""
+    unit = None if size is None else LENGTHS.get(length_name(size.unit))
+    if size is None or unit is None or unit.in_ngff:
+        return size
+    return in_unit_of(replace(size, unit=unit.name), "micrometer")
+
+
+def _axis(letter: str, size: PixelSize | None, step: TimeStep | None) -> dict[str, str]:
     axis = {"name": letter.lower(), "type": _TYPES[letter]}
-    known = size is not None and size.unit in LENGTHS and not (letter == "Z" and size.z is None)
-    if size is not None and known and axis["type"] == "space":
-        axis["unit"] = size.unit
+    if letter == "T" and step is not None:
+        axis["unit"] = step.unit
+    if size is not None and axis["type"] == "space" and not (letter == "Z" and size.z is None):
+        unit = LENGTHS.get(length_name(size.unit))
+        if unit is not None:
+            axis["unit"] = unit.name
     return axis
 
 
-def _scale(axes: str, size: PixelSize | None) -> list[float]:
-    if size is None:
-        return [1.0] * len(axes)
-    steps = {"Y": size.y, "X": size.x, "Z": size.z or 1.0}
+def _scale(axes: str, size: PixelSize | None, step: TimeStep | None) -> list[float]:
+    steps = {} if step is None else {"T": step.value}
+    if size is not None:
+        steps |= {"Y": size.y, "X": size.x, "Z": size.z or 1.0}
     return [float(steps.get(axis, 1.0)) for axis in axes]

@@ -106,10 +106,10 @@ class _SegmentCommand:
         planes = open_image(source, self.options.axes)
         if self.options.slices is None:
             return planes
-        if not planes.leading:
+        if not planes.stack_axis:
             raise InputError(f"{source} is a single plane; leave --slices out.")
-        start, stop, _ = slice(*self.options.slices).indices(planes.leading[-1])
-        return planes.part(planes.leading_axes[-1], start, stop)
+        start, stop, _ = slice(*self.options.slices).indices(planes.stack_length)
+        return planes.part(planes.stack_axis, start, stop)
 
     def _find_fitting(self) -> list[Location]:
         """Return the images whose channels suit the prompts; the others fail when they are segmented.

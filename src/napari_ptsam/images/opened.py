@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_ptsam.images.planes import PixelSize
+    from napari_ptsam.images.planes import PixelSize, TimeStep
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class OpenedImage:
         The pixel size, or None if the file does not state it.
     channel_names
         The names, or an empty tuple if the file does not state them.
+    time_step
+        The time between frames, or None if the file does not state it.
     notes
         Sentences for the user, such as which of several images was taken.
     """
@@ -32,4 +34,5 @@ class OpenedImage:
     axes: str | None = None
     pixel_size: PixelSize | None = None
     channel_names: tuple[str, ...] = ()
+    time_step: TimeStep | None = None
     notes: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location, as_location, reason_of
 from napari_ptsam.images.locations import shown_name, split_location
 from napari_ptsam.images.opened import OpenedImage
+from napari_ptsam.images.pictures import TooLargeError, open_picture
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.raw_files import RAW, is_raw, open_raw
 from napari_ptsam.images.tiff import TIFF, open_tiff
@@ -119,10 +120,13 @@ def open_image(
         )
     with unreadable_as(InputError, partial(_damaged, where)):
         opened = _opened(where, suffix, image, labels, alone)
+    if axes and opened.axes == axes.upper() + "S":
+        axes = opened.axes  # colours, such as those of a palette, are on a further axis
     where = where if image is None else where / image
     guarded = _Guarded(opened.array, where)
     planes = Planes(guarded, axes or opened.axes, shown_name(where), opened.pixel_size)
     planes.path, planes.channel_names, planes.notes = where, opened.channel_names, opened.notes
+    planes.time_step = opened.time_step
     return planes
 
 
@@ -133,12 +137,12 @@ def _opened(
     if isinstance(where, Address) or suffix == ZARR:
         return open_zarr(where)
     if suffix in TIFF:
-        return open_tiff(where, image, alone)
+        return open_tiff(where, labels, image, alone)
     if suffix in RAW:
         return open_raw(where, image)
     if suffix == ".npy":
         return OpenedImage(_open_npy(where))
-    return OpenedImage(*_open_picture(where, labels))
+    return OpenedImage(*open_picture(where, labels))
 
 
 def _damaged(path: Location, error: Exception) -> str:
@@ -148,15 +152,11 @@ def _damaged(path: Location, error: Exception) -> str:
         return f"{path} cannot be read: you have no permission to."
     if isinstance(error, MemoryError):
         return f"{path} cannot be read: it is damaged, or too large for this computer's memory."
-    if isinstance(error, _TooLargeError):
+    if isinstance(error, TooLargeError):
         return f"{path} is too large for its kind of file; save it as TIFF."
     if "imagecodecs" in str(error):
         return f"{path} is compressed in a way that needs the package imagecodecs; install it."
     return f"{path} cannot be read: the file is truncated, damaged or of another kind."
-
-
-class _TooLargeError(ValueError):
-    """A picture that Pillow considers a decompression bomb."""
 
 
 def _open_npy(path: Path) -> Any:
@@ -176,17 +176,3 @@ class _Guarded:
     def __getitem__(self, index: Any) -> np.ndarray:
         with unreadable_as(InputError, partial(_damaged, self._path)):
             return np.asarray(self._array[index])
-
-
-def _open_picture(path: Path, labels: bool) -> tuple[np.ndarray, str]:
-    from PIL import Image
-
-    try:
-        opened = Image.open(path, formats=("PNG", "JPEG"))
-    except Image.DecompressionBombError as error:
-        raise _TooLargeError from error
-    with opened as picture:
-        picture.load()
-        colours = ("CMYK", "YCbCr", "LAB", "HSV", *(() if labels else ("P",)))
-        pixels = np.asarray(picture.convert("RGB") if picture.mode in colours else picture)
-    return pixels, "YX" if pixels.ndim == 2 else "YXS"

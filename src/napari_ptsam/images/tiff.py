@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.images.inner_names import chosen_image, inner_names
+from napari_ptsam.images.lazy_arrays import Coloured, Oriented
 from napari_ptsam.images.ome_files import (
     OmeImage,
     OmeText,
@@ -20,7 +20,8 @@ from napari_ptsam.images.ome_files import (
     spread_images,
 )
 from napari_ptsam.images.opened import OpenedImage
-from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.palettes import shown_values
+from napari_ptsam.images.tiff_metadata import channel_names, pixel_size, time_step
 from napari_ptsam.images.tiff_pages import COMPLAINTS, FilePages, SeriesPages
 from napari_ptsam.images.tiff_series import images_in_series, main_series
 from napari_ptsam.io.safe_loading import read_or
@@ -31,23 +32,18 @@ TIFF = (".tif", ".tiff")
 # Messages that tifffile logs, without an error, if pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
 
-_SENSIBLE = 1e-6, 1e6
-"""Range of plausible pixel sizes, in any unit."""
 
-_UNITS = {
-    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
-    "microns": "micrometer", "\\u00b5m": "micrometer", "nm": "nanometer", "mm": "millimeter",
-    "cm": "centimeter", "inch": "inch", "pixel": "pixel", "": "pixel",
-}  # fmt: skip
-
-
-def open_tiff(path: Path, image: str | None = None, alone: bool = False) -> OpenedImage:
+def open_tiff(
+    path: Path, labels: bool = False, image: str | None = None, alone: bool = False
+) -> OpenedImage:
     """Open the image in a TIFF file. Its pixels are read when they are accessed.
 
     Parameters
     ----------
     path
         The file.
+    labels
+        Whether the indices of a palette are the values of a mask.
     image
         Name or number of the image, if the file holds several.
     alone
@@ -69,21 +65,15 @@ def open_tiff(path: Path, image: str | None = None, alone: bool = False) -> Open
         spread = [] if text is None else spread_images(path, text, page_count)
         if text is not None and spread:
             number = chosen_image(path, inner_names([one.name for one in spread]), image)
-            return _open_spread(path, file, text, spread[number], alone)
+            return _open_spread(path, file, text, spread[number], labels, alone)
         if text is not None and describes_others(path, text):
-            return _open_renamed(path, file)
+            return _open_renamed(path, file, labels)
         if not file.series or any(map(_TRUNCATED.search, complaints)):
             raise ValueError("no image, or not all of it")
         number, note = main_series(path, file, image)
         series = file.series[number]
-        axes = _known_axes(series.axes, _is_colour(series.keyframe))
-        return OpenedImage(
-            _array(path, file, number),
-            axes,
-            read_or(None, lambda: _sensible_pixel_size(file, text, number)),
-            read_or((), lambda: _channel_names(file, text, number)),
-            (note,) if note else (),
-        )
+        array = _array(path, file, number)
+        return _described(file, array, series.axes, series.keyframe, labels, text, number, note)
 
 
 def tiff_images(path: Path) -> list[str]:
@@ -104,7 +94,9 @@ def tiff_images(path: Path) -> list[str]:
         return images_in_series(file)
 
 
-def _open_spread(path: Path, file: Any, text: OmeText, image: OmeImage, alone: bool) -> OpenedImage:
+def _open_spread(
+    path: Path, file: Any, text: OmeText, image: OmeImage, labels: bool, alone: bool
+) -> OpenedImage:
     """Open an image whose planes lie in several files."""
     missing, others = image.missing, len(image.paths) - 1
     is_left_alone = 0 < others == len(missing)
@@ -124,16 +116,11 @@ def _open_spread(path: Path, file: Any, text: OmeText, image: OmeImage, alone: b
         note = f"{path.name} is one of {others + 1} files of an image; all of them are read."
     axes, where = (part or image).squeezed
     page = file.pages[image.first_page_in(path)]
-    return OpenedImage(
-        FilePages((part or image).paths, where, page.shape, page.dtype),
-        _known_axes(axes + page.axes, _is_colour(page)),
-        read_or(None, lambda: _sensible_pixel_size(file, text, image.number)),
-        read_or((), lambda: _channel_names(file, text, image.number)),
-        (note,) if note else (),
-    )
+    array = FilePages((part or image).paths, where, page.shape, page.dtype)
+    return _described(file, array, axes + page.axes, page, labels, text, image.number, note)
 
 
-def _open_renamed(path: Path, file: Any) -> OpenedImage:
+def _open_renamed(path: Path, file: Any, labels: bool) -> OpenedImage:
     """Open the pages of a file whose OME-XML text describes other files only."""
     page = file.pages[0]
     where = np.array([(0, number) for number in range(len(file.pages))])
@@ -143,8 +130,32 @@ def _open_renamed(path: Path, file: Any) -> OpenedImage:
         f"{path.name} was renamed: its OME-XML names other files. Only its own planes are read, "
         "without their axes and pixel size."
     )
-    axes = _known_axes("Q" * (where.ndim - 1) + page.axes, _is_colour(page))
-    return OpenedImage(FilePages([path], where, page.shape, page.dtype), axes, notes=(note,))
+    array = FilePages([path], where, page.shape, page.dtype)
+    axes = "Q" * (where.ndim - 1) + page.axes
+    return _described(file, array, axes, page, labels, None, 0, note)
+
+
+def _described(
+    file: Any,
+    array: Any,
+    axes: str,
+    page: Any,
+    labels: bool,
+    text: OmeText | None,
+    number: int,
+    note: str,
+) -> OpenedImage:
+    """Return an image with what its metadata say; `number` is that of the image in the text."""
+    shown, shown_axes = _as_shown(array, axes, page, labels, file.is_imagej)
+    xml = None if text is None else text.text
+    return OpenedImage(
+        shown,
+        _known_axes(shown_axes, _is_colour(page) or shown_axes != axes),
+        read_or(None, lambda: pixel_size(file, xml, number)),
+        read_or((), lambda: channel_names(file, xml, number)),
+        read_or(None, lambda: time_step(file, xml, number)),
+        (note,) if note else (),
+    )
 
 
 def _array(path: Path, file: Any, number: int) -> Any:
@@ -178,72 +189,15 @@ def _known_axes(axes: str, colour: bool) -> str | None:
     return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
 
 
-def _sensible_pixel_size(file: Any, text: OmeText | None, number: int) -> PixelSize | None:
-    """Return the pixel size, or None if the metadata are implausible."""
-    size = _pixel_size(file, text, number)
-    if size is None or not (_sensible(size.y) and _sensible(size.x)):
-        return None
-    return size if size.z is None or _sensible(size.z) else replace(size, z=None)
-
-
-def _sensible(size: float) -> bool:
-    return _SENSIBLE[0] < size < _SENSIBLE[1]
-
-
-def _pixel_size(file: Any, text: OmeText | None, number: int) -> PixelSize | None:
-    """Read the pixel size from OME-XML or the tags of ImageJ or Aperio.
-
-    Other TIFFs state the resolution of a print.
-
-    Parameters
-    ----------
-    file
-        What tifffile has opened.
-    text, number
-        The OME-XML text, if there is one, and the number of the image in it.
-    """
-    if text is not None:
-        pixels = _ome_pixels(text, number)
-        if "PhysicalSizeX" not in pixels or "PhysicalSizeY" not in pixels:
-            return None
-        z = pixels.get("PhysicalSizeZ")
-        return PixelSize(
-            float(pixels["PhysicalSizeY"]),
-            float(pixels["PhysicalSizeX"]),
-            None if z is None else float(z),
-            _unit(pixels.get("PhysicalSizeXUnit", "µm")),
-        )
-    if file.imagej_metadata is not None:
-        tags = file.pages[0].tags
-        resolutions = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
-        unit = _unit(str(file.imagej_metadata.get("unit", "")))
-        if (
-            len(resolutions) == 2
-            and all(numerator for numerator, _ in resolutions)
-            and unit != "pixel"
-        ):
-            y, x = (denominator / numerator for numerator, denominator in resolutions)
-            return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
-    return None
-
-
-def _ome_pixels(text: OmeText, number: int) -> dict[str, Any]:
-    """Return the Pixels element of an image of an OME-XML text as a dictionary."""
-    import tifffile
-
-    image = tifffile.xml2dict(text.text)["OME"]["Image"]
-    pixels: dict[str, Any] = (image[number] if isinstance(image, list) else image)["Pixels"]
-    return pixels
-
-
-def _channel_names(file: Any, text: OmeText | None, number: int) -> tuple[str, ...]:
-    """Read the channel names from OME-XML, or from ImageJ's labels."""
-    if text is not None:
-        channels = _ome_pixels(text, number).get("Channel", [])
-        channels = channels if isinstance(channels, list) else [channels]
-        return tuple(str(channel.get("Name", "")) for channel in channels)
-    return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
-
-
-def _unit(name: str) -> str:
-    return _UNITS.get(name.strip().lower(), name.strip())
+def _as_shown(array: Any, axes: str, page: Any, labels: bool, imagej: bool) -> tuple[Any, str]:
+    """Return an array and its axes with the colours of a palette, as the tag Orientation has it."""
+    if int(page.photometric) == 3 and page.colormap is not None and not labels:
+        values = shown_values(page.colormap.T, imagej)
+        if values is not None:
+            array = Coloured(array, values)
+            axes += "S" * (values.ndim - 1)
+    tag = page.tags.get("Orientation")
+    orientation = 1 if tag is None else int(tag.value)
+    if 2 <= orientation <= 8:
+        array = Oriented(array, axes.index("Y"), axes.index("X"), orientation)
+    return array, axes

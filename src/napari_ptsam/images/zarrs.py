@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location, open_remote
+from napari_ptsam.images.axes import axes_of_names
 from napari_ptsam.images.opened import OpenedImage
-from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.pixel_sizes import pixel_size_of, time_step_of
 from napari_ptsam.images.zarr_collections import LAYOUT, images_in, is_collection, ome_attributes
 from napari_ptsam.io.safe_loading import read_or
 
@@ -45,7 +47,7 @@ def open_zarr(where: Location) -> OpenedImage:
     opened = _open(where)
     if isinstance(opened, zarr.Array):
         names = getattr(opened.metadata, "dimension_names", None)
-        return OpenedImage(opened, _letters(names, len(opened.shape)))
+        return OpenedImage(opened, _letters(names, opened.shape))
     if is_collection(opened):
         images = images_in(opened)
         if len(images) != 1:
@@ -61,8 +63,7 @@ def open_zarr(where: Location) -> OpenedImage:
             f"{where} is a zarr group without an image (no multiscales); name one of its arrays "
             f"or images: {_listed(_inside(opened))}."
         )
-    array, axes, size = _image(opened, scales[0])
-    return OpenedImage(array, axes, size, _channel_names(metadata))
+    return replace(_image(opened, scales[0]), channel_names=_channel_names(metadata))
 
 
 def zarr_images(where: Location) -> list[Location]:
@@ -118,8 +119,8 @@ def _open(where: Location) -> Any:
     return zarr.open(where, mode="r")
 
 
-def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, PixelSize | None]:
-    """Return the full resolution of an OME-Zarr image, its axes and its pixel size."""
+def _image(group: Any, scales: Mapping[str, Any]) -> OpenedImage:
+    """Return the full resolution of an OME-Zarr image, without the names of its channels."""
     import zarr
 
     dataset = scales["datasets"][0]
@@ -128,14 +129,25 @@ def _image(group: Any, scales: Mapping[str, Any]) -> tuple[Any, str | None, Pixe
         raise ValueError("the first level is no array")
     axes = scales.get("axes")
     if not axes:  # NGFF 0.1 and 0.2 have fixed axes
-        return array, "TCZYX" if len(array.shape) == 5 else None, None
+        return OpenedImage(array, "TCZYX" if len(array.shape) == 5 else None)
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
-    letters = _letters([axis["name"] for axis in axes], len(array.shape))
+    letters = _letters([axis["name"] for axis in axes], array.shape)
     steps = (
         dataset.get("coordinateTransformations", []),
         scales.get("coordinateTransformations", []),
     )
-    return array, letters, _pixel_size(letters, axes, steps)
+    if letters is None:
+        return OpenedImage(array)
+    sizes = _scales(letters, steps)
+    units = {
+        letter: str(axis.get("unit") or "") for letter, axis in zip(letters, axes, strict=True)
+    }
+    return OpenedImage(
+        array,
+        letters,
+        pixel_size_of(sizes, units),
+        time_step=time_step_of(sizes.get("T"), units.get("T", "")),
+    )
 
 
 def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,31 +161,25 @@ def _channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(channel.get("label", "")) for channel in channels)
 
 
-def _letters(names: Any, count: int) -> str | None:
-    """Return the first letters of the axes' names, or None if they are missing or not unique."""
-    if not names or len(names) != count or not all(isinstance(n, str) and n for n in names):
+def _letters(names: Any, shape: Sequence[int]) -> str | None:
+    """Return a letter for each named axis, or None if the names are missing or ambiguous."""
+    if not names or len(names) != len(shape) or not all(isinstance(n, str) and n for n in names):
         return None
+    if known := axes_of_names(names, shape):
+        return known
     letters = "".join(name[0].upper() for name in names)
-    apart = len(set(letters)) == count and set("YX") <= set(letters)
+    apart = len(set(letters)) == len(shape) and set("YX") <= set(letters)
     return letters.replace("S", "A") if apart else None  # S would be the samples of a colour
 
 
-def _pixel_size(
-    letters: str | None, axes: list[Mapping[str, Any]], steps: tuple[list[Any], list[Any]]
-) -> PixelSize | None:
-    """Compute the pixel size from the scales of the level and the image; None without a unit."""
-    if letters is None:
-        return None
+def _scales(letters: str, steps: tuple[list[Any], list[Any]]) -> dict[str, float]:
+    """Return the size of a pixel on each axis, from the scales of the level and the image."""
     sizes = dict.fromkeys(letters, 1.0)
     for step in (*steps[0], *steps[1]):
         if step.get("type") == "scale" and len(step.get("scale", ())) == len(letters):
             for letter, factor in zip(letters, step["scale"], strict=True):
                 sizes[letter] *= float(factor)
-    units = {letter: axis.get("unit") for letter, axis in zip(letters, axes, strict=True)}
-    if units["Y"] is None or units["Y"] != units["X"] or min(sizes["Y"], sizes["X"]) <= 0:
-        return None
-    z = sizes["Z"] if units.get("Z") == units["Y"] and sizes["Z"] > 0 else None
-    return PixelSize(sizes["Y"], sizes["X"], z, units["Y"])
+    return sizes
 
 
 def _inside(group: Any) -> list[str]:
