@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from napari_ptsam.batch.formats import FORMATS, format_if_any, kinds_of_results
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location
-from napari_ptsam.images.locations import images_at, one_of_each_image, result_name
+from napari_ptsam.images.locations import images_at, one_of_each_image, outermost, result_name
 from napari_ptsam.images.patterns import matching
 from napari_ptsam.images.reading import list_images
 from napari_ptsam.images.zarrs import is_zarr, zarr_images
@@ -54,10 +54,9 @@ def find_images(inputs: Sequence[Location]) -> list[Location]:
 
 def _at_address(address: Address) -> list[Location]:
     """Return the images at an address; ``*`` stands for names in a plate."""
-    number = next((n for n, part in enumerate(address.parts) if "*" in part), None)
-    if number is None:
+    if "*" not in address.url:
         return images_at(address)
-    base = Address(address.url.removesuffix("/".join(("", *address.parts[number:]))))
+    base, _ = outermost(address)
     matches = [one for one in zarr_images(base) if fnmatchcase(str(one), address.url)]
     if not matches:
         raise InputError(f"No image in {base} matches {address}; check the pattern.")

@@ -35,13 +35,10 @@ def matching(pattern: Path) -> list[Path]:
     ]
     matches = natural_order(matches)
     if any(part.lower().endswith(ZARR) for part in pattern.parts[:-1]):
-        matches += natsorted(
-            path
-            for path in paths
-            if _is_inside(path)
-            and is_image_group(path)
-            and ("labels" in pattern.parts or "labels" not in path.parts)
-        )
+        inside = [path for path in paths if _is_inside(path) and is_image_group(path)]
+        if "labels" not in pattern.parts:
+            inside = [path for path in inside if "labels" not in path.parts]
+        matches = natsorted(inside) or matches
     if not matches:
         raise InputError(f"No image matches {pattern}; check the pattern.")
     return matches
