@@ -123,6 +123,9 @@ class Job:
         check_parent(beside(target))
         if is_in_image(target):
             check_parent(target if target.parent.exists() else target.parent)
+            segmenter = self.parts[position].segmenter
+            classes = segmenter.output == "probabilities" and len(segmenter.prompt.classes)
+            format_for(target).layout(self.planes, classes)
         there = target_exists(target)
         if (
             not (self.overwrite and not self._resume)
