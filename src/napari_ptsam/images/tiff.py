@@ -108,10 +108,21 @@ def _array(path: Path, file: Any, series: Any) -> Any:
         raise ValueError("pages of different dtype")
     if series.dataoffset is None:
         page = series.pages[0]
-        return _Pages(path, shape, dtype, len(page.shape) if page is not None else 2)
+        return _Pages(path, shape, dtype, 2 if page is None else _page_axes(shape, page.shape))
     if series.dataoffset + prod(shape) * dtype.itemsize > file.filehandle.size:
         raise ValueError("the file is shorter than its pixels")
     return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
+
+
+def _page_axes(shape: tuple[int, ...], page_shape: tuple[int, ...]) -> int:
+    """Return the number of trailing axes of a series that one page covers.
+
+    Pages have no axes of length 1, which the series may have anywhere.
+    """
+    count = 1
+    while prod(shape[-count:]) < prod(page_shape):
+        count += 1
+    return count
 
 
 # tifffile's aszarr gives the same pixels, but takes 1.2 to 2.6 times as long.
@@ -143,7 +154,8 @@ class _Pages:
         sizes = self.shape[: self._leading]
         numbers = np.arange(prod(sizes)).reshape(sizes)[outer]
         with self._file.pages() as pages:
-            read = [_page(pages[int(number)])[inner] for number in np.ravel(numbers)]
+            whole = [_page(pages[int(number)]) for number in np.ravel(numbers)]
+        read = [page.reshape(self.shape[self._leading :])[inner] for page in whole]
         return np.stack(read).reshape(*np.shape(numbers), *read[0].shape)
 
 
