@@ -166,11 +166,22 @@ def _array(path: Path, file: Any, number: int) -> Any:
         raise ValueError("pages of different dtype")
     if series.dataoffset is None:
         page = series.pages[0]
-        page_axes = len(page.shape) if page is not None else 2
+        page_axes = 2 if page is None else _page_axes(shape, page.shape)
         return SeriesPages(path, shape, dtype, page_axes, number)
     if series.dataoffset + prod(shape) * dtype.itemsize > file.filehandle.size:
         raise ValueError("the file is shorter than its pixels")
     return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
+
+
+def _page_axes(shape: tuple[int, ...], page_shape: tuple[int, ...]) -> int:
+    """Return the number of trailing axes of a series that one page covers.
+
+    Pages have no axes of length 1, which the series may have anywhere.
+    """
+    count = 1
+    while prod(shape[-count:]) < prod(page_shape):
+        count += 1
+    return count
 
 
 def _is_colour(page: Any) -> bool:

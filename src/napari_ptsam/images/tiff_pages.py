@@ -85,7 +85,8 @@ class SeriesPages:
         numbers = np.arange(prod(sizes)).reshape(sizes)[outer]
         with self._file.opened() as file:
             pages = file.series[self._series].pages
-            read = [_page(pages[int(number)])[inner] for number in np.ravel(numbers)]
+            whole = [_page(pages[int(number)]) for number in np.ravel(numbers)]
+        read = [page.reshape(self.shape[self._leading :])[inner] for page in whole]
         return np.stack(read).reshape(*np.shape(numbers), *read[0].shape)
 
 

@@ -179,6 +179,7 @@ def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) ->
     blank.visible = False
     blank.data = unreadable(stack.images[:2], 0, 1)
     refreshed(qtbot, widget)
+    widget.layers.tick_all(True)
     run(qtbot, widget)
     (message,) = notifications()
     assert message.startswith("nothing, plane 0: ") and "1 more were left out too: 1" in message
