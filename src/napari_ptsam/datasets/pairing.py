@@ -14,9 +14,10 @@ from napari_ptsam.datasets.object_files import (
     plain_stem,
 )
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.addresses import as_location
 from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import is_image, list_images, open_image
+from napari_ptsam.images.reading import is_image, list_images, open_image, planes_of_mask
 from napari_ptsam.images.zarrs import is_zarr
 
 ImageSource = Any
@@ -101,9 +102,9 @@ def pair(
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
     if not (is_path(images) and is_path(masks)):
         return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
-    image_path, mask_path, alone = Path(images), Path(masks), False
+    image_path, mask_path = Path(images), Path(masks)
     for path in (image_path, mask_path):
-        if not path.exists():
+        if isinstance(as_location(path), Path) and not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
     folders = [path.is_dir() and not is_zarr(path) for path in (image_path, mask_path)]
     if folders == [True, False] and mask_path.suffix.lower() == ".json":
@@ -111,19 +112,19 @@ def pair(
         return opened, open_coco(mask_path, opened, classes)
     if all(folders):
         listed, masks_listed = list_images(image_path), _list_masks(mask_path)
-        # A mask for each file of an image, or one for all of them.
-        alone = len(masks_listed) >= len(listed)
-        listed = listed if alone else one_of_each_image(listed)
+        if len(masks_listed) < len(listed):  # a mask may be that of an image in several files
+            listed = one_of_each_image(listed)
         files = _match(listed, masks_listed, image_path, mask_path)
     elif any(folders):
         raise InputError(f"{images} and {masks} must both be folders, or both be files.")
     else:
         files = [(image_path, mask_path)]
-    opened = [open_image(image, axes, alone=alone) for image, _ in files]
-    return opened, [
+    opened = [open_image(image, axes) for image, _ in files]
+    found = [
         open_mask(mask, image, mask_axes, classes)
         for image, (_, mask) in zip(opened, files, strict=True)
     ]
+    return [planes_of_mask(*both) for both in zip(opened, found, strict=True)], found
 
 
 def open_mask(

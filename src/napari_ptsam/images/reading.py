@@ -130,6 +130,18 @@ def open_image(
     return planes
 
 
+def planes_of_mask(image: Planes, mask: Planes) -> Planes:
+    """Return the planes of an image that a mask is for.
+
+    If the image is spread over several files, and the mask has as many planes as
+    the file that was opened, these are the planes in that file.
+    """
+    if len(mask) == len(image) or not isinstance(image.path, Path) or not image.notes:
+        return image
+    alone = open_image(image.path, alone=True)
+    return alone if len(alone) == len(mask) else image
+
+
 def _opened(
     where: Location, suffix: str, image: str | None, labels: bool, alone: bool
 ) -> OpenedImage:
