@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from napari_ptsam.datasets.object_files import (
     open_objects,
     plain_stem,
 )
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.addresses import as_location
 from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.planes import Planes
@@ -94,6 +95,11 @@ def pair(
     images, masks : list of Planes
         In the same order.
 
+    Warns
+    -----
+    PtsamWarning
+        If a file says of itself how it was read, for instance without a thumbnail.
+
     Raises
     ------
     InputError
@@ -124,7 +130,10 @@ def pair(
         open_mask(mask, image, mask_axes, classes)
         for image, (_, mask) in zip(opened, files, strict=True)
     ]
-    return [planes_of_mask(*both) for both in zip(opened, found, strict=True)], found
+    opened = [planes_of_mask(*both) for both in zip(opened, found, strict=True)]
+    for note in dict.fromkeys(note for image in opened for note in image.notes):
+        warnings.warn(PtsamWarning(note), stacklevel=2)
+    return opened, found
 
 
 def open_mask(
