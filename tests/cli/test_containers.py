@@ -118,3 +118,12 @@ def test_files_of_one_image_give_one_result(prompt_path, plane, tmp_path, capsys
 def test_addresses_in_messages(prompt_path, tmp_path, capsys) -> None:
     address = "http://127.0.0.1:9/a.ome.zarr"
     complains(capsys, f"{address} ", "segment", prompt_path, address, "-o", tmp_path / "o.tif")
+    np.save(tmp_path / "m.npy", np.eye(32, dtype=np.uint8))
+    complains(capsys, f"{address} ", "train", address, tmp_path / "m.npy", "-o", tmp_path / "p.pt")
+    for arguments in (
+        ("segment", prompt_path, "a.tif", "-o", address),
+        ("segment", address, "a.tif", "-o", tmp_path),
+        ("train", "a", address, "-o", "b.pt"),
+        ("info", address),
+    ):
+        complains(capsys, f"{address} is an address; name a file or folder on this", *arguments)

@@ -8,7 +8,7 @@ import tifffile
 
 import napari_ptsam as ptsam
 from napari_ptsam.images.locations import images_at
-from napari_ptsam.images.reading import open_image
+from napari_ptsam.images.reading import list_images, open_image
 
 GREY = np.random.default_rng(0).integers(0, 4000, (128, 160)).astype(np.uint16)
 RGB = np.random.default_rng(1).integers(0, 255, (128, 160, 3)).astype(np.uint8)
@@ -93,8 +93,9 @@ def test_smaller_copies_need_no_note(tmp_path) -> None:
 
 
 def test_the_note_names_label_and_macro(tmp_path) -> None:
-    svs(tmp_path / "a.svs.tif")
-    note = open_image(tmp_path / "a.svs.tif").notes[0]
+    svs(tmp_path / "a.svs")
+    assert list_images(tmp_path) == [tmp_path / "a.svs"]
+    note = open_image(tmp_path / "a.svs").notes[0]
     assert note.endswith("are not: thumbnail (32 x 40), label (20 x 30), macro (30 x 90).")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from napari_ptsam.images.addresses import Address, Location
 from napari_ptsam.images.ome_files import files_of_image
 from napari_ptsam.images.raw_files import is_raw, raw_images
-from napari_ptsam.images.tiff import TIFF, tiff_images
+from napari_ptsam.images.tiff import SCANS, TIFF, tiff_images
 from napari_ptsam.images.zarrs import ZARR, holds_zarr, is_zarr, zarr_images
 
 
@@ -70,7 +70,7 @@ def images_at(where: Location) -> list[Location]:
             return zarr_images(where)
         if is_raw(where):
             names = raw_images(where)
-        elif where.suffix.lower() in TIFF and where.is_file():
+        elif where.suffix.lower() in (*TIFF, *SCANS) and where.is_file():
             names = tiff_images(where)
         else:
             return [where]

@@ -6,8 +6,7 @@ from glob import glob
 from pathlib import Path
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.raw_files import is_raw
-from napari_ptsam.images.reading import is_image, natural_order
+from napari_ptsam.images.reading import is_image, is_original, natural_order
 from napari_ptsam.images.zarrs import ZARR, is_image_group
 
 
@@ -31,7 +30,7 @@ def matching(pattern: Path) -> list[Path]:
     ]
     outside = [path for path in paths if not _is_inside(path)]
     matches = [path for path in outside if is_image(path)] or [
-        path for path in outside if is_raw(path)
+        path for path in outside if is_original(path)
     ]
     matches = natural_order(matches)
     if any(part.lower().endswith(ZARR) for part in pattern.parts[:-1]):

@@ -15,8 +15,8 @@ from napari_ptsam.images.locations import shown_name, split_location
 from napari_ptsam.images.opened import OpenedImage
 from napari_ptsam.images.pictures import TooLargeError, open_picture
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.raw_files import RAW, is_raw, open_raw
-from napari_ptsam.images.tiff import TIFF, open_tiff
+from napari_ptsam.images.raw_files import RAW, open_raw
+from napari_ptsam.images.tiff import SCANS, TIFF, open_tiff
 from napari_ptsam.images.zarrs import ZARR, is_zarr, open_zarr
 from napari_ptsam.io.safe_loading import unreadable_as
 
@@ -28,7 +28,7 @@ SUFFIXES = (*TIFF, *PICTURES, ".npy", ZARR)
 def list_images(folder: str | Path, accepts: Callable[[Path], bool] | None = None) -> list[Path]:
     """Return the image files of a folder in natural order; see `natural_order`.
 
-    Files of microscopes are listed only where there is no image of another kind,
+    Files of microscopes and scanners are listed only where there is no image of another kind,
     since a folder often holds both the originals and what was saved from them.
 
     Parameters
@@ -48,7 +48,7 @@ def list_images(folder: str | Path, accepts: Callable[[Path], bool] | None = Non
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}; check the path.")
         shown = [path for path in folder.iterdir() if path.name[0] != "."]
-        files = list(filter(accepts or is_image, shown)) or list(filter(is_raw, shown))
+        files = list(filter(accepts or is_image, shown)) or list(filter(is_original, shown))
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}).") from error
     if not files:
@@ -60,6 +60,11 @@ def is_image(path: Path) -> bool:
     """Return whether a path is a file or zarr folder with the suffix of an image."""
     suffix = path.suffix.lower()
     return path.is_dir() if suffix == ZARR else suffix in SUFFIXES and path.is_file()
+
+
+def is_original(path: Path) -> bool:
+    """Return whether a path is a file as a microscope or a scanner writes it."""
+    return path.suffix.lower() in (*RAW, *SCANS) and path.is_file()
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -109,8 +114,8 @@ def open_image(
     except OSError as error:
         raise InputError(f"{where} cannot be read ({error.strerror}).") from error
     suffix = ZARR if folder else where.suffix.lower()
-    several = (*TIFF, *RAW)
-    if suffix not in (*SUFFIXES, *RAW) or (suffix == ZARR and not folder):
+    several = (*TIFF, *SCANS, *RAW)
+    if suffix not in (*SUFFIXES, *several) or (suffix == ZARR and not folder):
         raise InputError(f"{where} is no image that can be read here ({', '.join(SUFFIXES)}).")
     if image is not None and suffix not in several:
         raise InputError(f"{where} is a file with a single image; leave out /{image}.")
@@ -148,7 +153,7 @@ def _opened(
     """Open an image with the reader for its suffix."""
     if isinstance(where, Address) or suffix == ZARR:
         return open_zarr(where)
-    if suffix in TIFF:
+    if suffix in (*TIFF, *SCANS):
         return open_tiff(where, labels, image, alone)
     if suffix in RAW:
         return open_raw(where, image)

@@ -28,6 +28,8 @@ from napari_ptsam.io.safe_loading import read_or
 
 TIFF = (".tif", ".tiff")
 """Suffixes of TIFF files."""
+SCANS = (".svs", ".ndpi", ".scn", ".qptiff", ".lsm", ".btf", ".tf8")
+"""Suffixes of TIFF files that scanners and microscopes write."""
 
 # Messages that tifffile logs, without an error, if pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
