@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_existing_virtualenvs = True
 
-OLD_TORCH = ("torch==2.4.0", "torchvision==0.19.0")
+OLD_TORCH = ("torch==2.4.0",)
 CELLS = {
     "oldest": ("3.11", ("napari==0.6.2", "PyQt6", *OLD_TORCH, "numpy==1.26.*")),
     "oldest-napari": ("3.12", ("napari==0.6.2", "PyQt6")),
