@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tifffile
 
-import napari_ptsam
 from conftest_widgets import LONG, annotate, settled, train, training_under_way
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 from napari_ptsam.widgets.shared.worker import THREAD_NAME
@@ -155,26 +154,6 @@ def test_threads_end_when_there_is_nothing_to_do(qtbot, dock, stack) -> None:
         timeout=LONG,
     )
     qtbot.waitUntil(lambda: THREAD_NAME not in [thread.name for thread in threading.enumerate()])
-
-
-def test_the_manifest_names_what_is_there() -> None:
-    from npe2 import PluginManifest
-
-    path = Path(napari_ptsam.__file__).parent / "napari.yaml"
-    manifest = PluginManifest.from_file(path)
-    manifest.validate_imports()
-    commands = {command.id: command for command in manifest.contributions.commands}
-    for widget in manifest.contributions.widgets:
-        assert commands[widget.command]
-    assert {item.command for item in manifest.contributions.menus["napari/layers/segment"]} == {
-        "napari-ptsam.annotate_and_train",
-        "napari-ptsam.batch_segment",
-    }
-    (reader,) = manifest.contributions.readers
-    assert commands[reader.command] and reader.filename_patterns == ["*.pt"]
-    assert {sample.key for sample in manifest.contributions.sample_data} == {"sample", "bbbc039"}
-    top = Path(napari_ptsam.__file__).parents[2] / "napari.yaml"
-    assert not top.parent.joinpath("pyproject.toml").exists() or top.samefile(path)
 
 
 def test_the_annotation_fits_in_memory_that_is_not_there(dock) -> None:
