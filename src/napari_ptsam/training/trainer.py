@@ -14,6 +14,7 @@ import torch
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
 from napari_ptsam.backbones.loading import on_cpu, with_encoder_tokens
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
+from napari_ptsam.datasets.missing import without_missing
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.inference.channels import API
@@ -104,18 +105,19 @@ class Training:
         keep: Keep = "better",
     ) -> None:
         self.settings = settings or TrainingSettings()
-        self.backbone, self.annotations, self.start = backbone, annotations, start
+        self.backbone, self.start = backbone, start
         self._keeps_choices = start is not None and self.settings.continuation == "quick"
         if start is not None:
             _check_start(start, annotations, backbone)
             if self._keeps_choices:
                 self.settings = continued_settings(self.settings, start, len(annotations.examples))
-        self.training, self.held_out = split(
-            annotations, self.settings.held_out, self.settings.seed
-        )
         images = start.images if start else image_settings(annotations.examples, self.settings)
         self.images, self.channels, warning = training_channels(
             annotations.stacks, images, self.settings.channels, start, option
+        )
+        self.annotations = without_missing(annotations, self.images.channels)
+        self.training, self.held_out = split(
+            self.annotations, self.settings.held_out, self.settings.seed
         )
         self._wants_draft = draft and start is None
         self._compares = start is not None and keep == "better" and start.images == self.images
