@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_ptsam.datasets.object_files import (
     coco_images,
     is_object_file,
@@ -14,6 +16,7 @@ from napari_ptsam.datasets.object_files import (
     plain_stem,
 )
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import is_image, list_images, open_image
 from napari_ptsam.images.zarrs import is_zarr
@@ -57,10 +60,14 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
         return [
             planes
             for number, item in enumerate(source)
-            for planes in ([Planes(item, axes, f"{kind} {number}")] if _is_array(item)
+            for planes in ([_of_array(item, axes, f"{kind} {number}", labels)] if _is_array(item)
                            else as_planes(item, axes, labels))
         ]  # fmt: skip
-    return [Planes(source, axes, "the masks" if labels else "the image")]
+    return [_of_array(source, axes, "the masks" if labels else "the image", labels)]
+
+
+def _of_array(array: Any, axes: str | None, name: str, labels: bool) -> Planes:
+    return Planes(array, axes_for_mask(axes, np.shape(array)) if labels else axes, name)
 
 
 def _is_array(item: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.opened import OpenedImage
 from napari_ptsam.images.pictures import TooLargeError, open_picture
 from napari_ptsam.images.planes import Planes
@@ -106,6 +107,8 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
             opened = open_zarr(path)
         else:
             opened = OpenedImage(*open_picture(path, labels))
+    if labels:
+        axes = axes_for_mask(axes, opened.array.shape)
     if axes and opened.axes == axes.upper() + "S":
         axes = opened.axes  # colours, such as those of a palette, are on a further axis
     guarded = _Guarded(opened.array, path)
