@@ -46,6 +46,7 @@ def open_zarr(path: Path) -> OpenedImage:
     opened = zarr.open(path, mode="r")
     if isinstance(opened, zarr.Array):
         names = getattr(opened.metadata, "dimension_names", None)
+        names = names or opened.attrs.get("_ARRAY_DIMENSIONS")  # of xarray, in zarr format 2
         return OpenedImage(opened, _letters(names, opened.shape))
     attributes: dict[str, Any] = dict(opened.attrs)
     metadata = attributes.get("ome", attributes)  # under "ome" in NGFF 0.5 and later
