@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_ptsam.datasets.object_files import (
     coco_images,
     is_object_file,
@@ -16,6 +18,7 @@ from napari_ptsam.datasets.object_files import (
 )
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.addresses import as_location
+from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import is_image, list_images, open_image, planes_of_mask
@@ -60,10 +63,14 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
         return [
             planes
             for number, item in enumerate(source)
-            for planes in ([Planes(item, axes, f"{kind} {number}")] if _is_array(item)
+            for planes in ([_of_array(item, axes, f"{kind} {number}", labels)] if _is_array(item)
                            else as_planes(item, axes, labels))
         ]  # fmt: skip
-    return [Planes(source, axes, "the masks" if labels else "the image")]
+    return [_of_array(source, axes, "the masks" if labels else "the image", labels)]
+
+
+def _of_array(array: Any, axes: str | None, name: str, labels: bool) -> Planes:
+    return Planes(array, axes_for_mask(axes, np.shape(array)) if labels else axes, name)
 
 
 def _is_array(item: Any) -> bool:

@@ -81,6 +81,17 @@ def fitting_axes(axes: str, shape: Sequence[int]) -> str:
     return _with_singletons(axes, shape) if len(axes) == long < len(shape) else axes
 
 
+def axes_for_mask(axes: str | None, shape: Sequence[int]) -> str | None:
+    """Return the axes that were given for images and their masks, if a mask can have them.
+
+    A mask may have other axes of length 1 than its image. Its axes are then those that its file
+    states or that its shape suggests.
+    """
+    if axes is None or len(fitting_axes(axes.upper(), shape)) == len(shape):
+        return axes
+    return None
+
+
 def _with_singletons(axes: str, shape: Sequence[int]) -> str:
     """Insert a letter for each axis of length 1 into the letters of the others."""
     given, spare = iter(axes), _spare_letters(axes)

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location, as_location, reason_of
+from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.locations import shown_name, split_location
 from napari_ptsam.images.opened import OpenedImage
 from napari_ptsam.images.pictures import TooLargeError, open_picture
@@ -125,6 +126,8 @@ def open_image(
         )
     with unreadable_as(InputError, partial(_damaged, where)):
         opened = _opened(where, suffix, image, labels, alone)
+    if labels:
+        axes = axes_for_mask(axes, opened.array.shape)
     if axes and opened.axes == axes.upper() + "S":
         axes = opened.axes  # colours, such as those of a palette, are on a further axis
     where = where if image is None else where / image
