@@ -144,6 +144,7 @@ def planes_of_mask(image: Planes, mask: Planes) -> Planes:
     If the image is spread over several files, and the mask has as many planes as
     the file that was opened, these are the planes in that file.
     """
+    # There are notes on every image in several files, and few others have to be opened again.
     if len(mask) == len(image) or not isinstance(image.path, Path) or not image.notes:
         return image
     alone = open_image(image.path, alone=True)
