@@ -201,3 +201,12 @@ def test_names_of_folders_in_the_text_do_not_lead_out(tmp_path) -> None:
     write(tmp_path / "a" / "a.ome.tif", VALUES[0, 0, :1], body)
     planes = open_image(tmp_path / "a" / "a.ome.tif")
     assert np.array_equal(planes[0], VALUES[0, 0, 0]) and len(planes) == 1
+
+
+def test_a_folder_opens_as_one_layer(tmp_path) -> None:
+    from napari_ptsam.widgets.shared.folders import read_folder
+
+    frames(tmp_path / "a")
+    (layer,) = list(read_folder(tmp_path / "a"))[-1]
+    assert layer["name"] == "exp_T0.ome" and layer["axis_labels"] == ("t", "z", "y", "x", "c")
+    assert np.array_equal(np.asarray(layer["data"]), EXPECTED)
