@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import annotate
+from napari_ptsam.datasets.mask_reading import Empty, MaskReading
 from napari_ptsam.datasets.pairing import ImageSource, as_planes, is_path, pair
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.planes import Planes

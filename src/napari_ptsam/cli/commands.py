@@ -14,7 +14,8 @@ from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.cli.training_sources import open_source
-from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import annotate
+from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.describe import describe, dice_with_error, fine_detail, measured_where

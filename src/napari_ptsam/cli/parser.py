@@ -14,7 +14,7 @@ from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
 from napari_ptsam.cli.setting_options import add_settings, plain
-from napari_ptsam.datasets.annotated_planes import Empty
+from napari_ptsam.datasets.mask_reading import Empty
 from napari_ptsam.io.declaration import settings_of
 from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 from napari_ptsam.training.settings import Keep, TrainingSettings

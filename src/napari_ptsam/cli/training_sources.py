@@ -14,7 +14,8 @@ from napari_ptsam.annotation.session_file import FILE
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.cli.remedies import on_command_line
 from napari_ptsam.cli.setting_options import options_given
-from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
+from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.writing import check_output

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ptsam.datasets.annotated_planes import label_values
+from napari_ptsam.datasets.mask_reading import label_values
 from napari_ptsam.datasets.pairing import open_mask
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
