@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_ptsam.datasets.mask_channels import channel_axis_of, one_hot_plane
+from napari_ptsam.datasets.mask_files import is_lossy
 from napari_ptsam.datasets.mask_reading import MaskPlane, MaskReading, interpret, leaving_out
 from napari_ptsam.errors import Advice, InputError, Message, PtsamWarning, Remedy
 from napari_ptsam.images.planes import PixelSize, Planes
@@ -219,7 +220,9 @@ def _read_plane(image: Planes, mask: Planes, stack: int, number: int) -> _PlaneW
             f"The image {image.name_of(number)} holds NaN or infinite pixels; replace them (for "
             "instance by 0)."
         )
-    return _PlaneWithMask(image, pixels, MaskPlane(name, values, mask.rgb), stack, number)
+    return _PlaneWithMask(
+        image, pixels, MaskPlane(name, values, mask.rgb, is_lossy(mask)), stack, number
+    )
 
 
 def _annotated_plane(

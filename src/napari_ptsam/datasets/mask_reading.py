@@ -98,11 +98,14 @@ class MaskPlane:
         Pixels of shape (y, x) or (y, x, channels).
     rgb
         Whether the channels are red, green and blue.
+    lossy
+        Whether the file changes values, as JPEG does; then only black and white is of use.
     """
 
     name: str
     pixels: np.ndarray
     rgb: bool = False
+    lossy: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +198,10 @@ def interpret(
     for number, name, levels, inside in zip(numbers, names, values, valid, strict=True):
         with leaving_out(left_out):
             _check_negative(levels if inside is None else levels[inside], name, found.background)
+            if planes[number].lossy and found.kind != "foreground":
+                raise InputError(
+                    f"The mask {name} is a JPEG, which changes its values; save it as PNG or TIFF."
+                )
             labelled.append(LabelledPlane(number, _small(found.labels(levels, inside)), inside))
     return labelled, found
 
