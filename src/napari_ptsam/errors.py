@@ -137,7 +137,7 @@ def _piece(piece: str | Advice | SettingName, words: Words) -> str:
 
 def message_of(message: object) -> str:
     """Return the text of an error, a note or anything else; as a `Message` if it is one."""
-    if isinstance(message, PtsamError) and message.args:
+    if isinstance(message, (PtsamError, PtsamWarning)) and message.args:
         message = message.args[0]
     return message if isinstance(message, Message) else str(message)
 

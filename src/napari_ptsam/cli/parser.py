@@ -182,7 +182,8 @@ def _command(
 def _add_annotations(add: _Parser, classes: bool = True) -> None:
     masks = (
         "Folder of masks, or of files with outlined objects (ImageJ ROIs, COCO, LabelMe, GeoJSON, "
-        "Cellpose), with the same names; or one stack. 0 is background."
+        "Cellpose), with the same names; or one stack. Not needed if they are in the folder of the "
+        "images, with _mask or the like in their names."
     )
     if classes:
         add.add_argument(
@@ -194,11 +195,24 @@ def _add_annotations(add: _Parser, classes: bool = True) -> None:
             type=_names,
             metavar="NAME[,NAME...]",
             help="Names of the mask values 1, 2, ..., or of classes of outlined objects. Default: all "
-            "values above 0, and all objects, are foreground.",
+            "values but the background, and all objects, are foreground.",
         )
     else:
         add.add_argument("images", type=Path, help="Folder of images, or one stack.")
-        add.add_argument("masks", type=Path, help=masks)
+        add.add_argument("masks", type=Path, nargs="?", help=masks)
+    add.add_argument(
+        "--background",
+        type=int,
+        metavar="VALUE",
+        help="Mask value of the background. Default: 0, unless the masks look otherwise, which a "
+        "message says.",
+    )
+    add.add_argument(
+        "--instances",
+        action="store_const",
+        const=True,
+        help="Take each mask value as an object. Default: they are, unless they look like classes.",
+    )
     add.add_argument(
         "--unlabelled",
         type=int,
