@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from napari_ptsam.errors import KeptElsewhereError, PtsamError, PtsamWarning
 
     options = build_parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", PtsamWarning)

@@ -18,10 +18,12 @@ from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import annotate
 from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
+from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, framed
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.describe import describe, dice_with_error, fine_detail, measured_where
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
+from napari_ptsam.prompts.text import to_text
 from napari_ptsam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -67,11 +69,26 @@ def train(options: Namespace) -> None:
     prompt = training.prompt
     texts = (options.notes, options.licence, options.author)
     prompt = prompt.with_text(*(words or None for words in texts))
-    path = source.save(prompt)
+    try:
+        path = source.save(prompt)
+    except OutputError as error:
+        if isinstance(error, KeptElsewhereError):
+            raise
+        raise _with_text(prompt, error) from error
     if training.kept_start is not None:
         print(f"napari-ptsam: {on_command_line(training.kept_start.sentence)}", file=sys.stderr)
     _report_training(options, path, training, prompt, perf_counter() - begin)
     report_left_out(source.left_out, "the prompt was trained on the rest")
+
+
+def _with_text(prompt: Prompt, error: OutputError) -> OutputError:
+    """Print a prompt that cannot be written anywhere, and return the error that says so."""
+    try:
+        print(to_text(prompt))
+    except InputError:  # it is too long
+        return error
+    after = " The line above is the prompt as text, without markers, which “import” reads."
+    return OutputError(framed(error, after=after))
 
 
 def _which_backbone(options: Namespace, before: str) -> tuple[str | None, str | Path | None]:

@@ -112,6 +112,8 @@ def pairs_of_folders(
             f"By their names, {mask_folder} holds the images and {image_folder} the masks; name the "
             "images first, and then the masks."
         )
+    if not found[0]:  # files in nested folders are of no use without partners
+        list_images(image_folder), list_images(mask_folder, is_mask_file)
     return found
 
 
