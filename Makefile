@@ -34,10 +34,11 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist worksteal
+	@# The smoke tests repeat parts of the others, for environments that have only the plugin.
+	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/smoke
 
 smoke: $(INSTALLED)  ## both widgets and the command line with the oldest and newest napari, Qt and torch
-	$(BIN)/nox
+	$(BIN)/nox -s smoke
 
 format: $(INSTALLED)  ## put the code in order
 	$(BIN)/ruff format
@@ -57,4 +58,4 @@ screenshots: $(INSTALLED)  ## the pictures in docs/images
 	scripts/with_display.sh $(BIN)/python scripts/screenshots_sharing.py
 
 clean:  ## remove everything that was made here
-	rm -rf $(VENV) demo_output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .nox demo_output build dist site .pytest_cache .mypy_cache .ruff_cache

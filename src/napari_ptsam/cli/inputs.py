@@ -3,101 +3,75 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from argparse import Namespace
 from collections.abc import Sequence
-from glob import escape, glob, has_magic
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.formats import FORMATS, format_if_any, kinds_of_results
 from napari_ptsam.datasets.mask_names import files_of, masks_among
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.reading import is_image, natural_order
-from napari_ptsam.images.zarrs import is_zarr
+from napari_ptsam.images.addresses import Address, Location
+from napari_ptsam.images.locations import images_at, one_of_each_image, outermost, result_name
+from napari_ptsam.images.patterns import existing, matching
+from napari_ptsam.images.zarrs import is_zarr, zarr_images
+from napari_ptsam.io.writing import make_folder
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
 
 
-def find_images(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the image files that the inputs name.
+def find_images(inputs: Sequence[Location], masks: list[Path] | None = None) -> list[Location]:
+    """Return the images that the inputs name.
 
     Parameters
     ----------
     inputs
-        Files, folders, and patterns such as ``**/*.tif``.
-
-    Returns
-    -------
-    images : list of Path
-        The images.
-    masks : list of Path
-        Files of folders that are left out, since their names say that they are masks of others.
+        Files, folders, addresses, and patterns such as ``**/*.tif``. Plates, and
+        files with several images, stand for all their images. Files that hold an
+        image together are named once.
+    masks
+        List to which the files of folders are added that are left out, since their
+        names say that they are masks of other files.
 
     Raises
     ------
     InputError
         If a pattern or a folder names no image.
     """
-    images: dict[Path, None] = {}
-    masks: list[Path] = []
+    images: dict[Location, None] = {}
+    files: list[Path] = []
+    masks = [] if masks is None else masks
     for source in inputs:
-        if is_zarr(source) or not source.is_dir():
-            if has_magic(str(source)) and not source.exists():
-                images |= dict.fromkeys(_matching(source))
-            else:
-                images[existing(source)] = None
+        if isinstance(source, Address):
+            images |= dict.fromkeys(_at_address(source))
+        elif is_zarr(source) or not source.is_dir():
+            is_pattern = has_magic(str(source)) and not source.exists()
+            files += matching(source) if is_pattern else [existing(source)]
         else:
-            files = files_of(source)
-            masks += (found := masks_among(files))
-            images |= {file: None for file in files if file not in found}
-    return list(images), masks
+            listed = files_of(source)
+            masks += (found := masks_among(listed))
+            files += [file for file in listed if file not in found]
+    for file in one_of_each_image(files):
+        with suppress(InputError):  # a damaged file is reported when it is segmented
+            images |= dict.fromkeys(images_at(file))
+            continue
+        images[file] = None
+    return list(images)
 
 
-def existing(path: Path) -> Path:
-    """Return the path under which a file exists: letters with accents are written in two ways."""
-    if not path.exists():
-        for text in _spellings(str(path)):
-            if Path(text).exists():
-                return Path(text)
-    return path
-
-
-def _spellings(text: str) -> tuple[str, str, str]:
-    """Return a text as it is, with composed and with decomposed letters."""
-    return text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)
-
-
-def _matching(pattern: Path) -> list[Path]:
-    """Return images that match a pattern, without those inside of zarrs or unfinished runs."""
-    for form in _forms(pattern):
-        paths = map(Path, glob(form, recursive=True))  # noqa: PTH207 - it may be absolute
-        matches = [
-            path
-            for path in paths
-            if is_image(path) and not any(p.suffix in (".zarr", ".partial") for p in path.parents)
-        ]
-        if matches:
-            return natural_order(matches)
-    raise InputError(f"No image matches {pattern}; check the pattern.")
-
-
-def _forms(pattern: Path) -> list[str]:
-    """Return patterns to try, one after the other.
-
-    Folders that exist are taken as they are, brackets included. Then all brackets are.
-    """
-    at = Path(pattern.anchor)
-    parts, known = [], True
-    for part in pattern.parts[bool(pattern.anchor) :]:
-        at = at / part
-        known = known and at.exists()
-        parts.append((escape(part), True) if known else (part, False))
-    named = Path(pattern.anchor, *(part for part, _ in parts))
-    literal = (part if known else part.replace("[", "[[]") for part, known in parts)
-    brackets = Path(pattern.anchor, *literal)
-    return [text for path in (named, brackets) for text in _spellings(str(path))]
+def _at_address(address: Address) -> list[Location]:
+    """Return the images at an address; ``*`` stands for names in a plate."""
+    if "*" not in address.url:
+        return images_at(address)
+    base, _ = outermost(address)
+    matches = [one for one in zarr_images(base) if fnmatchcase(str(one), address.url)]
+    if not matches:
+        raise InputError(f"No image in {base} matches {address}; check the pattern.")
+    return matches
 
 
 class Place:
@@ -108,7 +82,7 @@ class Place:
     options
         The options ``out`` and ``format`` of the command.
     sources
-        The image files.
+        The images.
     prompts
         The names of the prompts.
 
@@ -118,7 +92,9 @@ class Place:
         If the results cannot be written to that place.
     """
 
-    def __init__(self, options: Namespace, sources: Sequence[Path], prompts: Sequence[str]) -> None:
+    def __init__(
+        self, options: Namespace, sources: Sequence[Location], prompts: Sequence[str]
+    ) -> None:
         out: Path = options.out
         kind = format_if_any(out)
         a_folder = out.is_dir() and not (kind is not None and FORMATS[kind].is_folder)
@@ -147,7 +123,13 @@ class Place:
                 f"{FORMATS[options.format].endings[0]}, or leave --format out."
             )
 
-    def target(self, source: Path, planes: Planes, number: int, segmenter: object) -> Path:
+    def prepare(self) -> None:
+        """Create the folder of the results, if it does not exist."""
+        if self.file is None:
+            for folder in {Path(), *self._folders.values()}:
+                make_folder(self.folder / folder)
+
+    def target(self, source: Location, planes: Planes, number: int, segmenter: object) -> Path:
         """Return the path for the result of an image and of the prompt with that number."""
         from napari_ptsam.batch.result_files import target_for
 
@@ -155,21 +137,16 @@ class Place:
             target_for(self.folder, planes, "", segmenter, self.format)  # type: ignore[arg-type]
             return self.file
         return target_for(
-            self.folder_for(source), planes, name_of(source), segmenter, self.format,  # type: ignore[arg-type]
+            self.folder_for(source), planes, result_name(source), segmenter, self.format,  # type: ignore[arg-type]
             self._prompts[number],
         )  # fmt: skip
 
-    def folder_for(self, source: Path) -> Path:
+    def folder_for(self, source: Location) -> Path:
         """Return the folder for the results of an image."""
         return self.folder / self._folders.get(source, "")
 
 
-def name_of(source: Path) -> str:
-    """Return the name of an image without its extensions."""
-    return source.name.removesuffix(source.suffix).removesuffix(".ome")
-
-
-def _folders_for(sources: Sequence[Path]) -> dict[Path, Path]:
+def _folders_for(sources: Sequence[Location]) -> dict[Location, Path]:
     """Return the folder in the results' folder for each image; images of one name need several.
 
     Raises
@@ -177,17 +154,21 @@ def _folders_for(sources: Sequence[Path]) -> dict[Path, Path]:
     InputError
         If images in one folder have the same name.
     """
-    names = [name_of(source) for source in sources]
+    names = [result_name(source) for source in sources]
     if len(set(names)) == len(names):
         return {}
-    places = [(source.absolute().parent, name) for source, name in zip(sources, names, strict=True)]
-    for number, place in enumerate(places):
-        if place in places[:number]:
+    parents = [
+        Path() if isinstance(outer, Address) else outer.absolute().parent
+        for outer, _ in map(outermost, sources)
+    ]
+    places = list(zip(parents, names, strict=True))
+    for number, (parent, name) in enumerate(places):
+        if (parent, name) in places[:number]:
             raise InputError(
-                f"Several inputs are called {place[1]}; segment them into different folders."
+                f"Several inputs are called {name}; segment them into different folders."
             )
-    common = os.path.commonpath([folder for folder, _ in places])
+    common = os.path.commonpath([parent for parent in parents if parent.is_absolute()] or [Path()])
     return {
-        source: folder.relative_to(common)
-        for source, (folder, _) in zip(sources, places, strict=True)
+        source: parent.relative_to(common) if parent.is_absolute() else parent
+        for source, parent in zip(sources, parents, strict=True)
     }

@@ -45,7 +45,7 @@ class FromMasks:
     """Images with masks; the prompt goes to a file that the user names."""
 
     def __init__(self, options: Namespace) -> None:
-        if not options.images.exists():
+        if isinstance(options.images, Path) and not options.images.exists():
             raise InputError(f"There is no file or folder {options.images}; check the path.")
         if options.masks is None and not _holds_masks(options.images):
             raise InputError(
@@ -143,7 +143,7 @@ class FromSession:
 def _holds_masks(folder: Path) -> bool:
     """Return whether a folder holds images with their masks."""
     try:
-        return folder.is_dir() and bool(pairs_in_folder(folder)[0])
+        return isinstance(folder, Path) and folder.is_dir() and bool(pairs_in_folder(folder)[0])
     except InputError:
         return False
 

@@ -15,6 +15,7 @@ from napari_ptsam.datasets.mask_channels import channel_axis_of, one_hot_plane
 from napari_ptsam.datasets.mask_files import is_lossy
 from napari_ptsam.datasets.mask_reading import MaskPlane, MaskReading, interpret, leaving_out
 from napari_ptsam.errors import Advice, InputError, Message, PtsamWarning, Remedy
+from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.images.planes import PixelSize, Planes
 
 BAND = 512
@@ -88,7 +89,7 @@ class AnnotationSet:
     classes
         Name of each class.
     pixel_size
-        Pixel size of the images; None if it is unknown, or differs between images.
+        Pixel size of the images; None if it is unknown, or differs by more than 1 %.
     stacks
         The images that the planes come from, from which value limits are computed.
     colours
@@ -180,10 +181,8 @@ def annotate(
             examples.append(example)
     examples = _without_false_instances(examples)
     _check_classes(examples, reading.names if complete else ())
-    sizes = {image.pixel_size for image in images}
-    return AnnotationSet(
-        tuple(examples), reading.names, sizes.pop() if len(sizes) == 1 else None, tuple(images)
-    )
+    size = common_pixel_size([image.pixel_size for image in images])
+    return AnnotationSet(tuple(examples), reading.names, size, tuple(images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,11 +202,11 @@ class _PlaneWithMask:
 
 def _read_plane(image: Planes, mask: Planes, stack: int, number: int) -> _PlaneWithMask:
     axis, values, name = None, None, mask.name
-    if mask.shape == image.shape:
-        if mask.leading == image.leading:
-            values, name = mask[number], mask.name_of(number)
-        elif (axis := channel_axis_of(mask, image)) is not None:
-            values = one_hot_plane(mask, image, axis, number)
+    mask = mask.in_order_of(image)
+    if mask.extent == image.extent:
+        values, name = mask[number], mask.name_of(number)
+    elif (axis := channel_axis_of(mask, image)) is not None:
+        values = one_hot_plane(mask, axis, number)
     if values is None:
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
@@ -215,11 +214,6 @@ def _read_plane(image: Planes, mask: Planes, stack: int, number: int) -> _PlaneW
             Remedy.NAME_AXES,
         )
     pixels = image[number]
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise InputError(
-            f"The image {image.name_of(number)} holds NaN or infinite pixels; replace them (for "
-            "instance by 0)."
-        )
     return _PlaneWithMask(
         image, pixels, MaskPlane(name, values, mask.rgb, is_lossy(mask)), stack, number
     )
@@ -266,7 +260,7 @@ def _without_false_instances(examples: list[AnnotatedPlane]) -> list[AnnotatedPl
 
 def _size(planes: Planes) -> str:
     y, x = planes.shape
-    return f"{y} x {x} pixels" + (f" in {len(planes)} planes" if planes.leading else "")
+    return f"{y} x {x} pixels" + (f" in {len(planes)} planes" if len(planes) > 1 else "")
 
 
 def _object_areas(values: np.ndarray) -> np.ndarray:

@@ -133,36 +133,34 @@ def channel_axis_of(mask: Planes, image: Planes) -> int | None:
     int or None
         Number of the axis among the leading ones; None if there is no such axis.
     """
-    if mask.channels > 1 or len(mask.leading) != len(image.leading) + 1:
+    if mask.channels > 1 or mask.shape != image.shape:
         return None
-    for axis in range(len(mask.leading)):
-        rest = mask.leading[:axis] + mask.leading[axis + 1 :]
-        if rest == image.leading and 2 <= mask.leading[axis] <= MOST_CHANNELS:
+    wanted = [size for size in image.leading if size > 1]
+    for axis, size in enumerate(mask.leading):
+        rest = [other for n, other in enumerate(mask.leading) if n != axis and other > 1]
+        if rest == wanted and 2 <= size <= MOST_CHANNELS:
             return axis
     return None
 
 
-def one_hot_plane(mask: Planes, image: Planes, axis: int, number: int) -> np.ndarray | None:
+def one_hot_plane(mask: Planes, axis: int, number: int) -> np.ndarray | None:
     """Return a plane of a mask whose one-hot channels are on a leading axis.
 
     Parameters
     ----------
-    mask, image
-        The mask, and its image without that axis.
+    mask
+        The mask.
     axis
         Number of the axis among the leading ones.
     number
-        Number of the plane in the image.
+        Number of the plane, without that axis.
 
     Returns
     -------
     numpy.ndarray or None
         Shape (y, x, channels); None if the planes along the axis are no one-hot channels.
     """
-    at = list(np.unravel_index(number, image.leading)) if image.leading else []
-    planes = []
-    for channel in range(mask.leading[axis]):
-        index = np.ravel_multi_index((*at[:axis], channel, *at[axis:]), mask.leading)
-        planes.append(mask[int(index)])
-    plane = np.stack(planes, -1)
+    numbers = np.moveaxis(np.arange(len(mask)).reshape(mask.leading), axis, -1)
+    channels = numbers.reshape(-1, mask.leading[axis])[number]
+    plane = np.stack([mask[int(channel)] for channel in channels], -1)
     return plane if _is_one_hot(plane) else None

@@ -9,11 +9,12 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import JPEG, TIFF, open_image
+from napari_ptsam.images.reading import JPEG, open_image
+from napari_ptsam.images.tiff import TIFF
 from napari_ptsam.io.safe_loading import read_or
 
 
-def open_mask_file(path: Path, axes: str | None = None) -> Planes:
+def open_mask_file(path: Path, axes: str | None = None, alone: bool = False) -> Planes:
     """Open a file of masks.
 
     In TIFF files in which 0 is white, white pixels of 1 bit, and of black and white masks,
@@ -26,6 +27,8 @@ def open_mask_file(path: Path, axes: str | None = None) -> Planes:
         The file.
     axes
         Axes without channels; None for those named in the file, or guessed from the shape.
+    alone
+        Whether to leave out the planes that lie in other files of the same mask.
 
     Raises
     ------
@@ -36,21 +39,21 @@ def open_mask_file(path: Path, axes: str | None = None) -> Planes:
     if suffix in JPEG:
         return open_image(path, axes)
     try:
-        planes = open_image(path, axes, labels=True)
+        planes = open_image(path, axes, labels=True, alone=alone)
     except InputError:
         if axes is None:
             raise
-        planes = open_image(path, None, labels=True)  # it may have one-hot channels
+        planes = open_image(path, None, labels=True, alone=alone)  # it may have one-hot channels
     if suffix in TIFF and read_or(False, lambda: _white_is_zero(path)):
         inverted = Planes(_WhiteIsZero(planes), _plane_axes(planes), planes.name, planes.pixel_size)
-        inverted.path = planes.path
+        inverted.path, inverted.notes = planes.path, planes.notes
         return inverted
     return planes
 
 
 def is_lossy(planes: Planes) -> bool:
     """Return whether the values of a mask come from a file that changes them."""
-    return planes.path is not None and planes.path.suffix.lower() in JPEG
+    return isinstance(planes.path, Path) and planes.path.suffix.lower() in JPEG
 
 
 def _white_is_zero(path: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_ptsam.datasets.object_files import is_object_file
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.reading import is_image, list_images, natural_order
 
 MASK_WORDS = (
@@ -106,6 +107,8 @@ def pairs_of_folders(
         If a folder holds no files, two masks have the same name, or the folders are swapped.
     """
     images, masks = files_of(image_folder), files_of(mask_folder, is_mask_file)
+    if len(masks) < len(images):  # a mask may be that of an image in several files
+        images = {path: images[path] for path in one_of_each_image(images)}
     found = _matched(images, masks)
     if not found[0] and _matched(masks, images)[0]:
         raise InputError(

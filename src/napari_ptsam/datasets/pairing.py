@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from napari_ptsam.datasets.object_files import (
     open_coco,
     open_objects,
 )
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamWarning
+from napari_ptsam.images.addresses import as_location
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import list_images, open_image
+from napari_ptsam.images.reading import list_images, open_image, planes_of_mask
 from napari_ptsam.images.zarrs import is_zarr
 
 ImageSource = Any
@@ -59,9 +61,8 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
     if is_path(source):
         path = Path(source)
         files = list(files_of(path)) if path.is_dir() and not is_zarr(path) else [path]
-        if labels:
-            return [open_mask_file(file, axes) for file in files]
-        return [open_image(file, axes) for file in files]
+        open_one = open_mask_file if labels else open_image
+        return [open_one(file, axes, alone=len(files) > 1) for file in files]
     if isinstance(source, (list, tuple)):
         kind = "mask" if labels else "image"
         return [
@@ -111,6 +112,11 @@ def pair(
     images, masks : list of Planes
         In the same order.
 
+    Warns
+    -----
+    PtsamWarning
+        If a file says of itself how it was read, for instance without a thumbnail.
+
     Raises
     ------
     InputError
@@ -122,7 +128,7 @@ def pair(
         return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
     image_path, mask_path = Path(images), Path(images if one_folder else masks)
     for path in (image_path, mask_path):
-        if not path.exists():
+        if isinstance(as_location(path), Path) and not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
     folders = [path.is_dir() and not is_zarr(path) for path in (image_path, mask_path)]
     if folders == [True, False] and mask_path.suffix.lower() == ".json":
@@ -130,7 +136,8 @@ def pair(
         return opened, open_coco(mask_path, opened, classes)
     if any(folders) and not all(folders):
         raise InputError(f"{images} and {masks} must both be folders, or both be files.")
-    if image_path.samefile(mask_path) and not (one_folder and all(folders)):
+    same = mask_path.exists() and image_path.exists() and image_path.samefile(mask_path)
+    if same and not (one_folder and all(folders)):
         what = "folder once, if it holds both" if all(folders) else "mask after the image"
         raise InputError(f"{image_path} is given for images and for masks; name the {what}.")
     if not any(folders):
@@ -141,9 +148,12 @@ def pair(
     for image_file, mask_file in files:
         with leaving_out(left_out if len(files) > 1 else None):
             image = open_image(image_file, axes)
-            pairs.append((image, open_mask(mask_file, image, mask_axes, classes)))
+            mask = open_mask(mask_file, image, mask_axes, classes)
+            pairs.append((planes_of_mask(image, mask), mask))
     if not pairs and left_out:
         raise InputError(left_out[0])
+    for note in dict.fromkeys(note for image, _ in pairs for note in image.notes):
+        warnings.warn(PtsamWarning(note), stacklevel=2)
     return [image for image, _ in pairs], [mask for _, mask in pairs]
 
 

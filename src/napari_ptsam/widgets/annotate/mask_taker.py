@@ -142,8 +142,8 @@ class MaskTaker:
 
 def _planes_of(path: Path, image: Planes, classes: Sequence[str] | None = None) -> Planes:
     """Open the mask of an image, and check its size."""
-    mask = open_mask(path, image, classes=classes)
-    if (mask.leading, mask.shape) != (image.leading, image.shape):
+    mask = open_mask(path, image, classes=classes).in_order_of(image)
+    if mask.extent != image.extent:
         raise InputError(
             f"{path.name} has {in_words(mask)[1]}, but {image.name} has {in_words(image)[1]}; choose a "
             "mask of the size of the image."
