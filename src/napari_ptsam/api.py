@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from napari_ptsam.datasets.annotated_planes import Empty, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import annotate
+from napari_ptsam.datasets.mask_reading import Empty, MaskReading
 from napari_ptsam.datasets.pairing import ImageSource, as_planes, is_path, pair
-from napari_ptsam.errors import InputError, PtsamWarning
+from napari_ptsam.errors import InputError, PtsamWarning, framed
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings, StackLinker
@@ -30,10 +31,12 @@ __all__ = ["load", "segment", "train"]
 
 def train(
     images: ImageSource,
-    masks: ImageSource,
+    masks: ImageSource = None,
     *,
     axes: str | None = None,
     classes: Sequence[str] | None = None,
+    background: int | None = None,
+    instances: bool = False,
     unlabelled: int | None = None,
     empty: Empty = "refuse",
     backbone: str = "vit_t",
@@ -50,15 +53,21 @@ def train(
     ----------
     images, masks
         Two folders with files of matching names, two files, two arrays, or two
-        sequences of files or arrays. A plane has shape (y, x) or (y, x,
+        sequences of files or arrays; or one folder of images and masks. A plane has shape (y, x) or (y, x,
         channels); stacks are (z, y, x) or (t, z, y, x). Masks are integers of
-        the same shape without channels; 0 is background.
+        the same shape without channels; 0 is background. Masks with soft edges,
+        one-hot channels, colours or another background are recognised.
     axes
         A letter for each axis of the images, for instance ``"CYX"``; guessed if
         left out, or taken from the file.
     classes
         Names of the values 1, 2, ... of the masks; without them every value
-        above 0 is foreground.
+        but the background is foreground.
+    background
+        Value of the background in the masks. By default, it is 0, unless the masks
+        look otherwise.
+    instances
+        Whether each value of the masks is an object. By default, that is worked out.
     unlabelled
         Value of pixels that were not annotated and do not count.
     empty
@@ -98,7 +107,8 @@ def train(
     Warns
     -----
     PtsamWarning
-        If the new prompt is worse than the start, which is returned.
+        If the new prompt is worse than the start, which is returned; if files of
+        folders were left out; or if something was assumed about the masks.
     """
     known = {field.name for field in fields(TrainingSettings)}
     if unknown := sorted(set(settings) - known - set(former_names_of(TrainingSettings).names)):
@@ -110,9 +120,14 @@ def train(
     begin = load(start) if isinstance(start, (str, Path)) else start
     if classes is None and begin is not None:
         classes = begin.classes
-    reading = MaskReading(None if classes is None else tuple(classes), unlabelled, empty)
+    names = None if classes is None else tuple(classes)
+    reading = MaskReading(names, unlabelled, empty, background, instances)
     chosen = TrainingSettings(**settings)
-    annotations = annotate(*pair(images, masks, axes, reading.classes), reading)
+    left_out: list[str] | None = [] if is_path(images) and Path(images).is_dir() else None
+    planes, mask_planes = pair(images, masks, axes, reading.classes, left_out)
+    annotations = annotate(planes, mask_planes, reading, left_out=left_out)
+    for problem in left_out or ():
+        warnings.warn(PtsamWarning(framed(problem, "Left out: ")), stacklevel=2)
     # Torch loads here: what the user got wrong is reported without waiting for it.
     from napari_ptsam.backbones.embedding_cache import with_users_cache
     from napari_ptsam.backbones.loading import load_backbone

@@ -33,8 +33,15 @@ class Remedy(Enum):
     ALLOW_MINUTES = "Allow the time to use them (minutes={minutes})."
     NAME_AXES = "If the axes are wrong, name them (axes='CYX')."
     NAME_UNLABELLED = (
-        "If {value} marks pixels that are not annotated, pass it (unlabelled={value})."
+        "If {value} marks pixels that are not annotated, pass it (unlabelled={value}); if it is the "
+        "background, pass that (background={value})."
     )
+    NAME_BACKGROUND = "If one of the values is the background, pass it (background=VALUE)."
+    MASK_VALUES = (
+        "If that is wrong, pass what is right: background=VALUE, instances=True or "
+        "classes=[NAME, NAME]."
+    )
+    ALL_OBJECTS = "If each value is an object all the same, pass instances=True."
     EMPTY_MASKS = (
         "Draw what is missing, or tell that such masks are background (empty='background') or "
         "are to be left out (empty='skip')."
@@ -130,7 +137,7 @@ def _piece(piece: str | Advice | SettingName, words: Words) -> str:
 
 def message_of(message: object) -> str:
     """Return the text of an error, a note or anything else; as a `Message` if it is one."""
-    if isinstance(message, PtsamError) and message.args:
+    if isinstance(message, (PtsamError, PtsamWarning)) and message.args:
         message = message.args[0]
     return message if isinstance(message, Message) else str(message)
 
@@ -181,7 +188,7 @@ class PtsamError(ValueError):
 
 
 class PtsamWarning(UserWarning):
-    """Something was done in another way than asked for, and the result is still right."""
+    """Something was assumed, or done in another way than asked for; the message says what."""
 
 
 class InputError(PtsamError):

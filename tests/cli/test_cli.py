@@ -18,6 +18,8 @@ from PIL import Image
 from conftest_cli import fails, run
 from conftest_prompts import head, make
 from napari_ptsam.cli.commands import _report_training
+from napari_ptsam.datasets.annotated_planes import annotate
+from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.prompts.files import load
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -158,7 +160,7 @@ def test_two_stacks_train(nuclei, prompt_path, tmp_path: Path) -> None:
 # What can be wrong. Each must leave nothing behind.
 
 
-def test_images_and_masks_that_do_not_fit(folders, tmp_path: Path, capsys) -> None:
+def test_images_and_masks_that_do_not_fit(folders, prompt_path, tmp_path, capsys) -> None:
     images, masks = folders
     out, empty = tmp_path / "out.pt", tmp_path / "empty"
     empty.mkdir()
@@ -167,27 +169,48 @@ def test_images_and_masks_that_do_not_fit(folders, tmp_path: Path, capsys) -> No
         fails(capsys, message, "train", *arguments, "-o", out, *QUICK)
         assert not out.exists() and not list(tmp_path.glob(".out*"))
 
+    def train_leaves_out(message: str) -> None:
+        options = [*SHORT, prompt_path, "--minutes", "0"]
+        assert run("train", images, masks, "-o", out, *options) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("napari-ptsam: Left out: ") and message in last, last
+        assert last.endswith("the prompt was trained on the rest.") and out.is_file()
+        out.unlink()
+
     train_fails("holds no images", empty, masks)
     train_fails("no file or folder", tmp_path / "none", masks)
     train_fails("must both be folders", images, masks / "000.tif")
     (images / "005.tif").rename(images / "extra.tif")
-    train_fails("has the name of extra.tif", images, masks)
+    train_leaves_out("has the name of extra.tif")
     (images / "extra.tif").unlink()
-    train_fails("has the name of 005.tif", images, masks)
     (masks / "005.tif").unlink()
+
+    def is_left_out(message: str) -> None:
+        left_out: list[str] = []
+        planes, mask_planes = pair(images, masks, left_out=left_out)
+        assert len(annotate(planes, mask_planes, left_out=left_out).examples) == 4
+        assert len(left_out) == 1 and message in left_out[0]
+
     mask = tifffile.imread(masks / "000.tif")
     for wrong, message in (
         (mask[:100], "128 x 128 pixels but its mask 000.tif has 100 x 128"),
+        (mask * 0.37, "000.tif holds fractions"),
+    ):
+        tifffile.imwrite(masks / "000.tif", wrong)
+        is_left_out(message)
+    for wrong, message in (
         (np.zeros_like(mask), "000.tif has no foreground at all"),
         (np.ones_like(mask), "000.tif has no background at all"),
-        (mask * 0.37, "000.tif holds fractions"),
     ):
         tifffile.imwrite(masks / "000.tif", wrong)
         train_fails(message, images, masks)
     tifffile.imwrite(masks / "000.tif", mask)
     whole = (images / "000.tif").read_bytes()
     (images / "000.tif").write_bytes(whole[: len(whole) // 2])
-    train_fails("000.tif cannot be read: the file is truncated", images, masks)
+    train_leaves_out("000.tif cannot be read: the file is truncated")
+    for path in images.iterdir():
+        path.write_bytes(whole[: len(whole) // 2])
+    train_fails("cannot be read: the file is truncated", images, masks)
 
 
 def test_prompt_files_that_are_none(folders, prompt_path, tmp_path: Path, capsys) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_ptsam.annotation.regions import Region, mask_of, surroundings
 from napari_ptsam.annotation.scheme import UNLABELLED, Scheme
-from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
+from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.split import choose_held_out
 from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.planes import Planes

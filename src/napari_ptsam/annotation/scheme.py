@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_ptsam.datasets.annotated_planes import MaskReading
+from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.validation import python_values, read_values
 from napari_ptsam.prompts.prompt import MAX_CLASSES, check_colours, check_names, default_colours
@@ -100,7 +100,9 @@ class Scheme:
     def reading(self) -> MaskReading:
         """The meaning of the masks that `mask` makes."""
         unlabelled = UNLABELLED if self.sparse or self.ignored else None
-        return MaskReading(self.classes, unlabelled, "background")
+        return MaskReading(
+            self.classes, unlabelled, "background", background=0, instances=len(self.classes) == 1
+        )
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
         """Convert painted labels to a mask.

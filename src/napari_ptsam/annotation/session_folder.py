@@ -5,7 +5,6 @@ Its layout is documented in docs/session-folder.md.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
@@ -22,6 +21,7 @@ from napari_ptsam.annotation.scheme import check_labels
 from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane, now
 from napari_ptsam.annotation.session_file import load_session, save_session
 from napari_ptsam.errors import InputError, OutputError, PtsamError, SessionError, framed
+from napari_ptsam.io.user_folders import named_folder, user_folder
 from napari_ptsam.io.writing import reason
 from napari_ptsam.prompts.library import kept_elsewhere
 from napari_ptsam.training.presets import training_settings
@@ -360,9 +360,4 @@ def unfinished_sessions(root: str | Path) -> list[Path]:
 
 def default_root() -> Path:
     """Return the folder for sessions, unless the user names another one."""
-    named = os.environ.get(ROOT_VARIABLE, "")
-    if named:
-        return Path(named).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("napari-ptsam", appauthor=False) / "sessions"
+    return named_folder(ROOT_VARIABLE) or user_folder("data") / "sessions"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.errors import CheckpointError, OutputError
 from napari_ptsam.io.safe_loading import read_or
+from napari_ptsam.io.user_folders import named_folder, user_folder
 from napari_ptsam.io.writing import reason, replacing
 
 FOLDER_VARIABLE = "NAPARI_PTSAM_BACKBONES"
@@ -23,12 +23,7 @@ PART = ".part"
 
 def backbones_folder() -> Path:
     """Return the folder of NAPARI_PTSAM_BACKBONES, or else the user's data folder on this system."""
-    from platformdirs import user_data_path
-
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
-        return Path(folder).expanduser()
-    return user_data_path("napari-ptsam", appauthor=False) / "backbones"
+    return named_folder(FOLDER_VARIABLE) or user_folder("data") / "backbones"
 
 
 class BackboneFiles:

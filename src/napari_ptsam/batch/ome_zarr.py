@@ -14,6 +14,7 @@ from napari_ptsam.batch.result_format import ResultFormat
 from napari_ptsam.images.pixel_sizes import in_unit_of
 from napari_ptsam.images.units import LENGTHS, length_name
 from napari_ptsam.images.zarrs import holds_zarr
+from napari_ptsam.io.writing import printable
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_format import StackResult
@@ -46,7 +47,7 @@ class OmeZarr(ResultFormat):
         # time.
         group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         text = json.dumps(group, indent=2, ensure_ascii=False)
-        (path / "zarr.json").write_text(text, encoding="utf-8")
+        (path / "zarr.json").write_text(printable(text), encoding="utf-8")
 
     def read(self, path: Path) -> np.ndarray:
         """Return the full resolution of a group."""

@@ -26,11 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from napari_ptsam.cli.commands import InterruptedByUserError
     from napari_ptsam.cli.parser import build_parser
     from napari_ptsam.cli.remedies import on_command_line
-    from napari_ptsam.errors import KeptElsewhereError, PtsamError
+    from napari_ptsam.errors import KeptElsewhereError, PtsamError, PtsamWarning
 
     options = build_parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", PtsamWarning)
             warnings.showwarning = _warn
             options.run(options)
     except PtsamError as error:
@@ -56,10 +59,11 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Print warnings that are meant for the user; drop those of libraries for developers."""
+    from napari_ptsam.cli.remedies import on_command_line
     from napari_ptsam.errors import PtsamWarning
 
     if issubclass(category, PtsamWarning):
-        print(f"napari-ptsam: {message}", file=sys.stderr)
+        print(f"napari-ptsam: {on_command_line(message)}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:

@@ -10,16 +10,20 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
+from napari_ptsam.cli.left_out import report_left_out
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.cli.training_sources import open_source
-from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import annotate
+from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
+from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, framed
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.describe import describe, dice_with_error, fine_detail, measured_where
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.prompt import check_text
+from napari_ptsam.prompts.text import to_text
 from napari_ptsam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -68,10 +72,26 @@ def train(options: Namespace) -> None:
     prompt = training.prompt
     texts = (options.notes, options.licence, options.author)
     prompt = prompt.with_text(*(words or None for words in texts))
-    path = source.save(prompt)
+    try:
+        path = source.save(prompt)
+    except OutputError as error:
+        if isinstance(error, KeptElsewhereError):
+            raise
+        raise _with_text(prompt, error) from error
     if training.kept_start is not None:
         print(f"napari-ptsam: {on_command_line(training.kept_start.sentence)}", file=sys.stderr)
     _report_training(options, path, training, prompt, perf_counter() - begin)
+    report_left_out(source.left_out, "the prompt was trained on the rest")
+
+
+def _with_text(prompt: Prompt, error: OutputError) -> OutputError:
+    """Print a prompt that cannot be written anywhere, and return the error that says so."""
+    try:
+        print(to_text(prompt))
+    except InputError:  # it is too long
+        return error
+    after = " The line above is the prompt as text, without markers, which “import” reads."
+    return OutputError(framed(error, after=after))
 
 
 def _which_backbone(options: Namespace, before: str) -> tuple[str | None, str | Path | None]:
@@ -130,15 +150,25 @@ def _numbers(kept: Comparison | None) -> dict[str, float] | None:
 
 def evaluate(options: Namespace) -> None:
     """Run ``napari-ptsam evaluate``."""
-    from napari_ptsam.evaluation.evaluate import WAYS, summary
     from napari_ptsam.evaluation.evaluate import evaluate as evaluate_planes
+    from napari_ptsam.evaluation.evaluate import summary
     from napari_ptsam.inference.segment import Segmenter
     from napari_ptsam.prompts.backbone import backbone_of
 
     prompt = load(options.prompt)
-    reading = MaskReading(prompt.classes, options.unlabelled, options.empty)
-    images = pair(options.images, options.masks, options.axes, prompt.classes)
-    annotations = annotate(*images, reading, complete=False)
+    reading = MaskReading(
+        prompt.classes,
+        options.unlabelled,
+        options.empty,
+        options.background,
+        bool(options.instances),
+    )
+    left_out: list[str] = []
+    images, masks = pair(options.images, options.masks, options.axes, prompt.classes, left_out)
+    several = len(images) > 1 or bool(left_out)
+    annotations = annotate(
+        images, masks, reading, complete=False, left_out=left_out if several else None
+    )
     fitted, caution = prompt, ""
     for planes in annotations.stacks:
         fitted, words = fit_prompt(prompt, planes, options.channels, CHANNELS)
@@ -155,7 +185,14 @@ def evaluate(options: Namespace) -> None:
     scored = summary(scores, prompt.classes)
     if options.json:
         _print_json(scored)
-        return
+    else:
+        _report_scores(scored)
+    report_left_out(left_out, "the others were evaluated")
+
+
+def _report_scores(scored: dict[str, object]) -> None:
+    from napari_ptsam.evaluation.evaluate import WAYS
+
     for image in scored["images"]:  # type: ignore[attr-defined]
         print(f"{image['name']}: IoU {image['iou']:.3f}, Dice {image['dice']:.3f}")
     for name, values in scored["classes"].items():  # type: ignore[attr-defined]

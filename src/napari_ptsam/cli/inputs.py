@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.formats import FORMATS, format_if_any, kinds_of_results
+from napari_ptsam.datasets.mask_names import files_of, masks_among
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location
 from napari_ptsam.images.locations import images_at, one_of_each_image, outermost, result_name
-from napari_ptsam.images.patterns import matching
-from napari_ptsam.images.reading import list_images
+from napari_ptsam.images.patterns import existing, matching
 from napari_ptsam.images.zarrs import is_zarr, zarr_images
 from napari_ptsam.io.writing import make_folder
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
 
 
-def find_images(inputs: Sequence[Location]) -> list[Location]:
+def find_images(inputs: Sequence[Location], masks: list[Path] | None = None) -> list[Location]:
     """Return the images that the inputs name.
 
     Parameters
@@ -31,6 +33,9 @@ def find_images(inputs: Sequence[Location]) -> list[Location]:
         Files, folders, addresses, and patterns such as ``**/*.tif``. Plates, and
         files with several images, stand for all their images. Files that hold an
         image together are named once.
+    masks
+        List to which the files of folders are added that are left out, since their
+        names say that they are masks of other files.
 
     Raises
     ------
@@ -39,16 +44,22 @@ def find_images(inputs: Sequence[Location]) -> list[Location]:
     """
     images: dict[Location, None] = {}
     files: list[Path] = []
+    masks = [] if masks is None else masks
     for source in inputs:
         if isinstance(source, Address):
             images |= dict.fromkeys(_at_address(source))
         elif is_zarr(source) or not source.is_dir():
             is_pattern = has_magic(str(source)) and not source.exists()
-            files += matching(source) if is_pattern else [source]
+            files += matching(source) if is_pattern else [existing(source)]
         else:
-            files += list_images(source)
+            listed = files_of(source)
+            masks += (found := masks_among(listed))
+            files += [file for file in listed if file not in found]
     for file in one_of_each_image(files):
-        images |= dict.fromkeys(images_at(file))
+        with suppress(InputError):  # a damaged file is reported when it is segmented
+            images |= dict.fromkeys(images_at(file))
+            continue
+        images[file] = None
     return list(images)
 
 
@@ -98,12 +109,7 @@ class Place:
                 f"{out} is no folder, and results are {kinds_of_results()}; make the folder first, or "
                 "use a name with one of these endings."
             )
-        names = [result_name(source) for source in sources]
-        for name in names:
-            if self.file is None and names.count(name) > 1:
-                raise InputError(
-                    f"Several inputs are called {name}; segment them into different folders."
-                )
+        self._folders = _folders_for(sources) if self.file is None else {}
 
     def _check_file(self, options: Namespace, kind: str | None, count: int) -> None:
         if count > 1:
@@ -120,7 +126,8 @@ class Place:
     def prepare(self) -> None:
         """Create the folder of the results, if it does not exist."""
         if self.file is None:
-            make_folder(self.folder)
+            for folder in {Path(), *self._folders.values()}:
+                make_folder(self.folder / folder)
 
     def target(self, source: Location, planes: Planes, number: int, segmenter: object) -> Path:
         """Return the path for the result of an image and of the prompt with that number."""
@@ -130,6 +137,38 @@ class Place:
             target_for(self.folder, planes, "", segmenter, self.format)  # type: ignore[arg-type]
             return self.file
         return target_for(
-            self.folder, planes, result_name(source), segmenter, self.format,  # type: ignore[arg-type]
+            self.folder_for(source), planes, result_name(source), segmenter, self.format,  # type: ignore[arg-type]
             self._prompts[number],
         )  # fmt: skip
+
+    def folder_for(self, source: Location) -> Path:
+        """Return the folder for the results of an image."""
+        return self.folder / self._folders.get(source, "")
+
+
+def _folders_for(sources: Sequence[Location]) -> dict[Location, Path]:
+    """Return the folder in the results' folder for each image; images of one name need several.
+
+    Raises
+    ------
+    InputError
+        If images in one folder have the same name.
+    """
+    names = [result_name(source) for source in sources]
+    if len(set(names)) == len(names):
+        return {}
+    parents = [
+        Path() if isinstance(outer, Address) else outer.absolute().parent
+        for outer, _ in map(outermost, sources)
+    ]
+    places = list(zip(parents, names, strict=True))
+    for number, (parent, name) in enumerate(places):
+        if (parent, name) in places[:number]:
+            raise InputError(
+                f"Several inputs are called {name}; segment them into different folders."
+            )
+    common = os.path.commonpath([parent for parent in parents if parent.is_absolute()] or [Path()])
+    return {
+        source: parent.relative_to(common) if parent.is_absolute() else parent
+        for source, parent in zip(sources, parents, strict=True)
+    }

@@ -14,7 +14,7 @@ from napari_ptsam.cli.backbones import add_backbones_options
 from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
 from napari_ptsam.cli.setting_options import add_settings, plain
-from napari_ptsam.datasets.annotated_planes import Empty
+from napari_ptsam.datasets.mask_reading import Empty
 from napari_ptsam.images.addresses import Address, as_location
 from napari_ptsam.io.declaration import settings_of
 from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
@@ -184,7 +184,8 @@ def _command(
 def _add_annotations(add: _Parser, classes: bool = True) -> None:
     masks = (
         "Folder of masks, or of files with outlined objects (ImageJ ROIs, COCO, LabelMe, GeoJSON, "
-        "Cellpose), with the same names; or one stack. 0 is background."
+        "Cellpose), with the same names; or one stack. Not needed if they are in the folder of the "
+        "images, with _mask or the like in their names."
     )
     if classes:
         add.add_argument(
@@ -198,11 +199,24 @@ def _add_annotations(add: _Parser, classes: bool = True) -> None:
             type=_names,
             metavar="NAME[,NAME...]",
             help="Names of the mask values 1, 2, ..., or of classes of outlined objects. Default: all "
-            "values above 0, and all objects, are foreground.",
+            "values but the background, and all objects, are foreground.",
         )
     else:
         add.add_argument("images", type=_path_or_address, help="Folder of images, or one stack.")
-        add.add_argument("masks", type=Path, help=masks)
+        add.add_argument("masks", type=Path, nargs="?", help=masks)
+    add.add_argument(
+        "--background",
+        type=int,
+        metavar="VALUE",
+        help="Mask value of the background. Default: 0, unless the masks look otherwise, which a "
+        "message says.",
+    )
+    add.add_argument(
+        "--instances",
+        action="store_const",
+        const=True,
+        help="Take each mask value as an object. Default: they are, unless they look like classes.",
+    )
     add.add_argument(
         "--unlabelled",
         type=int,

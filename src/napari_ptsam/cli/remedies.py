@@ -19,7 +19,11 @@ COMMAND_LINE = Words(
         "{minutes}.",
         Remedy.NAME_AXES: "If the axes are wrong, name them, for instance with --axes CYX.",
         Remedy.NAME_UNLABELLED: "If {value} marks pixels that are not annotated, use --unlabelled "
-        "{value}.",
+        "{value}; if it is the background, use --background {value}.",
+        Remedy.NAME_BACKGROUND: "If one of the values is the background, use --background VALUE.",
+        Remedy.MASK_VALUES: "If that is wrong, use --background VALUE, --instances, or --classes "
+        "NAME,NAME.",
+        Remedy.ALL_OBJECTS: "If each value is an object all the same, use --instances.",
         Remedy.EMPTY_MASKS: "Draw what is missing, or say that such masks are background (--empty "
         "background) or are to be left out (--empty skip).",
         Remedy.NO_MARKERS: "Give each object a number of its own in the masks, or train without "

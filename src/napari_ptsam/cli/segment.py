@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
 from napari_ptsam.cli.into_image import PlaceInImages
+from napari_ptsam.cli.left_out import report_left_out
 from napari_ptsam.cli.progress_bars import PlaneBar
-from napari_ptsam.cli.remedies import CHANNELS, on_command_line
+from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.cli.setting_options import options_given
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, framed
 from napari_ptsam.images.addresses import Location
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.inference.channels import fit_prompt
@@ -46,13 +47,15 @@ def segment(options: Namespace) -> None:
         raise InputError("Two of the prompts have the same name; rename one of the files.")
     run = _SegmentCommand(options, prompts, names)
     run.check()
+    if run.masks:
+        print(f"napari-ptsam: {_masks_left_out(run.masks)}", file=sys.stderr)
     written: list[dict[str, Any]] = []
     problems: list[str] = []
     for source in run.sources:
         try:
             files, left_out = run.segment(source)
         except InputError as error:
-            problems.append(on_command_line(error))
+            problems.append(framed(error))
             continue
         problems += left_out
         written += files
@@ -61,8 +64,9 @@ def segment(options: Namespace) -> None:
         print(json.dumps({"output": run.settings.output, "classes": classes, "files": written}))
     elif written and (options.measure or sys.stderr.isatty()):  # as progress bars, not for scripts
         print(_closing_sentence(written), file=sys.stderr)
-    if problems:
-        raise InputError(_summary(problems, bool(written)))
+    if len(problems) == 1 and not written:
+        raise InputError(problems[0])
+    report_left_out(problems, "the rest is written" if written else "nothing was written")
 
 
 def _closing_sentence(written: Sequence[dict[str, Any]]) -> str:
@@ -75,13 +79,11 @@ def _closing_sentence(written: Sequence[dict[str, Any]]) -> str:
     return f"{sentence}: {sum(counts):,} object{'s' * (sum(counts) != 1)}."
 
 
-def _summary(problems: Sequence[str], any_written: bool) -> str:
-    if len(problems) == 1 and not any_written:
-        return problems[0]
-    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-    rest = "; the rest is written." if any_written else "; nothing was written."
-    listed = "; ".join(problem.rstrip(".") for problem in problems[:3])
-    return f"Left out: {listed}{more}{rest}"
+def _masks_left_out(masks: Sequence[Path]) -> str:
+    """Return which files are taken for masks."""
+    names = ", ".join(path.name for path in masks[:3]) + (", ..." if len(masks) > 3 else "")
+    what = "file is a mask" if len(masks) == 1 else "files are masks"
+    return f"By their names, {len(masks)} {what} ({names}) and left out; name them to segment them, too."
 
 
 class _SegmentCommand:
@@ -90,7 +92,8 @@ class _SegmentCommand:
     def __init__(self, options: Namespace, prompts: list[Prompt], names: list[str]) -> None:
         self.options, self.prompts = options, prompts
         self.settings, self.link = result_settings(options), link_settings(options)
-        self.sources = find_images(options.inputs)
+        self.masks: list[Path] = []
+        self.sources = find_images(options.inputs, self.masks)
         if options.label_name is not None and not options.into_image:
             raise InputError("--label-name is the name of labels in an image; add --into-image.")
         self.place = (
@@ -112,7 +115,9 @@ class _SegmentCommand:
         return planes.part(planes.stack_axis, start, stop)
 
     def _find_fitting(self) -> list[Location]:
-        """Return the images whose channels suit the prompts; the others fail when they are segmented.
+        """Return the images that can be read, and whose channels suit the prompts.
+
+        The others fail when they are segmented.
 
         Raises
         ------
@@ -121,9 +126,8 @@ class _SegmentCommand:
         """
         fitting, problem = [], None
         for source in self.sources:
-            planes = self._open(source)
             try:
-                self._fitted(planes)
+                self._fitted(self._open(source))
                 fitting.append(source)
             except InputError as error:
                 problem = problem or error
@@ -189,7 +193,8 @@ class _SegmentCommand:
         planes = self._open(source)
         self._warn(planes)
         parts = self._parts(source, planes)
-        problems, count = [], 0
+        problems: list[str] = []
+        count = 0
         results: dict[int, WrittenResult] = {}
         with PlaneBar(len(planes), planes.name) as bar:
             try:
@@ -197,7 +202,7 @@ class _SegmentCommand:
                     count = plane.done
                     bar.show(plane.done, plane.results is None and not plane.problem)
                     if plane.problem:
-                        problems.append(on_command_line(plane.problem))
+                        problems.append(framed(plane.problem))
             except KeyboardInterrupt:
                 raise InterruptedByUserError(
                     f"Stopped; {count} of {len(planes)} planes of {planes.name} are kept in "

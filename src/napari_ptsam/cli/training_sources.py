@@ -14,7 +14,9 @@ from napari_ptsam.annotation.session_file import FILE
 from napari_ptsam.annotation.session_folder import SessionFolder
 from napari_ptsam.cli.remedies import on_command_line
 from napari_ptsam.cli.setting_options import options_given
-from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.annotated_planes import AnnotationSet, annotate
+from napari_ptsam.datasets.mask_names import pairs_in_folder
+from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
 from napari_ptsam.io.writing import check_output
@@ -43,12 +45,13 @@ class FromMasks:
     """Images with masks; the prompt goes to a file that the user names."""
 
     def __init__(self, options: Namespace) -> None:
-        if options.masks is None:
-            if not options.images.exists():
-                raise InputError(f"There is no file or folder {options.images}; check the path.")
+        if isinstance(options.images, Path) and not options.images.exists():
+            raise InputError(f"There is no file or folder {options.images}; check the path.")
+        if options.masks is None and not _holds_masks(options.images):
             raise InputError(
                 f"Masks are required: {options.images} is no session folder (it holds no {FILE}); "
-                "name the folder or stack of masks after it."
+                "name the folder or stack of masks after it. If they are in the same folder, their "
+                "names have _mask or the like after those of the images."
             )
         if options.out is None:
             raise InputError("The name of the prompt file is required: -o OUT.pt.")
@@ -58,6 +61,8 @@ class FromMasks:
         self._options = options
         self.target = str(options.out)
         """The prompt file to write, for messages."""
+        self.left_out: list[str] = []
+        """Why files or planes were left out; known once the annotations have been read."""
         self.settings: TrainingSettings = training_settings(_settings(options, {}))
 
     def annotations(self, start: Prompt | None) -> AnnotationSet:
@@ -67,10 +72,15 @@ class FromMasks:
             options.classes or (None if start is None else start.classes),
             options.unlabelled,
             options.empty or "refuse",
+            options.background,
+            bool(options.instances),
         )
-        return annotate(
-            *pair(options.images, options.masks, options.axes, reading.classes), reading
+        images, masks = pair(
+            options.images, options.masks, options.axes, reading.classes, self.left_out
         )
+        several = len(images) > 1 or bool(self.left_out)
+        left_out = self.left_out if several else None
+        return annotate(images, masks, reading, left_out=left_out)
 
     def save(self, prompt: Prompt) -> Path:
         """Write the prompt, and return its path."""
@@ -81,7 +91,9 @@ class FromSession:
     """A session folder; the prompt goes into it unless the user names a file."""
 
     def __init__(self, options: Namespace) -> None:
-        for name in ("unlabelled", "empty", "axes"):
+        self.left_out: list[str] = []
+        """Empty, since planes that cannot be read are reported before the training."""
+        for name in ("unlabelled", "empty", "axes", "background", "instances"):
             if getattr(options, name) is not None:
                 raise InputError(
                     f"--{name} is for masks; leave it out, since the session {options.images} has its "
@@ -126,6 +138,14 @@ class FromSession:
         if self._options.out is not None:
             return save_trained(prompt, self._options.out, self._options.overwrite)
         return self._folder.add_trained(prompt, self._decided)
+
+
+def _holds_masks(folder: Path) -> bool:
+    """Return whether a folder holds images with their masks."""
+    try:
+        return isinstance(folder, Path) and folder.is_dir() and bool(pairs_in_folder(folder)[0])
+    except InputError:
+        return False
 
 
 def _settings(options: Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,21 +5,19 @@ Masks are checked here, before anything expensive is computed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 
-from napari_ptsam.errors import InputError, Remedy
+from napari_ptsam.datasets.mask_channels import channel_axis_of, one_hot_plane
+from napari_ptsam.datasets.mask_files import is_lossy
+from napari_ptsam.datasets.mask_reading import MaskPlane, MaskReading, interpret, leaving_out
+from napari_ptsam.errors import Advice, InputError, Message, PtsamWarning, Remedy
 from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.images.planes import PixelSize, Planes
-from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names
 
-Empty = Literal["refuse", "background", "skip"]
-"""How to treat a mask without foreground."""
-
-DEFAULT_CLASS = "foreground"
 BAND = 512
 """Number of rows whose pixels are counted at a time, which limits the memory."""
 
@@ -119,56 +117,12 @@ class AnnotationSet:
         return replace(self, examples=examples)
 
 
-@dataclass(frozen=True)
-class MaskReading:
-    """How the values of masks are interpreted.
-
-    Attributes
-    ----------
-    classes
-        Names of the classes 1, 2, ... of the masks. With one name, or None,
-        every value above 0 is foreground, so that instance masks and binary
-        masks are read alike.
-    unlabelled
-        Value of pixels that were not annotated and are ignored; None if all
-        pixels were annotated.
-    empty
-        How to treat a mask without foreground: ``refuse`` it (most likely the
-        annotation was forgotten), take it as ``background``, or ``skip`` the plane.
-
-    Raises
-    ------
-    InputError
-        If there are too many classes, or a value is not one of those above.
-    """
-
-    classes: tuple[str, ...] | None = None
-    unlabelled: int | None = None
-    empty: Empty = "refuse"
-
-    def __post_init__(self) -> None:
-        if self.empty not in get_args(Empty):
-            raise InputError(f"Empty masks are treated by one of {', '.join(get_args(Empty))}.")
-        if self.classes is not None and not 1 <= len(self.classes) <= MAX_CLASSES:
-            raise InputError(f"Name 1 to {MAX_CLASSES} classes, not {len(self.classes)}.")
-        check_names(self.names)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each class."""
-        return self.classes or (DEFAULT_CLASS,)
-
-    @property
-    def tells_classes(self) -> bool:
-        """Whether the values of a mask are classes; otherwise they may be instances."""
-        return len(self.names) > 1
-
-
 def annotate(
     images: Sequence[Planes],
     masks: Sequence[Planes],
     reading: MaskReading | None = None,
     complete: bool = True,
+    left_out: list[str] | None = None,
 ) -> AnnotationSet:
     """Make an annotation set from images and their masks.
 
@@ -176,11 +130,19 @@ def annotate(
     ----------
     images, masks
         Images and, in the same order, their masks. A mask has the planes of its
-        image, but no channels.
+        image, but no channels, unless these are one-hot or colours of classes.
     reading
         How the values of the masks are interpreted.
     complete
         Whether every class must occur on some plane, as training requires.
+    left_out
+        List to which reasons are added why planes are left out: they or their masks cannot
+        be read or do not fit, while others do. None raises the first such error.
+
+    Warns
+    -----
+    PtsamWarning
+        If the values of the masks are unusual; it says what is assumed about them.
 
     Raises
     ------
@@ -195,43 +157,99 @@ def annotate(
         raise InputError(
             f"There are {len(images)} images but {len(masks)} masks; give one for each."
         )
-    examples: list[AnnotatedPlane] = []
+    read: list[_PlaneWithMask] = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        examples += _annotated_planes(image, mask, reading, number)
+        for index in range(len(image)):
+            with leaving_out(left_out):
+                read.append(_read_plane(image, mask, number, index))
+    if not read and left_out:
+        raise InputError(left_out[0])
+    labelled, meaning = interpret(
+        [plane.mask for plane in read], reading, [plane.pixels for plane in read], left_out
+    )
+    if not labelled and left_out:
+        raise InputError(left_out[0])
+    if meaning.assumed:
+        advice = Advice(Remedy.MASK_VALUES, {})
+        warnings.warn(PtsamWarning(Message(meaning.assumed, " ", advice)), stacklevel=2)
+    objects = meaning.kind == "instances"
+    examples = []
+    for plane in labelled:
+        source = read[plane.number]
+        example = _annotated_plane(source, plane.values, plane.valid, reading, objects)
+        if example is not None:
+            examples.append(example)
     examples = _without_false_instances(examples)
     _check_classes(examples, reading.names if complete else ())
     size = common_pixel_size([image.pixel_size for image in images])
     return AnnotationSet(tuple(examples), reading.names, size, tuple(images))
 
 
-def _annotated_planes(
-    image: Planes, mask: Planes, reading: MaskReading, stack: int
-) -> Iterable[AnnotatedPlane]:
+@dataclass(frozen=True, eq=False)
+class _PlaneWithMask:
+    """A plane and its mask as read, with the numbers of the image and of the plane in it."""
+
+    image: Planes
+    pixels: np.ndarray
+    mask: MaskPlane
+    stack: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        return self.image.name_of(self.number)
+
+
+def _read_plane(image: Planes, mask: Planes, stack: int, number: int) -> _PlaneWithMask:
+    axis, values, name = None, None, mask.name
     mask = mask.in_order_of(image)
-    if image.extent != mask.extent:
+    if mask.extent == image.extent:
+        values, name = mask[number], mask.name_of(number)
+    elif (axis := channel_axis_of(mask, image)) is not None:
+        values = one_hot_plane(mask, axis, number)
+    if values is None:
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
             "they must be of the same size.",
             Remedy.NAME_AXES,
         )
-    for index in range(len(image)):
-        part = f", plane {index}" if len(image) > 1 else ""
-        annotation = _read_mask(mask[index], mask.rgb, mask.name + part, reading)
-        if annotation is None:
-            continue
-        labels, valid, values = annotation
-        pixels = image[index]
-        yield AnnotatedPlane(
-            name=image.name + part,
-            pixels=pixels,
-            rgb=image.rgb,
-            labels=labels,
-            valid=valid,
-            areas=_object_areas(values),
-            instances=None if reading.tells_classes else values,
-            stack=stack,
-            number=index,
+    pixels = image[number]
+    return _PlaneWithMask(
+        image, pixels, MaskPlane(name, values, mask.rgb, is_lossy(mask)), stack, number
+    )
+
+
+def _annotated_plane(
+    source: _PlaneWithMask,
+    values: np.ndarray,
+    valid: np.ndarray | None,
+    reading: MaskReading,
+    objects: bool,
+) -> AnnotatedPlane | None:
+    """Return the annotated plane; None if it is left out."""
+    name = source.mask.name
+    labels = values.astype(np.uint8) if reading.tells_classes else (values > 0).astype(np.uint8)
+    background = labels == 0 if valid is None else (labels == 0) & valid
+    if not labels.any():
+        if reading.empty == "refuse":
+            raise InputError(f"The mask {name} has no foreground at all.", Remedy.EMPTY_MASKS)
+        if reading.empty == "skip" or not background.any():
+            return None
+    if not background.any():
+        raise InputError(
+            f"The mask {name} has no background at all, so there is nothing to tell apart; mark some."
         )
+    return AnnotatedPlane(
+        name=source.name,
+        pixels=source.pixels,
+        rgb=source.image.rgb,
+        labels=labels,
+        valid=valid,
+        areas=_object_areas(values if objects or reading.tells_classes else labels),
+        instances=values if objects else None,
+        stack=source.stack,
+        number=source.number,
+    )
 
 
 def _without_false_instances(examples: list[AnnotatedPlane]) -> list[AnnotatedPlane]:
@@ -243,94 +261,6 @@ def _without_false_instances(examples: list[AnnotatedPlane]) -> list[AnnotatedPl
 def _size(planes: Planes) -> str:
     y, x = planes.shape
     return f"{y} x {x} pixels" + (f" in {len(planes)} planes" if len(planes) > 1 else "")
-
-
-def _read_mask(
-    values: np.ndarray, rgb: bool, name: str, reading: MaskReading
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
-    """Return labels, valid pixels and values of a mask; None if the plane is left out."""
-    values = label_values(values, rgb, name)
-    valid = None if reading.unlabelled is None else values != reading.unlabelled
-    if valid is not None:
-        values = np.where(valid, values, 0)
-    if values.min() < 0:
-        raise InputError(
-            f"The mask {name} has negative values.", Remedy.NAME_UNLABELLED, value=values.min()
-        )
-    if not reading.tells_classes:
-        labels = (values > 0).astype(np.uint8)
-    elif values.max() > len(reading.names):
-        raise InputError(
-            f"The mask {name} has the value {values.max()}, but only {len(reading.names)} classes "
-            "were named; name all of them, in the order of their values."
-        )
-    else:
-        labels = values.astype(np.uint8)
-    background = labels == 0 if valid is None else (labels == 0) & valid
-    if not labels.any():
-        if reading.empty == "refuse":
-            raise InputError(f"The mask {name} has no foreground at all.", Remedy.EMPTY_MASKS)
-        if reading.empty == "skip" or not background.any():
-            return None
-    if not background.any():
-        raise InputError(
-            f"The mask {name} has no background at all, so there is nothing to tell apart; mark some."
-        )
-    return labels, valid, values
-
-
-def label_values(values: np.ndarray, rgb: bool, name: str) -> np.ndarray:
-    """Return the values of a mask that was read from a file.
-
-    Parameters
-    ----------
-    values
-        Pixels as read, of shape (y, x) or (y, x, channels).
-    rgb
-        Whether the channels are red, green and blue.
-    name
-        Name of the mask in messages.
-
-    Returns
-    -------
-    numpy.ndarray
-        int32 or int64, shape (y, x).
-
-    Raises
-    ------
-    InputError
-        If the mask is a colour picture, or holds fractions.
-    """
-    return _whole_numbers(_one_channel(values, rgb, name), name)
-
-
-def _one_channel(values: np.ndarray, rgb: bool, name: str) -> np.ndarray:
-    if values.ndim == 2:
-        return values
-    colours = values[..., : values.shape[-1] - (values.shape[-1] in (2, 4))] if rgb else values
-    if (colours != colours[..., :1]).any():
-        raise InputError(
-            f"The mask {name} is a colour picture; save it as a grey one whose values are the labels."
-        )
-    return colours[..., 0]
-
-
-def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise InputError(f"The mask {name} holds NaN or infinity; a mask holds whole numbers.")
-        if (values != np.round(values)).any():
-            raise InputError(
-                f"The mask {name} holds fractions; a mask holds whole numbers (0 is background). "
-                "Is it a probability map, or the image itself?"
-            )
-    if values.dtype.kind in "uf" and values.max() >= 2**63:
-        raise InputError(
-            f"The mask {name} has values that are too large for numbers of objects; is it a mask?"
-        )
-    # int64 takes twice the memory, which matters for large planes.
-    small = values.size == 0 or (values.max() < 2**31 and values.min() >= -(2**31))
-    return values.astype(np.int32 if small else np.int64)
 
 
 def _object_areas(values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ exports it, and Cellpose's ``_seg.npy``. The outlines are drawn as a mask.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -198,11 +199,12 @@ def _from_json(path: Path, image: Planes) -> list[OutlinedObject]:
 
 
 def _coco(path: Path, content: dict[str, Any], image: Planes) -> list[OutlinedObject]:
-    name = image.path.name if image.path is not None else image.name
+    name = _composed(image.path.name if image.path is not None else image.name)
     listed = [
         entry
         for entry in content["images"]
-        if name in (Path(entry["file_name"]).name, Path(entry["file_name"]).stem)
+        if name
+        in (_composed(Path(entry["file_name"]).name), _composed(Path(entry["file_name"]).stem))
     ]
     if not listed:
         raise InputError(f"{path} lists no image {name}; rename the image as the file lists it.")
@@ -224,6 +226,11 @@ def _coco(path: Path, content: dict[str, Any], image: Planes) -> list[OutlinedOb
             mask = np.logical_or.reduce([_filled([_ring(part)], image.shape) for part in parts])
             objects.append(OutlinedObject(category, mask=mask))
     return objects
+
+
+def _composed(name: str) -> str:
+    """Return a name with composed letters, since macOS decomposes those of files."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _run_lengths(path: Path, parts: dict[str, Any]) -> np.ndarray:

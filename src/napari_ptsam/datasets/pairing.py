@@ -9,19 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from napari_ptsam.datasets.mask_files import open_mask_file
+from napari_ptsam.datasets.mask_names import (
+    Pair,
+    files_of,
+    pairs_in_folder,
+    pairs_of_folders,
+    plain_name,
+)
+from napari_ptsam.datasets.mask_reading import leaving_out
 from napari_ptsam.datasets.object_files import (
     coco_images,
     is_object_file,
     open_coco,
     open_objects,
-    plain_stem,
 )
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.addresses import as_location
 from napari_ptsam.images.axes import axes_for_mask
-from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import is_image, list_images, open_image, planes_of_mask
+from napari_ptsam.images.reading import list_images, open_image, planes_of_mask
 from napari_ptsam.images.zarrs import is_zarr
 
 ImageSource = Any
@@ -56,8 +63,9 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
         return [source]
     if is_path(source):
         path = Path(source)
-        files = list_images(path) if path.is_dir() and not is_zarr(path) else [path]
-        return [open_image(file, axes, labels, alone=len(files) > 1) for file in files]
+        files = list(files_of(path)) if path.is_dir() and not is_zarr(path) else [path]
+        open_one = open_mask_file if labels else open_image
+        return [open_one(file, axes, alone=len(files) > 1) for file in files]
     if isinstance(source, (list, tuple)):
         kind = "mask" if labels else "image"
         return [
@@ -79,11 +87,16 @@ def _is_array(item: Any) -> bool:
 
 def pair(
     images: ImageSource,
-    masks: ImageSource,
+    masks: ImageSource = None,
     axes: str | None = None,
     classes: Sequence[str] | None = None,
+    left_out: list[str] | None = None,
 ) -> tuple[list[Planes], list[Planes]]:
-    """Pair images with masks: those in two folders by name, all others by order.
+    """Pair images with masks: those in folders by name, all others by order.
+
+    In two folders, images and masks have the same name. In one folder, masks have a word more,
+    see `napari_ptsam.datasets.mask_names`. Folders in these folders are searched if they hold
+    no images themselves.
 
     Instead of a mask, the outlines of objects can be given: a file of
     `napari_ptsam.datasets.object_files`. A COCO file may hold those of a folder of images.
@@ -91,11 +104,15 @@ def pair(
     Parameters
     ----------
     images, masks
-        Sources of the images and of their masks, see `as_planes`.
+        Sources of the images and of their masks, see `as_planes`. Without masks, both are in the
+        folder of the images.
     axes
         Axes of the images; masks have the same axes without channels.
     classes
         Names of the classes, by which outlined objects are chosen or told apart.
+    left_out
+        List to which reasons are added why files of folders are left out, while others can be
+        used. None raises the first such error.
 
     Returns
     -------
@@ -110,12 +127,13 @@ def pair(
     Raises
     ------
     InputError
-        If the files in two folders do not match by name, or a file cannot be read.
+        If the files in folders do not match by name, or a file cannot be read.
     """
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
-    if not (is_path(images) and is_path(masks)):
+    one_folder = masks is None and is_path(images)
+    if not (is_path(images) and (one_folder or is_path(masks))):
         return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
-    image_path, mask_path = Path(images), Path(masks)
+    image_path, mask_path = Path(images), Path(images if one_folder else masks)
     for path in (image_path, mask_path):
         if isinstance(as_location(path), Path) and not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
@@ -123,24 +141,27 @@ def pair(
     if folders == [True, False] and mask_path.suffix.lower() == ".json":
         opened = [open_image(image, axes) for image in _listed_images(image_path, mask_path)]
         return opened, open_coco(mask_path, opened, classes)
-    if all(folders):
-        listed, masks_listed = list_images(image_path), _list_masks(mask_path)
-        if len(masks_listed) < len(listed):  # a mask may be that of an image in several files
-            listed = one_of_each_image(listed)
-        files = _match(listed, masks_listed, image_path, mask_path)
-    elif any(folders):
+    if any(folders) and not all(folders):
         raise InputError(f"{images} and {masks} must both be folders, or both be files.")
-    else:
+    same = mask_path.exists() and image_path.exists() and image_path.samefile(mask_path)
+    if same and not (one_folder and all(folders)):
+        what = "folder once, if it holds both" if all(folders) else "mask after the image"
+        raise InputError(f"{image_path} is given for images and for masks; name the {what}.")
+    if not any(folders):
         files = [(image_path, mask_path)]
-    opened = [open_image(image, axes) for image, _ in files]
-    found = [
-        open_mask(mask, image, mask_axes, classes)
-        for image, (_, mask) in zip(opened, files, strict=True)
-    ]
-    opened = [planes_of_mask(*both) for both in zip(opened, found, strict=True)]
-    for note in dict.fromkeys(note for image in opened for note in image.notes):
+    else:
+        files = _pairs_by_name(image_path, mask_path, left_out)
+    pairs: list[tuple[Planes, Planes]] = []
+    for image_file, mask_file in files:
+        with leaving_out(left_out if len(files) > 1 else None):
+            image = open_image(image_file, axes)
+            mask = open_mask(mask_file, image, mask_axes, classes)
+            pairs.append((planes_of_mask(image, mask), mask))
+    if not pairs and left_out:
+        raise InputError(left_out[0])
+    for note in dict.fromkeys(note for image, _ in pairs for note in image.notes):
         warnings.warn(PtsamWarning(note), stacklevel=2)
-    return opened, found
+    return [image for image, _ in pairs], [mask for _, mask in pairs]
 
 
 def open_mask(
@@ -166,12 +187,28 @@ def open_mask(
     """
     if is_object_file(path):
         return open_objects(path, image, classes)
-    return open_image(path, axes, labels=True)
+    return open_mask_file(path, axes)
 
 
-def _list_masks(folder: Path) -> list[Path]:
-    """Return the mask files and the files with outlined objects of a folder."""
-    return list_images(folder, lambda path: is_image(path) or is_object_file(path))
+def _pairs_by_name(images: Path, masks: Path, left_out: list[str] | None) -> list[Pair]:
+    """Pair the files of two folders, or of one if both are the same."""
+    same = images.samefile(masks)
+    pairs, *alone = pairs_in_folder(images) if same else pairs_of_folders(images, masks)
+    hint = (
+        "give the mask the name of its image and _mask or the like"
+        if same
+        else "image and mask must have the same name (their endings may differ), or the mask's has "
+        "_mask or the like after it"
+    )
+    for files, other in zip(alone, (masks, images), strict=True):
+        if files:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            names = ", ".join(file.name for file in files[:3])
+            with leaving_out(left_out if pairs else None):
+                raise InputError(f"Nothing in {other} has the name of {names}{more}; {hint}.")
+    if not pairs:
+        raise InputError(f"{images} holds no images with masks; {hint}.")
+    return pairs
 
 
 def _listed_images(folder: Path, path: Path) -> list[Path]:
@@ -182,39 +219,9 @@ def _listed_images(folder: Path, path: Path) -> list[Path]:
             f"{path} is no COCO file, which could hold the objects of all images in {folder}; name the "
             "folder of the files with outlined objects instead."
         )
-    files = {file.name: file for file in list_images(folder)}
-    missing = [name for name in names if Path(name).name not in files]
+    files = {plain_name(file.name): file for file in list_images(folder)}
+    listed = [plain_name(Path(name).name) for name in names]
+    missing = [name for name in listed if name not in files]
     if missing:
         raise InputError(f"{path} lists {missing[0]}, which is not in {folder}; put it there.")
-    return [files[Path(name).name] for name in names]
-
-
-def _match(
-    images: Sequence[Path], masks: Sequence[Path], image_folder: Path, mask_folder: Path
-) -> list[tuple[Path, Path]]:
-    image_names, mask_names = (_by_name(files) for files in (images, masks))
-    for names, others, other_folder in (
-        (image_names, mask_names, mask_folder),
-        (mask_names, image_names, image_folder),
-    ):
-        alone = [names[name].name for name in names if name not in others]
-        if alone:
-            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-            raise InputError(
-                f"Nothing in {other_folder} has the name of {', '.join(alone[:3])}{more}; "
-                "image and mask must have the same name (their endings may differ)."
-            )
-    return [(image, mask_names[name]) for name, image in image_names.items()]
-
-
-def _by_name(files: Sequence[Path]) -> dict[str, Path]:
-    names: dict[str, Path] = {}
-    for file in files:
-        stem = file.name.removesuffix(file.suffix).removesuffix(".ome")
-        name = plain_stem(file) if is_object_file(file) else stem
-        if name in names:
-            raise InputError(
-                f"{names[name].name} and {file.name} in {file.parent} have the same name; keep one of them."
-            )
-        names[name] = file
-    return names
+    return [files[name] for name in listed]

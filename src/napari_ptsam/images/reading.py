@@ -60,6 +60,8 @@ def list_images(folder: str | Path, accepts: Callable[[Path], bool] | None = Non
 def is_image(path: Path) -> bool:
     """Return whether a path is a file or zarr folder with the suffix of an image."""
     suffix = path.suffix.lower()
+    if path.name.lower().endswith("_seg.npy"):  # objects as Cellpose saves them
+        return False
     return path.is_dir() if suffix == ZARR else suffix in SUFFIXES and path.is_file()
 
 

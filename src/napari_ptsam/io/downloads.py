@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from napari_ptsam.io.user_folders import named_folder, user_folder
 
 if TYPE_CHECKING:
     import requests
@@ -18,10 +19,7 @@ CACHE_VARIABLE = "NAPARI_PTSAM_CACHE"
 
 def cache_folder() -> Path:
     """Return the folder named by NAPARI_PTSAM_CACHE, or the user's cache folder by default."""
-    from platformdirs import user_cache_path
-
-    folder = os.environ.get(CACHE_VARIABLE)
-    return Path(folder).expanduser() if folder else user_cache_path("napari-ptsam", appauthor=False)
+    return named_folder(CACHE_VARIABLE) or user_folder("cache")
 
 
 @contextmanager

@@ -112,6 +112,11 @@ def safe_file_name(
     return safe if safe.strip("_") else fallback
 
 
+def printable(name: str) -> str:
+    """Return a name that can be encoded; what is not UTF-8 in a file name becomes U+FFFD."""
+    return name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _no_place(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path.name} cannot be written to {path.absolute().parent} ({reason(error)}); "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, PtsamError, framed
 from napari_ptsam.io.safe_loading import read_or
+from napari_ptsam.io.user_folders import named_folder, temporary_folder, user_folder
 from napari_ptsam.io.writing import make_folder, move_without_replacing, reason, replacing
 from napari_ptsam.prompts.files import load
 
@@ -27,14 +27,7 @@ MOST_FILES = 2000
 
 def library_folder() -> Path:
     """Return the user's folder of prompts: $NAPARI_PTSAM_PROMPTS, or one in the user's data folder."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder).expanduser() if folder else _users_folder()
-
-
-def _users_folder() -> Path:
-    from platformdirs import user_data_path
-
-    return user_data_path("napari-ptsam", appauthor=False) / "prompts"
+    return named_folder(FOLDER_VARIABLE) or user_folder("data") / "prompts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +167,8 @@ def kept_elsewhere(prompt: Prompt, name: str, error: PtsamError) -> PtsamError:
         name = checked_name(name)
     except InputError:
         name = "prompt"
-    for folder in dict.fromkeys((library_folder(), _users_folder())):
+    elsewhere = library_folder(), user_folder("data") / "prompts", temporary_folder()
+    for folder in dict.fromkeys(elsewhere):
         with suppress(PtsamError):
             path = put(prompt, name, folder)
             kept = f" The prompt is not lost: it is kept in {path}."
@@ -259,9 +253,7 @@ class LibraryFolders:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        from platformdirs import user_config_path
-
-        self._file = file or user_config_path("napari-ptsam", appauthor=False) / "library.json"
+        self._file = file or user_folder("config") / "library.json"
 
     @property
     def folders(self) -> list[Path]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from qtpy.QtWidgets import QFileDialog
+from scipy import ndimage
 
 from conftest_objects import as_rois, rings_of
 from conftest_widgets import LONG, refreshed
@@ -63,3 +64,34 @@ def test_a_mask_file_and_files_that_do_not_fit(
     model = widget.session_model
     qtbot.waitUntil(lambda: model.images[0].labels is not None, timeout=LONG)
     assert np.array_equal(model.images[0].labels.data, nuclei[1][0])
+
+
+def test_unusual_values_are_asked_about_once(
+    qtbot, dock, nuclei, tmp_path: Path, monkeypatch, told
+) -> None:
+    viewer, widget = dock(nuclei=nuclei[0][0])
+    refreshed(qtbot, widget)
+    model, masks, inside = widget.session_model, widget.images.masks, nuclei[1][0] > 0
+    soft = ndimage.gaussian_filter(inside * 255.0, 1).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "soft.tif", soft)
+    choose_file(widget, tmp_path / "soft.tif", monkeypatch)
+    qtbot.waitUntil(lambda: masks.question is not None, timeout=LONG)
+    assert "soft edges" in masks.question._masks.meaning.assumed and model.images[0].labels is None
+    assert not masks.question.picture.pixmap().isNull()
+    masks.question.accept()
+    qtbot.waitUntil(lambda: model.images[0].labels is not None, timeout=LONG)
+    assert ((model.images[0].labels.data > 0) == inside).mean() > 0.99
+
+    plus_one = viewer.add_labels(nuclei[1][0].astype(int) + 1, name="plus one")
+    model.attach(model.images[0], plus_one)
+    masks.look_at(model.images[0])
+    qtbot.waitUntil(lambda: masks.question is not None, timeout=LONG)
+    assert masks.question.background.currentText() == "1"
+    masks.question.objects.setChecked(True)
+    masks.question.accept()
+    qtbot.waitUntil(lambda: model.images[0].labels is not plus_one, timeout=LONG)
+    assert np.array_equal(model.images[0].labels.data > 0, inside) and not plus_one.visible
+    model.attach(model.images[0], plus_one)
+    masks.look_at(model.images[0])
+    qtbot.wait(200)
+    assert masks.question is None and told == []

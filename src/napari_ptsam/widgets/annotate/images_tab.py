@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
@@ -22,17 +20,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ptsam.datasets.annotated_planes import label_values
-from napari_ptsam.datasets.pairing import open_mask
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.annotate.channels_row import ChannelsRow
+from napari_ptsam.widgets.annotate.mask_taker import MaskTaker
 from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 from napari_ptsam.widgets.annotate.shapes_annotation import ShapesAnnotation
 from napari_ptsam.widgets.shared.combined_channels import combine_channels
 from napari_ptsam.widgets.shared.folders import read_folder
 from napari_ptsam.widgets.shared.layers import (
-    add_annotation_layer,
     fits,
     guess_channel_axis,
     image_layers,
@@ -53,9 +49,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
-    from napari_ptsam.images.planes import Planes
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel
-    from napari_ptsam.widgets.shared.worker import Steps
 
 IMAGE, READ_AS, ANNOTATION = range(3)
 NONE = "none yet"
@@ -73,6 +67,7 @@ class ImagesTab(ScrollingColumn):
         super().__init__()
         self._session_model = session_model
         self.shapes = ShapesAnnotation(session_model)
+        self.masks = MaskTaker(session_model, self)
         self._filling = False
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["Image", "Read as", "Annotation layer"])
@@ -233,6 +228,7 @@ class ImagesTab(ScrollingColumn):
             show_warning(in_form(error))
             self._soon.start()
             return
+        self.masks.look_at(image)
         if labels is not None and is_displaced(labels, image.layer):
             show_warning(
                 f"The labels {labels.name} lie elsewhere than {image.layer.name} (their scale is "
@@ -249,22 +245,7 @@ class ImagesTab(ScrollingColumn):
 
     def open_annotation(self, image: AnnotatedImage, path: Path) -> None:
         """Annotate an image with a file of masks or of outlined objects, in a layer of its own."""
-        scheme = self._session_model.scheme
-        classes = None if scheme.instances else scheme.classes
-        self._session_model.disk.submit(
-            f"annotation {image.id}",
-            partial(_read_annotation, path, image.planes, classes),
-            partial(self._add_annotation, image),
-        )
-
-    def _add_annotation(self, image: AnnotatedImage, masks: np.ndarray) -> None:
-        session_model = self._session_model
-        if image not in session_model.images:
-            return  # the image was removed meanwhile
-        labels = add_annotation_layer(
-            session_model.viewer, image.layer, image.planes, session_model.scheme, masks
-        )
-        session_model.attach(image, labels)
+        self.masks.open_file(image, path)
 
     # Use of layers
 
@@ -327,6 +308,7 @@ class ImagesTab(ScrollingColumn):
         ]
         if len(candidates) == 1:
             self._session_model.attach(image, candidates[0])
+            self.masks.look_at(image)
 
     def _show_channels(self) -> None:
         layers, position = self._layers(), self.table.currentRow()
@@ -357,24 +339,9 @@ class ImagesTab(ScrollingColumn):
         """Disconnect from the viewer."""
         self._soon.stop()
         self.shapes.close()
+        self.masks.close()
         for emitter in self._emitters:
             emitter.disconnect(self._later)
-
-
-def _read_annotation(path: Path, image: Planes, classes: Sequence[str] | None) -> Steps:
-    """Read the mask of an image: integer, shape of the leading axes, then y and x."""
-    mask = open_mask(path, image, classes=classes).in_order_of(image)
-    if mask.extent != image.extent:
-        raise InputError(
-            f"{path.name} has {in_words(mask)[1]}, but {image.name} has {in_words(image)[1]}; choose a "
-            "mask of the size of the image."
-        )
-    yield None
-    planes = []
-    for plane in mask:
-        planes.append(label_values(plane, mask.rgb, path.name))
-        yield None
-    yield np.stack(planes).reshape(*image.leading, *image.shape)
 
 
 def _read_as(layer: Image, image: AnnotatedImage | None) -> tuple[str, str]:

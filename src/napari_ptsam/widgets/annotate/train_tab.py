@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QProgressBar
 
 from napari_ptsam.annotation.painted_planes import PaintedPlane
 from napari_ptsam.errors import InputError, KeptElsewhereError, PtsamError
+from napari_ptsam.io.user_folders import home
 from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.backbone import missing_backbone
 from napari_ptsam.prompts.describe import fine_detail
@@ -311,7 +312,7 @@ class TrainTab(ScrollingColumn):
     def save_as(self) -> None:
         """Ask for a file, and save the prompt there."""
         chosen, _ = QFileDialog.getSaveFileName(
-            self, "Save the prompt", str(Path.home() / self.default_name()), "Prompt files (*.pt)"
+            self, "Save the prompt", str(home() / self.default_name()), "Prompt files (*.pt)"
         )
         if chosen:
             # The dialog has already asked whether a file may be replaced.

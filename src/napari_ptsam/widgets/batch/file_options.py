@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QLine
 
 from napari_ptsam.batch.formats import FORMATS, choices
 from napari_ptsam.errors import InputError
+from napari_ptsam.io.user_folders import home
 from napari_ptsam.widgets.batch.task import FileOptions
 from napari_ptsam.widgets.shared.qt_helpers import button, row
 
@@ -43,7 +44,7 @@ class FileOptionsForm(QWidget):
 
     def _choose(self) -> None:
         folder = QFileDialog.getExistingDirectory(
-            self, "Folder for results", self.folder.text() or str(Path.home())
+            self, "Folder for results", self.folder.text() or str(home())
         )
         if folder:
             self.folder.setText(folder)

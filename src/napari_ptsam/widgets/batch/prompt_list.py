@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ptsam.io.user_folders import home
 from napari_ptsam.widgets.batch.task import OpenedPrompt
 from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.library.prompt_card import PromptCard
@@ -149,7 +150,7 @@ class PromptList(QWidget):
 
     def _choose_files(self) -> None:
         paths = [opened.path for opened in self.opened if opened.path is not None]
-        folder = paths[-1].parent if paths else Path.home()
+        folder = paths[-1].parent if paths else home()
         chosen, _ = QFileDialog.getOpenFileNames(
             self, "Open prompt files", str(folder), "Prompt files (*.pt)"
         )

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.io.user_folders import home
 from napari_ptsam.io.writing import safe_file_name
 from napari_ptsam.prompts.library import LibraryFolders, LibraryItem, duplicate, put, rename
 from napari_ptsam.widgets.library.description_dialog import DescriptionDialog
@@ -271,7 +272,7 @@ class LibraryDialog(QDialog):
     # Folders
 
     def _add_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Add a folder of prompts", str(Path.home()))
+        folder = QFileDialog.getExistingDirectory(self, "Add a folder of prompts", str(home()))
         if folder:
             self._change_folders(lambda: self.folders.add(Path(folder)))
 

@@ -28,6 +28,7 @@ from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue
 from napari_ptsam.backbones.downloads import Network
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.errors import PtsamError
+from napari_ptsam.io.user_folders import home
 from napari_ptsam.widgets.shared.backbone_run import BackboneRequest, BackboneRun
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import Fold, button, not_none, row, text_label
@@ -320,7 +321,7 @@ class BackbonesDialog(QDialog):
 
     def _use_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, "Choose a checkpoint", str(Path.home()),
+            self, "Choose a checkpoint", str(home()),
             "Checkpoints (*.pt *.pth *.bin *.safetensors);;All files (*)",
         )  # fmt: skip
         if path:

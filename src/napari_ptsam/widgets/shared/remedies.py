@@ -21,6 +21,9 @@ FORM = Words(
         "“Time” under “Advanced” to {minutes} minutes.",
         Remedy.NAME_AXES: "Choose a Labels layer that fits the image.",
         Remedy.NAME_UNLABELLED: "Paint over the negative labels, or erase them.",
+        Remedy.NAME_BACKGROUND: "Choose which value is the background.",
+        Remedy.MASK_VALUES: "If that is wrong, choose another reading.",
+        Remedy.ALL_OBJECTS: "Choose a Labels layer, or save the mask again.",
         Remedy.EMPTY_MASKS: "Annotate it, or untick “Done” in its row of the table.",
         Remedy.NO_MARKERS: "Give each object a label of its own, or train without markers.",
         Remedy.SPLIT_COMPONENTS: "Train a prompt on objects with labels of their own, or choose "
