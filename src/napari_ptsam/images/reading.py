@@ -108,7 +108,7 @@ def open_image(path: str | Path, axes: str | None = None, labels: bool = False) 
         else:
             opened = OpenedImage(*open_picture(path, labels))
     if labels:
-        axes = axes_for_mask(axes, opened.array.shape)
+        axes = axes_for_mask(axes, opened.array.shape, opened.axes)
     if axes and opened.axes == axes.upper() + "S":
         axes = opened.axes  # colours, such as those of a palette, are on a further axis
     guarded = _Guarded(opened.array, path)
