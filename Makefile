@@ -37,7 +37,7 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist worksteal
 
 smoke: $(INSTALLED)  ## both widgets and the command line with the oldest and newest napari, Qt and torch
-	$(BIN)/nox
+	$(BIN)/nox -s smoke
 
 format: $(INSTALLED)  ## put the code in order
 	$(BIN)/ruff format
@@ -57,4 +57,4 @@ screenshots: $(INSTALLED)  ## the pictures in docs/images
 	scripts/with_display.sh $(BIN)/python scripts/screenshots_sharing.py
 
 clean:  ## remove everything that was made here
-	rm -rf $(VENV) demo_output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .nox demo_output build dist site .pytest_cache .mypy_cache .ruff_cache

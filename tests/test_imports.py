@@ -48,8 +48,9 @@ def test_the_command_lines_help_does_not_wait_for_torch() -> None:
     assert not loaded & {"torch", *QT}
 
 
-def test_train_and_segment_load_no_qt() -> None:
+def test_train_and_segment_load_neither_qt_nor_torchvision() -> None:
     code = """
+import sys
 import numpy as np, napari_ptsam as ptsam
 image = np.random.default_rng(0).random((32, 32))
 mask = np.zeros((32, 32), int); mask[8:24, 8:24] = 1
@@ -58,6 +59,9 @@ try:
     ptsam.segment(image, prompt, device="cpu")
 except ptsam.CollapsedError:
     pass
+assert "torchvision" not in sys.modules
+import segment_anything  # by another plugin
+assert segment_anything.modeling.Sam and segment_anything.SamPredictor
 """
     loaded = loaded_after(code)
     assert "torch" in loaded and not loaded & set(QT)

@@ -63,8 +63,13 @@ def train(
         Value of pixels that were not annotated and do not count.
     empty
         Masks without foreground: ``refuse``, take as ``background``, or ``skip``.
-    backbone, checkpoint, device
-        See `napari_ptsam.backbones.loading.load_backbone`.
+    backbone
+        Name of the backbone, as ``napari-ptsam backbones`` lists it.
+    checkpoint
+        Your own file with the weights of the backbone.
+    device
+        ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"`` for the first of ``cuda``, ``mps``
+        and ``cpu`` that is available.
     start
         A prompt to continue from, or the path of its file.
     keep
@@ -85,15 +90,15 @@ def train(
         The best prompt of the run, measured on validation planes; or the start, see
         ``keep``.
 
-    Warns
-    -----
-    PtsamWarning
-        If the new prompt is worse than the start, which is returned.
-
     Raises
     ------
     PtsamError
         A ValueError that says what is wrong and what to do.
+
+    Warns
+    -----
+    PtsamWarning
+        If the new prompt is worse than the start, which is returned.
     """
     known = {field.name for field in fields(TrainingSettings)}
     if unknown := sorted(set(settings) - known - set(former_names_of(TrainingSettings).names)):
@@ -152,9 +157,17 @@ def segment(
     output
         ``labels``: class numbers; ``instances``: objects, numbered from 1 in
         each plane; ``probabilities``: of each class.
-    split, min_size, fill_holes, remove_border, flips
-        How objects are told apart, which are left out, and whether tiles are
-        looked at flipped, too; see `napari_ptsam.ResultSettings`.
+    split
+        How touching objects are separated: by ``markers``, or not at all
+        (``components``); ``auto`` uses markers if the prompt has them.
+    min_size
+        Smallest size of an object in pixels; smaller ones are left out.
+    fill_holes
+        Whether background inside an object becomes part of it.
+    remove_border
+        Whether objects that touch the edge of the plane are left out.
+    flips
+        Whether flipped copies of each tile are averaged, if that suits the prompt.
     channels
         Numbers of up to three channels that the prompt is shown, the first one
         being 0; by default those that it was trained on. An image with other
@@ -166,8 +179,10 @@ def segment(
     axes
         A letter for each axis, for instance ``"ZCYX"``; guessed if left out, or
         taken from the file.
-    checkpoint, device
-        See `napari_ptsam.prompts.backbone.backbone_of`.
+    checkpoint
+        The file with the weights of the prompt's backbone, if it is a file of your own.
+    device
+        As for `train`.
     progress
         Called with the planes done and the planes in all.
 
@@ -185,6 +200,8 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
+    for note in planes.notes:
+        warnings.warn(note, PtsamWarning, stacklevel=2)
     prompt, caution = fit_prompt(prompt, planes, channels)  # type: ignore[arg-type]
     if caution:
         warnings.warn(caution, PtsamWarning, stacklevel=2)

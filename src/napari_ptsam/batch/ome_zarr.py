@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.batch.pyramid import level_count, level_transformations, write_levels
 from napari_ptsam.batch.result_format import ResultFormat
-from napari_ptsam.batch.work_folder import chunks_of, compressors
 from napari_ptsam.images.pixel_sizes import in_unit_of
 from napari_ptsam.images.units import LENGTHS, length_name
 from napari_ptsam.images.zarrs import holds_zarr
@@ -23,10 +23,10 @@ VERSION = "0.5"
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
-# Neither ome-zarr (Python 3.12, and brings aiohttp and S3 along) nor ngff-zarr (brings ITK along)
-# writes plane by plane, with the same bytes each time.
+# ome-zarr brings aiohttp and botocore along, ngff-zarr brings ITK and wasmtime, and neither writes
+# plane by plane, with the same bytes each time.
 class OmeZarr(ResultFormat):
-    """An OME-Zarr group with one resolution level."""
+    """An OME-Zarr group with resolution levels, each of half the size of the one before."""
 
     name = "ome-zarr"
     title = "OME-Zarr"
@@ -38,21 +38,9 @@ class OmeZarr(ResultFormat):
 
     def write(self, path: Path, result: StackResult) -> None:
         """Write a group, page by page."""
-        import zarr
-
-        shape = result.layout.shape
         path.mkdir()
-        level = zarr.create_array(
-            path / "0",
-            shape=shape,
-            chunks=(1,) * (len(shape) - 2) + chunks_of((shape[-2], shape[-1])),
-            dtype=result.dtype,
-            compressors=compressors(),
-            fill_value=0,
-            dimension_names=list(result.layout.axes.lower()),
-        )
-        for index, page in result.pages():
-            level[index] = page
+        layout = result.layout
+        write_levels(path, layout.axes, layout.shape, result.dtype, result.pages())
         attributes = {"ome": _metadata(result), "napari-ptsam": result.about}
         # Written last and by hand: the group exists once it is complete, with the same bytes each
         # time.
@@ -91,11 +79,12 @@ def _metadata(result: StackResult) -> dict[str, Any]:
                 "axes": [_axis(letter, size, step) for letter in axes],
                 "datasets": [
                     {
-                        "path": "0",
-                        "coordinateTransformations": [
-                            {"type": "scale", "scale": _scale(axes, size, step)}
-                        ],
+                        "path": str(level),
+                        "coordinateTransformations": level_transformations(
+                            level, _scale(axes, size, step), None, result.output == "probabilities"
+                        ),
                     }
+                    for level in range(level_count(result.layout.shape))
                 ],
             }
         ],
@@ -112,7 +101,13 @@ def _metadata(result: StackResult) -> dict[str, Any]:
                 for label, colour in zip(result.classes, result.colours, strict=True)
             ]
         }
-        return metadata
+    else:
+        metadata["image-label"] = image_label(result)
+    return metadata
+
+
+def image_label(result: StackResult) -> dict[str, Any]:
+    """Return the attribute ``image-label``: the names and colours of classes."""
     label: dict[str, Any] = {}
     if result.output == "labels":
         values = range(1, len(result.classes) + 1)
@@ -124,8 +119,7 @@ def _metadata(result: StackResult) -> dict[str, Any]:
             {"label-value": value, "class": name}
             for value, name in zip(values, result.classes, strict=True)
         ]
-    metadata["image-label"] = label
-    return metadata
+    return label
 
 
 def _in_ngff(size: PixelSize | None) -> PixelSize | None:

@@ -152,6 +152,12 @@ class ResultFormat(ABC):
     def run_of(self, path: Path) -> str | None:
         """Return the fingerprint of the run that wrote a result; None if it holds none."""
 
+    def prepare(self, target: Path) -> None:  # noqa: B027 - nothing to do for most formats
+        """Prepare the place of a result, immediately before it is moved there."""
+
+    def register(self, target: Path) -> None:  # noqa: B027 - as above
+        """List a result that is in its place, where something keeps a list of results."""
+
     def may_replace(self, folder: Path) -> bool:
         """Return whether an existing folder looks like a result, so that it may be replaced."""
         return False

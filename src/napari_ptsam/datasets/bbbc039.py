@@ -156,15 +156,15 @@ def fetching(
     cache
         Folder used instead of `cache_folder`.
 
-    Yields
-    ------
-    DownloadProgress
-        The progress after each file.
-
     Returns
     -------
     list of Path
         Paths of the files, in the order of `remote_files`.
+
+    Yields
+    ------
+    DownloadProgress
+        The progress after each file.
 
     Raises
     ------

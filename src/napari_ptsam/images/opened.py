@@ -26,6 +26,8 @@ class OpenedImage:
         The names, or an empty tuple if the file does not state them.
     time_step
         The time between frames, or None if the file does not state it.
+    notes
+        Sentences for the user, such as which of several images was taken.
     """
 
     array: Any
@@ -33,3 +35,4 @@ class OpenedImage:
     pixel_size: PixelSize | None = None
     channel_names: tuple[str, ...] = ()
     time_step: TimeStep | None = None
+    notes: tuple[str, ...] = ()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.axes import CHANNEL_AXES, axes_of_names, fitting_axes, guess_axes
 from napari_ptsam.images.lazy_arrays import Part, Reordered, with_known_shape
 from napari_ptsam.images.tiling import MINIMUM_SIDE
+
+if TYPE_CHECKING:
+    from napari_ptsam.images.addresses import Location
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ class Planes(Sequence[np.ndarray]):
         """Time between frames, if it is known."""
         self.channel_names: tuple[str, ...] = ()
         """One name for each channel, if the image has them."""
-        self.path: Path | None = None
-        """The file or folder of the image, if it has one."""
+        self.notes: tuple[str, ...] = ()
+        """Sentences for the user about how the file was read."""
+        self.path: Location | None = None
+        """The file, folder or address of the image, if it has one."""
         self.cut: tuple[tuple[str, int, int], ...] = ()
         """Axis, start and stop of each call of `part`."""
 
@@ -149,7 +153,7 @@ class Planes(Sequence[np.ndarray]):
     def _same_image(self, array: Any, axes: str) -> Planes:
         """Return planes of an array that shows the same image."""
         planes = Planes(array, axes, self.name, self.pixel_size)
-        planes.path, planes.channel_names = self.path, self.channel_names
+        planes.path, planes.channel_names, planes.notes = self.path, self.channel_names, self.notes
         planes.time_step, planes.cut = self.time_step, self.cut
         return planes
 

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.images.inner_names import chosen_image, inner_names
 from napari_ptsam.images.lazy_arrays import Coloured, Oriented
+from napari_ptsam.images.ome_files import (
+    OmeImage,
+    OmeText,
+    describes_others,
+    ome_text,
+    page_count,
+    spread_images,
+)
 from napari_ptsam.images.opened import OpenedImage
 from napari_ptsam.images.palettes import shown_values
 from napari_ptsam.images.tiff_metadata import channel_names, pixel_size, time_step
+from napari_ptsam.images.tiff_pages import COMPLAINTS, FilePages, SeriesPages
+from napari_ptsam.images.tiff_series import images_in_series, main_series
 from napari_ptsam.io.safe_loading import read_or
+
+TIFF = (".tif", ".tiff")
+"""Suffixes of TIFF files."""
+SCANS = (".svs", ".ndpi", ".scn", ".qptiff", ".lsm", ".btf", ".tf8")
+"""Suffixes of TIFF files that scanners and microscopes write."""
 
 # Messages that tifffile logs, without an error, if pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
 
-MOST_OPEN = 32
-"""Largest number of files that stay open, since operating systems limit it."""
 
-
-def open_tiff(path: Path, labels: bool = False) -> OpenedImage:
+def open_tiff(
+    path: Path, labels: bool = False, image: str | None = None, alone: bool = False
+) -> OpenedImage:
     """Open the image in a TIFF file. Its pixels are read when they are accessed.
 
     Parameters
@@ -37,78 +46,130 @@ def open_tiff(path: Path, labels: bool = False) -> OpenedImage:
         The file.
     labels
         Whether the indices of a palette are the values of a mask.
+    image
+        Name or number of the image, if the file holds several.
+    alone
+        Whether to leave out the planes of the image that lie in other files.
 
     Raises
     ------
     InputError
-        If the file holds several images.
+        If the file holds several images and none is chosen.
     Exception
         Any exception that tifffile raises on truncated, damaged or other files.
     """
     import tifffile
 
-    with _COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
-        pages = len(file.pages)  # walks through the whole file
-        if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
+    with COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
+        if not len(file.pages):  # walks through the whole file
+            raise ValueError("no image")
+        text = ome_text(path, file)
+        spread = [] if text is None else spread_images(path, text, page_count)
+        if text is not None and spread:
+            number = chosen_image(path, inner_names([one.name for one in spread]), image)
+            return _open_spread(path, file, text, spread[number], labels, alone)
+        if text is not None and describes_others(path, text):
+            return _open_renamed(path, file, labels)
+        if not file.series or any(map(_TRUNCATED.search, complaints)):
             raise ValueError("no image, or not all of it")
-        if len(file.series) > 1:
-            raise InputError(
-                f"{path} holds {len(file.series)} images (positions, or pages of different "
-                "size); save each to a file of its own."
-            )
-        series = file.series[0]
-        page = series.keyframe
-        array, axes = _as_shown(
-            _array(path, file, series), series.axes, page, labels, file.is_imagej
+        number, note = main_series(path, file, image)
+        series = file.series[number]
+        array = _array(path, file, number)
+        return _described(file, array, series.axes, series.keyframe, labels, text, number, note)
+
+
+def tiff_images(path: Path) -> list[str]:
+    """Return the names of the images of a TIFF file, without thumbnails and the like.
+
+    Raises
+    ------
+    Exception
+        Any exception that tifffile raises on truncated, damaged or other files.
+    """
+    import tifffile
+
+    with COMPLAINTS.collected(), tifffile.TiffFile(path) as file:
+        text = ome_text(path, file)
+        spread = [] if text is None else spread_images(path, text, page_count)
+        if spread:
+            return inner_names([one.name for one in spread])
+        return images_in_series(file)
+
+
+def _open_spread(
+    path: Path, file: Any, text: OmeText, image: OmeImage, labels: bool, alone: bool
+) -> OpenedImage:
+    """Open an image whose planes lie in several files."""
+    missing, others = image.missing, len(image.paths) - 1
+    is_left_alone = 0 < others == len(missing)
+    part = image.part_in(path) if alone or is_left_alone else None
+    note = ""
+    if part is not None and is_left_alone and not alone:
+        note = (
+            f"{path.name} is one of {others + 1} files of an image; the others, such as "
+            f"{missing[0].name}, are missing, and only its own planes are read."
         )
-        text = file.ome_metadata
-        return OpenedImage(
-            array,
-            _known_axes(axes, _is_colour(page) or axes != series.axes),
-            read_or(None, lambda: pixel_size(file, text)),
-            read_or((), lambda: channel_names(file, text)),
-            read_or(None, lambda: time_step(file, text)),
+    elif part is None and missing:
+        note = (
+            f"{path.name} is one of {others + 1} files of an image, of which {len(missing)} are "
+            f"missing, such as {missing[0].name}; their planes are left out."
         )
+    elif part is None and others:
+        note = f"{path.name} is one of {others + 1} files of an image; all of them are read."
+    axes, where = (part or image).squeezed
+    page = file.pages[image.first_page_in(path)]
+    array = FilePages((part or image).paths, where, page.shape, page.dtype)
+    return _described(file, array, axes + page.axes, page, labels, text, image.number, note)
 
 
-class _Complaints(logging.Filter):
-    """Suppress the log messages of tifffile in threads that collect them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to show a record."""
-        messages: list[str] | None = getattr(self._thread, "messages", None)
-        if messages is not None:
-            messages.append(record.getMessage())
-        return messages is None
-
-    @contextmanager
-    def collected(self) -> Iterator[list[str]]:
-        """Collect the messages that are logged in this thread."""
-        before = getattr(self._thread, "messages", None)
-        messages: list[str] = []
-        self._thread.messages = messages
-        try:
-            yield messages
-        finally:
-            self._thread.messages = before
+def _open_renamed(path: Path, file: Any, labels: bool) -> OpenedImage:
+    """Open the pages of a file whose OME-XML text describes other files only."""
+    page = file.pages[0]
+    where = np.array([(0, number) for number in range(len(file.pages))])
+    if len(where) == 1:
+        where = where[0]
+    note = (
+        f"{path.name} was renamed: its OME-XML names other files. Only its own planes are read, "
+        "without their axes and pixel size."
+    )
+    array = FilePages([path], where, page.shape, page.dtype)
+    axes = "Q" * (where.ndim - 1) + page.axes
+    return _described(file, array, axes, page, labels, None, 0, note)
 
 
-_COMPLAINTS = _Complaints()
-logging.getLogger("tifffile").addFilter(_COMPLAINTS)
+def _described(
+    file: Any,
+    array: Any,
+    axes: str,
+    page: Any,
+    labels: bool,
+    text: OmeText | None,
+    number: int,
+    note: str,
+) -> OpenedImage:
+    """Return an image with what its metadata say; `number` is that of the image in the text."""
+    shown, shown_axes = _as_shown(array, axes, page, labels, file.is_imagej)
+    xml = None if text is None else text.text
+    return OpenedImage(
+        shown,
+        _known_axes(shown_axes, _is_colour(page) or shown_axes != axes),
+        read_or(None, lambda: pixel_size(file, xml, number)),
+        read_or((), lambda: channel_names(file, xml, number)),
+        read_or(None, lambda: time_step(file, xml, number)),
+        (note,) if note else (),
+    )
 
 
-def _array(path: Path, file: Any, series: Any) -> Any:
+def _array(path: Path, file: Any, number: int) -> Any:
     """Return a memory map if the pixels are contiguous, and otherwise an array that reads pages."""
+    series = file.series[number]
     shape, dtype = series.shape, series.dtype
     if dtype is None:
         raise ValueError("pages of different dtype")
     if series.dataoffset is None:
         page = series.pages[0]
-        return _Pages(path, shape, dtype, 2 if page is None else _page_axes(shape, page.shape))
+        page_axes = 2 if page is None else _page_axes(shape, page.shape)
+        return SeriesPages(path, shape, dtype, page_axes, number)
     if series.dataoffset + prod(shape) * dtype.itemsize > file.filehandle.size:
         raise ValueError("the file is shorter than its pixels")
     return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
@@ -123,96 +184,6 @@ def _page_axes(shape: tuple[int, ...], page_shape: tuple[int, ...]) -> int:
     while prod(shape[-count:]) < prod(page_shape):
         count += 1
     return count
-
-
-# tifffile's aszarr gives the same pixels, but takes 1.2 to 2.6 times as long.
-class _Pages:
-    """An array that reads a TIFF series page by page, from any thread.
-
-    The file stays open, so that it is not parsed again for each plane. It is
-    closed when the array is garbage-collected, or when many other files are
-    read.
-
-    Parameters
-    ----------
-    path
-        The file. It is opened when the first page is read.
-    shape, dtype
-        Shape and dtype of the whole series.
-    page_axes
-        Number of trailing axes that one page covers.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, page_axes: int) -> None:
-        self.path, self.shape, self.dtype = path, shape, dtype
-        self._leading = len(shape) - page_axes
-        self._file = _OpenFile(path)
-        weakref.finalize(self, self._file.close)
-
-    def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
-        outer, inner = index[: self._leading], index[self._leading :]
-        sizes = self.shape[: self._leading]
-        numbers = np.arange(prod(sizes)).reshape(sizes)[outer]
-        with self._file.pages() as pages:
-            whole = [_page(pages[int(number)]) for number in np.ravel(numbers)]
-        read = [page.reshape(self.shape[self._leading :])[inner] for page in whole]
-        return np.stack(read).reshape(*np.shape(numbers), *read[0].shape)
-
-
-class _OpenFile:
-    """A TIFF file that is opened on demand, and used by one thread at a time."""
-
-    _open: ClassVar[dict[_OpenFile, None]] = {}
-    """The open files, with the most recently used one at the end."""
-    _lock_of_open: ClassVar[Any] = threading.RLock()  # garbage collection may close a file
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.RLock()
-        self._file: Any = None
-
-    @contextmanager
-    def pages(self) -> Iterator[Any]:
-        """Yield the pages of the first series, while no other thread reads them."""
-        import tifffile
-
-        with self._lock:
-            if self._file is None:
-                with _COMPLAINTS.collected():  # they were evaluated by open_tiff
-                    self._file = tifffile.TiffFile(self._path)
-            self._keep()
-            try:
-                yield self._file.series[0].pages
-            except BaseException:
-                self.close()
-                raise
-        self._close_others()
-
-    def _keep(self) -> None:
-        with self._lock_of_open:
-            self._open.pop(self, None)
-            self._open[self] = None
-
-    def _close_others(self) -> None:
-        """Close the least recently used files, if too many are open."""
-        with self._lock_of_open:
-            many = list(self._open)[:-MOST_OPEN]
-        for other in many:
-            other.close()
-
-    def close(self) -> None:
-        """Close the file. It is opened again when the next page is read."""
-        with self._lock:
-            with self._lock_of_open:
-                self._open.pop(self, None)
-            file, self._file = self._file, None
-            if file is not None:
-                file.close()
-
-
-def _page(page: Any) -> np.ndarray:
-    if page is None:
-        raise ValueError("a page is missing")
-    return page.asarray()
 
 
 def _is_colour(page: Any) -> bool:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.addresses import Address, Location, open_remote
 from napari_ptsam.images.axes import axes_of_names
 from napari_ptsam.images.opened import OpenedImage
 from napari_ptsam.images.pixel_sizes import pixel_size_of, time_step_of
+from napari_ptsam.images.zarr_collections import LAYOUT, images_in, is_collection, ome_attributes
+from napari_ptsam.io.safe_loading import read_or
 
 ZARR = ".zarr"
 MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -29,34 +32,92 @@ def holds_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MARKS)
 
 
-def open_zarr(path: Path) -> OpenedImage:
+def open_zarr(where: Location) -> OpenedImage:
     """Open a zarr array, or the full resolution of an OME-Zarr image; no pixel is read.
 
     Raises
     ------
     InputError
-        If it holds no image.
+        If it holds no image, or several.
     Exception
         Any exception that zarr raises on damaged files.
     """
     import zarr
 
-    if not holds_zarr(path):
-        raise InputError(f"{path} is no zarr ({', '.join(MARKS)}: none is there); check the path.")
-    opened = zarr.open(path, mode="r")
+    opened = _open(where)
     if isinstance(opened, zarr.Array):
         names = getattr(opened.metadata, "dimension_names", None)
         names = names or opened.attrs.get("_ARRAY_DIMENSIONS")  # of xarray, in zarr format 2
         return OpenedImage(opened, _letters(names, opened.shape))
-    attributes: dict[str, Any] = dict(opened.attrs)
-    metadata = attributes.get("ome", attributes)  # under "ome" in NGFF 0.5 and later
-    scales = metadata.get("multiscales") if isinstance(metadata, Mapping) else None
+    if is_collection(opened):
+        images = images_in(opened)
+        if len(images) != 1:
+            raise InputError(
+                f"{where} holds {len(images)} images ({_listed(images)}); name one of them"
+                + (f", for instance {where / images[0]}." if images else ".")
+            )
+        return open_zarr(where / images[0])
+    metadata = ome_attributes(opened)
+    scales = metadata.get("multiscales")
     if not scales:
         raise InputError(
-            f"{path} is a zarr group without an image (no multiscales); name one of its arrays "
-            f"or images: {_inside(opened)}."
+            f"{where} is a zarr group without an image (no multiscales); name one of its arrays "
+            f"or images: {_listed(_inside(opened))}."
         )
     return replace(_image(opened, scales[0]), channel_names=_channel_names(metadata))
+
+
+def zarr_images(where: Location) -> list[Location]:
+    """Return the images in a plate, or in what bioformats2raw has written; else the zarr itself.
+
+    A group of bioformats2raw that holds a single image stands for it.
+
+    Raises
+    ------
+    InputError
+        If an address cannot be read.
+    Exception
+        Any exception that zarr raises on damaged files.
+    """
+    import zarr
+
+    opened = _open(where)
+    if isinstance(opened, zarr.Array) or not is_collection(opened):
+        return [where]
+    images = images_in(opened)
+    is_single = len(images) == 1 and LAYOUT in ome_attributes(opened) and "/" not in images[0]
+    return [where] if is_single or not images else [where / path for path in images]
+
+
+def image_group(where: Location) -> Path | None:
+    """Return the folder of the OME-Zarr image at a location; None if it is none on this disk."""
+    if not isinstance(where, Path) or not holds_zarr(where):
+        return None
+    if is_image_group(where):
+        return where
+    inside = read_or([where], lambda: [where / path for path in images_in(_open(where))])
+    return inside[0] if len(inside) == 1 and is_image_group(inside[0]) else None
+
+
+def is_image_group(path: Path) -> bool:
+    """Return whether a folder is the group of an OME-Zarr image."""
+    import zarr
+
+    if not holds_zarr(path):
+        return False
+    opened = read_or(None, lambda: zarr.open(path, mode="r"))
+    return isinstance(opened, zarr.Group) and "multiscales" in ome_attributes(opened)
+
+
+def _open(where: Location) -> Any:
+    """Open a zarr array or group for reading."""
+    import zarr
+
+    if isinstance(where, Address):
+        return open_remote(where)
+    if not holds_zarr(where):
+        raise InputError(f"{where} is no zarr ({', '.join(MARKS)}: none is there); check the path.")
+    return zarr.open(where, mode="r")
 
 
 def _image(group: Any, scales: Mapping[str, Any]) -> OpenedImage:
@@ -122,6 +183,9 @@ def _scales(letters: str, steps: tuple[list[Any], list[Any]]) -> dict[str, float
     return sizes
 
 
-def _inside(group: Any) -> str:
-    names = sorted(name for name, _ in group.members())
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "it is empty"
+def _inside(group: Any) -> list[str]:
+    return read_or([], lambda: sorted(name for name, _ in group.members()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"

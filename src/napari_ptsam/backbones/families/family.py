@@ -93,13 +93,13 @@ class BackboneFamily(ABC):
 
 def sam_decoder_modules() -> dict[str, Any]:
     """Return segment-anything's ``prompt_encoder`` and ``mask_decoder``, with random weights."""
-    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
-
     from napari_ptsam.backbones.decoder import GRID, WIDTH
     from napari_ptsam.backbones.encoder import SIDE
+    from napari_ptsam.backbones.sam_modules import sam_module
 
-    transformer = TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8)
+    sam = sam_module("modeling")
+    transformer = sam.TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8)
     return {
-        "prompt_encoder": PromptEncoder(WIDTH, (GRID, GRID), (SIDE, SIDE), mask_in_chans=16),
-        "mask_decoder": MaskDecoder(transformer_dim=WIDTH, transformer=transformer),
+        "prompt_encoder": sam.PromptEncoder(WIDTH, (GRID, GRID), (SIDE, SIDE), mask_in_chans=16),
+        "mask_decoder": sam.MaskDecoder(transformer_dim=WIDTH, transformer=transformer),
     }

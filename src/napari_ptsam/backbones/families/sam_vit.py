@@ -30,11 +30,12 @@ class SamViTFamily(BackboneFamily):
     def build(self, architecture: str) -> dict[str, Any]:
         """Build the modules with segment-anything's registry, without storage for the weights."""
         import torch
-        from segment_anything import sam_model_registry
+
+        from napari_ptsam.backbones.sam_modules import sam_module
 
         # Random initial values would take seconds, and are replaced anyway.
         with torch.device("meta"):
-            sam = sam_model_registry[architecture]()
+            sam = sam_module("build_sam").sam_model_registry[architecture]()
         parts = ("image_encoder", "prompt_encoder", "mask_decoder")
         return {part: getattr(sam, part) for part in parts}
 

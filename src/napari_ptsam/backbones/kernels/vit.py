@@ -12,19 +12,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from segment_anything.modeling.image_encoder import (
-    get_rel_pos,
-    window_partition,
-    window_unpartition,
-)
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from napari_ptsam.backbones.sam_modules import sam_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+_sam = sam_module("modeling.image_encoder")
 
 ROWS = 16
 """Number of rows of queries that attend at a time. In the layers without windows, the attention
@@ -78,9 +77,9 @@ def _through(block: Any, x: Tensor, tokens: Tensor | None) -> Tensor:
     normed, size = block.norm1(x), (x.shape[1], x.shape[2])
     normed_tokens = block.norm1(tokens) if tokens is not None and len(tokens) else None
     if block.window_size > 0:
-        windows, padded = window_partition(normed, block.window_size)
+        windows, padded = _sam.window_partition(normed, block.window_size)
         attended = _attend(block.attn, windows, normed_tokens)
-        attended = window_unpartition(attended, block.window_size, padded, size)
+        attended = _sam.window_unpartition(attended, block.window_size, padded, size)
     else:
         attended = _attend(block.attn, normed, normed_tokens)
     x = x + attended
@@ -100,8 +99,8 @@ def _attend(attn: Any, x: Tensor, tokens: Tensor | None) -> Tensor:
         projected = attn.qkv(tokens).reshape(extra, 3, heads, -1).permute(1, 2, 0, 3)
         k = torch.cat([k, projected[1].expand(batch, -1, -1, -1)], dim=2)
         v = torch.cat([v, projected[2].expand(batch, -1, -1, -1)], dim=2)
-    rows = get_rel_pos(height, height, attn.rel_pos_h)
-    columns = get_rel_pos(width, width, attn.rel_pos_w)
+    rows = _sam.get_rel_pos(height, height, attn.rel_pos_h)
+    columns = _sam.get_rel_pos(width, width, attn.rel_pos_w)
     parts = []
     for top in range(0, height, ROWS):
         part = q[:, :, top * width : (top + ROWS) * width]

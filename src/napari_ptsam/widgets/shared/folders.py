@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.images.reading import list_images, open_image
 
@@ -36,7 +37,7 @@ def read_folder(folder: Path) -> Steps:
         If the folder holds no images, or one of them cannot be read.
     """
     images = []
-    for path in list_images(folder):
+    for path in one_of_each_image(list_images(folder)):
         images.append(open_image(path))
         yield None
     kinds = {(image.axes, image.array_shape, image.dtype) for image in images}

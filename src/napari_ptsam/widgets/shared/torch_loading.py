@@ -13,7 +13,7 @@ TRITON = "triton._C.libtriton"
 def load_torch() -> None:
     """Import torch; call this in a worker, before anything else imports torch.
 
-    On Linux with CUDA, torch imports triton through torchvision. Triton contains an
+    On Linux with CUDA, torch imports triton. Triton contains an
     LLVM, and Mesa's drivers have loaded another one with global symbols. The process
     crashes if the two are mixed up, so triton is loaded with ``RTLD_DEEPBIND``, which
     makes it use its own symbols.
