@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,8 +44,10 @@ def open_mask_file(path: Path, axes: str | None = None, alone: bool = False) -> 
         if axes is None:
             raise
         planes = open_image(path, None, labels=True, alone=alone)  # it may have one-hot channels
-    if suffix in TIFF and read_or(False, lambda: _white_is_zero(path)):
-        inverted = Planes(_WhiteIsZero(planes), _plane_axes(planes), planes.name, planes.pixel_size)
+    white_is_zero = read_or("", lambda: _white_is_zero(path)) if suffix in TIFF else ""
+    if white_is_zero:
+        array = _WhiteIsZero(planes, white_is_zero == "yes")
+        inverted = Planes(array, _plane_axes(planes), planes.name, planes.pixel_size)
         inverted.path, inverted.notes = planes.path, planes.notes
         return inverted
     return planes
@@ -56,15 +58,19 @@ def is_lossy(planes: Planes) -> bool:
     return isinstance(planes.path, Path) and planes.path.suffix.lower() in JPEG
 
 
-def _white_is_zero(path: Path) -> bool:
+def _white_is_zero(path: Path) -> Literal["", "yes", "perhaps"]:
     """Return whether a file stores white as 0.
 
     ImageJ writes so for an inverted look-up table, and then the values are meant as they are.
+    tifffile does by default for bool arrays, so that there the pixels have to tell.
     """
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        return int(file.pages.first.photometric) == 0 and not file.is_imagej
+        page = file.pages.first
+        if int(page.photometric) != 0 or file.is_imagej:
+            return ""
+        return "perhaps" if page.bitspersample == 1 and "tifffile" in page.software else "yes"
 
 
 def _plane_axes(planes: Planes) -> str:
@@ -73,10 +79,18 @@ def _plane_axes(planes: Planes) -> str:
 
 
 class _WhiteIsZero:
-    """The planes of a mask, in which white is the highest value where the file has only 0 for it."""
+    """The planes of a mask, in which white is the highest value where the file has only 0 for it.
 
-    def __init__(self, planes: Planes) -> None:
-        self._planes, self.dtype = planes, planes.dtype
+    Parameters
+    ----------
+    planes
+        The planes as stored.
+    surely
+        Whether 1 bit is black. Otherwise, the value of most pixels is taken to be black.
+    """
+
+    def __init__(self, planes: Planes, surely: bool) -> None:
+        self._planes, self._surely, self.dtype = planes, surely, planes.dtype
         channels = (planes.channels,) * (planes.channels > 1)
         self.shape = (*planes.leading, *planes.shape, *channels)
 
@@ -86,7 +100,7 @@ class _WhiteIsZero:
         plane: np.ndarray = self._planes[number]
         rest = index[len(self._planes.leading) :]
         if plane.dtype == bool:
-            return ~plane[rest]
+            return (~plane if self._surely or plane.mean() > 0.5 else plane)[rest]
         if plane.dtype.kind == "u" and plane.max(initial=0) == np.iinfo(plane.dtype).max:
             return (np.iinfo(plane.dtype).max - plane)[rest]
         return plane[rest]
