@@ -47,7 +47,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     sources = [str(path) for path in sorted(Path("src").rglob("*.py"))]
-    session.run("numpydoc", "lint", *sources)
+    session.run("numpydoc", "lint", *sources, log=False)
     pages = [str(path) for path in sorted(Path().glob("*.md"))]
     session.run(
         "codespell",
@@ -105,10 +105,10 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build sdist and wheel into dist/, and check what they contain."""
-    session.install("build", "twine>=6", "check-manifest", "npe2", "hatchling")
+    session.install("build[uv]", "twine>=6", "check-manifest", "npe2", "hatchling")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("check-manifest", "--no-build-isolation")
-    session.run("python", "-m", "build")  # the wheel is built from the sdist
+    session.run("python", "-m", "build", "--installer", "uv")  # the wheel comes from the sdist
     files = sorted(str(path) for path in Path("dist").iterdir())
     session.run("twine", "check", "--strict", *files)
     wheel = next(name for name in files if name.endswith(".whl"))
