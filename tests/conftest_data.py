@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,30 @@ from scipy import ndimage
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PTSAM_DATA", ROOT.parent / "shared" / "data"))
 """Annotated sets; PTSAM_DATA names another folder of the same layout."""
+
+
+def unreadable(array: np.ndarray, *planes: int) -> Any:
+    """Return a dask array of the same planes, of which some cannot be read."""
+    import dask.array as da
+
+    def block(block_info: Any = None) -> np.ndarray:
+        number = block_info[None]["array-location"][0][0]
+        if number in planes:
+            raise OSError("bad sector")
+        return array[number][None]
+
+    chunks = ((1,) * len(array), *((side,) for side in array.shape[1:]))
+    return da.map_blocks(block, chunks=chunks, dtype=array.dtype, meta=array[:0])
+
+
+def damage_page(path: Path, number: int) -> None:
+    """Overwrite the compressed pixels of a page of a TIFF."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[number]
+        start, count = page.dataoffsets[0], page.databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[start : start + count] = b"\xff" * count
+    path.write_bytes(data)
 
 
 def real_pair(name: str, number: int = 0, part: str = "train") -> tuple[Path, Path]:

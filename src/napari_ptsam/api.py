@@ -200,6 +200,8 @@ def segment(
     if is_path(prompt):
         prompt = load(prompt)  # type: ignore[arg-type]
     planes = _single(image, axes)
+    for note in planes.notes:
+        warnings.warn(note, PtsamWarning, stacklevel=2)
     prompt, caution = fit_prompt(prompt, planes, channels)  # type: ignore[arg-type]
     if caution:
         warnings.warn(caution, PtsamWarning, stacklevel=2)

@@ -12,6 +12,7 @@ import zarr
 
 from conftest_cli import complains
 from conftest_cli import run as run_any
+from conftest_data import damage_page
 from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.images.settings import ImageSettings
@@ -163,12 +164,13 @@ def test_broken_off_and_gone_on_with(prompt_path, stack, tmp_path, capsys, monke
 
 
 def test_planes_that_were_left_out(prompt_path, nuclei, tmp_path, capsys) -> None:
-    values = np.stack(nuclei[0][:3])[:, :64, :64].astype(np.float32)
-    values[1, 0, 0] = np.nan
+    values = np.stack(nuclei[0][:3])[:, :64, :64]
     (tmp_path / "in").mkdir()
-    tifffile.imwrite(tmp_path / "in" / "a.tif", values, photometric="minisblack")
-    tifffile.imwrite(tmp_path / "in" / "b.tif", values[1], photometric="minisblack")
-    tifffile.imwrite(tmp_path / "in" / "c.tif", values[0], photometric="minisblack")
+    for name, planes, damaged in (("a", values, 1), ("b", values[1], 0), ("c", values[0], None)):
+        path = tmp_path / "in" / f"{name}.tif"
+        tifffile.imwrite(path, planes, photometric="minisblack", compression="zlib")
+        if damaged is not None:
+            damage_page(path, damaged)
     out = tmp_path / "out"
     fails(capsys, "a.tif, plane 1:", prompt_path, tmp_path / "in", "-o", out)
     assert sorted(path.name for path in out.iterdir()) == ["a.tif", "c.tif"]

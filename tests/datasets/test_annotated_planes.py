@@ -8,6 +8,7 @@ from skimage.segmentation import find_boundaries
 import napari_ptsam as ptsam
 from conftest_data import real_pair
 from napari_ptsam.datasets.annotated_planes import AnnotationSet, MaskReading, annotate
+from napari_ptsam.datasets.missing import without_missing
 from napari_ptsam.datasets.split import choose_held_out, split
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.training.scale import choose_tiling, object_size, structure_width
@@ -117,11 +118,12 @@ def test_one_sentence_for_every_mistake(masks, options, message: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_images_with_nan_or_infinity(bad: float) -> None:
+def test_nan_and_infinity_are_not_annotated(bad: float) -> None:
     image = IMAGE.astype(np.float32)
     image[3, 3] = bad
-    with pytest.raises(ptsam.InputError, match="image 1 holds NaN or infinite"):
-        annotated([MASK, MASK], images=[IMAGE, image])
+    first, second = without_missing(annotated([MASK, MASK], images=[IMAGE, image])).examples
+    assert first.valid is None and np.argwhere(~second.valid).tolist() == [[3, 3]]
+    assert second.labels[3, 3] == 0
 
 
 def test_numbers_that_do_not_match() -> None:

@@ -11,7 +11,7 @@ import tifffile
 
 import napari_ptsam as ptsam
 from conftest_data import whole_plane
-from napari_ptsam.images import tiff
+from napari_ptsam.images import tiff_pages
 from napari_ptsam.images.reading import open_image
 
 
@@ -60,7 +60,7 @@ def test_threads_read_the_same_planes(tmp_path, opened) -> None:
 
 
 def test_only_so_many_files_stay_open(tmp_path, opened, monkeypatch) -> None:
-    monkeypatch.setattr(tiff, "MOST_OPEN", 3)
+    monkeypatch.setattr(tiff_pages, "MOST_OPEN", 3)
     stack = write(tmp_path / "0.tif", 2)
     for number in range(1, 8):
         (tmp_path / f"{number}.tif").write_bytes((tmp_path / "0.tif").read_bytes())
@@ -87,11 +87,11 @@ def test_a_file_that_fails_is_closed_and_tried_anew(tmp_path, opened) -> None:
 
 def test_what_tifffile_logs_is_kept_from_this_thread_only(tmp_path, caplog) -> None:
     logger = logging.getLogger("tifffile")
-    with tiff._COMPLAINTS.collected() as own:
+    with tiff_pages.COMPLAINTS.collected() as own:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(logger.warning, "of another program").result()
         logger.warning("invalid page offset")
-        with tiff._COMPLAINTS.collected() as inner:
+        with tiff_pages.COMPLAINTS.collected() as inner:
             logger.warning("missing page")
     assert (own, inner) == (["invalid page offset"], ["missing page"])
     assert caplog.messages == ["of another program"]

@@ -9,7 +9,7 @@ import torch
 from skimage.filters import threshold_otsu
 
 import napari_ptsam as ptsam
-from conftest_data import whole_plane
+from conftest_data import unreadable, whole_plane
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.images.planes import Planes
@@ -197,10 +197,9 @@ def test_normalisation_over_the_stack_is_used_again(nuclei, prompt, backbone) ->
     assert bright.shape == dark.shape
 
 
-def test_nan_names_the_plane(prompt, device) -> None:
-    stack = np.zeros((3, 32, 32), np.float32)
-    stack[2, 3, 3] = np.nan
-    with pytest.raises(ptsam.InputError, match=r"the image, plane 2: .* NaN"):
+def test_a_plane_that_cannot_be_read_is_named(prompt, device) -> None:
+    stack = unreadable(np.zeros((3, 32, 32), np.float32), 2)
+    with pytest.raises(ptsam.InputError, match=r"the image, plane 2: .*cannot be read"):
         ptsam.segment(stack, prompt, device=device)
 
 

@@ -14,6 +14,7 @@ def origin(**changes: Any) -> Any:
     made = {
         "held_out_dice": 0.95, "images": 16, "held_out_images": 3, "steps": 400,
         "measured_on_training": False, "dice_error": None, "cross_validated": False,
+        "start": "label or normal",
     }  # fmt: skip
     return SimpleNamespace(**made | changes)
 

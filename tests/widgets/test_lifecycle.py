@@ -99,17 +99,27 @@ def test_the_form_does_not_wait_for_torch_and_napari_ends_without_a_word(
 import sys, napari, tifffile
 from qtpy.QtCore import QTimer
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from napari_ptsam.widgets.batch.batch_segment import BatchSegment
 folder, when = sys.argv[1:]
 viewer = napari.Viewer()
-viewer.add_image(tifffile.imread(folder + "/images.tif"), name="nuclei")
-viewer.add_labels(tifffile.imread(folder + "/masks.tif"), name="nuclei annotation")
 widget = AnnotateAndTrain(viewer)
-viewer.window.add_dock_widget(widget)
-assert "torch" not in sys.modules, "torch"
-assert not widget.train.train.isHidden() and "not loaded" in widget.backbone.state.text()
+
+def open_images():
+    assert "torch" not in sys.modules, "torch"
+    assert not widget.train.train.isHidden() and "when it is needed" in widget.backbone.state.text()
+    viewer.add_image(tifffile.imread(folder + "/images.tif"), name="nuclei")
+    viewer.add_labels(tifffile.imread(folder + "/masks.tif"), name="nuclei annotation")
+
 if when == "loading":
-    QTimer.singleShot(1500, viewer.close)
+    for each in (widget, BatchSegment(viewer)):
+        viewer.window.add_dock_widget(each)
+    QTimer.singleShot(20_000, viewer.close)  # if an assertion fails
+    states = widget.session_model.backbone_service.state_changed
+    states.connect(lambda: QTimer.singleShot(500, viewer.close))
+    QTimer.singleShot(1500, open_images)
 else:
+    open_images()
+    viewer.window.add_dock_widget(widget)
     widget.session_model.settings |= {
         "steps": 500, "embeddings": 2, "tile": "whole", "detail": "off", "markers": "no"
     }
@@ -118,13 +128,13 @@ else:
     )
     QTimer.singleShot(2000, widget.train.train.click)
 napari.run()
-print("closed", widget._closed)
+print("closed", widget._closed, "torch" in sys.modules)
 """
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), when], capture_output=True, text=True,
         timeout=200, env=environment(tmp_path),
     )  # fmt: skip
-    assert run.returncode == 0 and run.stdout.splitlines()[-1] == "closed True", run
+    assert run.returncode == 0 and run.stdout.splitlines()[-1] == "closed True True", run
     assert "Traceback" not in run.stderr and "Error" not in run.stderr, run.stderr
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from napari_ptsam.annotation.plane_records import PlaneStatus
 from napari_ptsam.annotation.scheme import NEWER, Scheme
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.planes import CHANNEL_AXES, PixelSize
+from napari_ptsam.images.axes import CHANNEL_AXES
+from napari_ptsam.images.planes import PixelSize
 from napari_ptsam.io.validation import python_values, read_values
 
 KIND = "napari-ptsam session"

@@ -17,6 +17,7 @@ from napari_ptsam.errors import InputError, OutputError, PtsamError, Remedy
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.finishing import WrittenResult
+    from napari_ptsam.images.addresses import Location
     from napari_ptsam.images.normalize import Limits
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.inference.linking import LinkSettings
@@ -42,7 +43,7 @@ class _WorkerTask:
     Attributes
     ----------
     image, axes, name, cut
-        Path of the image, and how to open it; see `Planes`.
+        Path or address of the image, and how to open it; see `Planes`.
     prompts, settings, limits, arrays
         One item for each result. The arrays are paths.
     checkpoint, device
@@ -120,7 +121,7 @@ def segment_on_cluster(
 
 
 def _on_cluster(
-    job: Job, image: Path, scheduler: str, checkpoint: str | Path | None, device: str
+    job: Job, image: Location, scheduler: str, checkpoint: str | Path | None, device: str
 ) -> Iterator[PlaneDone]:
     from napari_ptsam.inference.shared_embedding import SharedSegmenter
 
@@ -142,7 +143,7 @@ def _on_cluster(
 
 
 def _task(
-    job: Job, image: Path, limits: Sequence[Limits | None], checkpoint: Any, device: str
+    job: Job, image: Location, limits: Sequence[Limits | None], checkpoint: Any, device: str
 ) -> _WorkerTask:
     planes = job.planes
     arrays = (
@@ -150,7 +151,7 @@ def _task(
         for work, finished in zip(job.works, job.finished, strict=True)
     )
     return _WorkerTask(
-        str(image.absolute()), planes.axes, planes.name, planes.cut,
+        str(image.absolute() if isinstance(image, Path) else image), planes.axes, planes.name, planes.cut,
         tuple(part.segmenter.prompt for part in job.parts),
         tuple(part.segmenter.settings for part in job.parts),
         tuple(limits), tuple(arrays),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.batch.formats import FORMATS, alternative_target, format_of
+from napari_ptsam.batch.formats import alternative_target, format_for
 from napari_ptsam.batch.measured_planes import read_measurements, table_path
 from napari_ptsam.batch.result_format import StackResult
 from napari_ptsam.batch.run_identity import digest_of_run
@@ -100,10 +100,10 @@ def finish(
     dtype = segmenter.dtype
     if segmenter.output == "instances" and highest <= UINT16_LIMIT:
         dtype = np.dtype(np.uint16)
-    place, format = target, FORMATS[format_of(target)]
+    place, format = target, format_for(target)
     if format.largest_label is not None and highest > format.largest_label:
         place = alternative_target(target) or target
-        format = FORMATS[format_of(place)]
+        format = format_for(place)
     temporary = work.path / f"{RESULT}{format.endings[0]}"
     discard(temporary)
     prompt = segmenter.prompt
@@ -112,10 +112,13 @@ def finish(
     result = StackResult(
         array, format.layout(planes, classes), dtype, planes.name, planes.pixel_size,
         segmenter.output, prompt.classes, prompt.colours, _about(segmenter, run, left_out),
+        planes.time_step,
     )  # fmt: skip
     format.write(temporary, result)
     measurements = read_measurements(planes, segmenter, link, work, array) if measure else None
+    format.prepare(place)
     _place(temporary, place, work, overwrite)
+    format.register(place)
     if place != target and overwrite:
         target.unlink(missing_ok=True)
     if measurements is not None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.batch.image_label import ImageLabel
 from napari_ptsam.batch.ome_zarr import OmeZarr
+from napari_ptsam.batch.places import is_in_image
 from napari_ptsam.batch.tiff_result import ImageJTiff, OmeTiff
 from napari_ptsam.errors import InputError, OutputError
 from napari_ptsam.io.safe_loading import read_or
@@ -83,6 +85,19 @@ def format_of(target: Path) -> str:
     )
 
 
+def format_for(target: Path) -> ResultFormat:
+    """Return the format of a target: that of its ending, or of labels in an image.
+
+    Raises
+    ------
+    OutputError
+        If the ending belongs to no format.
+    """
+    if is_in_image(target):
+        return ImageLabel(target.parent.parent)
+    return FORMATS[format_of(target)]
+
+
 def suffix_for(planes: Planes, segmenter: Segmenter, format: str) -> str:
     """Return the ending of a result, with its dot.
 
@@ -117,7 +132,7 @@ def suffix_for(planes: Planes, segmenter: Segmenter, format: str) -> str:
 
 def alternative_target(target: Path) -> Path | None:
     """Return where a result goes that has too many objects for its format; None if none has."""
-    alternative = FORMATS[format_of(target)].alternative
+    alternative = format_for(target).alternative
     if not alternative:
         return None
     return target.with_name(
@@ -139,7 +154,7 @@ def target_exists(target: Path) -> bool:
     OutputError
         If it is a folder that is not a result, which must not be replaced.
     """
-    if target.is_dir() and not FORMATS[format_of(target)].may_replace(target):
+    if target.is_dir() and not format_for(target).may_replace(target):
         raise OutputError(f"{target} is a folder; choose another name.")
     return os.path.lexists(target)
 
@@ -155,6 +170,6 @@ def is_result_of(target: Path, digest: str) -> bool:
         Fingerprint of the run.
     """
     return any(
-        read_or(None, partial(FORMATS[format_of(place)].run_of, place)) == digest
+        read_or(None, partial(format_for(place).run_of, place)) == digest
         for place in places(target)
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.finishing import WrittenResult, finish
-from napari_ptsam.batch.formats import is_result_of, places, target_exists
+from napari_ptsam.batch.formats import format_for, is_result_of, places, target_exists
 from napari_ptsam.batch.measured_planes import keep_rows, measure_file, table_path
+from napari_ptsam.batch.places import beside, is_in_image
 from napari_ptsam.batch.run_identity import (
     RunIdentity,
     describe_run,
@@ -119,14 +120,19 @@ class Job:
     def _check(self, position: int) -> bool:
         """Return whether a result is finished; raise an error if it must not be started."""
         target, work = self.parts[position].target, self.works[position]
-        check_parent(target)
+        check_parent(beside(target))
+        if is_in_image(target):
+            check_parent(target if target.parent.exists() else target.parent)
+            segmenter = self.parts[position].segmenter
+            classes = segmenter.output == "probabilities" and len(segmenter.prompt.classes)
+            format_for(target).layout(self.planes, classes)
         there = target_exists(target)
         if (
-            self._resume
+            not (self.overwrite and not self._resume)
             and any(place.exists() for place in places(target))
             and is_result_of(target, digest_of_run(self.runs[position]))
         ):
-            return True
+            return True  # the result of this very run: the same image, prompt and settings
         if there and not self.overwrite:
             if self._resume:
                 raise OutputError(
@@ -156,7 +162,7 @@ class Job:
 
     def claimed(self) -> AbstractContextManager[None]:
         """Return a context that keeps other runs from the targets; see `claim`."""
-        return claim([part.target.absolute() for part in self.parts])
+        return claim([beside(part.target.absolute()) for part in self.parts])
 
     def begin(self) -> list[int]:
         """Create or open the work folders, and return the planes to compute."""
@@ -227,6 +233,7 @@ class Job:
                     )  # fmt: skip
                     self.results[number] = written.path
                 else:
+                    format_for(written_path(part.target)).register(written_path(part.target))
                     if work.exists:  # the run was killed after the result was in place
                         work.remove()
                     written = self._finished_before(part)

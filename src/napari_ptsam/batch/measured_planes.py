@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ptsam.batch.formats import FORMATS, format_of
+from napari_ptsam.batch.formats import FORMATS, format_for, format_of
+from napari_ptsam.batch.places import beside, is_in_image
 from napari_ptsam.inference.measurements import Measurements, PlaneRows, kind_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ MEASURED = "measured"
 
 
 def table_path(target: Path) -> Path:
-    """Return the path of the CSV file beside a result."""
+    """Return the path of the CSV file beside a result, or beside the zarr for labels in an image."""
+    if is_in_image(target):
+        place = beside(target)
+        return place.with_name(f"{place.name}.csv")
     endings = FORMATS[format_of(target)].endings
     ending = next(ending for ending in endings if target.name.lower().endswith(ending))
     return target.with_name(f"{target.name[: -len(ending)]}.csv")
@@ -95,11 +99,11 @@ def measure_file(
     measurements = measurements_of(planes, segmenter, link)
     if measurements is None:
         return None
-    file_format = FORMATS[format_of(path)]
+    file_format = format_for(path)
     layout = file_format.layout(planes, 0)
     array = file_format.read(path).reshape(layout.shape)
     for number in range(len(planes)):
-        position = dict(zip(layout.source, planes.position(number).values(), strict=True))
+        position = layout.position(number)
         labels = array[tuple(position.get(axis, slice(None)) for axis in layout.axes)]
         if labels.any():  # a plane that was left out, because it cannot be read, is empty
             measurements.measure(number, labels, planes[number])

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.batch.pyramid import level_count, level_transformations, write_levels
 from napari_ptsam.batch.result_format import ResultFormat
-from napari_ptsam.batch.work_folder import chunks_of, compressors
+from napari_ptsam.images.pixel_sizes import in_unit_of
+from napari_ptsam.images.units import LENGTHS, length_name
 from napari_ptsam.images.zarrs import holds_zarr
 
 if TYPE_CHECKING:
     from napari_ptsam.batch.result_format import StackResult
-    from napari_ptsam.images.planes import PixelSize
+    from napari_ptsam.images.planes import PixelSize, TimeStep
 
 VERSION = "0.5"
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-LENGTHS = (
-    "micrometer", "nanometer", "millimeter", "centimeter", "meter", "inch", "angstrom",
-)  # fmt: skip
-"""The units of length of NGFF that images can have."""
 
 
-# Neither ome-zarr (Python 3.12, and brings aiohttp and S3 along) nor ngff-zarr (brings ITK along)
-# writes plane by plane, with the same bytes each time.
+# ome-zarr brings aiohttp and botocore along, ngff-zarr brings ITK and wasmtime, and neither writes
+# plane by plane, with the same bytes each time.
 class OmeZarr(ResultFormat):
-    """An OME-Zarr group with one resolution level."""
+    """An OME-Zarr group with resolution levels, each of half the size of the one before."""
 
     name = "ome-zarr"
     title = "OME-Zarr"
@@ -39,21 +38,9 @@ class OmeZarr(ResultFormat):
 
     def write(self, path: Path, result: StackResult) -> None:
         """Write a group, page by page."""
-        import zarr
-
-        shape = result.layout.shape
         path.mkdir()
-        level = zarr.create_array(
-            path / "0",
-            shape=shape,
-            chunks=(1,) * (len(shape) - 2) + chunks_of((shape[-2], shape[-1])),
-            dtype=result.dtype,
-            compressors=compressors(),
-            fill_value=0,
-            dimension_names=list(result.layout.axes.lower()),
-        )
-        for index, page in result.pages():
-            level[index] = page
+        layout = result.layout
+        write_levels(path, layout.axes, layout.shape, result.dtype, result.pages())
         attributes = {"ome": _metadata(result), "napari-ptsam": result.about}
         # Written last and by hand: the group exists once it is complete, with the same bytes each
         # time.
@@ -83,20 +70,21 @@ class OmeZarr(ResultFormat):
 def _metadata(result: StackResult) -> dict[str, Any]:
     """Return the group's ``ome`` attribute."""
     name = result.name.partition(".")[0] or result.name
-    axes, size = result.layout.axes, result.pixel_size
+    axes, size, step = result.layout.axes, _in_ngff(result.pixel_size), result.time_step
     metadata: dict[str, Any] = {
         "version": VERSION,
         "multiscales": [
             {
                 "name": name,
-                "axes": [_axis(letter, size) for letter in axes],
+                "axes": [_axis(letter, size, step) for letter in axes],
                 "datasets": [
                     {
-                        "path": "0",
-                        "coordinateTransformations": [
-                            {"type": "scale", "scale": _scale(axes, size)}
-                        ],
+                        "path": str(level),
+                        "coordinateTransformations": level_transformations(
+                            level, _scale(axes, size, step), None, result.output == "probabilities"
+                        ),
                     }
+                    for level in range(level_count(result.layout.shape))
                 ],
             }
         ],
@@ -113,7 +101,13 @@ def _metadata(result: StackResult) -> dict[str, Any]:
                 for label, colour in zip(result.classes, result.colours, strict=True)
             ]
         }
-        return metadata
+    else:
+        metadata["image-label"] = image_label(result)
+    return metadata
+
+
+def image_label(result: StackResult) -> dict[str, Any]:
+    """Return the attribute ``image-label``: the names and colours of classes."""
     label: dict[str, Any] = {}
     if result.output == "labels":
         values = range(1, len(result.classes) + 1)
@@ -125,20 +119,30 @@ def _metadata(result: StackResult) -> dict[str, Any]:
             {"label-value": value, "class": name}
             for value, name in zip(values, result.classes, strict=True)
         ]
-    metadata["image-label"] = label
-    return metadata
+    return label
 
 
-def _axis(letter: str, size: PixelSize | None) -> dict[str, str]:
+def _in_ngff(size: PixelSize | None) -> PixelSize | None:
+    """Return a pixel size in a unit that NGFF knows: its own, or else micrometers."""
+    unit = None if size is None else LENGTHS.get(length_name(size.unit))
+    if size is None or unit is None or unit.in_ngff:
+        return size
+    return in_unit_of(replace(size, unit=unit.name), "micrometer")
+
+
+def _axis(letter: str, size: PixelSize | None, step: TimeStep | None) -> dict[str, str]:
     axis = {"name": letter.lower(), "type": _TYPES[letter]}
-    known = size is not None and size.unit in LENGTHS and not (letter == "Z" and size.z is None)
-    if size is not None and known and axis["type"] == "space":
-        axis["unit"] = size.unit
+    if letter == "T" and step is not None:
+        axis["unit"] = step.unit
+    if size is not None and axis["type"] == "space" and not (letter == "Z" and size.z is None):
+        unit = LENGTHS.get(length_name(size.unit))
+        if unit is not None:
+            axis["unit"] = unit.name
     return axis
 
 
-def _scale(axes: str, size: PixelSize | None) -> list[float]:
-    if size is None:
-        return [1.0] * len(axes)
-    steps = {"Y": size.y, "X": size.x, "Z": size.z or 1.0}
+def _scale(axes: str, size: PixelSize | None, step: TimeStep | None) -> list[float]:
+    steps = {} if step is None else {"T": step.value}
+    if size is not None:
+        steps |= {"Y": size.y, "X": size.x, "Z": size.z or 1.0}
     return [float(steps.get(axis, 1.0)) for axis in axes]

@@ -73,7 +73,8 @@ def segment_to_files(
 
     Until the result is complete, finished planes are kept in ``<target>.partial``,
     also if the iterator is closed or the process is killed. The result does not
-    depend on how often that happens.
+    depend on how often that happens. A result that the same image, prompt and
+    settings have given before is kept, and its planes are yielded without results.
 
     Parameters
     ----------
@@ -86,10 +87,9 @@ def segment_to_files(
         their numbers; None numbers each plane separately.
     resume
         Whether to continue an unfinished run of the same image, prompt and
-        settings. If such a run is finished, its result is kept, and its planes
-        are yielded without results. If there is none, a new run starts.
+        settings. If there is none, a new run starts.
     overwrite
-        Whether to replace existing results once the new ones are complete, and to
+        Whether to replace existing results, also those of the same run, once the new ones are complete, and to
         restart unfinished runs; with `resume`, only those of another image,
         prompt or settings.
 

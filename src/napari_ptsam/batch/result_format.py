@@ -14,7 +14,7 @@ from napari_ptsam.errors import OutputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_ptsam.images.planes import PixelSize, Planes
+    from napari_ptsam.images.planes import PixelSize, Planes, TimeStep
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,19 @@ class Layout:
         Axes of the planes' results in front of y and x: the leading axes in the
         letters of `axes`, then C if there is one result for each class.
     leading
-        Sizes of the leading axes.
+        Sizes of the leading axes in `source`. Those of length 1 are left out if the format has
+        no letter for them.
     """
 
     axes: str
     shape: tuple[int, ...]
     source: str
     leading: tuple[int, ...]
+
+    def position(self, number: int) -> dict[str, int]:
+        """Return the position of plane ``number`` on each leading axis, by its letter here."""
+        index = np.unravel_index(number, self.leading) if self.leading else ()
+        return dict(zip(self.source, map(int, index), strict=False))
 
     def pages(self, array: Any) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """Yield each index in front of y and x, with its page of shape (y, x).
@@ -79,6 +85,8 @@ class StackResult:
         ``labels``, ``instances`` or ``probabilities``.
     classes, colours
         Name and colour (``#RRGGBB``) of each class.
+    time_step
+        Time between frames; None if unknown.
     about
         Origin of the result, as plain values. ``run`` is the fingerprint
         of the run, 32 hexadecimal digits.
@@ -93,6 +101,7 @@ class StackResult:
     classes: tuple[str, ...]
     colours: tuple[str, ...]
     about: dict[str, Any]
+    time_step: TimeStep | None = None
 
     def pages(self) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """Yield each index in front of y and x, with its page of shape (y, x) in `dtype`."""
@@ -143,6 +152,12 @@ class ResultFormat(ABC):
     def run_of(self, path: Path) -> str | None:
         """Return the fingerprint of the run that wrote a result; None if it holds none."""
 
+    def prepare(self, target: Path) -> None:  # noqa: B027 - nothing to do for most formats
+        """Prepare the place of a result, immediately before it is moved there."""
+
+    def register(self, target: Path) -> None:  # noqa: B027 - as above
+        """List a result that is in its place, where something keeps a list of results."""
+
     def may_replace(self, folder: Path) -> bool:
         """Return whether an existing folder looks like a result, so that it may be replaced."""
         return False
@@ -166,22 +181,31 @@ class ResultFormat(ABC):
         OutputError
             If the image has more axes than the format.
         """
-        letters = axis_letters(planes)
+        both = zip(axis_letters(planes), planes.leading, strict=True)
+        pairs = [(letter, size) for letter, size in both if letter or size > 1]
+        letters, leading = [letter for letter, _ in pairs], tuple(size for _, size in pairs)
         if letters.count("") == 1 and not classes and self.any_axis:
             letters[letters.index("")] = "C"
         if "" in letters:
             raise OutputError(
                 f"{planes.name} has too many axes ({planes.axes}) for one result; segment parts of it."
             )
-        leading = "".join(letters)
-        source = leading + ("C" if classes else "")
+        source = "".join(letters) + ("C" if classes else "")
         axes = "".join(a for a in self.axis_order if a in source) if self.axis_order else source
-        sizes = dict(zip(source, (*planes.leading, classes), strict=False))
+        sizes = dict(zip(source, (*leading, classes), strict=False))
         shape = (*(sizes[axis] for axis in axes), *planes.shape)
-        return Layout(f"{axes}YX", shape, source, planes.leading)
+        return Layout(f"{axes}YX", shape, source, leading)
 
 
 def axis_letters(planes: Planes) -> list[str]:
-    """Return T or Z for each leading axis of an image; empty where both are taken."""
+    """Return T or Z for each leading axis of an image; empty where both are taken.
+
+    Axes that are longer than 1 have the first choice.
+    """
     free = iter([axis for axis in "ZT" if axis not in planes.leading_axes])
-    return [axis if axis in "TZ" else next(free, "") for axis in planes.leading_axes]
+    letters = {axis: axis for axis in planes.leading_axes if axis in "TZ"}
+    sizes = zip(planes.leading_axes, planes.leading, strict=True)
+    for axis, _ in sorted(sizes, key=lambda pair: pair[1] == 1):
+        if axis not in letters:
+            letters[axis] = next(free, "")
+    return [letters[axis] for axis in planes.leading_axes]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from napari_ptsam.batch.result_format import ResultFormat, axis_letters
+from napari_ptsam.images.units import LENGTHS, TIMES, converted, length_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +23,6 @@ IMAGEJ_LIMIT = 4 * 10**9
 _IMAGEJ_AXES = "TZCYX"
 _MARK = "napari-ptsam run "
 """Text in front of a run's fingerprint in the file's description."""
-_OME_UNITS = {
-    "micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm",
-    "meter": "m", "inch": "in",
-}  # fmt: skip
 
 
 class _Tiff(ResultFormat):
@@ -62,7 +59,8 @@ class ImageJTiff(_Tiff):
 
     def fits(self, planes: Planes, size: int) -> bool:
         """Return whether a result is small enough, with axes that ImageJ has."""
-        return size <= IMAGEJ_LIMIT and "" not in axis_letters(planes)
+        letters = zip(axis_letters(planes), planes.leading, strict=True)
+        return size <= IMAGEJ_LIMIT and all(letter or count == 1 for letter, count in letters)
 
     def write(self, path: Path, result: StackResult) -> None:
         """Write a hyperstack, or an OME-TIFF if ImageJ cannot hold size, axes or unit."""
@@ -120,6 +118,9 @@ def _imagej_options(result: StackResult) -> dict[str, Any]:
         metadata["unit"] = "um" if size.unit == "micrometer" else size.unit
         if size.z is not None:
             metadata["spacing"] = size.z
+    step = result.time_step
+    if step is not None and "T" in result.layout.axes:
+        metadata["finterval"] = converted(step.value, step.unit, "second")
     return options
 
 
@@ -133,10 +134,13 @@ def _ome_options(result: StackResult) -> dict[str, Any]:
         metadata["Channel"] = {"Name": list(result.classes)}
     size = result.pixel_size
     if size is not None:
-        unit = _OME_UNITS.get(size.unit, size.unit)
+        unit = LENGTHS.get(length_name(size.unit))  # OME knows no other units
         for axis, value in (("X", size.x), ("Y", size.y), ("Z", size.z)):
-            if value is not None:
-                metadata |= {f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": unit}
+            if value is not None and unit is not None:
+                metadata |= {f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": unit.symbol}
+    step = result.time_step
+    if step is not None and "T" in result.layout.axes:
+        metadata |= {"TimeIncrement": step.value, "TimeIncrementUnit": TIMES[step.unit].symbol}
     return {
         "ome": True, "bigtiff": result.array.nbytes > IMAGEJ_LIMIT // 2, "metadata": metadata,
         "compression": "zlib", "maxworkers": 1,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.batch.places import beside
 from napari_ptsam.errors import OutputError, Remedy
 from napari_ptsam.io.safe_loading import unreadable_as
 from napari_ptsam.io.writing import reason
@@ -43,7 +44,8 @@ class WorkFolder:
     """
 
     def __init__(self, target: Path) -> None:
-        self.path = target.with_name(f"{target.name}.partial")
+        place = beside(target)
+        self.path = place.with_name(f"{place.name}.partial")
         self.done: dict[int, int] = {}
         """Finished planes, with the largest value of each result (0 for floats)."""
         self._array: Any = None
@@ -181,6 +183,6 @@ def no_space(error: OSError, target: Path) -> OutputError:
     """Return the error for a run that cannot write any more."""
     return OutputError(
         f"{target.name} cannot be written ({reason(error)}); what is done is kept in "
-        f"{target.name}.partial.",
+        f"{beside(target).name}.partial.",
         Remedy.RESUME_AFTER_REPAIR,
     )

@@ -4,55 +4,63 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from glob import glob, has_magic
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.batch.formats import FORMATS, format_if_any, kinds_of_results
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.reading import is_image, list_images, natural_order
-from napari_ptsam.images.zarrs import is_zarr
+from napari_ptsam.images.addresses import Address, Location
+from napari_ptsam.images.locations import images_at, one_of_each_image, outermost, result_name
+from napari_ptsam.images.patterns import matching
+from napari_ptsam.images.reading import list_images
+from napari_ptsam.images.zarrs import is_zarr, zarr_images
+from napari_ptsam.io.writing import make_folder
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
 
 
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Return the image files that the inputs name.
+def find_images(inputs: Sequence[Location]) -> list[Location]:
+    """Return the images that the inputs name.
 
     Parameters
     ----------
     inputs
-        Files, folders, and patterns such as ``**/*.tif``.
+        Files, folders, addresses, and patterns such as ``**/*.tif``. Plates, and
+        files with several images, stand for all their images. Files that hold an
+        image together are named once.
 
     Raises
     ------
     InputError
         If a pattern or a folder names no image.
     """
-    images: dict[Path, None] = {}
+    images: dict[Location, None] = {}
+    files: list[Path] = []
     for source in inputs:
-        if is_zarr(source) or not source.is_dir():
-            if has_magic(str(source)) and not source.exists():
-                images |= dict.fromkeys(_matching(source))
-            else:
-                images[source] = None
+        if isinstance(source, Address):
+            images |= dict.fromkeys(_at_address(source))
+        elif is_zarr(source) or not source.is_dir():
+            is_pattern = has_magic(str(source)) and not source.exists()
+            files += matching(source) if is_pattern else [source]
         else:
-            images |= dict.fromkeys(list_images(source))
+            files += list_images(source)
+    for file in one_of_each_image(files):
+        images |= dict.fromkeys(images_at(file))
     return list(images)
 
 
-def _matching(pattern: Path) -> list[Path]:
-    """Return images that match a pattern, without those inside of zarrs or unfinished runs."""
-    paths = map(Path, glob(str(pattern), recursive=True))  # noqa: PTH207 - it may be absolute
-    matches = [
-        path
-        for path in paths
-        if is_image(path) and not any(p.suffix in (".zarr", ".partial") for p in path.parents)
-    ]
+def _at_address(address: Address) -> list[Location]:
+    """Return the images at an address; ``*`` stands for names in a plate."""
+    if "*" not in address.url:
+        return images_at(address)
+    base, _ = outermost(address)
+    matches = [one for one in zarr_images(base) if fnmatchcase(str(one), address.url)]
     if not matches:
-        raise InputError(f"No image matches {pattern}; check the pattern.")
-    return natural_order(matches)
+        raise InputError(f"No image in {base} matches {address}; check the pattern.")
+    return matches
 
 
 class Place:
@@ -63,7 +71,7 @@ class Place:
     options
         The options ``out`` and ``format`` of the command.
     sources
-        The image files.
+        The images.
     prompts
         The names of the prompts.
 
@@ -73,7 +81,9 @@ class Place:
         If the results cannot be written to that place.
     """
 
-    def __init__(self, options: Namespace, sources: Sequence[Path], prompts: Sequence[str]) -> None:
+    def __init__(
+        self, options: Namespace, sources: Sequence[Location], prompts: Sequence[str]
+    ) -> None:
         out: Path = options.out
         kind = format_if_any(out)
         a_folder = out.is_dir() and not (kind is not None and FORMATS[kind].is_folder)
@@ -88,7 +98,7 @@ class Place:
                 f"{out} is no folder, and results are {kinds_of_results()}; make the folder first, or "
                 "use a name with one of these endings."
             )
-        names = [name_of(source) for source in sources]
+        names = [result_name(source) for source in sources]
         for name in names:
             if self.file is None and names.count(name) > 1:
                 raise InputError(
@@ -107,7 +117,12 @@ class Place:
                 f"{FORMATS[options.format].endings[0]}, or leave --format out."
             )
 
-    def target(self, source: Path, planes: Planes, number: int, segmenter: object) -> Path:
+    def prepare(self) -> None:
+        """Create the folder of the results, if it does not exist."""
+        if self.file is None:
+            make_folder(self.folder)
+
+    def target(self, source: Location, planes: Planes, number: int, segmenter: object) -> Path:
         """Return the path for the result of an image and of the prompt with that number."""
         from napari_ptsam.batch.result_files import target_for
 
@@ -115,11 +130,6 @@ class Place:
             target_for(self.folder, planes, "", segmenter, self.format)  # type: ignore[arg-type]
             return self.file
         return target_for(
-            self.folder, planes, name_of(source), segmenter, self.format,  # type: ignore[arg-type]
+            self.folder, planes, result_name(source), segmenter, self.format,  # type: ignore[arg-type]
             self._prompts[number],
         )  # fmt: skip
-
-
-def name_of(source: Path) -> str:
-    """Return the name of an image without its extensions."""
-    return source.name.removesuffix(source.suffix).removesuffix(".ome")

@@ -15,6 +15,7 @@ from napari_ptsam.cli.segment import segment
 from napari_ptsam.cli.segment_options import TO_SEGMENT, add_channels, add_segment_options
 from napari_ptsam.cli.setting_options import add_settings, plain
 from napari_ptsam.datasets.annotated_planes import Empty
+from napari_ptsam.images.addresses import Address, as_location
 from napari_ptsam.io.declaration import settings_of
 from napari_ptsam.training.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 from napari_ptsam.training.settings import Keep, TrainingSettings
@@ -26,6 +27,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._negative_number_matcher = re.compile(r"-[\d.][\d.,:e-]*$")
+        self.register("type", Path, _local_path)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, rest = super().parse_known_args(args, namespace)
@@ -186,7 +188,9 @@ def _add_annotations(add: _Parser, classes: bool = True) -> None:
     )
     if classes:
         add.add_argument(
-            "images", type=Path, help="Folder of images, one stack, or a session folder."
+            "images",
+            type=_path_or_address,
+            help="Folder of images, one stack, or a session folder.",
         )
         add.add_argument("masks", type=Path, nargs="?", help=f"{masks} Not for a session.")
         add.add_argument(
@@ -197,7 +201,7 @@ def _add_annotations(add: _Parser, classes: bool = True) -> None:
             "values above 0, and all objects, are foreground.",
         )
     else:
-        add.add_argument("images", type=Path, help="Folder of images, or one stack.")
+        add.add_argument("images", type=_path_or_address, help="Folder of images, or one stack.")
         add.add_argument("masks", type=Path, help=masks)
     add.add_argument(
         "--unlabelled",
@@ -236,6 +240,20 @@ def _add_overwrite(add: _Parser) -> None:
 
 def _add_json(add: _Parser) -> None:
     add.add_argument("--json", action="store_true", help="Print one line of JSON.")
+
+
+def _local_path(text: str) -> Path:
+    """Return the path of a file or folder; pathlib would take an address for a path."""
+    if isinstance(as_location(text), Address):
+        raise argparse.ArgumentTypeError(
+            f"{text} is an address; name a file or folder on this computer"
+        )
+    return Path(text)
+
+
+def _path_or_address(text: str) -> Path:
+    """Return the path of images, from which `as_location` restores an address."""
+    return Path(text)
 
 
 def _normalization(text: str) -> str | tuple[float, float]:

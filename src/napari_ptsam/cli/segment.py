@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.cli.commands import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
+from napari_ptsam.cli.into_image import PlaceInImages
 from napari_ptsam.cli.progress_bars import PlaneBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
 from napari_ptsam.cli.setting_options import options_given
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.addresses import Location
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.rescaling import differs, pixel_size_ratio, rescaled
 from napari_ptsam.inference.result import ResultSettings
-from napari_ptsam.io.writing import make_folder
 from napari_ptsam.prompts.files import load
 
 if TYPE_CHECKING:
@@ -90,21 +91,27 @@ class _SegmentCommand:
         self.options, self.prompts = options, prompts
         self.settings, self.link = result_settings(options), link_settings(options)
         self.sources = find_images(options.inputs)
-        self.place = Place(options, self.sources, names)
+        if options.label_name is not None and not options.into_image:
+            raise InputError("--label-name is the name of labels in an image; add --into-image.")
+        self.place = (
+            PlaceInImages(options, names)
+            if options.into_image
+            else Place(options, self.sources, names)
+        )
         self._fitting = self._find_fitting()
         self.backbone: Backbone
         self._warned: set[str] = set()
 
-    def _open(self, source: Path) -> Planes:
+    def _open(self, source: Location) -> Planes:
         planes = open_image(source, self.options.axes)
         if self.options.slices is None:
             return planes
-        if not planes.leading:
+        if not planes.stack_axis:
             raise InputError(f"{source} is a single plane; leave --slices out.")
-        start, stop, _ = slice(*self.options.slices).indices(planes.leading[-1])
-        return planes.part(planes.leading_axes[-1], start, stop)
+        start, stop, _ = slice(*self.options.slices).indices(planes.stack_length)
+        return planes.part(planes.stack_axis, start, stop)
 
-    def _find_fitting(self) -> list[Path]:
+    def _find_fitting(self) -> list[Location]:
         """Return the images whose channels suit the prompts; the others fail when they are segmented.
 
         Raises
@@ -139,9 +146,8 @@ class _SegmentCommand:
         self.backbone = backbone_of(first, options.checkpoint, options.device)
         for prompt in self.prompts:
             Segmenter(prompt, self.backbone, self.settings)  # fails before a folder is made
-        if self.place.file is None:
-            make_folder(self.place.folder)
-        images = {source.resolve() for source in self.sources}
+        self.place.prepare()
+        images = {source.resolve() for source in self.sources if isinstance(source, Path)}
         for source in self._fitting:
             planes = self._open(source)
             parts = self._parts(source, planes)
@@ -149,14 +155,20 @@ class _SegmentCommand:
                 raise InputError(
                     f"The result would replace the image {parts[0].target}; choose another name."
                 )
-            Job(planes, parts, self.link, options.resume, options.overwrite, options.measure)
+            job = Job(planes, parts, self.link, options.resume, options.overwrite, options.measure)
+            if all(job.finished) and not options.resume:
+                print(
+                    f"napari-ptsam: {job.results[0]} is the result of the same image, prompt and "
+                    "settings already; it is kept.",
+                    file=sys.stderr,
+                )
 
     def _fitted(self, planes: Planes) -> list[tuple[Prompt, str]]:
         """Return the prompts fitted to the channels of an image, each with a warning or an empty text."""
         choice = self.options.channels
         return [fit_prompt(prompt, planes, choice, CHANNELS) for prompt in self.prompts]
 
-    def _parts(self, source: Path, planes: Planes) -> list[FileResult]:
+    def _parts(self, source: Location, planes: Planes) -> list[FileResult]:
         from napari_ptsam.batch.result_files import FileResult
         from napari_ptsam.inference.segment import Segmenter
 
@@ -169,16 +181,17 @@ class _SegmentCommand:
             parts.append(FileResult(segmenter, target))
         return parts
 
-    def segment(self, source: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    def segment(self, source: Location) -> tuple[list[dict[str, Any]], list[str]]:
         """Segment an image; return the files written, and why planes were left out."""
         from napari_ptsam.batch.measured_planes import table_path
+        from napari_ptsam.batch.places import beside
 
         planes = self._open(source)
         self._warn(planes)
         parts = self._parts(source, planes)
         problems, count = [], 0
         results: dict[int, WrittenResult] = {}
-        with PlaneBar(len(planes), source.name) as bar:
+        with PlaneBar(len(planes), planes.name) as bar:
             try:
                 for plane in self._planes(planes, parts, results.__setitem__):
                     count = plane.done
@@ -187,8 +200,8 @@ class _SegmentCommand:
                         problems.append(on_command_line(plane.problem))
             except KeyboardInterrupt:
                 raise InterruptedByUserError(
-                    f"Stopped; {count} of {len(planes)} planes of {source.name} are kept in "
-                    f"{parts[0].target.name}.partial. The same command with --resume continues."
+                    f"Stopped; {count} of {len(planes)} planes of {planes.name} are kept in "
+                    f"{beside(parts[0].target).name}.partial. The same command with --resume continues."
                 ) from None
         files = []
         for _, result in sorted(results.items()):
@@ -229,7 +242,9 @@ class _SegmentCommand:
         )  # fmt: skip
 
     def _warn(self, planes: Planes) -> None:
-        """Warn, once for each kind, if scale or channels differ from those of the training."""
+        """Show notes of the reader, and warn, once for each kind, of another scale or channels."""
+        for note in planes.notes:
+            print(f"napari-ptsam: {note}", file=sys.stderr)
         for prompt, caution in self._fitted(planes):
             if caution:
                 self._warn_once("channels", caution)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from napari_ptsam.batch.formats import FORMATS, result_endings
 from napari_ptsam.cli.setting_options import add_settings
+from napari_ptsam.images.addresses import as_location
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.io.declaration import settings_of
@@ -23,12 +24,23 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add.add_argument("prompt", type=Path, metavar="PROMPT.pt")
     add.add_argument(
-        "inputs", type=Path, nargs="+", metavar="INPUT",
-        help="Image files, folders, or patterns such as 'data/**/*.tif'.",
+        "inputs", type=as_location, nargs="+", metavar="INPUT",
+        help="Image files, folders, patterns such as 'data/**/*.tif' or 'plate.zarr/*/*/0', or "
+        "addresses of OME-Zarr (https://, s3://).",
+    )  # fmt: skip
+    place = add.add_mutually_exclusive_group(required=True)
+    place.add_argument(
+        "-o", "--out", type=Path,
+        help=f"For a single image or stack, a {result_endings()}; otherwise a folder.",
+    )  # fmt: skip
+    place.add_argument(
+        "--into-image", action="store_true",
+        help="Write the results into the images, which must be OME-Zarr: as labels/NAME, with the "
+        "name of the prompt.",
     )  # fmt: skip
     add.add_argument(
-        "-o", "--out", type=Path, required=True,
-        help=f"For a single image or stack, a {result_endings()}; otherwise a folder.",
+        "--label-name", metavar="NAME",
+        help="With --into-image, the name of the labels in place of the prompt's.",
     )  # fmt: skip
     add.add_argument(
         "--also", type=Path, action="append", default=[], metavar="PROMPT.pt",

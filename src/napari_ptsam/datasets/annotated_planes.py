@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from napari_ptsam.errors import InputError, Remedy
+from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.images.planes import PixelSize, Planes
 from napari_ptsam.prompts.prompt import MAX_CLASSES, check_names
 
@@ -90,7 +91,7 @@ class AnnotationSet:
     classes
         Name of each class.
     pixel_size
-        Pixel size of the images; None if it is unknown, or differs between images.
+        Pixel size of the images; None if it is unknown, or differs by more than 1 %.
     stacks
         The images that the planes come from, from which value limits are computed.
     colours
@@ -199,16 +200,15 @@ def annotate(
         examples += _annotated_planes(image, mask, reading, number)
     examples = _without_false_instances(examples)
     _check_classes(examples, reading.names if complete else ())
-    sizes = {image.pixel_size for image in images}
-    return AnnotationSet(
-        tuple(examples), reading.names, sizes.pop() if len(sizes) == 1 else None, tuple(images)
-    )
+    size = common_pixel_size([image.pixel_size for image in images])
+    return AnnotationSet(tuple(examples), reading.names, size, tuple(images))
 
 
 def _annotated_planes(
     image: Planes, mask: Planes, reading: MaskReading, stack: int
 ) -> Iterable[AnnotatedPlane]:
-    if (image.leading, image.shape) != (mask.leading, mask.shape):
+    mask = mask.in_order_of(image)
+    if image.extent != mask.extent:
         raise InputError(
             f"The image {image.name} has {_size(image)} but its mask {mask.name} has {_size(mask)}; "
             "they must be of the same size.",
@@ -221,10 +221,6 @@ def _annotated_planes(
             continue
         labels, valid, values = annotation
         pixels = image[index]
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise InputError(
-                f"The image {image.name}{part} holds NaN or infinite pixels; replace them (for instance by 0)."
-            )
         yield AnnotatedPlane(
             name=image.name + part,
             pixels=pixels,
@@ -246,7 +242,7 @@ def _without_false_instances(examples: list[AnnotatedPlane]) -> list[AnnotatedPl
 
 def _size(planes: Planes) -> str:
     y, x = planes.shape
-    return f"{y} x {x} pixels" + (f" in {len(planes)} planes" if planes.leading else "")
+    return f"{y} x {x} pixels" + (f" in {len(planes)} planes" if len(planes) > 1 else "")
 
 
 def _read_mask(

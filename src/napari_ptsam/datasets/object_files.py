@@ -166,8 +166,8 @@ def _imagej(path: Path, image: Planes) -> list[OutlinedObject]:
                 "objects with polygons, freehand selections, rectangles or ovals."
             )
         position = {"T": roi.t_position - 1, "Z": roi.z_position - 1}
-        if roi.position > 0 and len(image.leading_axes) == 1:
-            position = {image.leading_axes: roi.position - 1}
+        if roi.position > 0 and len(image) == image.stack_length > 1:
+            position = {image.stack_axis: roi.position - 1}
         rings = [_ring(ring) for ring in roi.coordinates(multi=True)]
         known = {axis: at for axis, at in position.items() if at >= 0}
         objects.append(OutlinedObject("", rings, position=known))

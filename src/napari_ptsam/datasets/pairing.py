@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from napari_ptsam.datasets.object_files import (
     open_objects,
     plain_stem,
 )
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamWarning
+from napari_ptsam.images.addresses import as_location
+from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.planes import Planes
-from napari_ptsam.images.reading import is_image, list_images, open_image
+from napari_ptsam.images.reading import is_image, list_images, open_image, planes_of_mask
 from napari_ptsam.images.zarrs import is_zarr
 
 ImageSource = Any
@@ -51,7 +54,7 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
     if is_path(source):
         path = Path(source)
         files = list_images(path) if path.is_dir() and not is_zarr(path) else [path]
-        return [open_image(file, axes, labels) for file in files]
+        return [open_image(file, axes, labels, alone=len(files) > 1) for file in files]
     if isinstance(source, (list, tuple)):
         kind = "mask" if labels else "image"
         return [
@@ -92,6 +95,11 @@ def pair(
     images, masks : list of Planes
         In the same order.
 
+    Warns
+    -----
+    PtsamWarning
+        If a file says of itself how it was read, for instance without a thumbnail.
+
     Raises
     ------
     InputError
@@ -102,23 +110,30 @@ def pair(
         return as_planes(images, axes), as_planes(masks, mask_axes, labels=True)
     image_path, mask_path = Path(images), Path(masks)
     for path in (image_path, mask_path):
-        if not path.exists():
+        if isinstance(as_location(path), Path) and not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
     folders = [path.is_dir() and not is_zarr(path) for path in (image_path, mask_path)]
     if folders == [True, False] and mask_path.suffix.lower() == ".json":
         opened = [open_image(image, axes) for image in _listed_images(image_path, mask_path)]
         return opened, open_coco(mask_path, opened, classes)
     if all(folders):
-        files = _match(list_images(image_path), _list_masks(mask_path), image_path, mask_path)
+        listed, masks_listed = list_images(image_path), _list_masks(mask_path)
+        if len(masks_listed) < len(listed):  # a mask may be that of an image in several files
+            listed = one_of_each_image(listed)
+        files = _match(listed, masks_listed, image_path, mask_path)
     elif any(folders):
         raise InputError(f"{images} and {masks} must both be folders, or both be files.")
     else:
         files = [(image_path, mask_path)]
     opened = [open_image(image, axes) for image, _ in files]
-    return opened, [
+    found = [
         open_mask(mask, image, mask_axes, classes)
         for image, (_, mask) in zip(opened, files, strict=True)
     ]
+    opened = [planes_of_mask(*both) for both in zip(opened, found, strict=True)]
+    for note in dict.fromkeys(note for image in opened for note in image.notes):
+        warnings.warn(PtsamWarning(note), stacklevel=2)
+    return opened, found
 
 
 def open_mask(

@@ -15,7 +15,8 @@ from napari_ptsam.inference.segment import Segmenter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
+    from napari_ptsam.datasets.missing import without_missing
+from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 
 Way = Literal["markers", "components"]
 WAYS: dict[Way, str] = {"markers": "split by markers", "components": "connected components"}
@@ -70,7 +71,7 @@ def evaluate(annotations: AnnotationSet, segmenter: Segmenter) -> Iterator[Plane
     settings = replace(segmenter.settings, output="instances")
     segmenter = Segmenter(prompt, segmenter.backbone, settings)
     limits = [prompt.images.limits(stack) for stack in annotations.stacks]
-    for example in annotations.examples:
+    for example in without_missing(annotations, prompt.images.channels).examples:
         prediction = segmenter.predict(example.pixels, example.rgb, limits[example.stack])
         if example.instances is None:
             yield score(example, prediction.labels, classes)

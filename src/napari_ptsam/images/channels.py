@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+
 from napari_ptsam.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,3 +120,49 @@ def as_numbers(channels: Sequence[int]) -> tuple[int, ...]:
         return tuple(index(channel) for channel in channels)
     except TypeError as error:
         raise InputError("Channels are a list of numbers, such as [0, 2].") from error
+
+
+def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
+    """Select the channels of a plane that the model is shown.
+
+    Parameters
+    ----------
+    plane
+        Shape (y, x) or (y, x, channels).
+    channels
+        Numbers of up to three channels, from 0. None takes a grey plane, an RGB
+        plane or up to three channels as they are.
+    rgb
+        Whether the channels are red, green and blue (and alpha, which is dropped).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (y, x, 1 to 3), same dtype.
+
+    Raises
+    ------
+    InputError
+        If a channel does not exist, or if there are more than three and none is
+        chosen.
+    """
+    if plane.ndim == 2:
+        plane = plane[..., None]
+    count = plane.shape[-1]
+    if channels is None:
+        if rgb:
+            # Grey with alpha has two samples, RGB with alpha four.
+            return plane[..., : 1 if count == 2 else 3]
+        if count > 3:
+            raise InputError(
+                f"The image has {count} channels; choose up to three of them (for instance channels 0,2)."
+            )
+        return plane
+    if not 1 <= len(channels) <= 3:
+        raise InputError(f"Choose one to three channels, not {len(channels)}.")
+    if not all(0 <= channel < count for channel in channels):
+        raise InputError(
+            f"Channels {', '.join(map(str, channels))} were asked for, but the image has {count} "
+            f"(numbered 0 to {count - 1})."
+        )
+    return plane[..., list(channels)]

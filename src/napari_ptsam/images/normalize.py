@@ -15,6 +15,8 @@ from napari_ptsam.images.blank import (
     padding_of,
     without_hot_pixels,
 )
+from napari_ptsam.images.channels import select_channels
+from napari_ptsam.images.missing import missing_pixels, without_missing
 
 Mode = Literal["plane", "stack", "range"]
 Limits = np.ndarray
@@ -68,52 +70,6 @@ MOST_OF_IT = Normalization("plane", 2.0, 97.0)
 """Percentiles by which almost empty planes are recognised: they show nothing but noise."""
 
 
-def select_channels(plane: np.ndarray, channels: Sequence[int] | None, rgb: bool) -> np.ndarray:
-    """Select the channels of a plane that the model is shown.
-
-    Parameters
-    ----------
-    plane
-        Shape (y, x) or (y, x, channels).
-    channels
-        Numbers of up to three channels, from 0. None takes a grey plane, an RGB
-        plane or up to three channels as they are.
-    rgb
-        Whether the channels are red, green and blue (and alpha, which is dropped).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (y, x, 1 to 3), same dtype.
-
-    Raises
-    ------
-    InputError
-        If a channel does not exist, or if there are more than three and none is
-        chosen.
-    """
-    if plane.ndim == 2:
-        plane = plane[..., None]
-    count = plane.shape[-1]
-    if channels is None:
-        if rgb:
-            # Grey with alpha has two samples, RGB with alpha four.
-            return plane[..., : 1 if count == 2 else 3]
-        if count > 3:
-            raise InputError(
-                f"The image has {count} channels; choose up to three of them (for instance channels 0,2)."
-            )
-        return plane
-    if not 1 <= len(channels) <= 3:
-        raise InputError(f"Choose one to three channels, not {len(channels)}.")
-    if not all(0 <= channel < count for channel in channels):
-        raise InputError(
-            f"Channels {', '.join(map(str, channels))} were asked for, but the image has {count} "
-            f"(numbered 0 to {count - 1})."
-        )
-    return plane[..., list(channels)]
-
-
 def value_limits(pixels: np.ndarray, normalization: Normalization, rgb: bool) -> Limits:
     """Return the values that become 0 and 1.
 
@@ -141,7 +97,7 @@ def value_limits(pixels: np.ndarray, normalization: Normalization, rgb: bool) ->
 def _percentiles(values: np.ndarray, normalization: Normalization) -> np.ndarray:
     low, high = np.percentile(values, [normalization.low, normalization.high])
     if not np.isfinite(high - low):
-        raise InputError("The image holds values that are NaN, infinite or too large to stretch.")
+        raise InputError("The image holds values that are too large to stretch.")
     if high <= low:  # the plane is constant, or has few bright pixels
         low, high = float(values.min()), float(values.max())
     return np.array([low, high], dtype=np.float64)
@@ -270,20 +226,43 @@ def stack_limits(
     picked = np.unique(np.linspace(0, len(planes) - 1, STACK_SAMPLE).round().astype(int))
     samples = []
     for index in picked:
-        plane = select_channels(planes[index], channels, rgb)
+        plane, padding = shown_pixels(planes[index], channels, rgb)
         step = max(1, round((plane.shape[0] * plane.shape[1] / 250_000) ** 0.5))
-        padding = padding_of(plane)
         sample = plane[::step, ::step]
         if padding is None:
-            sample = sample.reshape(-1, plane.shape[-1])
+            samples.append(sample.reshape(-1, plane.shape[-1]))
         else:
-            sample = sample[~padding[::step, ::step]]
-        # NaN is reported when its plane is segmented. The other planes need limits all the same.
-        samples.append(sample[np.isfinite(sample).all(-1)] if sample.dtype.kind == "f" else sample)
+            samples.append(sample[~padding[::step, ::step]])
     pixels = np.concatenate(samples)
     if not len(pixels):
         raise InputError("The image holds no pixel that is a finite number; is it the right one?")
     return value_limits(pixels, normalization, rgb)
+
+
+def shown_pixels(
+    plane: np.ndarray, channels: Sequence[int] | None, rgb: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the channels of a plane that the model is shown, and its padding.
+
+    Parameters
+    ----------
+    plane, channels, rgb
+        See `select_channels`.
+
+    Returns
+    -------
+    pixels
+        Shape (y, x, 1 to 3). Missing pixels have the median of the others.
+    padding
+        bool, shape (y, x): missing pixels and padding, which show nothing; None if there are
+        none. See `missing_pixels` and `napari_ptsam.images.blank.padding_of`.
+    """
+    missing = missing_pixels(plane, channels, rgb)
+    pixels = without_missing(select_channels(plane, channels, rgb), missing)
+    padding = padding_of(pixels)
+    if missing is None or padding is None:
+        return pixels, padding if missing is None else missing
+    return pixels, missing | padding
 
 
 def normalize(
@@ -314,19 +293,30 @@ def normalize(
     numpy.ndarray
         float32, shape (y, x, 3). A grey plane is repeated, in memory that the channels
         share and that is read-only; with two channels the third is their mean; a constant
-        plane becomes 0.
+        plane becomes 0. Missing pixels (see `missing_pixels`) do not influence the limits.
 
     Raises
     ------
     InputError
-        If the plane holds NaN or infinity, or the channels do not exist.
+        If the channels do not exist.
     """
-    pixels = select_channels(plane, channels, rgb)
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        bad = int((~np.isfinite(pixels)).sum())
-        raise InputError(
-            f"The image holds {bad} pixels that are NaN or infinite; replace them (for instance by 0)."
-        )
+    missing = missing_pixels(plane, channels, rgb)
+    pixels = without_missing(select_channels(plane, channels, rgb), missing)
+    if missing is not None:
+        padding = missing if padding is None else padding | missing
+    return normalize_shown(pixels, normalization, rgb, limits, padding)
+
+
+def normalize_shown(
+    pixels: np.ndarray,
+    normalization: Normalization,
+    rgb: bool,
+    limits: Limits | None,
+    padding: np.ndarray | None,
+) -> np.ndarray:
+    """Normalize the pixels that `shown_pixels` returns; see `normalize`."""
+    if padding is not None and padding.all():
+        return np.zeros((*pixels.shape[:2], 3), np.float32)
     if limits is None:
         limits = plane_limits(pixels, normalization, rgb, padding)
     low, high = limits[:, 0], limits[:, 1]
@@ -369,8 +359,8 @@ def normalize_plane(
     InputError
         See `normalize`.
     """
-    padding = padding_of(select_channels(plane, channels, rgb))
-    pixels = normalize(plane, Normalization(), channels, rgb, None, padding)
+    shown, padding = shown_pixels(plane, channels, rgb)
+    pixels = normalize_shown(shown, Normalization(), rgb, None, padding)
     return fill_padding(pixels, padding)
 
 

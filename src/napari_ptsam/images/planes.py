@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ptsam.errors import InputError, PtsamError
+from napari_ptsam.images.axes import CHANNEL_AXES, axes_of_names, fitting_axes, guess_axes
+from napari_ptsam.images.lazy_arrays import Part, Reordered, with_known_shape
 from napari_ptsam.images.tiling import MINIMUM_SIDE
 
-CHANNEL_AXES = "CS"
-"""C stands for channels, S for red, green and blue samples."""
+if TYPE_CHECKING:
+    from napari_ptsam.images.addresses import Location
 
 
 @dataclass(frozen=True)
@@ -26,26 +27,12 @@ class PixelSize:
     unit: str = "micrometer"
 
 
-def guess_axes(shape: Sequence[int]) -> str:
-    """Guess the axes of an array.
+@dataclass(frozen=True)
+class TimeStep:
+    """Time between two frames of a series, in a unit."""
 
-    The last axis holds channels if it is shorter than the smallest side of a
-    plane. The axes before it are (y, x), (z, y, x) or (t, z, y, x).
-
-    Raises
-    ------
-    InputError
-        If the array has fewer than two or more than four axes besides channels.
-    """
-    samples = len(shape) > 2 and shape[-1] < MINIMUM_SIDE
-    channels = ("S" if shape[-1] in (3, 4) else "C") if samples else ""
-    spatial = len(shape) - len(channels)
-    if not 2 <= spatial <= 4:
-        raise InputError(
-            f"An array of shape {tuple(shape)} is no plane, (z, y, x) or (t, z, y, x) stack; "
-            "name its axes, for instance axes='TCYX'."
-        )
-    return "TZYX"[-spatial:] + channels
+    value: float
+    unit: str = "second"
 
 
 def _is_lazy(array: Any) -> bool:
@@ -54,6 +41,15 @@ def _is_lazy(array: Any) -> bool:
         return hasattr(array, "shape") and np.dtype(array.dtype) is not None
     except (AttributeError, TypeError):
         return False
+
+
+def _axes(array: Any, axes: str | None) -> str:
+    """Return the axes of an array: as given, by its ``dims`` (of xarray), or guessed."""
+    if axes:
+        return fitting_axes(axes.upper(), array.shape)
+    names = getattr(array, "dims", None)
+    named = axes_of_names(names, array.shape) if isinstance(names, tuple) else None
+    return named or guess_axes(array.shape)
 
 
 class Planes(Sequence[np.ndarray]):
@@ -66,7 +62,8 @@ class Planes(Sequence[np.ndarray]):
         numpy, dask or zarr array or a memory map.
     axes
         One letter per axis, Y and X among them. C or S marks channels; all other
-        axes count planes. By default, the axes are guessed from the shape.
+        axes count planes. Axes of length 1 may be left out. By default, the axes are
+        those that the array names (xarray's ``dims``), or are guessed from the shape.
     name
         The name of the image in messages.
     pixel_size
@@ -86,8 +83,9 @@ class Planes(Sequence[np.ndarray]):
         name: str = "the array",
         pixel_size: PixelSize | None = None,
     ) -> None:
-        self._array = array if _is_lazy(array) else np.asarray(array)
-        self.axes = (axes or guess_axes(self._array.shape)).upper()
+        lazy = array if _is_lazy(array) else np.asarray(array)
+        self._array = with_known_shape(lazy, name)
+        self.axes = _axes(self._array, axes)
         self.name, self.pixel_size = name, pixel_size
         self.dtype = np.dtype(self._array.dtype)
         self._check()
@@ -98,10 +96,14 @@ class Planes(Sequence[np.ndarray]):
         self.shape = (self._size("Y"), self._size("X"))
         """Shape of a plane: (y, x)."""
         self.channels = max([self._size(axis) for axis in self.axes if axis in CHANNEL_AXES] or [1])
+        self.time_step: TimeStep | None = None
+        """Time between frames, if it is known."""
         self.channel_names: tuple[str, ...] = ()
         """One name for each channel, if the image has them."""
-        self.path: Path | None = None
-        """The file or folder of the image, if it has one."""
+        self.notes: tuple[str, ...] = ()
+        """Sentences for the user about how the file was read."""
+        self.path: Location | None = None
+        """The file, folder or address of the image, if it has one."""
         self.cut: tuple[tuple[str, int, int], ...] = ()
         """Axis, start and stop of each call of `part`."""
 
@@ -114,6 +116,46 @@ class Planes(Sequence[np.ndarray]):
     def data_axes(self) -> str:
         """`axes` without colour samples, which napari does not count."""
         return self.axes.replace("S", "")
+
+    @property
+    def stack_axis(self) -> str:
+        """The axis along which planes are linked and chosen; an empty string for a single plane.
+
+        It is the last leading axis that is longer than 1.
+        """
+        long = [a for a, size in zip(self.leading_axes, self.leading, strict=True) if size > 1]
+        return long[-1] if long else ""
+
+    @property
+    def stack_length(self) -> int:
+        """Number of planes along `stack_axis`."""
+        return self._size(self.stack_axis) if self.stack_axis else 1
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Sizes of the leading axes that are longer than 1, then y and x."""
+        return (*(size for size in self.leading if size > 1), *self.shape)
+
+    def in_order_of(self, other: Planes) -> Planes:
+        """Return the planes in the order of another image that has the same leading axes.
+
+        If the leading axes that are longer than 1 have other letters, they are taken to be in
+        the same order already.
+        """
+        theirs = [axis for axis in other.leading_axes if axis in self.leading_axes]
+        if set(theirs) != set(self.leading_axes) or theirs == list(self.leading_axes):
+            return self
+        order = iter(theirs)
+        axes = "".join(next(order) if axis in theirs else axis for axis in self.axes)
+        array = Reordered(self._array, [self.axes.index(axis) for axis in axes])
+        return self._same_image(array, axes)
+
+    def _same_image(self, array: Any, axes: str) -> Planes:
+        """Return planes of an array that shows the same image."""
+        planes = Planes(array, axes, self.name, self.pixel_size)
+        planes.path, planes.channel_names, planes.notes = self.path, self.channel_names, self.notes
+        planes.time_step, planes.cut = self.time_step, self.cut
+        return planes
 
     def name_of(self, number: int) -> str:
         """Return the name of plane ``number`` in messages."""
@@ -175,10 +217,9 @@ class Planes(Sequence[np.ndarray]):
                 f"{self.name} has positions 0 to {size - 1} along {axis}; there is nothing from "
                 f"{start} up to {stop - 1}."
             )
-        array = _Part(self._array, self.axes.index(axis), start, stop)
-        part = Planes(array, self.axes, self.name, self.pixel_size)
-        part.path, part.cut = self.path, (*self.cut, (axis, start, stop))
-        part.channel_names = self.channel_names
+        array = Part(self._array, self.axes.index(axis), start, stop)
+        part = self._same_image(array, self.axes)
+        part.cut = (*self.cut, (axis, start, stop))
         return part
 
     def __len__(self) -> int:
@@ -210,19 +251,3 @@ class Planes(Sequence[np.ndarray]):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
-
-
-class _Part:
-    """A part of an array along one axis. Nothing is read before it is accessed."""
-
-    def __init__(self, array: Any, axis: int, start: int, stop: int) -> None:
-        self._array, self._axis, self._start = array, axis, start
-        shape = list(array.shape)
-        shape[axis] = stop - start
-        self.shape, self.dtype = tuple(shape), array.dtype
-
-    def __getitem__(self, index: tuple[int | slice, ...]) -> Any:
-        """Read a plane. `Planes` gives an integer on the axis that is cut."""
-        at = index[self._axis]
-        assert isinstance(at, int)
-        return self._array[(*index[: self._axis], at + self._start, *index[self._axis + 1 :])]

@@ -9,7 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.blank import far_from_objects, is_constant, is_noise, padding_of
+from napari_ptsam.images.blank import far_from_objects, is_constant, is_noise
 from napari_ptsam.images.guided_filter import guide_of
 from napari_ptsam.images.normalize import (
     MOST_OF_IT,
@@ -17,8 +17,8 @@ from napari_ptsam.images.normalize import (
     Normalization,
     fill_padding,
     noise_alone,
-    normalize,
-    select_channels,
+    normalize_shown,
+    shown_pixels,
     stack_limits,
 )
 from napari_ptsam.images.planes import Planes
@@ -107,6 +107,8 @@ class ImageSettings:
     ) -> PreparedPlane:
         """Prepare a plane for the model: normalise it, and find the pixels that show nothing.
 
+        Missing pixels, which are NaN, infinite or transparent, show nothing.
+
         Parameters
         ----------
         plane
@@ -119,13 +121,13 @@ class ImageSettings:
         Raises
         ------
         InputError
-            See `napari_ptsam.images.normalize.normalize`.
+            If the channels do not exist.
         """
-        chosen = select_channels(plane, self.channels, rgb)
-        padding = padding_of(chosen)
-        pixels = normalize(plane, self.normalization, self.channels, rgb, limits, padding)
+        chosen, padding = shown_pixels(plane, self.channels, rgb)
+        pixels = normalize_shown(chosen, self.normalization, rgb, limits, padding)
         tiles = tuple(self.tiling.tiles((pixels.shape[0], pixels.shape[1])))
-        if is_constant(chosen) or is_noise(chosen, padding):
+        is_empty = padding is not None and padding.all()
+        if is_empty or is_constant(chosen) or is_noise(chosen, padding):
             return PreparedPlane(pixels, tiles, np.ones(pixels.shape[:2], dtype=bool))
         pixels = fill_padding(pixels, padding)
         noises = list(takewhile(bool, noise_alone(chosen, padding, MOST_OF_IT)))

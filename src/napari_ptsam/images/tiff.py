@@ -2,208 +2,188 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
-from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.inner_names import chosen_image, inner_names
+from napari_ptsam.images.lazy_arrays import Coloured, Oriented
+from napari_ptsam.images.ome_files import (
+    OmeImage,
+    OmeText,
+    describes_others,
+    ome_text,
+    page_count,
+    spread_images,
+)
+from napari_ptsam.images.opened import OpenedImage
+from napari_ptsam.images.palettes import shown_values
+from napari_ptsam.images.tiff_metadata import channel_names, pixel_size, time_step
+from napari_ptsam.images.tiff_pages import COMPLAINTS, FilePages, SeriesPages
+from napari_ptsam.images.tiff_series import images_in_series, main_series
 from napari_ptsam.io.safe_loading import read_or
+
+TIFF = (".tif", ".tiff")
+"""Suffixes of TIFF files."""
+SCANS = (".svs", ".ndpi", ".scn", ".qptiff", ".lsm", ".btf", ".tf8")
+"""Suffixes of TIFF files that scanners and microscopes write."""
 
 # Messages that tifffile logs, without an error, if pages or pixels are missing.
 _TRUNCATED = re.compile("invalid page offset|failed to reshape|missing page")
 
-MOST_OPEN = 32
-"""Largest number of files that stay open, since operating systems limit it."""
 
-_SENSIBLE = 1e-6, 1e6
-"""Range of plausible pixel sizes, in any unit."""
-
-_UNITS = {
-    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
-    "microns": "micrometer", "\\u00b5m": "micrometer", "nm": "nanometer", "mm": "millimeter",
-    "cm": "centimeter", "inch": "inch", "pixel": "pixel", "": "pixel",
-}  # fmt: skip
-
-
-def open_tiff(path: Path) -> tuple[Any, str | None, PixelSize | None, tuple[str, ...]]:
+def open_tiff(
+    path: Path, labels: bool = False, image: str | None = None, alone: bool = False
+) -> OpenedImage:
     """Open the image in a TIFF file. Its pixels are read when they are accessed.
 
-    Returns
-    -------
-    array
-        An array with ``shape``, ``dtype`` and indexing.
-    axes
-        One letter per axis, or None if the file does not state them.
-    pixel_size
-        The pixel size, or None if the file does not state it.
-    channel_names
-        The names, or an empty tuple if the file does not state them.
+    Parameters
+    ----------
+    path
+        The file.
+    labels
+        Whether the indices of a palette are the values of a mask.
+    image
+        Name or number of the image, if the file holds several.
+    alone
+        Whether to leave out the planes of the image that lie in other files.
 
     Raises
     ------
     InputError
-        If the file holds several images.
+        If the file holds several images and none is chosen.
     Exception
         Any exception that tifffile raises on truncated, damaged or other files.
     """
     import tifffile
 
-    with _COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
-        pages = len(file.pages)  # walks through the whole file
-        if not pages or not file.series or any(map(_TRUNCATED.search, complaints)):
+    with COMPLAINTS.collected() as complaints, tifffile.TiffFile(path) as file:
+        if not len(file.pages):  # walks through the whole file
+            raise ValueError("no image")
+        text = ome_text(path, file)
+        spread = [] if text is None else spread_images(path, text, page_count)
+        if text is not None and spread:
+            number = chosen_image(path, inner_names([one.name for one in spread]), image)
+            return _open_spread(path, file, text, spread[number], labels, alone)
+        if text is not None and describes_others(path, text):
+            return _open_renamed(path, file, labels)
+        if not file.series or any(map(_TRUNCATED.search, complaints)):
             raise ValueError("no image, or not all of it")
-        if len(file.series) > 1:
-            raise InputError(
-                f"{path} holds {len(file.series)} images (positions, or pages of different "
-                "size); save each to a file of its own."
-            )
-        series = file.series[0]
-        array = _array(path, file, series)
-        axes = _known_axes(series.axes, _is_colour(series.keyframe))
-        size = read_or(None, lambda: _sensible_pixel_size(file))
-        return array, axes, size, read_or((), lambda: _channel_names(file))
+        number, note = main_series(path, file, image)
+        series = file.series[number]
+        array = _array(path, file, number)
+        return _described(file, array, series.axes, series.keyframe, labels, text, number, note)
 
 
-class _Complaints(logging.Filter):
-    """Suppress the log messages of tifffile in threads that collect them."""
+def tiff_images(path: Path) -> list[str]:
+    """Return the names of the images of a TIFF file, without thumbnails and the like.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.local()
+    Raises
+    ------
+    Exception
+        Any exception that tifffile raises on truncated, damaged or other files.
+    """
+    import tifffile
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to show a record."""
-        messages: list[str] | None = getattr(self._thread, "messages", None)
-        if messages is not None:
-            messages.append(record.getMessage())
-        return messages is None
-
-    @contextmanager
-    def collected(self) -> Iterator[list[str]]:
-        """Collect the messages that are logged in this thread."""
-        before = getattr(self._thread, "messages", None)
-        messages: list[str] = []
-        self._thread.messages = messages
-        try:
-            yield messages
-        finally:
-            self._thread.messages = before
+    with COMPLAINTS.collected(), tifffile.TiffFile(path) as file:
+        text = ome_text(path, file)
+        spread = [] if text is None else spread_images(path, text, page_count)
+        if spread:
+            return inner_names([one.name for one in spread])
+        return images_in_series(file)
 
 
-_COMPLAINTS = _Complaints()
-logging.getLogger("tifffile").addFilter(_COMPLAINTS)
+def _open_spread(
+    path: Path, file: Any, text: OmeText, image: OmeImage, labels: bool, alone: bool
+) -> OpenedImage:
+    """Open an image whose planes lie in several files."""
+    missing, others = image.missing, len(image.paths) - 1
+    is_left_alone = 0 < others == len(missing)
+    part = image.part_in(path) if alone or is_left_alone else None
+    note = ""
+    if part is not None and is_left_alone and not alone:
+        note = (
+            f"{path.name} is one of {others + 1} files of an image; the others, such as "
+            f"{missing[0].name}, are missing, and only its own planes are read."
+        )
+    elif part is None and missing:
+        note = (
+            f"{path.name} is one of {others + 1} files of an image, of which {len(missing)} are "
+            f"missing, such as {missing[0].name}; their planes are left out."
+        )
+    elif part is None and others:
+        note = f"{path.name} is one of {others + 1} files of an image; all of them are read."
+    axes, where = (part or image).squeezed
+    page = file.pages[image.first_page_in(path)]
+    array = FilePages((part or image).paths, where, page.shape, page.dtype)
+    return _described(file, array, axes + page.axes, page, labels, text, image.number, note)
 
 
-def _array(path: Path, file: Any, series: Any) -> Any:
+def _open_renamed(path: Path, file: Any, labels: bool) -> OpenedImage:
+    """Open the pages of a file whose OME-XML text describes other files only."""
+    page = file.pages[0]
+    where = np.array([(0, number) for number in range(len(file.pages))])
+    if len(where) == 1:
+        where = where[0]
+    note = (
+        f"{path.name} was renamed: its OME-XML names other files. Only its own planes are read, "
+        "without their axes and pixel size."
+    )
+    array = FilePages([path], where, page.shape, page.dtype)
+    axes = "Q" * (where.ndim - 1) + page.axes
+    return _described(file, array, axes, page, labels, None, 0, note)
+
+
+def _described(
+    file: Any,
+    array: Any,
+    axes: str,
+    page: Any,
+    labels: bool,
+    text: OmeText | None,
+    number: int,
+    note: str,
+) -> OpenedImage:
+    """Return an image with what its metadata say; `number` is that of the image in the text."""
+    shown, shown_axes = _as_shown(array, axes, page, labels, file.is_imagej)
+    xml = None if text is None else text.text
+    return OpenedImage(
+        shown,
+        _known_axes(shown_axes, _is_colour(page) or shown_axes != axes),
+        read_or(None, lambda: pixel_size(file, xml, number)),
+        read_or((), lambda: channel_names(file, xml, number)),
+        read_or(None, lambda: time_step(file, xml, number)),
+        (note,) if note else (),
+    )
+
+
+def _array(path: Path, file: Any, number: int) -> Any:
     """Return a memory map if the pixels are contiguous, and otherwise an array that reads pages."""
+    series = file.series[number]
     shape, dtype = series.shape, series.dtype
     if dtype is None:
         raise ValueError("pages of different dtype")
     if series.dataoffset is None:
         page = series.pages[0]
-        return _Pages(path, shape, dtype, len(page.shape) if page is not None else 2)
+        page_axes = 2 if page is None else _page_axes(shape, page.shape)
+        return SeriesPages(path, shape, dtype, page_axes, number)
     if series.dataoffset + prod(shape) * dtype.itemsize > file.filehandle.size:
         raise ValueError("the file is shorter than its pixels")
     return np.memmap(path, file.byteorder + dtype.str[1:], "r", series.dataoffset, shape)
 
 
-# tifffile's aszarr gives the same pixels, but takes 1.2 to 2.6 times as long.
-class _Pages:
-    """An array that reads a TIFF series page by page, from any thread.
+def _page_axes(shape: tuple[int, ...], page_shape: tuple[int, ...]) -> int:
+    """Return the number of trailing axes of a series that one page covers.
 
-    The file stays open, so that it is not parsed again for each plane. It is
-    closed when the array is garbage-collected, or when many other files are
-    read.
-
-    Parameters
-    ----------
-    path
-        The file. It is opened when the first page is read.
-    shape, dtype
-        Shape and dtype of the whole series.
-    page_axes
-        Number of trailing axes that one page covers.
+    Pages have no axes of length 1, which the series may have anywhere.
     """
-
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, page_axes: int) -> None:
-        self.path, self.shape, self.dtype = path, shape, dtype
-        self._leading = len(shape) - page_axes
-        self._file = _OpenFile(path)
-        weakref.finalize(self, self._file.close)
-
-    def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
-        outer, inner = index[: self._leading], index[self._leading :]
-        sizes = self.shape[: self._leading]
-        numbers = np.arange(prod(sizes)).reshape(sizes)[outer]
-        with self._file.pages() as pages:
-            read = [_page(pages[int(number)])[inner] for number in np.ravel(numbers)]
-        return np.stack(read).reshape(*np.shape(numbers), *read[0].shape)
-
-
-class _OpenFile:
-    """A TIFF file that is opened on demand, and used by one thread at a time."""
-
-    _open: ClassVar[dict[_OpenFile, None]] = {}
-    """The open files, with the most recently used one at the end."""
-    _lock_of_open: ClassVar[Any] = threading.RLock()  # garbage collection may close a file
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.RLock()
-        self._file: Any = None
-
-    @contextmanager
-    def pages(self) -> Iterator[Any]:
-        """Yield the pages of the first series, while no other thread reads them."""
-        import tifffile
-
-        with self._lock:
-            if self._file is None:
-                with _COMPLAINTS.collected():  # they were evaluated by open_tiff
-                    self._file = tifffile.TiffFile(self._path)
-            self._keep()
-            try:
-                yield self._file.series[0].pages
-            except BaseException:
-                self.close()
-                raise
-        self._close_others()
-
-    def _keep(self) -> None:
-        with self._lock_of_open:
-            self._open.pop(self, None)
-            self._open[self] = None
-
-    def _close_others(self) -> None:
-        """Close the least recently used files, if too many are open."""
-        with self._lock_of_open:
-            many = list(self._open)[:-MOST_OPEN]
-        for other in many:
-            other.close()
-
-    def close(self) -> None:
-        """Close the file. It is opened again when the next page is read."""
-        with self._lock:
-            with self._lock_of_open:
-                self._open.pop(self, None)
-            file, self._file = self._file, None
-            if file is not None:
-                file.close()
-
-
-def _page(page: Any) -> np.ndarray:
-    if page is None:
-        raise ValueError("a page is missing")
-    return page.asarray()
+    count = 1
+    while prod(shape[-count:]) < prod(page_shape):
+        count += 1
+    return count
 
 
 def _is_colour(page: Any) -> bool:
@@ -222,59 +202,15 @@ def _known_axes(axes: str, colour: bool) -> str | None:
     return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
 
 
-def _sensible_pixel_size(file: Any) -> PixelSize | None:
-    """Return the pixel size, or None if the metadata are implausible."""
-    size = _pixel_size(file)
-    if size is None or not (_sensible(size.y) and _sensible(size.x)):
-        return None
-    return size if size.z is None or _sensible(size.z) else replace(size, z=None)
-
-
-def _sensible(size: float) -> bool:
-    return _SENSIBLE[0] < size < _SENSIBLE[1]
-
-
-def _pixel_size(file: Any) -> PixelSize | None:
-    """Read the pixel size from OME-XML or ImageJ's tags. Other TIFFs state the resolution of a print."""
-    import tifffile
-
-    if file.ome_metadata:
-        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        if "PhysicalSizeX" not in pixels or "PhysicalSizeY" not in pixels:
-            return None
-        z = pixels.get("PhysicalSizeZ")
-        return PixelSize(
-            float(pixels["PhysicalSizeY"]),
-            float(pixels["PhysicalSizeX"]),
-            None if z is None else float(z),
-            _unit(pixels.get("PhysicalSizeXUnit", "µm")),
-        )
-    if file.imagej_metadata is not None:
-        tags = file.pages[0].tags
-        resolutions = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
-        unit = _unit(str(file.imagej_metadata.get("unit", "")))
-        if (
-            len(resolutions) == 2
-            and all(numerator for numerator, _ in resolutions)
-            and unit != "pixel"
-        ):
-            y, x = (denominator / numerator for numerator, denominator in resolutions)
-            return PixelSize(y, x, file.imagej_metadata.get("spacing"), unit)
-    return None
-
-
-def _channel_names(file: Any) -> tuple[str, ...]:
-    """Read the channel names from OME-XML, or from ImageJ's labels."""
-    import tifffile
-
-    if file.ome_metadata:
-        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        channels = (image[0] if isinstance(image, list) else image)["Pixels"].get("Channel", [])
-        channels = channels if isinstance(channels, list) else [channels]
-        return tuple(str(channel.get("Name", "")) for channel in channels)
-    return tuple(map(str, (file.imagej_metadata or {}).get("Labels", ())))
-
-
-def _unit(name: str) -> str:
-    return _UNITS.get(name.strip().lower(), name.strip())
+def _as_shown(array: Any, axes: str, page: Any, labels: bool, imagej: bool) -> tuple[Any, str]:
+    """Return an array and its axes with the colours of a palette, as the tag Orientation has it."""
+    if int(page.photometric) == 3 and page.colormap is not None and not labels:
+        values = shown_values(page.colormap.T, imagej)
+        if values is not None:
+            array = Coloured(array, values)
+            axes += "S" * (values.ndim - 1)
+    tag = page.tags.get("Orientation")
+    orientation = 1 if tag is None else int(tag.value)
+    if 2 <= orientation <= 8:
+        array = Oriented(array, axes.index("Y"), axes.index("X"), orientation)
+    return array, axes

@@ -127,7 +127,7 @@ class Linker:
 
 
 class StackLinker:
-    """Link the planes of an image along its last leading axis, each stack by itself.
+    """Link the planes of an image along its `Planes.stack_axis`, each stack by itself.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class StackLinker:
     """
 
     def __init__(self, planes: Planes, settings: LinkSettings | None = None) -> None:
-        self._length = planes.leading[-1] if planes.leading else 1
+        self._length = planes.stack_length
         self._linker = Linker(settings)
 
     def link(self, number: int, instances: np.ndarray) -> np.ndarray:

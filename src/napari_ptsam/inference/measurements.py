@@ -35,8 +35,8 @@ def kind_of(output: str, linked: bool, planes: Planes) -> Kind | None:
     output
         ``labels``, ``instances`` or ``probabilities``.
     linked
-        Whether objects keep their number along the last leading axis. Along Z
-        they are volumes, along any other axis tracks.
+        Whether objects keep their number along `Planes.stack_axis`. Along Z they
+        are volumes, along any other axis tracks.
     planes
         The image.
     """
@@ -44,9 +44,9 @@ def kind_of(output: str, linked: bool, planes: Planes) -> Kind | None:
         return None
     if output == "labels":
         return "classes"
-    if not linked or not planes.leading:
+    if not linked or not planes.stack_axis:
         return "objects"
-    return "volumes" if planes.leading_axes[-1] == "Z" else "tracks"
+    return "volumes" if planes.stack_axis == "Z" else "tracks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,8 @@ def measure_plane(labels: np.ndarray, pixels: np.ndarray, classes: np.ndarray) -
     labels
         Integers, shape (y, x); 0 is background.
     pixels
-        The image, shape (y, x) or (y, x, channels).
+        The image, shape (y, x) or (y, x, channels). Pixels that are NaN or infinite do not
+        count for the intensities.
     classes
         Class number of each label, by label.
     """
@@ -109,6 +110,8 @@ def measure_plane(labels: np.ndarray, pixels: np.ndarray, classes: np.ndarray) -
     )  # fmt: skip
     present = table["label"].astype(np.int64)
     means = [values for name, values in table.items() if name.startswith("intensity_mean")]
+    if not all(np.isfinite(values).all() for values in means):
+        means = _means_of_finite(np.asarray(labels), pixels, present)
     return PlaneRows(
         present,
         np.asarray(classes)[present].astype(np.int64),
@@ -117,6 +120,21 @@ def measure_plane(labels: np.ndarray, pixels: np.ndarray, classes: np.ndarray) -
         np.stack([table[f"bbox-{side}"] for side in range(4)], axis=1).astype(np.int64),
         np.stack(means, axis=1).astype(np.float64),
     )
+
+
+def _means_of_finite(
+    labels: np.ndarray, pixels: np.ndarray, present: np.ndarray
+) -> list[np.ndarray]:
+    """Return the mean of the finite pixels of each region, channel by channel; NaN without any."""
+    from scipy import ndimage
+
+    means = []
+    for channel in np.moveaxis(np.atleast_3d(pixels).astype(np.float64), -1, 0):
+        there = np.isfinite(channel)
+        counts = ndimage.sum_labels(there, labels, present)
+        sums = ndimage.sum_labels(np.where(there, channel, 0), labels, present)
+        means.append(np.divide(sums, counts, np.full(len(present), np.nan), where=counts > 0))
+    return means
 
 
 @dataclass
@@ -232,7 +250,7 @@ class Measurements:
         positions = self._positions(numbers)
         volumes = self.kind == "volumes"
         for axis, position in zip(self.planes.leading_axes, positions, strict=True):
-            if volumes and axis != self.planes.leading_axes[-1]:
+            if volumes and axis != self.planes.stack_axis:
                 columns[axis.lower()] = position[first]
         columns["pixels"] = pixels.astype(np.int64)
         steps, unit = self._steps(volumes)
@@ -240,7 +258,7 @@ class Measurements:
         places = [rows.centroids[:, 0], rows.centroids[:, 1]]
         lows, highs = [rows.boxes[:, 0], rows.boxes[:, 1]], [rows.boxes[:, 2], rows.boxes[:, 3]]
         if volumes:
-            depth = positions[-1]
+            depth = positions[self.planes.leading_axes.index(self.planes.stack_axis)]
             places, lows, highs = [depth, *places], [depth, *lows], [depth + 1, *highs]
         names = "zyx"[-len(places) :]
         for name, place, step in zip(names, places, steps, strict=True):

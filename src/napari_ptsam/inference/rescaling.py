@@ -7,15 +7,11 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from napari_ptsam.images.tiling import MAXIMUM_SIDE, MINIMUM_SIDE
+from napari_ptsam.images.units import LENGTHS, length_name
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import PixelSize
     from napari_ptsam.prompts.prompt import Prompt
-
-METERS = {
-    "nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3, "centimeter": 1e-2, "meter": 1.0,
-    "inch": 0.0254,
-}  # fmt: skip
 
 TOLERANCE = 1.25
 """Factor by which pixel sizes may differ before results suffer noticeably."""
@@ -34,12 +30,12 @@ def pixel_size_ratio(prompt: Prompt, pixel_size: PixelSize | None) -> float | No
     trained = prompt.pixel_size
     if trained is None or pixel_size is None:
         return None
-    if trained.unit not in METERS or pixel_size.unit not in METERS:
+    there, here = (LENGTHS.get(length_name(size.unit)) for size in (trained, pixel_size))
+    if there is None or here is None:
         return None
     # Pixels need not be square, but tiles are: both directions count equally.
-    ratio = sqrt(trained.y * trained.x) * METERS[trained.unit]
-    ratio /= sqrt(pixel_size.y * pixel_size.x) * METERS[pixel_size.unit]
-    return ratio
+    ratio = sqrt(trained.y * trained.x) * there.factor
+    return ratio / (sqrt(pixel_size.y * pixel_size.x) * here.factor)
 
 
 def differs(ratio: float | None) -> bool:

@@ -102,7 +102,7 @@ class Segmenter:
         Raises
         ------
         InputError
-            If the plane does not fit the prompt, or holds NaN or infinity.
+            If the plane does not fit the prompt.
         """
         (prediction,) = predict_plane([self], self.prompt.images.prepare(plane, rgb, limits))
         return prediction

@@ -120,7 +120,7 @@ def segment_planes(segmenter: Segmenter, planes: Planes) -> Iterator[np.ndarray]
     Raises
     ------
     InputError
-        If a plane cannot be read or holds NaN or infinity; the message names it.
+        If a plane cannot be read; the message names it.
     """
     shared = SharedSegmenter([segmenter])
     for number, results in shared.planes(planes, range(len(planes)), shared.limits(planes)):

@@ -87,6 +87,11 @@ class Library:
         entries = [entry for _, entry in self._known.values()]
         return sorted(entries, key=lambda e: (order[e.path.parent], e.path.name.casefold()))
 
+    @property
+    def holds_files(self) -> bool:
+        """Whether a folder holds a prompt file now."""
+        return any(_prompt_files(folder) for folder in self.folders)
+
     def refresh(self) -> bool:
         """Read new and changed files; return whether there are any, or files are gone."""
         current: dict[Path, tuple[tuple[int, int], LibraryItem]] = {}

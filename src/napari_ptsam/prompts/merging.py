@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from napari_ptsam.errors import InputError, Remedy
+from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.prompts.describe import image_words
 from napari_ptsam.prompts.detail import DetailHead
 from napari_ptsam.prompts.prompt import Origin, Prompt, default_colours
@@ -74,7 +75,6 @@ def merge(
     if len(classes) != count:
         raise InputError(f"The prompts have {count} classes; give as many names.")
     markers = [prompt.markers for prompt in prompts if prompt.markers is not None]
-    sizes = {prompt.pixel_size for prompt in prompts}
     return replace(
         prompts[images_of or 0],
         tokens=np.concatenate([prompt.tokens for prompt in prompts]),
@@ -82,7 +82,7 @@ def merge(
         detail=_detail([head for prompt in prompts for head in _heads(prompt)]),
         classes=classes,
         colours=_colours(prompts),
-        pixel_size=sizes.pop() if len(sizes) == 1 else None,
+        pixel_size=common_pixel_size([prompt.pixel_size for prompt in prompts]),
         flips=first.flips if len({p.flips for p in prompts}) == 1 else (),
         refinement=first.refinement if len({p.refinement for p in prompts}) == 1 else None,
         origin=_origin(prompts),

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_ptsam.datasets.annotated_planes import AnnotatedPlane
 from napari_ptsam.images.blank import noise_deviation
+from napari_ptsam.images.missing import missing_pixels, without_missing
 
 MOST, FEWEST = 8, 2
 """Largest and smallest number of blank planes in a training."""
@@ -100,6 +101,8 @@ def _of_values(example: AnnotatedPlane, values: np.ndarray) -> AnnotatedPlane:
 def _background(example: AnnotatedPlane) -> tuple[np.ndarray, np.ndarray]:
     """Return brightness and noise of the background for each channel."""
     pixels = example.pixels if example.pixels.ndim == 3 else example.pixels[..., None]
+    if pixels.dtype.kind == "f":
+        pixels = np.stack([_finite(channel) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
     empty = example.labels == 0
     if example.valid is not None and (empty & example.valid).any():
         empty &= example.valid
@@ -107,6 +110,11 @@ def _background(example: AnnotatedPlane) -> tuple[np.ndarray, np.ndarray]:
     noise = np.array([noise_deviation(pixels[..., c]) for c in range(pixels.shape[-1])])
     least = 1.0 if pixels.dtype.kind in "iub" else float(np.ptp(pixels)) / 1000
     return level, np.maximum(noise, least)
+
+
+def _finite(channel: np.ndarray) -> np.ndarray:
+    """Return a channel whose missing pixels have the median of the others."""
+    return without_missing(channel[..., None], missing_pixels(channel))[..., 0]
 
 
 def _noise(example: AnnotatedPlane, side: int, rng: np.random.Generator) -> AnnotatedPlane:

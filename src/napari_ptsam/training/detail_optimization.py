@@ -21,6 +21,8 @@ WIDTH = 14
 """Number of channels inside the head."""
 RATE = 3e-3
 """Highest learning rate."""
+CONTINUED_RATE = 0.3
+"""Factor of the learning rate when the training continues from a head."""
 WEIGHT_DECAY = 1e-2
 BATCH = 8
 """Number of crops in each step."""
@@ -36,8 +38,9 @@ def optimise_head(
     loss: Loss,
     dtype: torch.dtype,
     batch: int = BATCH,
+    start: DetailHead | None = None,
 ) -> Iterator[DetailHead | None]:
-    """Train a detail head from scratch with AdamW.
+    """Train a detail head with AdamW.
 
     Parameters
     ----------
@@ -53,21 +56,20 @@ def optimise_head(
         The dtype of the products: float32, or bfloat16 for speed.
     batch
         Number of crops in each step.
+    start
+        Head to continue from; None starts from random values.
 
     Yields
     ------
     DetailHead or None
-        None after each step but the last one, then the head.
+        None after each step but the last one, then the head, with a share of 1.
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = DetailNetwork(WIDTH)
-    device = tiles[0].logits.device
-    network.to(device)
-    scale = Standardization.of(tiles)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
-    schedule = warmed_up_cosine(optimiser, RATE, steps)
+    device, scale = tiles[0].logits.device, Standardization.of(tiles)
+    network = _network(start, scale, seed).to(device)
+    rate = RATE if start is None else CONTINUED_RATE * RATE
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
+    schedule = warmed_up_cosine(optimiser, rate, steps)
     for number in range(1, steps + 1):
         crops = draw_crops(tiles, batch, scale, generator, dtype)
         kept = torch.rand((batch, 1, 1), generator=generator) >= WITHOUT_LOGITS
@@ -82,15 +84,43 @@ def optimise_head(
         yield None if number < steps else _head_of(network, scale)
 
 
+def _network(head: DetailHead | None, scale: Standardization, seed: int) -> DetailNetwork:
+    """Return the network of a head for inputs that are standardized, or one with random values."""
+    if head is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return DetailNetwork(WIDTH)
+    state = {
+        name: torch.from_numpy(value.astype(np.float32))
+        for name, value in head.named_parameters().items()
+    }
+    mean, std = _with_logits(scale)
+    coarse = state["coarse.weight"]
+    state["fine.bias"] += state["fine.weight"] @ mean + coarse @ scale.coarse_mean.cpu()
+    state["fine.weight"], state["coarse.weight"] = (
+        state["fine.weight"] * std,
+        coarse * scale.coarse_std.cpu(),
+    )
+    network = DetailNetwork(head.width)
+    network.load_state_dict(state)
+    return network
+
+
+def _with_logits(scale: Standardization) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation of the fine features and the logits, which stay as they are."""
+    mean, std = scale.fine_mean.cpu(), scale.fine_std.cpu()
+    return torch.cat([mean, torch.zeros(1)]), torch.cat([std, torch.ones(1)])
+
+
 def _head_of(network: DetailNetwork, scale: Standardization) -> DetailHead:
     """Return the head for inputs that are not standardized."""
     state = {name: value.detach().cpu().float() for name, value in network.state_dict().items()}
-    mean, std = scale.fine_mean.cpu(), scale.fine_std.cpu()
-    mean, std = torch.cat([mean, torch.zeros(1)]), torch.cat([std, torch.ones(1)])
+    mean, std = _with_logits(scale)
     # The biases are computed from the rounded weights, so that rounding does not shift the inputs.
     fine = (state["fine.weight"] / std).half()
     coarse = (state["coarse.weight"] / scale.coarse_std.cpu()).half()
     state["fine.bias"] -= fine.float() @ mean + coarse.float() @ scale.coarse_mean.cpu()
     state["fine.weight"], state["coarse.weight"] = fine, coarse
-    parts = [state[name].half().flatten().numpy() for name in parameter_shapes(WIDTH)]
-    return DetailHead(np.concatenate(parts), WIDTH, 1.0)
+    width = network.last.in_features
+    parts = [state[name].half().flatten().numpy() for name in parameter_shapes(width)]
+    return DetailHead(np.concatenate(parts), width, 1.0)

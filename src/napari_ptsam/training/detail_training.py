@@ -42,10 +42,25 @@ TOO_FEW = (
 )
 
 
-def detail_steps(settings: TrainingSettings, classes: int) -> int:
-    """Return the number of steps for detail heads and their cross-validation."""
-    steps = _head_steps(settings) + MOST_FOLDS * _fold_steps(settings)
-    return 0 if settings.detail == "off" else classes * steps
+def detail_steps(
+    settings: TrainingSettings, classes: int, heads: Sequence[DetailHead | None] = ()
+) -> int:
+    """Return the number of steps for detail heads and their cross-validation.
+
+    Parameters
+    ----------
+    settings
+        Settings of the training.
+    classes
+        Number of classes.
+    heads
+        Heads to continue from, without cross-validation; see `DetailTraining`.
+    """
+    if settings.detail == "off":
+        return 0
+    if any(heads):
+        return sum(head is not None for head in heads) * _head_steps(settings)
+    return classes * (_head_steps(settings) + MOST_FOLDS * _fold_steps(settings))
 
 
 def _head_steps(settings: TrainingSettings) -> int:
@@ -77,6 +92,9 @@ class DetailTraining:
     ----------
     context
         State that the stages of the training share.
+    heads
+        Heads to continue from, which keep their shares; empty trains heads from scratch, and
+        chooses their shares by cross-validation.
 
     Attributes
     ----------
@@ -88,10 +106,11 @@ class DetailTraining:
         Sentence for the user.
     """
 
-    def __init__(self, context: TrainingContext) -> None:
+    def __init__(self, context: TrainingContext, heads: Sequence[DetailHead | None] = ()) -> None:
         self._context = context
         self._planes: list[_CrossValidated] = []
-        self.heads: tuple[DetailHead | None, ...] = ()
+        self._continues = any(heads)
+        self.heads: tuple[DetailHead | None, ...] = tuple(heads)
         self.steps_done = 0
         self.note = ""
 
@@ -127,7 +146,7 @@ class DetailTraining:
         before: Progress,
         fold_tokens: Sequence[torch.Tensor] = (),
     ) -> Generator[Progress, None, None]:
-        """Choose the share of each class by cross-validation, and train the heads.
+        """Train the heads; choose the share of each class by cross-validation if they are new.
 
         Parameters
         ----------
@@ -142,12 +161,31 @@ class DetailTraining:
             cross-validation.
         """
         try:
-            yield from self._tune(tokens, tiles, before, fold_tokens)
+            if self._continues:
+                yield from self._continue(tokens, tiles, before)
+            else:
+                yield from self._tune(tokens, tiles, before, fold_tokens)
         except RuntimeError as error:
             if not gpu_is_full(error, self._context.backbone.device):
                 raise
             self.heads, self._planes, self.note = (), [], NO_MEMORY
             release_memory(self._context.backbone.device)
+
+    def _continue(
+        self, tokens: torch.Tensor, tiles: Sequence[TrainingTile], before: Progress
+    ) -> Generator[Progress, None, None]:
+        """Train the heads further, with all annotated planes."""
+        folds, steps = Folds.divide(self._context.embedded), _head_steps(self._context.settings)
+        for number, head in enumerate(self.heads):
+            detail_tiles = head and self._detail_tiles(number, tokens, tiles, folds)
+            if head is None or not detail_tiles:
+                continue
+            trained = yield from self._train(detail_tiles, steps, before, start=head)
+            if trained is None:
+                return
+            heads = list(self.heads)
+            heads[number] = replace(trained, share=head.share)
+            self.heads = tuple(heads)
 
     def _tune(
         self,
@@ -232,7 +270,12 @@ class DetailTraining:
         return heads
 
     def _train(
-        self, tiles: Sequence[DetailTile], steps: int, before: Progress, batch: int = BATCH
+        self,
+        tiles: Sequence[DetailTile],
+        steps: int,
+        before: Progress,
+        batch: int = BATCH,
+        start: DetailHead | None = None,
     ) -> Generator[Progress, None, DetailHead | None]:
         """Train a head; return None if the training was asked to end."""
         context, clock, head = self._context, self._context.clock(), None
@@ -240,7 +283,7 @@ class DetailTraining:
         dtype = dtype if dtype == torch.bfloat16 else torch.float32
         loss, total = LOSSES[context.settings.loss], context.detail_steps
         for number, trained in enumerate(
-            optimise_head(tiles, steps, context.settings.seed, loss, dtype, batch), start=1
+            optimise_head(tiles, steps, context.settings.seed, loss, dtype, batch, start), start=1
         ):
             head = trained
             self.steps_done += 1

@@ -67,6 +67,19 @@ class PlaneScores:
         context.refinement = choose_refinement(
             predictions, self._predicted(tokens, embedded.blank_planes())
         )
+        self._measure(predictions)
+
+    def keep_filter(self, tokens: torch.Tensor) -> None:
+        """Measure the tokens with the filter of the prompt that the training continues from.
+
+        Detail heads of that prompt may have seen the planes, so the error of the Dice stays
+        unknown if there are any.
+        """
+        self._measure(self._predicted(tokens, self._context.embedded.measured))
+
+    def _measure(self, predictions: Sequence[PlaneLogits]) -> None:
+        """Set the validation Dice, and its error if it is known."""
+        embedded, context = self._context.embedded, self._context
         unseen = bool(self._cross_validation.tokens)
         measured = [
             each.overlaps(context.refinement)
@@ -75,7 +88,8 @@ class PlaneScores:
         ]
         if context.refinement is not None or context.corrections or unseen:
             self.dice = mean_dice(measured)
-        if unseen or not embedded.measured_on_training:
+        seen = bool(context.corrections) and not self._detail_training.predictions
+        if unseen or not (embedded.measured_on_training or seen):
             self.error = dice_error(measured)
 
     def compute(self, tokens: torch.Tensor) -> Iterator[tuple[AnnotatedPlane, float]]:

@@ -224,6 +224,16 @@ class TrainingSettings:
             "annotated tiles.",
         ),
     ] = "no"
+    continuation: Annotated[
+        Literal["whole", "quick"],
+        Field(
+            title="Continuation",
+            description="How a training continues from a prompt. `whole` makes all choices anew, as "
+            "a training from scratch does. `quick` keeps the prompt's filter, flips, encoder tokens "
+            "and share of fine detail, and tunes the rest in a quarter of the steps, with half of the "
+            "tiles.",
+        ),
+    ] = "whole"
     seed: Annotated[
         int,
         Field(

@@ -14,11 +14,13 @@ import torch
 from napari_ptsam.backbones.gpu_memory import gpu_is_full, release_memory
 from napari_ptsam.backbones.loading import on_cpu, with_encoder_tokens
 from napari_ptsam.datasets.annotated_planes import AnnotationSet
+from napari_ptsam.datasets.missing import without_missing
 from napari_ptsam.datasets.split import split
 from napari_ptsam.errors import CollapsedError, InputError, joined
 from napari_ptsam.inference.channels import API
 from napari_ptsam.training.channels import training_channels
 from napari_ptsam.training.comparison import Comparison, StartComparison
+from napari_ptsam.training.continuation import continued_settings
 from napari_ptsam.training.cross_validation import TokenCrossValidation
 from napari_ptsam.training.detail_training import DetailTraining, detail_steps
 from napari_ptsam.training.embedding import EmbeddedTiles
@@ -103,15 +105,19 @@ class Training:
         keep: Keep = "better",
     ) -> None:
         self.settings = settings or TrainingSettings()
-        self.backbone, self.annotations, self.start = backbone, annotations, start
+        self.backbone, self.start = backbone, start
+        self._keeps_choices = start is not None and self.settings.continuation == "quick"
         if start is not None:
             _check_start(start, annotations, backbone)
-        self.training, self.held_out = split(
-            annotations, self.settings.held_out, self.settings.seed
-        )
+            if self._keeps_choices:
+                self.settings = continued_settings(self.settings, start, len(annotations.examples))
         images = start.images if start else image_settings(annotations.examples, self.settings)
         self.images, self.channels, warning = training_channels(
             annotations.stacks, images, self.settings.channels, start, option
+        )
+        self.annotations = without_missing(annotations, self.images.channels)
+        self.training, self.held_out = split(
+            self.annotations, self.settings.held_out, self.settings.seed
         )
         self._wants_draft = draft and start is None
         self._compares = start is not None and keep == "better" and start.images == self.images
@@ -122,6 +128,8 @@ class Training:
     def _begin(self, note: str = "") -> None:
         """Set up all parts of the training for the current backbone."""
         start, classes = self.start, len(self.annotations.classes)
+        kept = start if self._keeps_choices else None
+        heads = () if kept is None or self.settings.detail == "off" else kept.detail
         self._embedded = EmbeddedTiles(
             self.training,
             self.held_out,
@@ -136,7 +144,9 @@ class Training:
             classes,
             self._embedded,
             marker_steps(self.settings, self.training),
-            detail_steps=detail_steps(self.settings, classes),
+            detail_steps=detail_steps(self.settings, classes, heads),
+            refinement=None if kept is None else kept.refinement,
+            flips=() if kept is None else kept.flips,
             stop=self._stop,
         )
         if start is not None:
@@ -146,7 +156,8 @@ class Training:
         markers = None if start is None or start.markers is None else self._on_device(start.markers)
         self._encoder_training = EncoderTokenTraining(self._context)
         self._cross_validation = TokenCrossValidation(self._context)
-        self._detail_training = DetailTraining(self._context)
+        self._detail_training = DetailTraining(self._context, heads)
+        self._context.corrections = self._detail_training.corrections
         self._scores = PlaneScores(self._context, self._cross_validation, self._detail_training)
         self._marker_training = MarkerTraining(self._context, markers)
         self._comparison = StartComparison(
@@ -351,7 +362,9 @@ class Training:
             yield from self._cross_validation.tune(suitable, self._now())
         if not self._context.stopping:
             yield from self._add_detail(suitable)
-        if not self._context.stopping:
+        if not self._context.stopping and self._keeps_choices:
+            self._scores.keep_filter(self._best.tokens)
+        elif not self._context.stopping:
             self._scores.choose_filter(self._best.tokens)
         if self.settings.flips == "auto" and not self._context.stopping:
             choice = choose_flips(self._context, self._best.tokens, self._now())
@@ -401,8 +414,9 @@ class Training:
             if self._context.stopping:
                 return
         self._encoder_training.decide(step_seconds or 0.0)
-        expected = self._encoder_training.expected_seconds(step_seconds or 0.0)
-        self._cross_validation.decide(expected, step_seconds or 0.0)
+        if not self._keeps_choices:
+            expected = self._encoder_training.expected_seconds(step_seconds or 0.0)
+            self._cross_validation.decide(expected, step_seconds or 0.0)
 
     def _check_at_last(self) -> None:
         """Check the current tokens if the training was stopped before the first check."""

@@ -46,12 +46,22 @@ def verdict(origin: Origin, stopped: bool = False, detail: str = "") -> Verdict:
         What the prompt does with fine detail, see
         `napari_ptsam.prompts.describe.fine_detail`; empty if it has no detail heads.
     """
-    found = _judge(origin, f"Stopped after {origin.steps} steps. " if stopped else "")
+    found = _judge(origin, f"Stopped after {origin.steps} steps. " if stopped else "", bool(detail))
     return replace(found, text=f"{found.text} Fine detail: {detail}.") if detail else found
 
 
-def _judge(origin: Origin, begin: str) -> Verdict:
-    """Judge a prompt by its Dice; ``begin`` is the beginning of the text."""
+def _judge(origin: Origin, begin: str, detail: bool) -> Verdict:
+    """Judge a prompt by its Dice.
+
+    Parameters
+    ----------
+    origin
+        How the prompt was made.
+    begin
+        The beginning of the text.
+    detail
+        Whether the prompt has detail heads.
+    """
     dice = origin.held_out_dice or 0.0
     trained = origin.images - origin.held_out_images
     if origin.measured_on_training:
@@ -71,6 +81,8 @@ def _judge(origin: Origin, begin: str) -> Verdict:
     rough = " With so few validation planes, this is a rough figure." * (
         count < FEW or (error is not None and error >= ROUGH)
     )
+    if detail and error is None and origin.start == "a prompt" and not origin.cross_validated:
+        rough += " Fine detail was learned from these planes, too, so new ones may be worse."
     if dice >= GOOD:
         return Verdict("good", f"{begin}Good: {found}.{rough}")
     if dice >= FAIR:

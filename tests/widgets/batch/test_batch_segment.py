@@ -11,6 +11,7 @@ from napari.utils.notifications import notification_manager
 
 import napari_ptsam as ptsam
 from conftest_batch import Slow, choose, notifications, run, tick
+from conftest_data import unreadable
 from conftest_widgets import LONG, refreshed, settled
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.batch.task import ImageTask
@@ -150,20 +151,22 @@ def test_nothing_to_do(qtbot, batch, stack, prompt) -> None:
 
 
 def test_bad_planes_do_not_affect_the_others(qtbot, batch, stack, prompt, device) -> None:
-    spoilt = stack.images.astype(np.float32)
-    spoilt[2, 5, 5] = spoilt[4, 0, 0] = np.nan
     two = np.stack([stack.images] * 2, axis=-1)
-    viewer, widget = batch(prompt=None, one=stack.images[0], spoilt=spoilt, two=two[:1])
+    viewer, widget = batch(prompt=None, one=stack.images[0], two=two[:1])
+    spoilt = unreadable(stack.images, 2, 4)
+    viewer.add_image(spoilt, name="spoilt", contrast_limits=(0, 3000), visible=False)
+    refreshed(qtbot, widget)
+    widget.layers.tick_all(True)
     viewer.layers["two"].axis_labels = ("z", "y", "x", "c")
     wanting = replace(prompt, images=replace(prompt.images, channels=(0,)))
     widget.use_prompt(wanting, Path("a.pt"))
     run(qtbot, widget)
     (message,) = notifications()
-    assert "spoilt, plane 2: The image holds 1 pixels that are NaN" in message
+    assert "spoilt, plane 2: Plane 2 of spoilt cannot be read (bad sector)" in message
     assert "1 more were left out too: 4" in message
     result = viewer.layers["spoilt – a"].data
     good = [0, 1, 3, 5]
-    assert np.array_equal(result[good], ptsam.segment(spoilt[good], wanting, device=device))
+    assert np.array_equal(result[good], ptsam.segment(stack.images[good], wanting, device=device))
     assert not result[[2, 4]].any()
     notification_manager.records.clear()
     widget.prompts.remove()

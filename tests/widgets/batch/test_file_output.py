@@ -13,6 +13,7 @@ from napari.utils.notifications import notification_manager
 
 import napari_ptsam as ptsam
 from conftest_batch import Slow, choose, notifications, run
+from conftest_data import unreadable
 from conftest_widgets import LONG, refreshed
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -162,19 +163,23 @@ def test_a_full_disk_is_reported_once(qtbot, batch, stack, tmp_path: Path, monke
 
 
 def test_planes_that_cannot_be_segmented(qtbot, batch, stack, tmp_path: Path) -> None:
-    spoilt = stack.images[:3].astype(np.float32)
-    spoilt[1, 5, 5] = np.nan
-    _, widget = batch(spoilt=spoilt)
+    viewer, widget = batch()
+    spoilt = unreadable(stack.images[:3], 1)
+    viewer.add_image(spoilt, name="spoilt", contrast_limits=(0, 3000), visible=False)
+    refreshed(qtbot, widget)
     to_files(widget, tmp_path)
     run(qtbot, widget)
     (message,) = notifications()
-    assert message.startswith("spoilt, plane 1: The image holds 1 pixels that are NaN")
+    assert message.startswith("spoilt, plane 1: Plane 1 of spoilt cannot be read")
     result = read(tmp_path, "spoilt-nuclei.tif")
     assert result[0].any() and result[2].any() and not result[1].any()
     notification_manager.records.clear()
-    widget.viewer.layers[0].data = np.full_like(spoilt[:2], np.nan)
-    widget.viewer.layers[0].name = "nothing"
+    viewer.layers.clear()
+    blank = viewer.add_image(stack.images[:2], name="nothing")
+    blank.visible = False
+    blank.data = unreadable(stack.images[:2], 0, 1)
     refreshed(qtbot, widget)
+    widget.layers.tick_all(True)
     run(qtbot, widget)
     (message,) = notifications()
     assert message.startswith("nothing, plane 0: ") and "1 more were left out too: 1" in message

@@ -17,6 +17,7 @@ from napari.layers import Image, Labels
 from conftest_widgets import LONG, annotate, refreshed, settled, train
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.planes import TimeStep
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.shared import layers
 from napari_ptsam.widgets.shared.folders import read_folder
@@ -25,6 +26,7 @@ from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
     class_colours,
     go_to_plane,
+    guess_channel_axis,
     image_planes,
     is_displaced,
     labels_planes,
@@ -94,12 +96,27 @@ def test_axes_that_are_too_many() -> None:
         image_planes(Image(array(2, 3, 2, 2), name="six"))
 
 
+def test_labels_tell_the_axes() -> None:
+    for labels, axes in (
+        (("time", "y", "x"), "TYX"), (("slice", "row", "column"), "ZYX"), (("c", "y", "x"), "CYX"),
+        (("image", "y", "x"), "ZYX"), (None, "ZYX"), (("t", "-2", "-1"), "TYX"),
+        (("y", "z", "x"), "ZYX"),  # y and x are the last axes for those who annotate
+    ):  # fmt: skip
+        layer = Image(array(3), axis_labels=labels)
+        assert image_planes(layer, guess_channel_axis(layer)).axes == axes
+    long = Image(array(1, 3, 1, 2), axis_labels=None)
+    assert image_planes(long).extent == (3, 2, *SHAPE)
+    series = Image(array(3), axis_labels=("t", "y", "x"), scale=(5, 1, 1), units=("min", "", ""))
+    assert image_planes(series).time_step == TimeStep(5.0, "minute")
+
+
 @pytest.mark.parametrize(
     ("units", "size"),
     [
         (("um", "um", "um"), (2.0, 0.5, 0.25)),
         (("s", "um", "um"), (None, 0.5, 0.25)),
-        (("um", "um", "nm"), None),
+        (("nm", "nm", "um"), (0.002, 0.0005, 0.25)),
+        (("um", "um", "s"), None),
         (("pixel", "pixel", "pixel"), None),
     ],
 )

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import MOST_SHOWN, channels_of
 from napari_ptsam.widgets.shared.channels import parse_channels
-from napari_ptsam.widgets.shared.layers import MOST_AXES
+from napari_ptsam.widgets.shared.layer_axes import MOST_AXES
 from napari_ptsam.widgets.shared.qt_helpers import row
 from napari_ptsam.widgets.shared.remedies import in_form
 

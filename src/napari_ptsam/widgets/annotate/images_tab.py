@@ -363,8 +363,8 @@ class ImagesTab(ScrollingColumn):
 
 def _read_annotation(path: Path, image: Planes, classes: Sequence[str] | None) -> Steps:
     """Read the mask of an image: integer, shape of the leading axes, then y and x."""
-    mask = open_mask(path, image, classes=classes)
-    if (mask.leading, mask.shape) != (image.leading, image.shape):
+    mask = open_mask(path, image, classes=classes).in_order_of(image)
+    if mask.extent != image.extent:
         raise InputError(
             f"{path.name} has {in_words(mask)[1]}, but {image.name} has {in_words(image)[1]}; choose a "
             "mask of the size of the image."

@@ -245,7 +245,13 @@ def _shows(layer: Image, image: SessionImage) -> bool:
         planes = image_planes(layer, axis if axis >= 0 else None)
     except PtsamError:
         return False
-    return planes.array_shape == image.shape and planes.axes == image.axes
+    # Earlier sessions call any axis that counts planes z.
+    return planes.array_shape == image.shape and _kinds(planes.axes) == _kinds(image.axes)
+
+
+def _kinds(axes: str) -> str:
+    """Return axes with the same letter for all that count planes."""
+    return "".join(axis if axis in "YXCS" else "N" for axis in axes)
 
 
 def _number(plane: SessionPlane, image: AnnotatedImage, renumbered: dict[SessionPlane, int]) -> int:

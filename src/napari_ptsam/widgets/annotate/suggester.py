@@ -141,8 +141,7 @@ class Suggester(QObject):
         usable_annotated = [number for number, plane in enumerate(usable) if plane in known]
         if len(usable) == len(usable_annotated):
             raise InputError(
-                "The planes that are not annotated hold NaN or infinite pixels; replace them (for "
-                "instance by 0)."
+                "The planes that are not annotated cannot be read; check the files that they come from."
             )
         keys = [_key(plane, backbone) for plane in usable]
         features = np.stack([self._features[key] for key in keys])

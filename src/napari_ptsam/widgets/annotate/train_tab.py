@@ -87,7 +87,8 @@ class TrainTab(ScrollingColumn):
         )  # fmt: skip
         self.train_on = button(
             "Continue training",
-            "Continue from the last prompt, with all planes that are annotated now.",
+            "Continue from the last prompt, with all planes that are annotated now. It takes seconds: "
+            "filter and share of fine detail stay. After many new planes, train anew.",
             lambda: self.start(resume=True),
         )
         self.stop = button(
@@ -197,7 +198,8 @@ class TrainTab(ScrollingColumn):
             )
         settings = self.options.settings()
         if resume:  # the prompt's channels stay, unless the user chose others
-            settings = replace(settings, channels=session_model.images[0].chosen)
+            channels = session_model.images[0].chosen
+            settings = replace(settings, channels=channels, continuation="quick")
         return TrainingRequest(
             planes, session_model.scheme, settings, session_model.prompt if resume else None
         )

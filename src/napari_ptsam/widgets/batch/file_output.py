@@ -112,19 +112,18 @@ class ResultFiles:
             arrays.append(file_format.read(path).reshape(layout.shape))
             layouts.append(layout)
         for number in range(len(planes)):
-            position = list(planes.position(number).values())
             yield (
                 number,
                 [
-                    np.asarray(array[_plane_index(layout, position)])
+                    np.asarray(array[_plane_index(layout, number)])
                     for array, layout in zip(arrays, layouts, strict=True)
                 ],
             )
 
 
-def _plane_index(layout: Layout, position: list[int]) -> tuple[int | slice, ...]:
+def _plane_index(layout: Layout, number: int) -> tuple[int | slice, ...]:
     """Return the index of a plane in the array of a file."""
-    index = dict(zip(layout.source, position, strict=False))
+    index = layout.position(number)
     return tuple(index.get(axis, slice(None)) for axis in layout.axes)
 
 

@@ -21,10 +21,11 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.shared.combined_channels import combine_channels
 from napari_ptsam.widgets.shared.layers import (
-    MOST_AXES,
+    TooManyAxesError,
     guess_channel_axis,
     image_layers,
     image_planes,
+    planes_by_labels,
 )
 from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 AXES = "napari-ptsam axes"
 """Key in a layer's metadata for the axes that the user has typed."""
-TIME_LABELS = ("t", "time", "frame", "frames")
-"""Labels of an axis along which objects are tracked, rather than being 3D."""
 WATCHED_PROPERTIES = ("name", "data", "scale", "units", "axis_labels")
 """Properties of a layer that the list shows, or that change how the layer is read."""
 MIN_ROWS, MAX_ROWS = 4, 8
@@ -254,22 +253,13 @@ def planes_of(layer: Image) -> Planes:
             return image_planes(layer, axes=typed_axes)
         except InputError:  # the data were replaced since the axes were typed
             pass
-    channel_axis = guess_channel_axis(layer)
-    if not 2 <= layer.ndim - (channel_axis is not None) <= MOST_AXES:
+    try:
+        return planes_by_labels(layer) or image_planes(layer, guess_channel_axis(layer))
+    except TooManyAxesError as error:
         raise InputError(
             f"The layer {layer.name} has {layer.ndim} axes; type a letter for each into the field "
             "Axes (for instance TPZYX)."
-        )
-    return image_planes(layer, channel_axis, _time_axes(layer, channel_axis))
-
-
-def _time_axes(layer: Image, channel_axis: int | None) -> str | None:
-    """Return the axes of a series whose axis in front of y and x is labelled as time, else None."""
-    spatial = [axis for axis in range(layer.ndim) if axis != channel_axis]
-    if len(spatial) != 3 or str(layer.axis_labels[spatial[0]]).lower() not in TIME_LABELS:
-        return None
-    letters = dict(zip(spatial, "TYX", strict=True))
-    return "".join(letters.get(axis, "C") for axis in range(layer.ndim))
+        ) from error
 
 
 def _axes_of(layer: Image) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PlaneRange(QWidget):
-    """All planes, a range along the last axis before y and x, or the plane in view."""
+    """All planes, a range along the last axis that counts several planes, or the plane in view."""
 
     changed = Signal()
 
@@ -62,9 +62,9 @@ class PlaneRange(QWidget):
 
     def fit(self, images: list[Planes]) -> None:
         """Limit the range to the planes of the ticked images."""
-        stacks = [planes for planes in images if planes.leading]
-        most_planes = max([planes.leading[-1] for planes in stacks], default=1)
-        axes = {planes.leading_axes[-1] for planes in stacks}
+        stacks = [planes for planes in images if planes.stack_axis]
+        most_planes = max([planes.stack_length for planes in stacks], default=1)
+        axes = {planes.stack_axis for planes in stacks}
         self._first_label.setText(f"along {axes.pop()} from" if len(axes) == 1 else "from")
         self.first.setMaximum(most_planes - 1)
         self.last.blockSignals(True)
@@ -82,10 +82,10 @@ class PlaneRange(QWidget):
             If the image has no such planes, or none of them is in view.
         """
         which = self.which.currentData()
-        if which == "all" or not planes.leading:
+        if which == "all" or not planes.stack_axis:
             return ()
         if which == "range":
-            axis, size = planes.leading_axes[-1], planes.leading[-1]
+            axis, size = planes.stack_axis, planes.stack_length
             first, last = self.first.value(), self.last.value()
             if first >= size:
                 raise InputError(

@@ -93,8 +93,9 @@ class LibraryList(QWidget):
         self.jobs.submit("refresh", self._read_folders, self._on_read, self.failed.emit)
 
     def _read_folders(self) -> Steps:
-        load_torch()
         library = self._library
+        if library.holds_files:  # reading them takes torch, which fills the memory
+            load_torch()
         library.refresh()
         yield library, library.items
 

@@ -51,7 +51,7 @@ class BackboneService(QObject):
         self._loaded: tuple[tuple[str, str], Backbone] | None = None
         """The choice that the backbone was loaded for, and the backbone."""
         self._cache: EmbeddingCache | None = None
-        self.state = "The base model is not loaded yet."
+        self.state = "The base model is loaded when it is needed."
         self.recommended = ""
         """Name of the backbone that suits this machine; empty while it is not known."""
 

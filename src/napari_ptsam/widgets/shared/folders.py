@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.locations import one_of_each_image
+from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.images.reading import list_images, open_image
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def read_folder(folder: Path) -> Steps:
         If the folder holds no images, or one of them cannot be read.
     """
     images = []
-    for path in list_images(folder):
+    for path in one_of_each_image(list_images(folder)):
         images.append(open_image(path))
         yield None
     kinds = {(image.axes, image.array_shape, image.dtype) for image in images}
@@ -61,6 +63,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def _stack_keywords(folder: Path, images: list[Planes]) -> dict[str, Any]:
     """Return the keywords for images of one size as a lazy stack."""
     first = images[0]
+    first.pixel_size = common_pixel_size([image.pixel_size for image in images])
     return {
         "data": _lazy_planes([(image, 0) for image in images]), "name": folder.name,
         "rgb": first.rgb, "metadata": {FOLDER: str(folder)},
@@ -74,10 +77,10 @@ def _image_keywords(image: Planes, path: Path) -> dict[str, Any]:
     planes = planes.reshape(*image.leading, *planes.shape[1:])
     labels = tuple(image.leading_axes.lower())
     size = image.pixel_size
-    spacings = [
-        (size.z, size.unit) if label == "z" and size and size.z else (1.0, "pixel")
-        for label in labels
-    ]
+    known = {"z": (size.z, size.unit)} if size is not None and size.z else {}
+    if image.time_step is not None:
+        known["t"] = (image.time_step.value, image.time_step.unit)
+    spacings = [known.get(label, (1.0, "pixel")) for label in labels]
     scale, units = tuple(step for step, _ in spacings), tuple(unit for _, unit in spacings)
     return {
         "data": planes, "name": path.stem, "rgb": image.rgb, "metadata": {FOLDER: str(path)},
@@ -130,8 +133,8 @@ def _axes_keywords(
     channels = ("c",) * (image.channels > 1 and not image.rgb)
     keywords: dict[str, Any] = {"axis_labels": (*labels, "y", "x", *channels)}
     size = image.pixel_size
-    if size is not None:
-        ones = (1.0,) * len(channels)
-        keywords["scale"] = (*scale, size.y, size.x, *ones)
-        keywords["units"] = (*units, size.unit, size.unit, *("pixel",) * len(channels))
+    if size is not None or any(unit != "pixel" for unit in units):
+        y, x, unit = (1.0, 1.0, "pixel") if size is None else (size.y, size.x, size.unit)
+        keywords["scale"] = (*scale, y, x, *(1.0,) * len(channels))
+        keywords["units"] = (*units, unit, unit, *("pixel",) * len(channels))
     return keywords

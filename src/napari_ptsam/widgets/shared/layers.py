@@ -13,7 +13,16 @@ from napari.layers import Image, Labels
 
 from napari_ptsam.annotation.scheme import IGNORED_NAME
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.planes import PixelSize, Planes
+from napari_ptsam.images.axes import NAMES
+from napari_ptsam.images.planes import Planes
+from napari_ptsam.widgets.shared.layer_axes import (
+    MOST_AXES,
+    axis_names,
+    default_axes,
+    labelled_axes,
+    layer_pixel_size,
+    layer_time_step,
+)
 
 if TYPE_CHECKING:
     import napari
@@ -22,8 +31,6 @@ if TYPE_CHECKING:
 
     from napari_ptsam.annotation.scheme import Scheme
 
-LETTERS = "TZYX"
-MOST_AXES = len(LETTERS)
 INSTANCE_COLOURS = 49
 """Number of colours of napari's new Labels layers. The first ones of its longer list are dark."""
 CYCLE = 1024
@@ -38,6 +45,10 @@ CHANNEL_NAMES = "napari-ptsam channels"
 """Key in a layer's metadata for the names of its channels."""
 ONE_AT_A_TIME = "napari-ptsam one at a time"
 """Key in the metadata of images of which only one is shown."""
+
+
+class TooManyAxesError(InputError):
+    """A layer has more axes than can be told apart without labels, or fewer than a plane."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,20 @@ def image_layers(viewer: napari.Viewer) -> list[Any]:
 
 def guess_channel_axis(layer: Layer) -> int | None:
     """Return the axis that is labelled as channels, if any."""
-    names = [str(name).lower() for name in layer.axis_labels]
-    return next((i for i, name in enumerate(names) if name in ("c", "channel", "channels")), None)
+    reader = _reader_of(layer)
+    if reader is None or layer.data is None:
+        return None
+    names = [str(name).lower() for name in axis_names(layer, reader(layer).array)]
+    return next((i for i, name in enumerate(names) if name in NAMES["C"]), None)
+
+
+def planes_by_labels(layer: Layer) -> Planes | None:
+    """Return the planes of a layer with y and x anywhere, if the labels of its axes name them."""
+    reader = _reader_of(layer)
+    if reader is None or layer.data is None:
+        return None
+    axes = labelled_axes(layer, reader(layer).array)
+    return None if axes is None else image_planes(layer, guess_channel_axis(layer), axes)
 
 
 def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None = None) -> Planes:
@@ -108,7 +131,7 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
         Axis that holds channels; None if there is none.
     axes
         One letter for each axis, if they are known. The number of axes is then
-        not limited.
+        not limited. By default, the labels of the axes tell them, or their order.
 
     Raises
     ------
@@ -122,19 +145,20 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
         raise InputError(
             f"The layer {layer.name} cannot be read as an image; choose a layer of the type {kinds}."
         )
-    plain = layer.ndim - (channel_axis is not None)
-    if axes is None and not 2 <= plain <= MOST_AXES:
-        hint = "choose below the table which of its axes holds channels, or "
-        raise InputError(
-            f"The layer {layer.name} has {layer.ndim} axes; "
-            f"{hint * (plain == MOST_AXES + 1)}take one with 2 (y, x) to 4 (t, z, y, x)."
-        )
     if layer.data is None:
         raise InputError(f"The layer {layer.name} is empty; choose another.")
     pixels = read(layer)
-    axes = axes or _axes(layer.ndim, channel_axis)
+    axes = axes or default_axes(layer, pixels.array, channel_axis)
+    if axes is None:
+        plain = layer.ndim - (channel_axis is not None)
+        hint = "choose below the table which of its axes holds channels, or "
+        raise TooManyAxesError(
+            f"The layer {layer.name} has {layer.ndim} axes; "
+            f"{hint * (plain == MOST_AXES + 1)}take one with 2 (y, x) to 4 (t, z, y, x)."
+        )
     planes = Planes(pixels.array, axes + "S" * pixels.rgb, layer.name)
-    planes.pixel_size = _pixel_size(layer, axes)
+    planes.pixel_size = layer_pixel_size(layer, axes)
+    planes.time_step = layer_time_step(layer, axes)
     if channel_axis is not None:
         planes.channel_names = tuple(map(str, layer.metadata.get(CHANNEL_NAMES, ())))
     source = layer.source.path
@@ -142,26 +166,9 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
     return planes
 
 
-def _axes(ndim: int, channel_axis: int | None) -> str:
-    letters = list(LETTERS[-(ndim - (channel_axis is not None)) :])
-    if channel_axis is not None:
-        letters.insert(channel_axis, "C")
-    return "".join(letters)
-
-
-def _pixel_size(layer: Layer, axes: str) -> PixelSize | None:
-    units = {axis: str(unit) for axis, unit in zip(axes, layer.units, strict=True)}
-    sizes = {axis: float(abs(size)) for axis, size in zip(axes, layer.scale, strict=True)}
-    unit = units["X"]
-    if units["Y"] != unit or unit in ("pixel", ""):
-        return None
-    z = sizes["Z"] if units.get("Z") == unit else None
-    return PixelSize(sizes["Y"], sizes["X"], z, unit)
-
-
 def in_words(planes: Planes) -> tuple[str, str]:
     """Describe how an image is read: in a few words, and in full."""
-    count = "1 plane" if not planes.leading else f"{len(planes)} planes"
+    count = "1 plane" if len(planes) == 1 else f"{len(planes)} planes"
     colours = ", RGB" if planes.rgb else f", {planes.channels} channels" * (planes.channels > 1)
     short = f"{count}{colours}"
     return short, f"{short}, {planes.shape[0]} x {planes.shape[1]} pixels"
