@@ -50,17 +50,8 @@ def lint(session: nox.Session) -> None:
     sources = [str(path) for path in sorted(Path("src").rglob("*.py"))]
     session.run("numpydoc", "lint", *sources, log=False)
     pages = [str(path) for path in sorted(Path().glob("*.md"))]
-    session.run(
-        "codespell",
-        "src",
-        "tests",
-        "docs",
-        "scripts",
-        "benchmarks",
-        ".github",
-        "noxfile.py",
-        *pages,
-    )
+    folders = ("src", "tests", "docs", "scripts", "benchmarks", ".github")
+    session.run("codespell", *folders, "noxfile.py", *pages)
     session.run("cffconvert", "--validate")
     session.run("zizmor", "--offline", "--persona", "pedantic", ".github/workflows")
     on_github = "GITHUB_ACTIONS" in os.environ
