@@ -34,7 +34,8 @@ test: $(INSTALLED)  ## format, lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist worksteal
+	@# The smoke tests repeat parts of the others, for environments that have only the plugin.
+	scripts/with_display.sh $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/smoke
 
 smoke: $(INSTALLED)  ## both widgets and the command line with the oldest and newest napari, Qt and torch
 	$(BIN)/nox -s smoke

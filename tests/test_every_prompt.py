@@ -101,6 +101,10 @@ def test_command_line(output, prompts, grey, found, tmp_path: Path) -> None:
         assert alike(result, found(kind, output).astype(result.dtype)), kind
 
 
+WHOLE = ("one class", "encoder tokens", "detail of one of two classes")
+"""Kinds with which a training makes all choices anew; with the others it keeps those of the prompt."""
+
+
 @EACH
 def test_train_on(kind, prompts, two_classes, cell_and_rest, nuclei, grey, device) -> None:
     prompt, planes = prompts[kind], planes_for(kind, grey)
@@ -111,6 +115,7 @@ def test_train_on(kind, prompts, two_classes, cell_and_rest, nuclei, grey, devic
     more = ptsam.train(
         planes, masks, start=prompt, device=device, steps=1, embeddings=2, batch_size=1,
         encoder_steps=1, minutes=0, markers="no", seed=0, keep="new",
+        continuation="whole" if kind in WHOLE else "quick",
     )  # fmt: skip
     assert more.images == prompt.images and more.classes == prompt.classes
     assert len(more.encoder_tokens) == len(prompt.encoder_tokens)

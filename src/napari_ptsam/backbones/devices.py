@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ptsam.errors import InputError, Remedy
@@ -52,6 +57,51 @@ def gpu_gigabytes() -> float | None:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() / 1e9
     return None
+
+
+def unused_gpu() -> str:
+    """Explain why a GPU of this machine is not used, and how to change that.
+
+    Returns
+    -------
+    str
+        A few sentences; empty if PyTorch uses a GPU, or none was found.
+    """
+    import torch
+
+    if choose_device().type != "cpu":
+        return ""
+    if has_nvidia_driver():
+        if torch.version.cuda is not None:
+            return (
+                f"This computer has an NVIDIA GPU, but its driver does not work with PyTorch {torch.__version__} "
+                f"(CUDA {torch.version.cuda}). Update the driver, and restart the computer."
+            )
+        gpu = "an NVIDIA GPU"
+    elif has_apple_gpu() and not torch.backends.mps.is_built():
+        gpu = "an Apple GPU"
+    else:
+        return ""
+    python = f'"{sys.executable}" -m'
+    return (
+        f"This computer has {gpu}, but PyTorch {torch.__version__} was built without support for it. Close "
+        f"napari, then run: {python} pip install uv; after that: {python} uv pip install --python "
+        f'"{sys.executable}" --reinstall torch --torch-backend=auto'
+    )
+
+
+def has_nvidia_driver() -> bool:
+    """Return whether the driver of an NVIDIA GPU is installed."""
+    if sys.platform == "win32":
+        return (
+            Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll"
+        ).exists()
+    return shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
+
+
+def has_apple_gpu() -> bool:
+    """Return whether this is a Mac whose GPU PyTorch supports."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:

@@ -62,6 +62,8 @@ def show(options: Namespace) -> None:
         print(f"{mark} {entry.name:20} {state:14} {entry.title} ({entry.licence})")
         print(f"  {'':20} {'':14} {entry.good_for}")
     print(f"* recommended for this machine. Backbones are kept in {files.folder}")
+    if advice := _unused_gpu():
+        print(advice)
 
 
 def _plain(entry: CatalogueEntry, files: BackboneFiles, advised: bool) -> dict[str, Any]:
@@ -85,6 +87,12 @@ def _gpu_gigabytes() -> float | None:
     from napari_ptsam.backbones.devices import gpu_gigabytes  # torch
 
     return gpu_gigabytes()
+
+
+def _unused_gpu() -> str:
+    from napari_ptsam.backbones.devices import unused_gpu  # torch
+
+    return unused_gpu()
 
 
 def download(options: Namespace) -> None:

@@ -41,6 +41,7 @@ def train(options: Namespace) -> None:
     check_text(options.notes, options.licence, options.author)
     annotations = source.annotations(start)
 
+    from napari_ptsam.backbones.devices import unused_gpu
     from napari_ptsam.backbones.embedding_cache import with_users_cache
     from napari_ptsam.backbones.loading import load_backbone
     from napari_ptsam.prompts.backbone import backbone_of
@@ -51,6 +52,8 @@ def train(options: Namespace) -> None:
     else:
         backbone = load_backbone(*_which_backbone(options, source.backbone), options.device)
     backbone = with_users_cache(backbone)
+    if options.device == "auto" and (advice := unused_gpu()):
+        print(f"napari-ptsam: {advice}", file=sys.stderr)
     training = Training(annotations, backbone, settings, start, option=CHANNELS, keep=options.keep)
     with TrainingBar(training.steps) as bar:
         try:

@@ -52,6 +52,8 @@ class BackboneService(QObject):
         """The choice that the backbone was loaded for, and the backbone."""
         self._cache: EmbeddingCache | None = None
         self.state = "The base model is loaded when it is needed."
+        self.advice = ""
+        """Why a GPU of this machine is not used; empty if there is none, or while it is not known."""
         self.recommended = ""
         """Name of the backbone that suits this machine; empty while it is not known."""
 
@@ -93,9 +95,14 @@ class BackboneService(QObject):
 
     def _load(self) -> Steps:
         backbone = self.backbone()
-        yield f"Ready: base model {backbone.weights} on {device_name(str(backbone.device))}"
+        from napari_ptsam.backbones.devices import unused_gpu
 
-    def _on_loaded(self, state: str) -> None:
+        advice = unused_gpu() if self.device == "auto" else ""
+        state = f"Ready: base model {backbone.weights} on {device_name(str(backbone.device))}"
+        yield f"{state}; the GPU is not used (point here)" if advice else state, advice
+
+    def _on_loaded(self, loaded: tuple[str, str]) -> None:
+        state, self.advice = loaded
         self._set_state(state)
         self.ready.emit()
 

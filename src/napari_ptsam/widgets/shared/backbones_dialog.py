@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from napari_ptsam.widgets.shared.backbone_service import BackboneService
 
 COLUMNS = ("Base model", "Size", "Downloaded", "Good for")
+STATE_TIP = (
+    "The base model was trained on millions of images, and training a prompt does not change it."
+)
 REDRAW_INTERVAL = 0.1
 """Seconds between two updates of the progress bar."""
 
@@ -60,10 +63,7 @@ class BackboneStatus(QWidget):
         super().__init__()
         self._backbone_service = backbone_service
         self.dialog: BackbonesDialog | None = None
-        self.state = text_label(
-            backbone_service.state,
-            "The base model was trained on millions of images, and training a prompt does not change it.",
-        )
+        self.state = text_label(backbone_service.state, STATE_TIP)
         self.open_button = button(
             "Base models…",
             "Download, check, choose and remove the models that prompts are made for.",
@@ -73,7 +73,11 @@ class BackboneStatus(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.state, 1)
         layout.addWidget(self.open_button)
-        backbone_service.state_changed.connect(self.state.setText)
+        backbone_service.state_changed.connect(self._show_state)
+
+    def _show_state(self, state: str) -> None:
+        self.state.setText(state)
+        self.state.setToolTip(self._backbone_service.advice or STATE_TIP)
 
     def open(self, name: str = "") -> None:
         """Open the dialog with a backbone selected, by default the chosen one."""
