@@ -119,15 +119,15 @@ def pair(
     images, masks : list of Planes
         In the same order.
 
-    Warns
-    -----
-    PtsamWarning
-        If a file says of itself how it was read, for instance without a thumbnail.
-
     Raises
     ------
     InputError
         If the files in folders do not match by name, or a file cannot be read.
+
+    Warns
+    -----
+    PtsamWarning
+        If a file says of itself how it was read, for instance without a thumbnail.
     """
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
     one_folder = masks is None and is_path(images)
