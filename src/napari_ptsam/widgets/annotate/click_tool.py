@@ -56,7 +56,7 @@ READY = {
     "add": "Click on the part that an object lacks.",
 }
 """Gestures, and what the user is told to do."""
-PAUSED = "Clicks wait while the tool “{tool}” is chosen; choose pan/zoom in the layer controls to continue."
+PAUSED = "Clicks wait while napari's tool “{tool}” is chosen. Press “Click objects” to continue."
 ANNOTATED = (
     "This is annotated already (label {label}); click on another object. To outline it again, erase "
     "it first."
