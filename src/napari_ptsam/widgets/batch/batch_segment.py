@@ -321,7 +321,7 @@ class BatchSegment(ClosableDock):
             # A 3D view or a section along z is not redrawn for each plane.
             self._redraw(finished.task)
             for result in finished.task.results:
-                result.show_features()
+                result.show_features(self.viewer)
 
     def _on_failed(self, sentence: str) -> None:
         self._failure = sentence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.widgets.batch.plane_features import show_features
 from napari_ptsam.widgets.shared.layers import (
     PLUGIN,
     RESULT,
@@ -187,10 +188,10 @@ class LayerResult:
         for shown in layers_in_view(self.task.layer):
             shown.events.visible.disconnect(self.follow_image)
 
-    def show_features(self) -> None:
+    def show_features(self, viewer: napari.Viewer) -> None:
         """Set the features of the layer to the measurements, if these are complete."""
         if self.layer is not None and self.features is not None and not self.removed:
-            self.layer.features = self.features
+            show_features(viewer, self.layer, self.task.planes, self.features)
 
     def redraw(self) -> None:
         """Draw what has been written to the array since the layer was shown."""
