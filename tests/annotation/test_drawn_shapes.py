@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.measure import label
 
 from napari_ptsam.annotation.drawn_shapes import DrawnShape, labels_of_shapes
+from napari_ptsam.annotation.strokes import stroke_pixels
 from napari_ptsam.errors import InputError
 
 SQUARE = np.array([(4, 5), (4, 14), (13, 14), (13, 5)], float)
@@ -20,6 +22,15 @@ def test_areas_of_each_kind() -> None:
     assert abs(area("ellipse", SQUARE + 0.5) - np.pi * 4.5**2) < 8
     assert area("line", np.array([(10.0, 5.0), (10.0, 24.0)])) == 20
     assert abs(area("path", np.array([(10.0, 5.0), (10.0, 24.0), (30.0, 24.0)]), 5) - 39 * 5) < 40
+
+
+def test_a_thin_line_covers_the_pixels_of_a_stroke() -> None:
+    """Neighbours share a side, so that a diagonal leaves no gap and splits what it crosses."""
+    points = [(3.0, 4.0), (20.0, 13.0), (9.0, 30.0)]
+    drawn = labels_of_shapes([DrawnShape("path", np.array(points), 0.5)], (40, 50)) > 0
+    stroke = np.zeros_like(drawn)
+    stroke[stroke_pixels(points, drawn.shape)] = True
+    assert drawn[stroke].all() and label(drawn, connectivity=1).max() == 1
 
 
 def test_turned_ellipse() -> None:

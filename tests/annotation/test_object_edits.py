@@ -16,8 +16,8 @@ from napari_ptsam.annotation.object_edits import (
     nearest_object,
     object_pixels,
     split,
-    stroke_pixels,
 )
+from napari_ptsam.annotation.strokes import stroke_pixels
 
 
 def disk(side: int, centre: tuple[int, int], radius: int) -> np.ndarray:

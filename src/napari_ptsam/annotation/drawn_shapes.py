@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from napari_ptsam.annotation.strokes import stroke_pixels
 from napari_ptsam.errors import InputError
 
 Kind = Literal["ellipse", "line", "path", "polygon", "rectangle"]
@@ -89,14 +90,12 @@ def _draw(drawn: DrawnShape, plane: np.ndarray, label: int) -> None:
 
 def _draw_path(corners: np.ndarray, width: float, plane: np.ndarray, label: int) -> None:
     """Draw each segment as a rectangle of the width, and each corner as a disk."""
-    from skimage.draw import disk, line, polygon
+    from skimage.draw import disk, polygon
 
     radius = max(width / 2, 0.5)
+    plane[stroke_pixels(corners, plane.shape)] = label  # thin lines leave no gaps
     for begin, end in pairwise(corners):
         length = float(np.hypot(*(end - begin)))
-        rows, columns = line(*begin.round().astype(int), *end.round().astype(int))
-        inside = (rows >= 0) & (columns >= 0) & (rows < plane.shape[0]) & (columns < plane.shape[1])
-        plane[rows[inside], columns[inside]] = label  # thin lines leave no gaps
         if length > 0:
             across = radius * np.array([-(end - begin)[1], (end - begin)[0]]) / length
             outline = np.stack([begin + across, end + across, end - across, begin - across])

@@ -68,10 +68,14 @@ def next_step(now: Situation) -> tuple[Place, str]:
         return "train", "The prompt is being trained; watch it on the plane in view."
     if not now.annotation_layers:
         return "annotate", "Add an annotation layer to paint on."
-    if now.trained and not now.saved and now.finished:
+    if now.trained and not now.saved and now.finished and not now.sparse:
         return "train", "Save the prompt."
     if now.trained and not now.saved:
-        return "train", "Save the prompt, or annotate planes where it fails and continue training."
+        where = "more" if now.finished else "planes"
+        return (
+            "train",
+            f"Save the prompt, or annotate {where} where it fails and continue training.",
+        )
     if now.trained and now.counting > now.trained:
         more = now.counting - now.trained
         planes = "1 more plane is" if more == 1 else f"{more} more planes are"
@@ -105,7 +109,7 @@ def _how_to_annotate(now: Situation) -> str:
     if now.painted > now.counting:
         return "Paint every object on this plane, then press “Done, next plane”."
     if not now.counting:
-        return "Mark every object on this plane: switch on “Click objects”, or paint."
+        return "Mark every object on this plane: click on each with “Click objects”, or paint."
     return f"Annotate more planes: {now.counting} of {_about(now)}."
 
 

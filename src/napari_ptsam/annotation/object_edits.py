@@ -7,12 +7,12 @@ return the pixels that change; they write nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import hypot
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ptsam.annotation.strokes import stroke_pixels
 from napari_ptsam.inference.objects import CONNECTED
 
 if TYPE_CHECKING:
@@ -130,34 +130,6 @@ def nearest_object(labels: np.ndarray, pixel: Pixel, reach: float) -> int:
     distances = np.hypot(rows + window[0].start - pixel[0], columns + window[1].start - pixel[1])
     nearest = int(distances.argmin())
     return int(near[rows[nearest], columns[nearest]]) if distances[nearest] <= reach else 0
-
-
-def stroke_pixels(points: Sequence[Point], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of the pixels of a plane that a stroke passes, in its order.
-
-    Two neighbours in the stroke share a side, so that no diagonal gap remains
-    between them.
-
-    Parameters
-    ----------
-    points
-        Positions (y, x) along the stroke, in pixels. Parts outside of the plane are left out.
-    shape
-        Size of the plane: (y, x).
-    """
-    from skimage.draw import line
-
-    ends = [(round(y), round(x)) for y, x in points]
-    passed = [np.array([ends[0]])]
-    for begin, end in pairwise(ends):
-        passed.append(np.stack(line(*begin, *end), axis=1)[1:])
-    pixels = np.concatenate(passed)
-    diagonal = np.flatnonzero((np.diff(pixels, axis=0) != 0).all(axis=1))
-    corners = np.stack([pixels[diagonal, 0], pixels[diagonal + 1, 1]], axis=1)
-    pixels = np.insert(pixels, diagonal + 1, corners, axis=0)
-    inside = ((pixels >= 0) & (pixels < shape)).all(axis=1)
-    rows, columns = pixels[inside].T
-    return rows, columns
 
 
 def labels_along(labels: np.ndarray, points: Sequence[Point]) -> list[int]:

@@ -97,7 +97,7 @@ def _made_from(prompt: Prompt) -> str:
     validation = f", {origin.held_out_images} for validation" if origin.held_out_images else ""
     start = STARTS.get(origin.start, f"; start: {origin.start}" if origin.start else "")
     return (
-        f"{origin.images} annotated planes{validation}; {origin.steps} steps of {origin.batch_size} tiles, "
+        f"{origin.images} annotated plane{'s' * (origin.images != 1)}{validation}; {origin.steps} steps of {origin.batch_size} tiles, "
         f"seed {origin.seed}{start}"
     )
 
@@ -114,7 +114,8 @@ def measured_where(origin: Origin) -> str:
     if origin.cross_validated:
         return f"by cross-validation of all {origin.images} planes"
     if origin.measured_on_training:
-        return f"on the {origin.images} training planes themselves, too few to hold any out"
+        planes = f"{origin.images} planes" if origin.images != 1 else "plane"
+        return f"on the {planes} of the training; too few for validation planes"
     count = origin.held_out_images
     return f"on {count} validation plane{'s' * (count != 1)} of {origin.images}"
 

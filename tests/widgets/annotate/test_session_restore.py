@@ -14,7 +14,10 @@ import pytest
 import tifffile
 
 from conftest_widgets import LONG, TOKENS_ONLY, annotate, paint, settled, train
+from napari_ptsam.annotation.scheme import Scheme
+from napari_ptsam.annotation.session import Session, SessionImage, SessionPlane
 from napari_ptsam.annotation.session_folder import SessionFolder
+from napari_ptsam.images.planes import PixelSize
 
 PAINTER = """
 import sys, time
@@ -129,6 +132,26 @@ def test_where_the_images_are_gone_their_planes_come_back(qtbot, dock, stack, se
     qtbot.waitUntil(lambda: len(list(sessions.iterdir())) == 2, timeout=LONG)
     new = next(path for path in sessions.iterdir() if path != folder)
     qtbot.waitUntil(lambda: len(list(new.glob("masks/*.tif"))) == 2, timeout=LONG)
+
+
+@pytest.mark.parametrize("z", [2.0, None])
+def test_planes_of_a_session_have_units_that_agree(z, qtbot, dock, stack, sessions) -> None:
+    """Otherwise napari says "Inconsistent units across layers", and ignores all of them."""
+    size = PixelSize(0.5, 0.5, z, "um")
+    folder = SessionFolder.create(sessions, "nuclei")
+    image = SessionImage("nuclei", stack.images.shape, "ZYX", pixel_size=size)
+    plane = SessionPlane(0, (1,), done=True)
+    folder.write(Session(Scheme(("nucleus",)), (image,), (plane,), {}))
+    folder.write_plane(plane, stack.images[1], stack.masks[1])
+    viewer, widget = dock()
+    lead = "pixel" if z is None else "um"
+    place = {"scale": (z or 1, 0.5, 0.5), "units": (lead, "um", "um")}
+    viewer.add_image(stack.images[:2], name="another", **place)
+    widget.session_restore.open(folder.path)
+    qtbot.waitUntil(lambda: len(widget.session_model.records) == 1, timeout=LONG)
+    units = [[str(unit) for unit in layer.units] for layer in viewer.layers]
+    assert len(units) == 3  # the image, its planes and their annotation
+    assert all(len({of_layer[axis] for of_layer in units}) == 1 for axis in range(3))
 
 
 def test_leaving_a_session_keeps_its_files_and_offers_it_no_more(

@@ -11,12 +11,14 @@ import pytest
 import napari_ptsam as ptsam
 from conftest_batch import choose, notifications, run
 from conftest_widgets import settled
+from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.inference.linking import Linker, LinkSettings
 from napari_ptsam.inference.result import ResultSettings
 from napari_ptsam.inference.segment import Segmenter
 from napari_ptsam.widgets.batch import segmentation_run
 from napari_ptsam.widgets.batch.layer_list import ImagePicker, planes_of
+from napari_ptsam.widgets.batch.plane_features import show_features
 from napari_ptsam.widgets.batch.task import ImageTask
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -166,6 +168,31 @@ def test_results_are_measured_and_shown_with_their_image(qtbot, batch, stack) ->
     assert np.allclose(features["volume_um3"][1:], features["pixels"][1:] * 0.5)
     assert f"{volume.max()} 3D objects" in widget.status.text()
     assert [layer.name for layer in widget.layers._layers] == ["nuclei"]
+
+
+def test_labels_of_each_plane_are_described_on_that_plane(make_napari_viewer) -> None:
+    """Where labels begin anew on each plane, the rows of the plane in view have their labels."""
+    viewer = make_napari_viewer()
+    planes = Planes(np.zeros((5, 16, 16), np.uint8), "ZYX", "nuclei").part("Z", 2, 5)
+    labels = np.zeros((3, 16, 16), np.uint8)
+    labels[:, 2:4, 2:4] = 1
+    layer = viewer.add_labels(labels, translate=(2, 0, 0))
+    sizes = {2: 4, 3: 7, 4: 9}
+    features = {
+        "index": np.array([f"z{z} label 1" for z in sizes], dtype=object),
+        "label": np.ones(3, int), "z": np.array(list(sizes)), "pixels": np.array(list(sizes.values())),
+    }  # fmt: skip
+    show_features(viewer, layer, planes, features)
+    for z, pixels in sizes.items():
+        viewer.dims.set_point(0, z)
+        status = layer.get_status(
+            (z, 2, 2), view_direction=(1, 0, 0), dims_displayed=[1, 2], world=True
+        )
+        assert f"pixels: {pixels}" in status["coordinates"]
+        rows = zip(sizes, layer.features["index"], strict=True)
+        assert all(name == (1 if row == z else f"z{row} label 1") for row, name in rows)
+    viewer.layers.remove(layer)
+    viewer.dims.set_point(0, 0)
 
 
 def test_own_results_are_not_offered_as_images(qtbot, batch, stack, prompt) -> None:

@@ -10,7 +10,12 @@ from conftest_widgets import LONG, refreshed
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.widgets.shared.combined_channels import combine_channels
-from napari_ptsam.widgets.shared.layers import guess_channel_axis, image_planes
+from napari_ptsam.widgets.shared.layers import (
+    guess_channel_axis,
+    image_planes,
+    is_shown,
+    show_image,
+)
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -32,7 +37,13 @@ def test_two_layers_become_one_image(make_napari_viewer, nuclei) -> None:
     assert planes.pixel_size == image_planes(layers[0]).pixel_size
     world = combined.data_to_world((1, 0, 10, 20))
     assert np.allclose(np.delete(world, 1), layers[0].data_to_world((1, 10, 20)))
-    assert not any(layer.visible for layer in layers) and combined.visible
+    # The channels stay in view, in their colours.
+    assert all(layer.visible for layer in layers) and not combined.visible and is_shown(combined)
+    show_image(combined, False)
+    assert not any(layer.visible for layer in (*layers, combined)) and not is_shown(combined)
+    for layer in layers:
+        viewer.layers.remove(layer)
+    assert combined.visible and is_shown(combined)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +90,8 @@ def test_channels_are_combined_in_both_docks(qtbot, dock, batch, nuclei, prompt,
     segmenting.channels.changed.emit()
     run(qtbot, segmenting)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=LONG)
-    assert np.squeeze(viewer.layers[-1].data).any()
+    result = viewer.layers[-1]
+    assert np.squeeze(result.data).any() and result.visible
+    for channel in ("DAPI", "GFP"):  # a result is shown and hidden with its image
+        viewer.layers[channel].visible = False
+    assert not result.visible

@@ -90,7 +90,11 @@ class AnnotateAndTrain(ClosableDock):
         font = self.hint.font()
         font.setBold(True)
         self.hint.setFont(font)
-        self._go_button = button("Go", "Go to the tab where the next step is done.", self._go)
+        self._go_button = button(
+            "Go",
+            "Go to the tab where the next step is done. An annotation layer is added if there is none.",
+            self._go,
+        )
         self.backbone = BackboneStatus(self.session_model.backbone_service)
         self.saved = text_label("Nothing to save yet.", SAVED_TIP)
         self.offer = QFrame()
@@ -217,6 +221,9 @@ class AnnotateAndTrain(ClosableDock):
 
     def _go(self) -> None:
         self.tabs.setCurrentIndex(self._place)
+        now = self.session_model.situation()
+        if self.tabs.currentWidget() is self.annotate and not now.annotation_layers:
+            self.annotate.add_layers()
 
     def _remember(self) -> None:
         for name in ("device", "preset"):

@@ -62,15 +62,18 @@ class AnnotateTab(ScrollingColumn):
         self._session_model = session_model
         self.click_tool, self.suggester = ClickTool(session_model), Suggester(session_model)
         self.taker = PredictionTaker(session_model)
-        self._empty_note = ""
+        self._note = ""
+        """What the last step to another plane has done; shown until the plane is annotated."""
         self._done_later = single_shot(self, 100)
         self._done_later.timeout.connect(self.done_and_next)
         self._add_scheme()
         self._add_tools()
         self.table = PlanesTable(session_model)
         self.column.addWidget(self.table, 1)
-        self.click_tool.state_changed.connect(self._state.setText)
-        self.tools.state_changed.connect(self._state.setText)
+        self.click_tool.state_changed.connect(self._show_state)
+        self.click_tool.answered.connect(self._forget_note)
+        self.tools.state_changed.connect(self._show_state)
+        session_model.view_changed.connect(self._forget_note)
         self.taker.state_changed.connect(self._state.setText)
         self.suggester.progressed.connect(self._show_progress)
         self.suggester.suggested.connect(self._go)
@@ -131,7 +134,7 @@ class AnnotateTab(ScrollingColumn):
         self.column.addWidget(self.tool_row)
         self.column.addLayout(row(self.suggest, self.take, stretch=1))
         self.column.addLayout(row(self.done, self._counter, stretch=1))
-        self._state = text_label()
+        self._state = text_label(lines=2)
         self.column.addWidget(self._state)
 
     # Scheme
@@ -201,7 +204,7 @@ class AnnotateTab(ScrollingColumn):
         if self.taker.running:
             self._done_later.start()  # once the prediction is in the annotation
             return
-        self._empty_note = ""
+        self._note = ""
         if not self._session_model.scheme.sparse:
             if not self._is_painted(image, number) and not self._empty_is_meant(image, number):
                 return
@@ -227,7 +230,7 @@ class AnnotateTab(ScrollingColumn):
         preview = self.taker.preview
         shown = None if preview is None else preview.prediction_of(image, number)
         if shown is None or not shown.any():
-            self._empty_note = EMPTY.format(plane=_plane(image, number))
+            self._note = EMPTY.format(plane=_plane(image, number))
             return True
         asked = QMessageBox(
             QMessageBox.Icon.Question, "Plane without annotation", EMPTY_OR_NOT, parent=self
@@ -248,23 +251,30 @@ class AnnotateTab(ScrollingColumn):
         self._show_idle()
         if suggestion.image not in self._session_model.images:  # removed meanwhile
             return
+        note = self._note
         self._session_model.show_plane(suggestion.image, suggestion.number)
-        self._state.setText(
-            f"{self._empty_note}Next: {_plane(suggestion.image, suggestion.number)}."
-        )
+        self._note = f"{note}Next: {_plane(suggestion.image, suggestion.number)}. "
+        self._show_state("")
 
     def _nothing_left(self, message: str) -> None:
         self._show_idle()
-        self._state.setText(f"{self._empty_note}{message}")
+        self._show_state(message)
         show_info(message)
 
     def _not_suggested(self, message: str) -> None:
         self._show_idle()
-        self._state.setText(f"{self._empty_note}{message}")
+        self._show_state(message)
 
     def _show_idle(self) -> None:
         self.suggest.setText("Suggest a plane")
         self._state.setText("")
+
+    def _show_state(self, state: str) -> None:
+        """Show what the user can do now, after the note on the last step."""
+        self._state.setText(f"{self._note}{state}".rstrip())
+
+    def _forget_note(self) -> None:
+        self._note = ""
 
     # State
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_CHANNELS = 8
 """Largest length of a first axis that may hold channels."""
+NO_CHANNELS = {"z", "depth", "slice", "t", "time", "frame", "image"}
+"""Labels of a first axis that holds no channels."""
 
 
 class ChannelsRow(QWidget):
@@ -70,7 +72,11 @@ class ChannelsRow(QWidget):
             layer.ndim > MOST_AXES
             if image is None
             else image.planes.channels > 1
-            or (layer.ndim > 2 and layer.data.shape[0] <= MAX_CHANNELS)
+            or (
+                layer.ndim > 2
+                and layer.data.shape[0] <= MAX_CHANNELS
+                and str(layer.axis_labels[0]).lower() not in NO_CHANNELS
+            )
         )
         self.setVisible(may_have_channels)
         if layer is None or not may_have_channels:

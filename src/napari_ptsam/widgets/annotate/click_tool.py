@@ -56,7 +56,7 @@ READY = {
     "add": "Click on the part that an object lacks.",
 }
 """Gestures, and what the user is told to do."""
-PAUSED = "Clicks wait while the tool “{tool}” is chosen; choose pan/zoom in the layer controls to continue."
+PAUSED = "Clicks wait while napari's tool “{tool}” is chosen. Press “Click objects” to continue."
 ANNOTATED = (
     "This is annotated already (label {label}); click on another object. To outline it again, erase "
     "it first."
@@ -97,9 +97,10 @@ class ClickTool(QObject):
         self._waiting: list[tuple[ClickedObject, Outline]] = []
         self._delay = single_shot(self, LATER)
         self._delay.timeout.connect(self._paint_waiting)
-        self._mode = ActiveMode(session_model.viewer, self)
-        self._mode.layer_chosen.connect(self._layer_chosen)
-        self._mode.mode_chosen.connect(self._tool_chosen)
+        self.mode = ActiveMode(session_model.viewer, self)
+        """The mode of napari's tools, which the other tools follow, too."""
+        self.mode.layer_chosen.connect(self._layer_chosen)
+        self.mode.mode_chosen.connect(self._tool_chosen)
         self.active = False
         self.gesture = "click"
         session_model.view_changed.connect(self._viewed)
@@ -113,7 +114,6 @@ class ClickTool(QObject):
         self.forget()
         callbacks = self._session_model.viewer.mouse_drag_callbacks
         (callbacks.append if active else callbacks.remove)(self._dragged)
-        self._mode.watch(active)
         if active:
             self.embed_view()
         else:
@@ -133,19 +133,23 @@ class ClickTool(QObject):
     # napari's tools
 
     def _layer_chosen(self, mode_before: str) -> None:
+        if not self.active:
+            return
         self.forget()
-        if self._mode.mode != PAN or mode_before not in (PAN, ""):
+        if self.mode.mode != PAN or mode_before not in (PAN, ""):
             self._report_tool()
 
     def _tool_chosen(self) -> None:
-        if self._mode.mode != PAN and self._object is not None:
+        if not self.active:
+            return
+        if self.mode.mode != PAN and self._object is not None:
             # Refining the object would undo strokes that are painted with its label.
             self._object.paint.finish()
             self.forget()
         self._report_tool()
 
     def _report_tool(self) -> None:
-        tool = self._mode.mode
+        tool = self.mode.mode
         self.state_changed.emit(READY[self.gesture] if tool == PAN else PAUSED.format(tool=tool))
 
     # Embedding in the background
@@ -180,7 +184,7 @@ class ClickTool(QObject):
 
     def _dragged(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Handle the mouse from pressing a button to releasing it, as a callback of napari."""
-        if getattr(event, "button", 1) not in (1, None) or self._mode.mode != PAN:
+        if getattr(event, "button", 1) not in (1, None) or self.mode.mode != PAN:
             return
         current = self._session_model.current()
         modifiers = [str(getattr(m, "name", m)) for m in event.modifiers]
@@ -375,6 +379,7 @@ class ClickTool(QObject):
         self._delay.stop()
         self._waiting = []
         self.activate(False)
+        self.mode.close()
 
 
 def paintable(image: AnnotatedImage) -> Labels | None:

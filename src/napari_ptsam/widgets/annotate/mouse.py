@@ -97,21 +97,18 @@ class ActiveMode(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._layer: Any = None
-        self._watching = False
+        viewer.layers.selection.events.active.connect(self._chosen)
+        self._use(viewer.layers.selection.active)
 
     @property
     def mode(self) -> str:
         """Mode of the active layer."""
         return str(getattr(self._viewer.layers.selection.active, "mode", PAN))
 
-    def watch(self, on: bool) -> None:
-        """Start or stop watching."""
-        if on == self._watching:
-            return
-        self._watching = on
-        chosen = self._viewer.layers.selection.events.active
-        (chosen.connect if on else chosen.disconnect)(self._chosen)
-        self._use(self._viewer.layers.selection.active if on else None)
+    def close(self) -> None:
+        """Stop watching."""
+        self._viewer.layers.selection.events.active.disconnect(self._chosen)
+        self._use(None)
 
     def _use(self, layer: Any) -> None:
         for before, connect in ((self._layer, False), (layer, True)):

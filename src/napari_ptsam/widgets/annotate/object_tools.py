@@ -25,7 +25,6 @@ from napari_ptsam.widgets.annotate.box_band import BoxBand, StrokeBand
 from napari_ptsam.widgets.annotate.click_tool import READY, ClickTool, paintable
 from napari_ptsam.widgets.annotate.mouse import (
     PAN,
-    ActiveMode,
     follow,
     in_plane,
     no_plane_message,
@@ -108,11 +107,10 @@ class ObjectTools(QObject):
         self.regions = RegionLayers(session_model)
         self._label_before = 1
         self._first: tuple[AnnotatedImage, int, int] | None = None
-        self._mode = ActiveMode(session_model.viewer, self)
+        self._mode = click_tool.mode
         self._mode.layer_chosen.connect(self._napari_changed)
         self._mode.mode_chosen.connect(self._napari_changed)
         self._mode.label_chosen.connect(self.tool_changed)
-        self._mode.watch(True)
         session_model.view_changed.connect(self._forget_first)
 
     # The choice
@@ -412,7 +410,6 @@ class ObjectTools(QObject):
                 labels.data_setitem(where, label)
 
     def close(self) -> None:
-        """Put the tool away, and stop following napari's."""
+        """Put the tool away."""
         self._use_own("")
-        self._mode.watch(False)
         self.regions.close()

@@ -100,10 +100,14 @@ class PlanesTable(QTableWidget):
             f"{count:,}" if len(record.counts) == 1 else f"{name} {_short(count)}"
             for name, count in record.counts.items()
         )
-        if record.objects is None:
-            self._put(position, ANNOTATED, counts or "0", "annotated pixels")
-        else:
-            self._put(position, ANNOTATED, f"{record.objects:,}", f"{counts or 0} pixels")
+        counts = counts or "0"
+        shown, tip = counts, "annotated pixels"
+        if record.objects is not None:
+            shown, tip = f"{record.objects:,}", f"{counts} pixels"
+        if record.regions:
+            shown += f" in {_regions(record)}"
+            tip += "; nothing outside of the yellow frames counts"
+        self._put(position, ANNOTATED, shown, tip)
         self._check(position, DONE, record.done)
         self._check(position, VALIDATION, bool(record.held_out))
         self._put(position, DICE, "" if record.dice is None else f"{record.dice:.2f}")
@@ -137,6 +141,11 @@ class PlanesTable(QTableWidget):
         image = self._session_model.image_of(record.image)
         if image is not None:
             self._session_model.show_plane(image, record.number)
+
+
+def _regions(record: PlaneRecord) -> str:
+    count = len(record.regions)
+    return f"{count} region{'s' * (count != 1)}"
 
 
 def _short(count: int) -> str:

@@ -122,9 +122,17 @@ class Preview(QObject):
         yield from preview.embed()
         yield LivePrediction(view, preview.labels(segmenter.tokens))
 
+    def hide(self) -> None:
+        """Hide the layer until the next training, or until the user shows it again."""
+        self._hidden_on = None
+        if self._layer is not None:
+            self._layer.visible = False
+
     def prepare(self) -> None:
-        """Add the layer before the training starts, because that takes a while."""
+        """Show the layer before the training starts, because adding it takes a while."""
         view = self.view()
+        if self._layer is not None:
+            self._layer.visible = True
         if view is not None and not self.present:
             self.show(LivePrediction(view, np.zeros(view.planes.shape, np.uint8)))
             self._prediction = None

@@ -21,8 +21,10 @@ from napari_ptsam.widgets.shared.layers import (
     add_annotation_layer,
     go_to_plane,
     image_planes,
+    is_shown,
     labels_planes,
     plane_in_view,
+    show_image,
     style_labels,
     zoom_to,
 )
@@ -281,7 +283,7 @@ class SessionModel(QObject):
             self.images,
             key=lambda image: (
                 active is not None and active in (image.layer, image.labels),
-                image.layer.visible,
+                is_shown(image.layer),
                 order.get(id(image.layer), -1),
             ),
             reverse=True,
@@ -297,9 +299,9 @@ class SessionModel(QObject):
         before = self.current()
         go_to_plane(self.viewer, image.layer, image.planes, number)
         for other in self.images if len(self.images) > 1 else ():
-            for layer in (other.layer, other.labels):
-                if layer is not None:
-                    layer.visible = other is image
+            show_image(other.layer, other is image)
+            if other.labels is not None:
+                other.labels.visible = other is image
         if before is not None and before[0] is not image:
             zoom_to(self.viewer, image.layer)
         if image.labels is not None:

@@ -126,14 +126,16 @@ class TrainTab(ScrollingColumn):
         self.shown.setChecked(True)
         self.shown.toggled.connect(self._show_preview)
         self.column.addWidget(self.options)
-        self.column.addLayout(row(self.train, self.train_on, self.stop, stretch=0))
-        self.column.addWidget(self.bar)
-        self.column.addWidget(self.status)
-        self.column.addWidget(self.judgement)
-        self.column.addWidget(self.old_or_new)
+        # The bar takes the place of the buttons, and texts lie below, so that no button moves.
+        begin = row(self.train, self.train_on, self.bar, self.stop, stretch=0)
+        begin.setStretch(2, 1)
+        self.column.addLayout(begin)
         self.column.addLayout(row(self.save, self.keep, self.library))
         self.column.addLayout(row(self.segment_all))
         self.column.addWidget(self.shown)
+        self.column.addWidget(self.status)
+        self.column.addWidget(self.judgement)
+        self.column.addWidget(self.old_or_new)
         self.column.addWidget(self.plot, 1)
         self.column.addStretch(0)
         self.preview.dismissed.connect(lambda: self.shown.setChecked(False))
@@ -345,7 +347,9 @@ class TrainTab(ScrollingColumn):
             show_warning(in_form(error))
             return
         self._session_model.prompt_path = path
-        show_info(f"Saved {path}; anyone who has the file can segment with it.")
+        show_info(
+            f"Saved {path.name}, in {path.parent}; anyone who has the file can segment with it."
+        )
         self._session_model.touch()
 
     def add_to_library(self) -> None:
@@ -381,10 +385,11 @@ class TrainTab(ScrollingColumn):
         """Enable the buttons that can be used now."""
         session_model, running = self._session_model, self.run.running
         self.old_or_new.refresh()
+        self.train.setVisible(not running)
         self.train.setEnabled(not running)
         self.train.setText("Train" if session_model.prompt is None else "Train anew")
         self.train_on.setEnabled(not running and session_model.prompt is not None)
-        self.train_on.setVisible(session_model.prompt is not None)
+        self.train_on.setVisible(not running and session_model.prompt is not None)
         self.segment_all.setVisible(session_model.prompt is not None)
         self.stop.setVisible(running)
         self.stop.setEnabled(running)

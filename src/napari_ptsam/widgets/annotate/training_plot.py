@@ -33,7 +33,8 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         plot.setLabel("right", "agreement", color=DICE)
         for side in ("left", "bottom", "right"):
             plot.getAxis(side).enableAutoSIPrefix(False)
-        plot.layout.setContentsMargins(0, 2, 0, 5)  # otherwise the label "step" is cut off
+        # Otherwise the label "step" and the uppermost numbers are cut off.
+        plot.layout.setContentsMargins(0, 8, 0, 5)
         self._dice_box = pg.ViewBox(enableMenu=False, enableMouse=False)
         plot.scene().addItem(self._dice_box)
         plot.getAxis("right").linkToView(self._dice_box)

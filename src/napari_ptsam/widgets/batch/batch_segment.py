@@ -124,7 +124,7 @@ class BatchSegment(ClosableDock):
         self.bar.setToolTip("The progress of the run, and the time that is left.")
         self.bar.hide()
         self.status = text_label(
-            tip="The progress of a large plane, and the result of the last run."
+            tip="The progress of a large plane, and the result of the last run.", lines=1
         )
         self.backbone = BackboneStatus(self.backbone_service)
         self.get_backbone = button(
@@ -156,10 +156,12 @@ class BatchSegment(ClosableDock):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll_area, 1)
-        for widget in (self.backbone, self.bar, self.status):
+        for widget in (self.backbone, self.status):
             layout.addWidget(widget)
-        # At the bottom, where they stay when the bar appears and the status changes.
-        layout.addLayout(row(self.start_button, self.stop_button, stretch=0))
+        # The bar takes the place of the button, so that nothing moves when a run starts.
+        last = row(self.start_button, self.bar, self.stop_button, stretch=0)
+        last.setStretch(1, 1)
+        layout.addLayout(last)
 
     # Prompts
 
@@ -319,7 +321,7 @@ class BatchSegment(ClosableDock):
             # A 3D view or a section along z is not redrawn for each plane.
             self._redraw(finished.task)
             for result in finished.task.results:
-                result.show_features()
+                result.show_features(self.viewer)
 
     def _on_failed(self, sentence: str) -> None:
         self._failure = sentence
@@ -353,13 +355,14 @@ class BatchSegment(ClosableDock):
         """Let results no longer follow their images: those of a layer, or all."""
         for result in list(self._shown):
             if layer is None or layer is result.layer or layer is result.task.layer:
-                result.task.layer.events.visible.disconnect(result.follow_image)
+                result.stop_following()
                 self._shown.remove(result)
 
     def refresh(self) -> None:
         """Update what can be changed, and the warnings."""
         running = self.run.running
         self.start_button.setEnabled(not running)
+        self.start_button.setVisible(not running)
         self.stop_button.setEnabled(running)
         for widget in (
             self.images, self.planes, self.channels, self.results, self.files, self.rescale,

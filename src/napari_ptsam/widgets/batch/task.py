@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.widgets.shared.layers import PLUGIN, RESULT, class_colours, placement
+from napari_ptsam.widgets.batch.plane_features import show_features
+from napari_ptsam.widgets.shared.layers import (
+    PLUGIN,
+    RESULT,
+    class_colours,
+    is_shown,
+    layers_in_view,
+    placement,
+)
 
 if TYPE_CHECKING:
     import napari
@@ -150,7 +158,7 @@ class LayerResult:
         is_multiscale = len(self.levels) > 1
         placed |= {
             "data": self.levels if is_multiscale else self.array, "multiscale": is_multiscale,
-            "visible": self.task.layer.visible, "metadata": {PLUGIN: RESULT},
+            "visible": is_shown(self.task.layer), "metadata": {PLUGIN: RESULT},
         }  # fmt: skip
         if self.class_index is not None:
             colour = prompt.colours[self.class_index]
@@ -167,17 +175,23 @@ class LayerResult:
             self.layer = viewer.add_labels(name=self.name, opacity=0.6, **appearance, **placed)
         # The user may be painting in another layer, which stays the active one.
         viewer.layers.selection.active = active_layer
-        self.task.layer.events.visible.connect(self.follow_image)
+        for shown in layers_in_view(self.task.layer):
+            shown.events.visible.connect(self.follow_image)
 
     def follow_image(self, event: object = None) -> None:
         """Show or hide the layer with its image."""
         if self.layer is not None and not self.removed:
-            self.layer.visible = self.task.layer.visible
+            self.layer.visible = is_shown(self.task.layer)
 
-    def show_features(self) -> None:
+    def stop_following(self) -> None:
+        """Let the layer no longer be shown and hidden with its image."""
+        for shown in layers_in_view(self.task.layer):
+            shown.events.visible.disconnect(self.follow_image)
+
+    def show_features(self, viewer: napari.Viewer) -> None:
         """Set the features of the layer to the measurements, if these are complete."""
         if self.layer is not None and self.features is not None and not self.removed:
-            self.layer.features = self.features
+            show_features(viewer, self.layer, self.task.planes, self.features)
 
     def redraw(self) -> None:
         """Draw what has been written to the array since the layer was shown."""

@@ -83,6 +83,9 @@ class ClosableDock(QWidget):
         if window is not None and window is not self._window and not self._closed:
             self._window = window
             window.installEventFilter(self)
+            own = self.parentWidget()
+            if self.TITLE and isinstance(own, QDockWidget):
+                own.setWindowTitle(self.TITLE)  # napari's name with the plugin is cut off on a tab
             self._join_tabs(window)
 
     def _join_tabs(self, window: QMainWindow) -> None:

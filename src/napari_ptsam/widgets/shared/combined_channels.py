@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.widgets.shared.layers import CHANNEL_NAMES, guess_channel_axis, placement
+from napari_ptsam.widgets.shared.layers import (
+    CHANNEL_LAYERS,
+    CHANNEL_NAMES,
+    guess_channel_axis,
+    placement,
+)
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 ROUNDING = 1e-3
 """Largest relative difference of pixel sizes that are the same but for rounding."""
@@ -21,10 +26,11 @@ MOST_CHANNELS = 3
 
 
 def combine_channels(viewer: napari.Viewer, layers: Sequence[Image]) -> Image:
-    """Add one image whose channels are layers, and hide these.
+    """Add one image whose channels are layers.
 
     The pixels are read when they are needed. The layers become the channels in the order of
-    the layer list, from the bottom to the top, and give them their names.
+    the layer list, from the bottom to the top, and give them their names. They stay in view, in
+    their colours, and the new layer is hidden until they are removed.
 
     Parameters
     ----------
@@ -64,12 +70,27 @@ def combine_channels(viewer: napari.Viewer, layers: Sequence[Image]) -> Image:
         stacked,
         name=" + ".join(names),
         contrast_limits=(min(low for low, _ in limits), max(high for _, high in limits)),
-        metadata={CHANNEL_NAMES: names},
+        metadata={CHANNEL_NAMES: names, CHANNEL_LAYERS: list(layers)},
+        visible=False,
         **where,
     )
-    for layer in layers:
-        layer.visible = False
+    _show_without_channels(viewer, combined)
     return combined
+
+
+def _show_without_channels(viewer: napari.Viewer, combined: Image) -> None:
+    """Show an image once the layers that show its channels are removed."""
+
+    def removed(event: Any) -> None:
+        channels: list[Layer] = combined.metadata[CHANNEL_LAYERS]
+        if event.value is combined:
+            viewer.layers.events.removed.disconnect(removed)
+        elif event.value in channels:
+            channels.remove(event.value)
+            if not channels and combined in viewer.layers:
+                combined.visible = True
+
+    viewer.layers.events.removed.connect(removed)
 
 
 def _lazy(array: Any) -> Any:

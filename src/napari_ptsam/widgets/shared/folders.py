@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.locations import one_of_each_image
 from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.images.reading import list_images, open_image
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from napari_ptsam.images.planes import Planes
     from napari_ptsam.widgets.shared.worker import Steps
 
+CONTRAST = 0.1, 99.9
+"""Percentiles of the values of some planes that are shown in black and in white."""
+LOOKED_AT, FEW_VALUES = 3, 10**6
+"""Number of planes whose values are looked at for this, and of the values of each."""
 FOLDER = "napari-ptsam folder"
 """Key in a layer's metadata for the folder or file that its images were read from."""
 
@@ -64,16 +69,18 @@ def _stack_keywords(folder: Path, images: list[Planes]) -> dict[str, Any]:
     """Return the keywords for images of one size as a lazy stack."""
     first = images[0]
     first.pixel_size = common_pixel_size([image.pixel_size for image in images])
+    planes = [(image, 0) for image in images]
     return {
-        "data": _lazy_planes([(image, 0) for image in images]), "name": folder.name,
-        "rgb": first.rgb, "metadata": {FOLDER: str(folder)},
+        "data": _lazy_planes(planes), "name": folder.name,
+        "rgb": first.rgb, "metadata": {FOLDER: str(folder)}, **_contrast(planes),
         **_axes_keywords(first, ("image",), (1.0,), ("pixel",)),
     }  # fmt: skip
 
 
 def _image_keywords(image: Planes, path: Path) -> dict[str, Any]:
     """Return the keywords for one image or a lazy stack."""
-    planes = _lazy_planes([(image, number) for number in range(len(image))])
+    numbered = [(image, number) for number in range(len(image))]
+    planes = _lazy_planes(numbered)
     planes = planes.reshape(*image.leading, *planes.shape[1:])
     labels = tuple(image.leading_axes.lower())
     size = image.pixel_size
@@ -84,6 +91,7 @@ def _image_keywords(image: Planes, path: Path) -> dict[str, Any]:
     scale, units = tuple(step for step, _ in spacings), tuple(unit for _, unit in spacings)
     return {
         "data": planes, "name": path.stem, "rgb": image.rgb, "metadata": {FOLDER: str(path)},
+        **_contrast(numbered),
         **_axes_keywords(image, labels, scale, units),
     }  # fmt: skip
 
@@ -109,6 +117,28 @@ def _lazy_planes(planes: list[tuple[Planes, int]]) -> Any:
             for image, number in planes
         ]
     )
+
+
+def _contrast(planes: list[tuple[Planes, int]]) -> dict[str, Any]:
+    """Return contrast limits in which a few bright or dark pixels do not hide the rest.
+
+    napari takes those of a single plane of a lazy stack, from its darkest to its brightest pixel.
+    """
+    if planes[0][0].rgb:
+        return {}
+    step = max(1, (len(planes) - 1) // (LOOKED_AT - 1))
+    every = max(1, math.isqrt(math.prod(planes[0][0].shape) // FEW_VALUES))
+    try:
+        values = np.concatenate(
+            [image[number][::every, ::every].ravel() for image, number in planes[::step]]
+        )
+    except (PtsamError, OSError, ValueError):
+        return {}  # said where the plane is shown or used
+    values = values[np.isfinite(values)]
+    if not values.size or values.dtype.kind not in "uif":
+        return {}
+    low, high = np.percentile(values, CONTRAST)
+    return {"contrast_limits": (float(low), float(high))} if high > low else {}
 
 
 def _read_plane(image: Planes, number: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -43,6 +43,8 @@ PLUGIN, RESULT = "napari-ptsam", "result"
 """Key in a layer's metadata for its purpose, and the value for results of a segmentation."""
 CHANNEL_NAMES = "napari-ptsam channels"
 """Key in a layer's metadata for the names of its channels."""
+CHANNEL_LAYERS = "napari-ptsam channel layers"
+"""Key in a layer's metadata for the layers that show its channels in its place."""
 ONE_AT_A_TIME = "napari-ptsam one at a time"
 """Key in the metadata of images of which only one is shown."""
 
@@ -82,6 +84,23 @@ pixels. Subclasses are read like their base."""
 
 def _reader_of(layer: Layer) -> Callable[[Any], LayerPixels] | None:
     return next((read for kind, read in LAYER_CLASSES.items() if isinstance(layer, kind)), None)
+
+
+def layers_in_view(layer: Layer) -> list[Layer]:
+    """Return the layers that show an image: its own, and those of its channels if there are any."""
+    return [layer, *layer.metadata.get(CHANNEL_LAYERS, ())]
+
+
+def is_shown(layer: Layer) -> bool:
+    """Return whether an image is shown, as a whole or by one of its channels."""
+    return any(shown.visible for shown in layers_in_view(layer))
+
+
+def show_image(layer: Layer, shown: bool = True) -> None:
+    """Show or hide an image: its channels, if these lie in layers of their own."""
+    own, *channels = layers_in_view(layer)
+    for each in channels or [own]:
+        each.visible = shown
 
 
 def is_image_layer(layer: Layer) -> bool:

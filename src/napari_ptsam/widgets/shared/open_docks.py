@@ -89,6 +89,7 @@ def segment_all_images(viewer: napari.Viewer) -> None:
     """Open "Batch segment" with the prompt in use in "Annotate and train", for all images."""
     trained = trained_prompt(viewer)
     if trained is not None:
+        find_dock(viewer, ANNOTATE).train.preview.hide()  # it would lie over the results
         batch = open_dock(viewer, BATCH)
         batch.take_over(trained)
         batch.layers.tick_all(True)

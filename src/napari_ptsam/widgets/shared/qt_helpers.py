@@ -83,40 +83,45 @@ class Fold(QToolButton):
 
 
 class WrappedLabel(QLabel):
-    """A label that wraps its text and takes up no space while it is empty.
+    """A label that wraps its text.
 
     Parameters
     ----------
     text
         Text at first.
     lines
-        Smallest number of lines that a text takes up. What is below a label whose texts have one
-        or two lines does not move if this is 2.
+        Number of lines that the label takes up at least, so that a longer text does not move what
+        is below. If it is 0, an empty label takes up no space.
     """
 
-    def __init__(self, text: str = "", lines: int = 1) -> None:
+    def __init__(self, text: str = "", lines: int = 0) -> None:
         super().__init__(text)
         self._lines = lines
         self.setWordWrap(True)
-        self.setHidden(not text)
+        self.setHidden(not text and not lines)
 
     def setText(self, text: str | None) -> None:  # noqa: N802, Qt's name
-        """Set the text; an empty text hides the label."""
+        """Set the text; an empty text hides the label, unless it has a smallest size."""
         super().setText(text)
-        if not text or self.parent() is not None:  # without a parent it would become a window
+        # Without a parent, the label would become a window.
+        if not self._lines and (not text or self.parent() is not None):
             self.setHidden(not text)
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802, Qt's name
+        """Return whether the height depends on the width, also while a label is empty."""
+        return bool(self._lines) or super().hasHeightForWidth()
 
     def heightForWidth(self, width: int) -> int:  # noqa: N802, Qt's name
         """Return the height of the text, or of the smallest number of lines."""
         height = super().heightForWidth(width)
-        if self._lines == 1:
+        if not self._lines:
             return height
         one, fewest = (self.fontMetrics().size(0, "\n" * n).height() for n in (0, self._lines - 1))
-        return max(height, super().heightForWidth(UNWRAPPED) + fewest - one)
+        return max(height, max(super().heightForWidth(UNWRAPPED), one) + fewest - one)
 
 
-def text_label(text: str = "", tip: str = "", lines: int = 1) -> QLabel:
-    """Return a label that wraps plain text and is hidden while it is empty."""
+def text_label(text: str = "", tip: str = "", lines: int = 0) -> QLabel:
+    """Return a label that wraps plain text, see `WrappedLabel`."""
     label = WrappedLabel(text, lines)
     label.setToolTip(tip)
     label.setTextFormat(Qt.TextFormat.PlainText)
