@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from typing import TextIO
 
 
+class InterruptedByUserError(Exception):
+    """The user has pressed Ctrl-C; the message says what has been kept."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -23,12 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         3: a trained prompt could not be written to its place and is kept in another one.
         130: Ctrl-C.
     """
-    from napari_ptsam.cli.commands import InterruptedByUserError
     from napari_ptsam.cli.parser import build_parser
     from napari_ptsam.cli.remedies import on_command_line
     from napari_ptsam.errors import KeptElsewhereError, PtsamError, PtsamWarning
 
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = build_parser(given[0] if given else "").parse_args(given)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8
     try:

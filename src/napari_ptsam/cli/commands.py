@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
+from napari_ptsam.cli import InterruptedByUserError
 from napari_ptsam.cli.left_out import report_left_out
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.training.comparison import Comparison
     from napari_ptsam.training.trainer import Training
-
-
-class InterruptedByUserError(Exception):
-    """The user has pressed Ctrl-C; the message says what has been kept."""
 
 
 def train(options: Namespace) -> None:

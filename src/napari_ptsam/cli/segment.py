@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_ptsam.cli.commands import InterruptedByUserError
+from napari_ptsam.cli import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
 from napari_ptsam.cli.into_image import PlaceInImages
 from napari_ptsam.cli.left_out import report_left_out
