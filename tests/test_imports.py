@@ -46,7 +46,9 @@ def test_importing_loads_neither_torch_nor_qt() -> None:
 def test_the_command_lines_help_does_not_wait_for_torch() -> None:
     loaded = loaded_after("from napari_ptsam.cli.parser import build_parser; build_parser()")
     assert not loaded & {"torch", *QT}
-    loaded = loaded_after("from napari_ptsam.cli.parser import build_parser; build_parser('--help')")
+    loaded = loaded_after(
+        "from napari_ptsam.cli.parser import build_parser; build_parser('--help')"
+    )
     assert not loaded & {"numpy", "pydantic"}
 
 

@@ -237,3 +237,7 @@ class DownloadError(PtsamError):
 
 class SessionError(PtsamError):
     """A session folder, or a file in it, cannot be read or written."""
+
+
+class InterruptedByUserError(Exception):
+    """The user has pressed Ctrl-C; the message says what has been kept."""

@@ -8,10 +8,6 @@ from collections.abc import Sequence
 from typing import TextIO
 
 
-class InterruptedByUserError(Exception):
-    """The user has pressed Ctrl-C; the message says what has been kept."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -29,7 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from napari_ptsam.cli.parser import build_parser
     from napari_ptsam.cli.remedies import on_command_line
-    from napari_ptsam.errors import KeptElsewhereError, PtsamError, PtsamWarning
+    from napari_ptsam.errors import (
+        InterruptedByUserError,
+        KeptElsewhereError,
+        PtsamError,
+        PtsamWarning,
+    )
 
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser(given[0] if given else "").parse_args(given)

@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint
-from napari_ptsam.cli import InterruptedByUserError
 from napari_ptsam.cli.left_out import report_left_out
 from napari_ptsam.cli.progress_bars import PlaneBar, TrainingBar
 from napari_ptsam.cli.remedies import CHANNELS, on_command_line
@@ -19,7 +18,13 @@ from napari_ptsam.cli.training_sources import open_source
 from napari_ptsam.datasets.annotated_planes import annotate
 from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
-from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError, framed
+from napari_ptsam.errors import (
+    InputError,
+    InterruptedByUserError,
+    KeptElsewhereError,
+    OutputError,
+    framed,
+)
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.prompts.describe import describe, dice_with_error, fine_detail, measured_where
 from napari_ptsam.prompts.files import load

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_ptsam.cli import InterruptedByUserError
 from napari_ptsam.cli.inputs import Place, find_images
 from napari_ptsam.cli.into_image import PlaceInImages
 from napari_ptsam.cli.left_out import report_left_out
 from napari_ptsam.cli.progress_bars import PlaneBar
 from napari_ptsam.cli.remedies import CHANNELS
 from napari_ptsam.cli.setting_options import options_given
-from napari_ptsam.errors import InputError, framed
+from napari_ptsam.errors import InputError, InterruptedByUserError, framed
 from napari_ptsam.images.addresses import Location
 from napari_ptsam.images.reading import open_image
 from napari_ptsam.inference.channels import fit_prompt
