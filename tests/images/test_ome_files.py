@@ -96,6 +96,16 @@ def test_one_file_per_plane_with_the_text_in_the_first_alone(tmp_path, caplog) -
     assert not caplog.messages
 
 
+def test_files_without_a_text_belong_to_the_file_that_names_them(tmp_path) -> None:
+    """As Micro-Manager splits a stack of more than 4 GB."""
+    names = ["b.ome.tif", "a.ome.tif"]
+    elements = "".join(data({"C": c}, name, count=2) for c, name in enumerate(names))
+    write(tmp_path / "b.ome.tif", VALUES[0, 0], image(elements, sizes=(1, 2, 2)))
+    tifffile.imwrite(tmp_path / "a.ome.tif", VALUES[0, 1], ome=False, metadata=None)
+    assert one_of_each_image(list_images(tmp_path)) == [tmp_path / "b.ome.tif"]
+    assert np.array_equal(np.stack(open_image(tmp_path / "b.ome.tif")), EXPECTED[0])
+
+
 def test_a_companion_file_and_a_file_without_counts(tmp_path) -> None:
     names = [f"c{channel}.ome.tiff" for channel in range(2)]
     elements = "".join(data({"C": c}, name, count=None) for c, name in enumerate(names))
@@ -191,3 +201,12 @@ def test_names_of_folders_in_the_text_do_not_lead_out(tmp_path) -> None:
     write(tmp_path / "a" / "a.ome.tif", VALUES[0, 0, :1], body)
     planes = open_image(tmp_path / "a" / "a.ome.tif")
     assert np.array_equal(planes[0], VALUES[0, 0, 0]) and len(planes) == 1
+
+
+def test_a_folder_opens_as_one_layer(tmp_path) -> None:
+    from napari_ptsam.widgets.shared.folders import read_folder
+
+    frames(tmp_path / "a")
+    (layer,) = list(read_folder(tmp_path / "a"))[-1]
+    assert layer["name"] == "exp_T0.ome" and layer["axis_labels"] == ("t", "z", "y", "x", "c")
+    assert np.array_equal(np.asarray(layer["data"]), EXPECTED)

@@ -1,15 +1,21 @@
+import dask.array as da
 import numpy as np
 import pytest
 
 import napari_ptsam as ptsam
-from napari_ptsam.images.planes import Planes, guess_axes
+from napari_ptsam.datasets.annotated_planes import annotate
+from napari_ptsam.datasets.pairing import pair
+from napari_ptsam.images.axes import axes_of_names, guess_axes
+from napari_ptsam.images.planes import Planes
 
 
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [((50, 60), "YX"), ((50, 60, 3), "YXS"), ((50, 60, 4), "YXS"), ((50, 60, 2), "YXC"),
      ((5, 50, 60), "ZYX"), ((5, 50, 60, 3), "ZYXS"), ((2, 5, 50, 60), "TZYX"),
-     ((2, 5, 50, 60, 7), "TZYXC")],
+     ((2, 5, 50, 60, 7), "TZYXC"), ((1, 50, 60), "ZYX"), ((4, 1, 50, 60), "TZYX"),
+     ((4, 1, 5, 50, 60), "TCZYX"), ((50, 1, 60), "YCX"), ((50, 60, 3, 1), "YXSC"),
+     ((1, 1, 1, 1, 50, 60), "CABDYX")],
 )  # fmt: skip
 def test_guessed_axes(shape, axes: str) -> None:
     assert guess_axes(shape) == axes
@@ -62,3 +68,64 @@ def test_only_the_plane_asked_for_is_read() -> None:
 def test_arrays_that_are_no_images(array, axes, message: str) -> None:
     with pytest.raises(ptsam.InputError, match=message):
         Planes(array, axes)
+
+
+@pytest.mark.parametrize(
+    ("names", "axes"),
+    [(("time", "Z", "row", "col"), "TZYX"), (("frames", "channel", "y", "x"), "TCYX"),
+     (("position", "t", "y", "x"), "PTYX"), (("dim_0", "dim_1", "y", "x"), "TZYX"),
+     (("t", "dim_1", "dim_2", "dim_3"), "TZYX"), (("dim_0", "dim_1", "dim_2", "dim_3"), None),
+     (("z", "z", "y", "x"), None), (("a", "b", "c", "d"), None), (("z", "y", "x"), None)],
+)  # fmt: skip
+def test_axes_by_their_names(names, axes: str | None) -> None:
+    assert axes_of_names(names, (2, 3, 50, 60)) == axes
+
+
+def test_arrays_of_xarray_name_their_axes() -> None:
+    xarray = pytest.importorskip("xarray")
+    values = np.random.default_rng(0).random((40, 3, 50))
+    planes = Planes(xarray.DataArray(values, dims=("y", "time", "x")))
+    assert planes.axes == "YTX" and np.array_equal(planes[2], values[:, 2])
+    assert Planes(xarray.DataArray(values.transpose(1, 0, 2))).axes == "ZYX"
+    assert Planes(xarray.DataArray(values, dims=("y", "time", "x")), "YCX").channels == 3
+
+
+def test_the_axis_that_counts_is_the_last_one_longer_than_1() -> None:
+    for shape, axes, stack_axis, length in (
+        ((4, 1, 32, 32), "TZYX", "T", 4), ((1, 3, 32, 32), "TZYX", "Z", 3),
+        ((32, 32), "YX", "", 1), ((1, 1, 32, 32), "TZYX", "", 1), ((2, 32, 3, 32), "ZYTX", "T", 3),
+    ):  # fmt: skip
+        planes = Planes(np.zeros(shape), axes)
+        assert (planes.stack_axis, planes.stack_length) == (stack_axis, length)
+    assert Planes(np.zeros((1, 5, 1, 32, 32)), "ZYX").stack_axis == "Z"
+
+
+def test_masks_lack_axes_of_length_1_or_have_others_in_another_order() -> None:
+    image = np.arange(1, 7).reshape(2, 3, 1, 1) + np.zeros((2, 3, 32, 32))
+    mask = (np.arange(32) < image.swapaxes(0, 1)).astype(int)  # as wide as the image is bright
+    annotated = annotate([Planes(image, "TZYX")], [Planes(mask, "ZTYX")])
+    assert [example.labels[0].sum() for example in annotated.examples] == [1, 2, 3, 4, 5, 6]
+    assert [example.pixels[0, 0] for example in annotated.examples] == [1, 2, 3, 4, 5, 6]
+    for shape in ((4, 32, 32), (4, 1, 1, 32, 32), (1, 4, 32, 32)):
+        mask = np.ones(shape, int)
+        mask[..., :5] = 0
+        planes = pair(np.zeros((4, 1, 32, 32)), mask, axes="TZYX")
+        assert len(annotate(*planes).examples) == 4
+
+
+def test_dask_arrays_of_unknown_length() -> None:
+    stack = np.random.default_rng(0).random((4, 32, 40))
+    lazy = da.from_array(stack, chunks=(1, 32, 40))
+    chosen = lazy[lazy.max(axis=(1, 2)) > 0]
+    planes = Planes(chosen)
+    assert len(planes) == 4 and np.array_equal(planes[3], stack[3])
+    assert np.isnan(chosen.shape[0])  # the array of the caller is as before
+    with pytest.raises(ptsam.InputError, match="length 0"):
+        Planes(lazy[lazy.max(axis=(1, 2)) > 9])
+
+    def fails(block: np.ndarray) -> np.ndarray:
+        raise OSError("bad sector")
+
+    broken = lazy.map_blocks(fails, dtype=bool, meta=np.zeros((0, 0, 0), bool))
+    with pytest.raises(ptsam.InputError, match=r"length of the array is not known.*bad sector"):
+        Planes(lazy[broken.any(axis=(1, 2))])

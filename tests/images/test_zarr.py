@@ -67,6 +67,11 @@ def test_arrays(version, tmp_path) -> None:
 def test_named_axes_of_an_array(tmp_path) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=VALUES[0], dimension_names=["channel", "y", "x"])
     assert open_image(tmp_path / "a.zarr").axes == "CYX"
+    old = zarr.create_array(tmp_path / "old.zarr", data=VALUES[0], zarr_format=2)
+    old.attrs["_ARRAY_DIMENSIONS"] = ["time", "lat", "lon"]
+    assert open_image(tmp_path / "old.zarr").axes == "ZYX"
+    old.attrs["_ARRAY_DIMENSIONS"] = ["time", "row", "column"]
+    assert open_image(tmp_path / "old.zarr").axes == "TYX"
     # The array inside an image can be named, too.
     inside = ome_zarr(tmp_path / "b.zarr", 3) / "full"
     assert open_image(inside, "TZYX").leading == (2, 3)

@@ -59,7 +59,7 @@ def add_segment_options(add: argparse.ArgumentParser) -> None:
         "--slices",
         type=_slices,
         metavar="A:B",
-        help="Segment these positions of the last axis of planes only, as in Python.",
+        help="Segment these positions of the last axis that counts several planes only, as in Python.",
     )
     add.add_argument(
         "--rescale", action="store_true",

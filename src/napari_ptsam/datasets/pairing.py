@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_ptsam.datasets.mask_files import open_mask_file
 from napari_ptsam.datasets.mask_names import (
     Pair,
@@ -24,6 +26,7 @@ from napari_ptsam.datasets.object_files import (
 )
 from napari_ptsam.errors import InputError, PtsamWarning
 from napari_ptsam.images.addresses import as_location
+from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.reading import list_images, open_image, planes_of_mask
 from napari_ptsam.images.zarrs import is_zarr
@@ -68,10 +71,14 @@ def as_planes(source: ImageSource, axes: str | None = None, labels: bool = False
         return [
             planes
             for number, item in enumerate(source)
-            for planes in ([Planes(item, axes, f"{kind} {number}")] if _is_array(item)
+            for planes in ([_of_array(item, axes, f"{kind} {number}", labels)] if _is_array(item)
                            else as_planes(item, axes, labels))
         ]  # fmt: skip
-    return [Planes(source, axes, "the masks" if labels else "the image")]
+    return [_of_array(source, axes, "the masks" if labels else "the image", labels)]
+
+
+def _of_array(array: Any, axes: str | None, name: str, labels: bool) -> Planes:
+    return Planes(array, axes_for_mask(axes, np.shape(array)) if labels else axes, name)
 
 
 def _is_array(item: Any) -> bool:
@@ -112,15 +119,15 @@ def pair(
     images, masks : list of Planes
         In the same order.
 
-    Warns
-    -----
-    PtsamWarning
-        If a file says of itself how it was read, for instance without a thumbnail.
-
     Raises
     ------
     InputError
         If the files in folders do not match by name, or a file cannot be read.
+
+    Warns
+    -----
+    PtsamWarning
+        If a file says of itself how it was read, for instance without a thumbnail.
     """
     mask_axes = None if axes is None else "".join(a for a in axes.upper() if a not in "CS")
     one_folder = masks is None and is_path(images)

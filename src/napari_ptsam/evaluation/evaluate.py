@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from napari_ptsam.datasets.missing import without_missing
 from napari_ptsam.evaluation.metrics import average_precision, overlap
 from napari_ptsam.inference.objects import connected_components
 from napari_ptsam.inference.segment import Segmenter
@@ -15,8 +16,7 @@ from napari_ptsam.inference.segment import Segmenter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_ptsam.datasets.missing import without_missing
-from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
+    from napari_ptsam.datasets.annotated_planes import AnnotatedPlane, AnnotationSet
 
 Way = Literal["markers", "components"]
 WAYS: dict[Way, str] = {"markers": "split by markers", "components": "connected components"}

@@ -82,6 +82,7 @@ def open_remote(address: Address) -> Any:
     Returns
     -------
     zarr.Array or zarr.Group
+        What is stored at the address.
 
     Raises
     ------

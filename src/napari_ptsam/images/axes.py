@@ -81,6 +81,31 @@ def fitting_axes(axes: str, shape: Sequence[int]) -> str:
     return _with_singletons(axes, shape) if len(axes) == long < len(shape) else axes
 
 
+def axes_for_mask(axes: str | None, shape: Sequence[int], stated: str | None = None) -> str | None:
+    """Return the axes of a mask, which may have other axes of length 1 than its image.
+
+    Parameters
+    ----------
+    axes
+        The axes that were given for images and masks.
+    shape
+        Shape of the mask.
+    stated
+        The axes that its file states.
+
+    Returns
+    -------
+    str or None
+        The given axes if they fit, else those of the file. None lets them be guessed.
+    """
+    if axes is not None and len(fitting_axes(axes.upper(), shape)) == len(shape):
+        return axes
+    long = [size for size in shape if size != 1]
+    if stated is not None or len(shape) < 5 or len(long) == len(shape):
+        return stated
+    return _with_singletons(guess_axes(long), shape)  # a mask has no channels
+
+
 def _with_singletons(axes: str, shape: Sequence[int]) -> str:
     """Insert a letter for each axis of length 1 into the letters of the others."""
     given, spare = iter(axes), _spare_letters(axes)

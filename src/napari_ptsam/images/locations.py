@@ -80,19 +80,22 @@ def images_at(where: Location) -> list[Location]:
 
 
 def one_of_each_image(paths: Iterable[Path]) -> list[Path]:
-    """Leave out files whose planes belong to an image that an earlier file stands for.
+    """Return files such that no two belong to the same image.
 
     Parameters
     ----------
     paths
-        Files and folders. An OME-TIFF may be one of several files of an image.
+        Files and folders. An OME-TIFF may be one of several files of an image; of these, the
+        first one that names the others is kept.
     """
     found: list[Path] = []
     covered: set[Path] = set()
     for path in paths:
         if path in covered:
             continue
+        files = files_of_image(path) if path.suffix.lower() in TIFF else frozenset([path])
+        if len(files) > 1:  # some of them may be listed already, since they do not name the others
+            covered |= files
+            found = [other for other in found if other not in files]
         found.append(path)
-        if path.suffix.lower() in TIFF:
-            covered |= files_of_image(path)
     return found

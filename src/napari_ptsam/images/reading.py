@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location, as_location, reason_of
+from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.locations import shown_name, split_location
 from napari_ptsam.images.opened import OpenedImage
 from napari_ptsam.images.pictures import TooLargeError, open_picture
@@ -127,6 +128,8 @@ def open_image(
         )
     with unreadable_as(InputError, partial(_damaged, where)):
         opened = _opened(where, suffix, image, labels, alone)
+    if labels:
+        axes = axes_for_mask(axes, opened.array.shape, opened.axes)
     if axes and opened.axes == axes.upper() + "S":
         axes = opened.axes  # colours, such as those of a palette, are on a further axis
     where = where if image is None else where / image
@@ -143,6 +146,7 @@ def planes_of_mask(image: Planes, mask: Planes) -> Planes:
     If the image is spread over several files, and the mask has as many planes as
     the file that was opened, these are the planes in that file.
     """
+    # There are notes on every image in several files, and few others have to be opened again.
     if len(mask) == len(image) or not isinstance(image.path, Path) or not image.notes:
         return image
     alone = open_image(image.path, alone=True)

@@ -70,7 +70,7 @@ def main_series(path: Path, file: Any, image: str | None) -> tuple[int, str]:
 
 def _is_reduced(page: Any) -> bool:
     """Return whether a page is marked as a smaller copy or a mask of another one."""
-    return bool(page.subfiletype & 0b101) or bool(page.subfiletype & 0b1000)
+    return bool(page.subfiletype & 0b101)
 
 
 def _is_small(series: Any, largest: int) -> bool:

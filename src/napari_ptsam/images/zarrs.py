@@ -47,6 +47,7 @@ def open_zarr(where: Location) -> OpenedImage:
     opened = _open(where)
     if isinstance(opened, zarr.Array):
         names = getattr(opened.metadata, "dimension_names", None)
+        names = names or opened.attrs.get("_ARRAY_DIMENSIONS")  # of xarray, in zarr format 2
         return OpenedImage(opened, _letters(names, opened.shape))
     if is_collection(opened):
         images = images_in(opened)
