@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import TextIO
 
 
@@ -34,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser(given[0] if given else "").parse_args(given)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8
+    _print_any_name()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", PtsamWarning)
@@ -53,6 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("Stopped; unfinished results were not written.", 130)
     return 0
+
+
+def _print_any_name() -> None:
+    """Let file names that are not UTF-8 be printed: as they are for programs, escaped for people."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            as_they_are = stream is sys.__stdout__
+            stream.reconfigure(errors="surrogateescape" if as_they_are else "backslashreplace")
 
 
 def _warn(
