@@ -19,6 +19,7 @@ from napari_ptsam.datasets.mask_names import pairs_in_folder
 from napari_ptsam.datasets.mask_reading import MaskReading
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.addresses import as_location
 from napari_ptsam.io.writing import check_output
 from napari_ptsam.prompts.library import save_trained
 from napari_ptsam.training.presets import PRESETS, training_settings
@@ -45,8 +46,9 @@ class FromMasks:
     """Images with masks; the prompt goes to a file that the user names."""
 
     def __init__(self, options: Namespace) -> None:
-        if isinstance(options.images, Path) and not options.images.exists():
-            raise InputError(f"There is no file or folder {options.images}; check the path.")
+        where = as_location(options.images)
+        if isinstance(where, Path) and not where.exists():
+            raise InputError(f"There is no file or folder {where}; check the path.")
         if options.masks is None and not _holds_masks(options.images):
             raise InputError(
                 f"Masks are required: {options.images} is no session folder (it holds no {FILE}); "
