@@ -100,6 +100,7 @@ def test_the_axis_that_counts_is_the_last_one_longer_than_1() -> None:
     assert Planes(np.zeros((1, 5, 1, 32, 32)), "ZYX").stack_axis == "Z"
 
 
+@pytest.mark.filterwarnings("ignore:1 covers")  # what the values mean does not matter here
 def test_masks_lack_axes_of_length_1_or_have_others_in_another_order() -> None:
     image = np.arange(1, 7).reshape(2, 3, 1, 1) + np.zeros((2, 3, 32, 32))
     mask = (np.arange(32) < image.swapaxes(0, 1)).astype(int)  # as wide as the image is bright

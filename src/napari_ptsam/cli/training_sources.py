@@ -46,8 +46,9 @@ class FromMasks:
     """Images with masks; the prompt goes to a file that the user names."""
 
     def __init__(self, options: Namespace) -> None:
-        if isinstance(as_location(options.images), Path) and not options.images.exists():
-            raise InputError(f"There is no file or folder {options.images}; check the path.")
+        where = as_location(options.images)
+        if isinstance(where, Path) and not where.exists():
+            raise InputError(f"There is no file or folder {where}; check the path.")
         if options.masks is None and not _holds_masks(options.images):
             raise InputError(
                 f"Masks are required: {options.images} is no session folder (it holds no {FILE}); "
