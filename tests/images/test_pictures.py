@@ -85,6 +85,16 @@ def test_a_stack_with_a_palette_of_16_bits(tmp_path: Path) -> None:
     assert np.array_equal(planes[1], colormap.T[stack[1]])
 
 
+def test_pages_with_different_palettes_are_refused(tmp_path: Path) -> None:
+    first, second = with_palette(COLOURS), with_palette(COLOURS[::-1])
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    with pytest.raises(ptsam.InputError, match=r"a\.tif have different palettes"):
+        open_image(tmp_path / "a.tif")
+    assert len(open_image(tmp_path / "a.tif", labels=True)) == 2
+    first.save(tmp_path / "b.tif", save_all=True, append_images=[first])
+    assert open_image(tmp_path / "b.tif").axes == "ZYXS"
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int, tmp_path: Path) -> None:
     picture = Image.fromarray(np.ascontiguousarray(LONG[..., :3].astype(np.uint8)))

@@ -107,6 +107,9 @@ def test_masks_lack_axes_of_length_1_or_have_others_in_another_order() -> None:
     annotated = annotate([Planes(image, "TZYX")], [Planes(mask, "ZTYX")])
     assert [example.labels[0].sum() for example in annotated.examples] == [1, 2, 3, 4, 5, 6]
     assert [example.pixels[0, 0] for example in annotated.examples] == [1, 2, 3, 4, 5, 6]
+    # A mask that does not state its axes has the order of its image.
+    by_order = annotate([Planes(image, "ZTYX")], [Planes(mask.swapaxes(0, 1))])
+    assert [example.labels[0].sum() for example in by_order.examples] == [1, 2, 3, 4, 5, 6]
     for shape in ((4, 32, 32), (4, 1, 1, 32, 32), (1, 4, 32, 32)):
         mask = np.ones(shape, int)
         mask[..., :5] = 0

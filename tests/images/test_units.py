@@ -26,12 +26,21 @@ def test_all_units_of_ome() -> None:
     assert converted(90, "second", "minute") == 1.5 and converted(1, "second", "meter") is None
 
 
+def test_sizes_in_all_units_are_plausible() -> None:
+    for name in LENGTHS:
+        found = pixel_size_of({"Y": 0.5, "X": 2.0}, {"Y": name, "X": name})
+        assert found == PixelSize(0.5, 2.0, None, name)
+    assert pixel_size_of({"Y": 65e-9, "X": 65e-9}, dict.fromkeys("YX", "m")) is not None
+    for senseless in (0.0, -1.0, 1e30, float("inf"), float("nan")):
+        assert pixel_size_of({"Y": senseless, "X": 1.0}, dict.fromkeys("YX", "µm")) is None
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("um", "micrometer"), ("microns", "micrometer"), ("\\u00B5m", "micrometer"),
      ("\N{GREEK SMALL LETTER MU}m", "micrometer"), ("Micrometre", "micrometer"),
      ("NM", "nanometer"), ("Mm", "megameter"), ("MM", "millimeter"), ("inches", "inch"),
-     ("\N{ANGSTROM SIGN}", "angstrom"), ("", "pixel"), ("pixels", "pixel"), ("furlong", "furlong")],
+     ("\N{ANGSTROM SIGN}", "angstrom"), ("", "pixel"), ("pixels", "pixel"), ("reference frame", "pixel"), ("furlong", "furlong")],
 )  # fmt: skip
 def test_names_of_units(text: str, name: str) -> None:
     assert length_name(text) == name

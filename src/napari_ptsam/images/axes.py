@@ -81,15 +81,29 @@ def fitting_axes(axes: str, shape: Sequence[int]) -> str:
     return _with_singletons(axes, shape) if len(axes) == long < len(shape) else axes
 
 
-def axes_for_mask(axes: str | None, shape: Sequence[int]) -> str | None:
-    """Return the axes that were given for images and their masks, if a mask can have them.
+def axes_for_mask(axes: str | None, shape: Sequence[int], stated: str | None = None) -> str | None:
+    """Return the axes of a mask, which may have other axes of length 1 than its image.
 
-    A mask may have other axes of length 1 than its image. Its axes are then those that its file
-    states or that its shape suggests.
+    Parameters
+    ----------
+    axes
+        The axes that were given for images and masks.
+    shape
+        Shape of the mask.
+    stated
+        The axes that its file states.
+
+    Returns
+    -------
+    str or None
+        The given axes if they fit, else those of the file. None lets them be guessed.
     """
-    if axes is None or len(fitting_axes(axes.upper(), shape)) == len(shape):
+    if axes is not None and len(fitting_axes(axes.upper(), shape)) == len(shape):
         return axes
-    return None
+    long = [size for size in shape if size != 1]
+    if stated is not None or len(shape) < 5 or len(long) == len(shape):
+        return stated
+    return _with_singletons(guess_axes(long), shape)  # a mask has no channels
 
 
 def _with_singletons(axes: str, shape: Sequence[int]) -> str:

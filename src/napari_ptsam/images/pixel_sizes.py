@@ -10,10 +10,10 @@ from statistics import median
 from napari_ptsam.images.planes import PixelSize, TimeStep
 from napari_ptsam.images.units import LENGTHS, converted, length_name, time_name
 
-_PLAUSIBLE = 1e-13, 1e5
-"""Range of plausible pixel sizes, in meters."""
 _PLAUSIBLE_NUMBERS = 1e-6, 1e6
-"""Range of plausible pixel sizes, in a unit that is not known."""
+"""Range of plausible pixel sizes, in any unit."""
+_PLAUSIBLE_METERS = 1e-13, 1e5
+"""Range of plausible pixel sizes that are small or large numbers in their unit, in meters."""
 AGREEMENT = 1.01
 """Largest ratio of pixel sizes that agree."""
 
@@ -40,9 +40,10 @@ def pixel_size_of(sizes: Mapping[str, float], units: Mapping[str, str]) -> Pixel
         return None
     found: dict[str, float] = {}
     for axis in "ZYX":
-        size = sizes.get(axis)
-        size = None if size is None else converted(float(size), names[axis], unit)
-        if size is not None and _is_plausible(size, unit):
+        if axis not in sizes or not _is_plausible(float(sizes[axis]), names[axis]):
+            continue
+        size = converted(float(sizes[axis]), names[axis], unit)
+        if size is not None:
             found[axis] = size
     if not {"Y", "X"} <= set(found):
         return None
@@ -50,8 +51,10 @@ def pixel_size_of(sizes: Mapping[str, float], units: Mapping[str, str]) -> Pixel
 
 
 def _is_plausible(size: float, unit: str) -> bool:
-    low, high = _PLAUSIBLE if unit in LENGTHS else _PLAUSIBLE_NUMBERS
-    return low < size * (LENGTHS[unit].factor if unit in LENGTHS else 1.0) < high
+    ranges = [(_PLAUSIBLE_NUMBERS, 1.0)]
+    if unit in LENGTHS:
+        ranges.append((_PLAUSIBLE_METERS, LENGTHS[unit].factor))
+    return any(low < size * factor < high for (low, high), factor in ranges)
 
 
 def time_step_of(value: float | None, unit: str) -> TimeStep | None:

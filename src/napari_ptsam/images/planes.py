@@ -43,13 +43,12 @@ def _is_lazy(array: Any) -> bool:
         return False
 
 
-def _axes(array: Any, axes: str | None) -> str:
-    """Return the axes of an array: as given, by its ``dims`` (of xarray), or guessed."""
+def _known_axes(array: Any, axes: str | None) -> str | None:
+    """Return the axes of an array: as given, or by its ``dims`` (of xarray); None without any."""
     if axes:
         return fitting_axes(axes.upper(), array.shape)
     names = getattr(array, "dims", None)
-    named = axes_of_names(names, array.shape) if isinstance(names, tuple) else None
-    return named or guess_axes(array.shape)
+    return axes_of_names(names, array.shape) if isinstance(names, tuple) else None
 
 
 class Planes(Sequence[np.ndarray]):
@@ -85,7 +84,10 @@ class Planes(Sequence[np.ndarray]):
     ) -> None:
         lazy = array if _is_lazy(array) else np.asarray(array)
         self._array = with_known_shape(lazy, name)
-        self.axes = _axes(self._array, axes)
+        known = _known_axes(self._array, axes)
+        self.axes = known or guess_axes(self._array.shape)
+        self.axes_are_guessed = known is None
+        """Whether the axes follow from the shape alone."""
         self.name, self.pixel_size = name, pixel_size
         self.dtype = np.dtype(self._array.dtype)
         self._check()
@@ -123,8 +125,13 @@ class Planes(Sequence[np.ndarray]):
 
         It is the last leading axis that is longer than 1.
         """
-        long = [a for a, size in zip(self.leading_axes, self.leading, strict=True) if size > 1]
-        return long[-1] if long else ""
+        return self._long_axes[-1:]
+
+    @property
+    def _long_axes(self) -> str:
+        """The leading axes that are longer than 1."""
+        sizes = zip(self.leading_axes, self.leading, strict=True)
+        return "".join(axis for axis, size in sizes if size > 1)
 
     @property
     def stack_length(self) -> int:
@@ -139,14 +146,15 @@ class Planes(Sequence[np.ndarray]):
     def in_order_of(self, other: Planes) -> Planes:
         """Return the planes in the order of another image that has the same leading axes.
 
-        If the leading axes that are longer than 1 have other letters, they are taken to be in
-        the same order already.
+        If the leading axes that are longer than 1 have other letters, or the letters are guessed,
+        they are taken to be in the same order already.
         """
-        theirs = [axis for axis in other.leading_axes if axis in self.leading_axes]
-        if set(theirs) != set(self.leading_axes) or theirs == list(self.leading_axes):
+        mine, theirs = self._long_axes, other._long_axes
+        is_guessed = self.axes_are_guessed or other.axes_are_guessed
+        if is_guessed or mine == theirs or sorted(mine) != sorted(theirs):
             return self
         order = iter(theirs)
-        axes = "".join(next(order) if axis in theirs else axis for axis in self.axes)
+        axes = "".join(next(order) if axis in mine else axis for axis in self.axes)
         array = Reordered(self._array, [self.axes.index(axis) for axis in axes])
         return self._same_image(array, axes)
 
@@ -155,6 +163,7 @@ class Planes(Sequence[np.ndarray]):
         planes = Planes(array, axes, self.name, self.pixel_size)
         planes.path, planes.channel_names, planes.notes = self.path, self.channel_names, self.notes
         planes.time_step, planes.cut = self.time_step, self.cut
+        planes.axes_are_guessed = self.axes_are_guessed
         return planes
 
     def name_of(self, number: int) -> str:

@@ -129,7 +129,7 @@ def open_image(
     with unreadable_as(InputError, partial(_damaged, where)):
         opened = _opened(where, suffix, image, labels, alone)
     if labels:
-        axes = axes_for_mask(axes, opened.array.shape)
+        axes = axes_for_mask(axes, opened.array.shape, opened.axes)
     if axes and opened.axes == axes.upper() + "S":
         axes = opened.axes  # colours, such as those of a palette, are on a further axis
     where = where if image is None else where / image

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_ptsam.errors import InputError
 from napari_ptsam.images.inner_names import chosen_image, inner_names
 from napari_ptsam.images.lazy_arrays import Coloured, Oriented
 from napari_ptsam.images.ome_files import (
@@ -148,7 +149,7 @@ def _described(
     note: str,
 ) -> OpenedImage:
     """Return an image with what its metadata say; `number` is that of the image in the text."""
-    shown, shown_axes = _as_shown(array, axes, page, labels, file.is_imagej)
+    shown, shown_axes = _as_shown(file, array, axes, page, labels)
     xml = None if text is None else text.text
     return OpenedImage(
         shown,
@@ -186,6 +187,13 @@ def _page_axes(shape: tuple[int, ...], page_shape: tuple[int, ...]) -> int:
     return count
 
 
+def _has_other_palette(page: Any, than: Any) -> bool:
+    """Return whether a page has the shape of another one, but a palette of its own."""
+    if page.shape != than.shape or page.colormap is None:
+        return False
+    return not np.array_equal(page.colormap, than.colormap)
+
+
 def _is_colour(page: Any) -> bool:
     """Return whether samples are colours, or grey and alpha. Otherwise they are channels."""
     alpha = any(int(extra) in (1, 2) for extra in page.extrasamples)
@@ -202,11 +210,22 @@ def _known_axes(axes: str, colour: bool) -> str | None:
     return "".join(next(free) if axis in "QI" else axis for axis in reversed(axes))[::-1]
 
 
-def _as_shown(array: Any, axes: str, page: Any, labels: bool, imagej: bool) -> tuple[Any, str]:
-    """Return an array and its axes with the colours of a palette, as the tag Orientation has it."""
+def _as_shown(file: Any, array: Any, axes: str, page: Any, labels: bool) -> tuple[Any, str]:
+    """Return an array and its axes with the colours of a palette, as the tag Orientation has it.
+
+    Raises
+    ------
+    InputError
+        If pages have different palettes.
+    """
     if int(page.photometric) == 3 and page.colormap is not None and not labels:
-        values = shown_values(page.colormap.T, imagej)
+        values = shown_values(page.colormap.T, file.is_imagej)
         if values is not None:
+            if any(_has_other_palette(other, page) for other in file.pages):
+                raise InputError(
+                    f"The pages of {file.filename} have different palettes; save the pages in colours "
+                    "(RGB)."
+                )
             array = Coloured(array, values)
             axes += "S" * (values.ndim - 1)
     tag = page.tags.get("Orientation")

@@ -104,10 +104,10 @@ def length_name(text: str) -> str:
     Returns
     -------
     str
-        A key of `LENGTHS`; ``pixel`` for no unit; an unknown unit as it is.
+        A key of `LENGTHS`; ``pixel`` for no unit of length; an unknown unit as it is.
     """
     text = text.strip().replace("\N{GREEK SMALL LETTER MU}", "µ").replace("\N{ANGSTROM SIGN}", "Å")
-    if text.lower() in ("", "pixel", "pixels", "px"):
+    if text.lower() in ("", "pixel", "pixels", "px", "reference frame"):
         return "pixel"
     return _name(text, LENGTHS, *_LENGTH_NAMES) or text
 

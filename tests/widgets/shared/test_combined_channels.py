@@ -22,6 +22,7 @@ def test_two_layers_become_one_image(make_napari_viewer, nuclei) -> None:
         viewer.add_image(stack, name="DAPI", units=("um",) * 3, **place),
         viewer.add_image(stack[::-1].astype(np.uint8), name="GFP", units=("um",) * 3, **place),
     ]
+    layers[1].scale = (2, 0.5001, 0.5)  # rounded by another program
     combined = combine_channels(viewer, layers[::-1])
     axis = guess_channel_axis(combined)
     planes = image_planes(combined, axis)

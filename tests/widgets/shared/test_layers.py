@@ -31,6 +31,7 @@ from napari_ptsam.widgets.shared.layers import (
     is_displaced,
     labels_planes,
     plane_in_view,
+    planes_by_labels,
     style_labels,
 )
 
@@ -104,6 +105,8 @@ def test_labels_tell_the_axes() -> None:
     ):  # fmt: skip
         layer = Image(array(3), axis_labels=labels)
         assert image_planes(layer, guess_channel_axis(layer)).axes == axes
+    samples = Image(np.zeros((*SHAPE, 3)), axis_labels=("y", "x", "samples"), rgb=False)
+    assert planes_by_labels(samples).axes == "YXC"
     long = Image(array(1, 3, 1, 2), axis_labels=None)
     assert image_planes(long).extent == (3, 2, *SHAPE)
     series = Image(array(3), axis_labels=("t", "y", "x"), scale=(5, 1, 1), units=("min", "", ""))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
+ROUNDING = 1e-3
+"""Largest relative difference of pixel sizes that are the same but for rounding."""
 MOST_CHANNELS = 3
 """Largest number of channels that a prompt is shown."""
 
@@ -95,8 +97,8 @@ def _check(layers: Sequence[Image]) -> None:
                 f"{layer.name} has the size {_size(layer)}, but {first.name} has {_size(first)}; "
                 "channels of one image have the same size."
             )
-        if any(not np.allclose(getattr(layer, name), getattr(first, name))
-               for name in ("scale", "translate")):  # fmt: skip
+        same_scale = np.allclose(layer.scale, first.scale, rtol=ROUNDING)
+        if not same_scale or not np.allclose(layer.translate, first.translate):
             raise InputError(
                 f"{layer.name} lies elsewhere than {first.name}; give both layers the same scale and "
                 "position."

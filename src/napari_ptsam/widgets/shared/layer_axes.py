@@ -24,9 +24,13 @@ def axis_names(layer: Layer, array: Any) -> tuple[object, ...]:
 
 
 def labelled_axes(layer: Layer, array: Any) -> str | None:
-    """Return the axes of a layer by their labels; None if these do not tell which are y and x."""
+    """Return the axes of a layer by their labels; None if these do not tell which are y and x.
+
+    Samples of a layer that is not RGB are channels, since napari counts their axis.
+    """
     names, shape = axis_names(layer, array), array.shape[: layer.ndim]
-    return axes_of_names(names, shape, own_letters=False)
+    axes = axes_of_names(names, shape, own_letters=False)
+    return axes if axes is None or "C" in axes else axes.replace("S", "C")
 
 
 def default_axes(layer: Layer, array: Any, channel_axis: int | None) -> str | None:
