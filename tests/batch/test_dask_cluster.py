@@ -43,9 +43,21 @@ def cluster():
 def image(nuclei, tmp_path) -> Path:
     path = tmp_path / "s.tif"
     stack = np.stack(nuclei[0][:4])[:, :64, :64].astype(np.float32)
-    stack[3, 0, 0] = np.nan
     tifffile.imwrite(path, stack, photometric="minisblack")
     return path
+
+
+@pytest.fixture
+def damaged(image) -> Path:
+    """The last of four planes cannot be read."""
+    stack = tifffile.imread(image)
+    tifffile.imwrite(image, stack, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(image) as file:
+        (offset,), (size,) = file.pages[3].dataoffsets, file.pages[3].databytecounts
+    data = bytearray(image.read_bytes())
+    data[offset : offset + size] = bytes(size)
+    image.write_bytes(data)
+    return image
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +74,9 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("seconds", [0.2, 2])
-def test_two_workers_one_of_them_killed(cluster, image, segmenter, tmp_path, seconds) -> None:
+def test_two_workers_one_of_them_killed(cluster, damaged, segmenter, tmp_path, seconds) -> None:
     """Early, it holds what all tasks need; later, it segments."""
-    planes, link = open_image(image, "ZYX"), LinkSettings()
+    planes, link = open_image(damaged, "ZYX"), LinkSettings()
     serial, spread = tmp_path / "serial.ome.zarr", tmp_path / "spread.ome.zarr"
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as the workers: how many sum up decides the last digits
