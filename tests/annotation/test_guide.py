@@ -48,6 +48,11 @@ TRAINED = replace(LAYER, painted=5, counting=5, trained=5)
         (replace(LAYER, planes=0), "annotate", "Mark every object"),
         (replace(TRAINED, planes=5), "images", "All planes are annotated"),
         (replace(TRAINED, planes=5, saved=False), "train", "Save the prompt."),
+        (
+            replace(TRAINED, planes=5, saved=False, sparse=True),
+            "train",
+            "annotate more where it fails",
+        ),
         (replace(LAYER, sparse=True), "annotate", "strokes on the background"),
         (replace(LAYER, sparse=True, painted=2, counting=2), "annotate", "Scribble on more"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +93,37 @@ def test_the_tabs_stay_where_they_are_when_the_hint_changes(on_laptop) -> None:
             settle()
             tops.add(widget.tabs.y())
     assert len(tops) == 1
+
+
+def test_buttons_stay_where_they_are_when_a_training_begins_and_ends(on_laptop) -> None:
+    _, widget = on_laptop
+    widget.tabs.setCurrentWidget(widget.train)
+    train, tops = widget.train, set()
+    train.options._toggle.setChecked(True)
+    for show in (train.refresh, partial(begin, widget), partial(end, widget)):
+        show()
+        settle()
+        tops.add(train.save.y() - train.options.y() - train.options.height())
+    widget.session_model.prompt = None
+    assert max(tops) - min(tops) <= 3
+
+
+def test_go_adds_the_annotation_layer(make_napari_viewer, dock, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(AnnotateAndTrain, "_load", lambda self: None)
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((3, 64, 64), np.uint16), name="nuclei")
+    _, widget = dock(viewer)
+    refreshed(qtbot, widget)
+    widget._go_button.click()
+    assert widget.tabs.currentWidget() is widget.annotate
+    assert widget.session_model.images[0].labels is viewer.layers.selection.active
+    # A note on the last step stays beside what the tools report, until an object is annotated.
+    widget.annotate._note = "Nothing is annotated on plane 0. "
+    widget.annotate.click_tool.state_changed.emit("Click on objects.")
+    assert widget.annotate._state.text() == "Nothing is annotated on plane 0. Click on objects."
+    widget.annotate.click_tool.answered.emit()
+    widget.annotate.click_tool.state_changed.emit("Click on objects.")
+    assert widget.annotate._state.text() == "Click on objects."
 
 
 def test_it_fits_a_small_screen(on_laptop, appearance) -> None:

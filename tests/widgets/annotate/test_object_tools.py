@@ -25,6 +25,7 @@ from test_click_tool import (  # noqa: F401  (clicking is a fixture)
 from napari_ptsam.annotation.scheme import IGNORED, Scheme
 from napari_ptsam.evaluation.metrics import overlap
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
+from napari_ptsam.widgets.annotate.planes_table import ANNOTATED
 from napari_ptsam.widgets.annotate.tool_table import ACTIONS, GESTURES, TOOLS
 from napari_ptsam.widgets.annotate.training_run import LivePrediction
 from napari_ptsam.widgets.shared.ignored_colour import GREY
@@ -249,6 +250,8 @@ def test_regions_are_dragged_shown_and_removed(dock, told) -> None:
     assert viewer.layers.selection.active is labels
     press(viewer, at(labels, index, 10, 10), to=at(labels, index, 39, 39))
     assert len(model.records.get(image.id, number).regions) == 2
+    widget.annotate.table.refresh()
+    assert widget.annotate.table.item(0, ANNOTATED).text() == "0 in 2 regions"
     press(viewer, at(labels, index, 20, 20))
     assert model.records.get(image.id, number).regions == ((5, 3, 30, 25),)
     press(viewer, at(labels, index, 36, 36))
@@ -296,11 +299,17 @@ def test_tools_are_known_through_the_proxy_of_a_plugins_viewer(
     dock, make_napari_viewer, told
 ) -> None:
     viewer, widget = dock(PublicOnlyProxy(make_napari_viewer()), plane=np.zeros((SIDE, SIDE)))
-    widget.session_model.use_images([viewer.layers[0]])
+    widget.images._tick_all(True)
     for tool in TOOLS[:-1]:
         widget.annotate.tools.choose(tool.name)
         assert widget.annotate.tools.tool == tool.name
     assert told == []
+    # The annotation layer is known as such in the table, and when it is removed.
+    widget.images.refresh()
+    box = widget.images.table.cellWidget(0, 2)
+    assert box.currentText() == "plane annotation"
+    viewer.layers.remove("plane annotation")
+    assert widget.session_model.images[0].labels is None
 
 
 # Keys

@@ -316,6 +316,15 @@ def test_a_folder_is_not_read_before_it_is_shown(tmp_path, monkeypatch) -> None:
         assert np.array_equal(np.asarray(found[0]["data"][1]), array())
 
 
+def test_a_bright_pixel_does_not_make_a_folder_dark(tmp_path) -> None:
+    for number in range(5):
+        plane = np.full((64, 64), 100, np.uint16)
+        plane[20:40, 20:40], plane[0, 0] = 200 + number, 65535
+        tifffile.imwrite(tmp_path / f"{number}.tif", plane)
+    (found,) = [result for result in read_folder(tmp_path) if result is not None]
+    assert found[0]["contrast_limits"] == (100, 204)
+
+
 def test_only_the_planes_needed_are_read(qtbot, dock, told, stack) -> None:
     """Choosing, annotating, saving, training and the preview of one plane read this plane."""
     read: Counter[int] = Counter()

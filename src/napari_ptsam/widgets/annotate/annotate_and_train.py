@@ -25,7 +25,7 @@ from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
 from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
-from napari_ptsam.widgets.shared.layers import warm_up
+from napari_ptsam.widgets.shared.layers import warm_up, without_proxy
 from napari_ptsam.widgets.shared.open_docks import ANNOTATE
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
@@ -57,6 +57,7 @@ class AnnotateAndTrain(ClosableDock):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
+        napari_viewer = without_proxy(napari_viewer)
         liked = preferences()
         settings = {name: liked[name] for name in ("device", "preset")}
         backbone_service = shared_backbone_service(

@@ -33,7 +33,7 @@ from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
-from napari_ptsam.widgets.shared.layers import plane_in_view
+from napari_ptsam.widgets.shared.layers import plane_in_view, without_proxy
 from napari_ptsam.widgets.shared.open_docks import (
     ANNOTATE,
     BATCH,
@@ -75,7 +75,7 @@ class BatchSegment(ClosableDock):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
-        self.viewer = napari_viewer
+        self.viewer = napari_viewer = without_proxy(napari_viewer)
         self.jobs = BackgroundJobs(self)
         stored = preferences()
         self.backbone_service = shared_backbone_service(

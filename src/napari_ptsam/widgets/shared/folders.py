@@ -126,11 +126,14 @@ def _contrast(planes: list[tuple[Planes, int]]) -> dict[str, Any]:
     """
     if planes[0][0].rgb:
         return {}
-    step = max(1, (len(planes) - 1) // (LOOKED_AT - 1))
+    some = {round(at) for at in np.linspace(0, len(planes) - 1, LOOKED_AT)}
     every = max(1, math.isqrt(math.prod(planes[0][0].shape) // FEW_VALUES))
     try:
         values = np.concatenate(
-            [image[number][::every, ::every].ravel() for image, number in planes[::step]]
+            [
+                image[number][::every, ::every].ravel()
+                for image, number in (planes[at] for at in sorted(some))
+            ]
         )
     except (PtsamError, OSError, ValueError):
         return {}  # said where the plane is shown or used

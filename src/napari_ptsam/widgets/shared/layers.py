@@ -86,6 +86,16 @@ def _reader_of(layer: Layer) -> Callable[[Any], LayerPixels] | None:
     return next((read for kind, read in LAYER_CLASSES.items() if isinstance(layer, kind)), None)
 
 
+def without_proxy(viewer: napari.Viewer) -> napari.Viewer:
+    """Return the viewer itself, in place of the proxy that napari passes to plugins.
+
+    Layers that are added through a proxy are proxies, too. They are equal to the layers that
+    events and the layer list give, but not the same objects.
+    """
+    plain: napari.Viewer = getattr(viewer, "__wrapped__", viewer)
+    return plain
+
+
 def layers_in_view(layer: Layer) -> list[Layer]:
     """Return the layers that show an image: its own, and those of its channels if there are any."""
     return [layer, *layer.metadata.get(CHANNEL_LAYERS, ())]
