@@ -205,7 +205,9 @@ class MaskQuestion(QDialog):
         labels = plane.pixels
         try:
             if reading is not None:
-                labels = interpret([plane], reading)[0][0].values
+                labelled, meaning = interpret([plane], reading)
+                labels = labelled[0].values
+                labels = labels if meaning.kind == "instances" else labels > 0
         except PtsamError as error:
             self.picture.setText(in_form(error))
             return
