@@ -139,16 +139,16 @@ def annotate(
         List to which reasons are added why planes are left out: they or their masks cannot
         be read or do not fit, while others do. None raises the first such error.
 
-    Warns
-    -----
-    PtsamWarning
-        If the values of the masks are unusual; it says what is assumed about them.
-
     Raises
     ------
     InputError
         If nothing is annotated, if an image and its mask differ in size, or if
         a mask cannot be interpreted.
+
+    Warns
+    -----
+    PtsamWarning
+        If the values of the masks are unusual; it says what is assumed about them.
     """
     reading = reading or MaskReading()
     if not images:
