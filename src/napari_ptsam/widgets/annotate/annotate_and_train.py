@@ -28,7 +28,7 @@ from napari_ptsam.widgets.shared.closable_dock import ClosableDock
 from napari_ptsam.widgets.shared.layers import warm_up, without_proxy
 from napari_ptsam.widgets.shared.open_docks import ANNOTATE
 from napari_ptsam.widgets.shared.preferences import preferences, remember
-from napari_ptsam.widgets.shared.qt_helpers import button, row, text_label
+from napari_ptsam.widgets.shared.qt_helpers import button, plain_tip, row, text_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +208,7 @@ class AnnotateAndTrain(ClosableDock):
 
     def _show_saved(self, message: str, wrong: bool) -> None:
         if self.autosave.folder is not None:
-            self.saved.setToolTip(f"{SAVED_TIP} {self.autosave.folder.path}")
+            self.saved.setToolTip(plain_tip(f"{SAVED_TIP} {self.autosave.folder.path}"))
         self.saved.setText(f"NOT SAVED: {message}" if wrong else message)
         self.saved.setStyleSheet("color: #D55E00; font-weight: bold;" if wrong else "")
         if wrong:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_ptsam.errors import InputError
 from napari_ptsam.prompts.prompt import default_colours
 from napari_ptsam.widgets.shared.layers import BACKGROUND
-from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon
+from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, plain_tip
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ClassList(QWidget):
             item = QListWidgetItem(colour_icon(colour), name)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
             label = "each object has a label of its own" if scheme.instances else f"label {value}"
-            item.setToolTip(f"{name}: {label}.")
+            item.setToolTip(plain_tip(f"{name}: {label}."))
             self.list.addItem(item)
         self.list.setCurrentRow(min(max(chosen, 0), self.list.count() - 1))
         height = self.list.sizeHintForRow(0) * ROWS + 2 * self.list.frameWidth()

@@ -42,6 +42,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     ScrollingColumn,
     button,
     not_none,
+    plain_tip,
     row,
     single_shot,
     text_label,
@@ -175,7 +176,7 @@ class ImagesTab(ScrollingColumn):
             name = QTableWidgetItem(layer.name)
             name.setFlags(name.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             name.setCheckState(Qt.CheckState.Checked if image else Qt.CheckState.Unchecked)
-            name.setToolTip(layer.name)
+            name.setToolTip(plain_tip(layer.name))
             name.setData(Qt.ItemDataRole.UserRole, position)
             self.table.setItem(position, IMAGE, name)
             read_as, exactly = _read_as(layer, image)
@@ -194,7 +195,7 @@ class ImagesTab(ScrollingColumn):
     def _annotation_box(self, image: AnnotatedImage) -> QComboBox:
         box = NameBox()
         box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        box.setToolTip(f"The Labels layer that annotates {image.layer.name}.")
+        box.setToolTip(plain_tip(f"The Labels layer that annotates {image.layer.name}."))
         box.addItem(NONE, None)
         for layer in self._session_model.viewer.layers:
             if isinstance(layer, Labels) and layer.name != PREVIEW:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_ptsam.widgets.shared.qt_helpers import not_none
+from napari_ptsam.widgets.shared.qt_helpers import not_none, plain_tip
 
 if TYPE_CHECKING:
     from napari_ptsam.annotation.plane_records import PlaneRecord
@@ -114,7 +114,7 @@ class PlanesTable(QTableWidget):
 
     def _put(self, position: int, column: int, content: str, tip: str = "") -> None:
         item = QTableWidgetItem(content)
-        item.setToolTip(f"{content} ({tip})" if tip else content)
+        item.setToolTip(plain_tip(f"{content} ({tip})" if tip else content))
         self.setItem(position, column, item)
 
     def _check(self, position: int, column: int, checked: bool) -> None:

@@ -27,7 +27,7 @@ from napari_ptsam.widgets.shared.layers import (
     image_planes,
     planes_by_labels,
 )
-from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, single_shot
+from napari_ptsam.widgets.shared.qt_helpers import button, not_none, plain_tip, row, single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class LayerList(QListWidget):
         for layer in self._layers:
             summary, details = describe_layer(layer)
             item = QListWidgetItem(f"{layer.name} – {summary}")
-            item.setToolTip(details)
+            item.setToolTip(plain_tip(details))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             is_only_image = was_empty and len(self._layers) == 1
             state = (

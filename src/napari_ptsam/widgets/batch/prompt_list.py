@@ -20,7 +20,7 @@ from napari_ptsam.io.user_folders import home
 from napari_ptsam.widgets.batch.task import OpenedPrompt
 from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.library.prompt_card import PromptCard
-from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, row
+from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, plain_tip, row
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PromptList(QWidget):
             name = self._unique_name(name if path is None else path.stem)
             self.opened.append(OpenedPrompt(prompt, name, path))
             item = QListWidgetItem(colour_icon(prompt.colours[0]), name)
-            item.setToolTip("" if path is None else str(path).replace("<", "&lt;"))
+            item.setToolTip("" if path is None else plain_tip(str(path)))
             self.list.addItem(item)
         self._update_height()
         if self.list.currentRow() == index:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QVBoxLayou
 
 from napari_ptsam.inference.linking import LinkSettings
 from napari_ptsam.inference.result import ResultSettings
-from napari_ptsam.widgets.shared.qt_helpers import not_none, row
+from napari_ptsam.widgets.shared.qt_helpers import not_none, plain_tip, row
 from napari_ptsam.widgets.shared.setting_rows import add_rows, editors_of
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ObjectOptions(QWidget):
         assert isinstance(model, QStandardItemModel)
         item = not_none(model.item(markers))
         item.setEnabled(not without)
-        item.setToolTip(f"{', '.join(without)} knows no markers." if without else "")
+        item.setToolTip(plain_tip(f"{', '.join(without)} knows no markers.") if without else "")
         if without and self.split.currentIndex() == markers:
             self.split.setCurrentIndex(self.split.findData("auto"))
 

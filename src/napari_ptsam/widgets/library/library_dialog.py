@@ -27,7 +27,7 @@ from napari_ptsam.prompts.library import LibraryFolders, LibraryItem, duplicate,
 from napari_ptsam.widgets.library.description_dialog import DescriptionDialog
 from napari_ptsam.widgets.library.library_list import LibraryList
 from napari_ptsam.widgets.library.prompt_card import PromptCard
-from napari_ptsam.widgets.shared.qt_helpers import button, not_none, row, text_label
+from napari_ptsam.widgets.shared.qt_helpers import button, not_none, plain_tip, row, text_label
 from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 from napari_ptsam.widgets.shared.window_style import adopt_style
@@ -230,7 +230,7 @@ class LibraryDialog(QDialog):
     def _show_path(self, sentence: str, path: Path) -> None:
         """Show a sentence, with the whole path in the tooltip."""
         self.message.setText(sentence)
-        self.message.setToolTip(str(path))
+        self.message.setToolTip(plain_tip(str(path)))
 
     def _rename(self) -> None:
         if (entry := self.entry) is None:

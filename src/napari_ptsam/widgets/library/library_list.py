@@ -12,6 +12,7 @@ from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.qt_helpers import (
     local_time,
     not_none,
+    plain_tip,
     single_shot,
     solid_pixmap,
     untinted_icon,
@@ -116,7 +117,7 @@ class LibraryList(QWidget):
         for entry in entries:
             item = QListWidgetItem(_icon(entry), _summary(entry))
             item.setData(ENTRY_ROLE, entry)
-            item.setToolTip(str(entry.path).replace("<", "&lt;"))
+            item.setToolTip(plain_tip(str(entry.path)))
             self.list.addItem(item)
             if selected is not None and entry.path == selected.path:
                 self.list.setCurrentItem(item)

@@ -120,6 +120,11 @@ class WrappedLabel(QLabel):
         return max(height, max(super().heightForWidth(UNWRAPPED), one) + fewest - one)
 
 
+def plain_tip(text: str) -> str:
+    """Return a tooltip that shows text as it is, also where a name looks like HTML."""
+    return text.replace("<", "&lt;")
+
+
 def text_label(text: str = "", tip: str = "", lines: int = 0) -> QLabel:
     """Return a label that wraps plain text, see `WrappedLabel`."""
     label = WrappedLabel(text, lines)
