@@ -87,7 +87,7 @@ def test_names_that_are_not_utf8(prompt_path, tmp_path, capsys) -> None:
         (tmp_path / "a.tif").rename(tmp_path / name)
     except OSError:
         pytest.skip("this disk takes UTF-8 names only")
-    for result in (b"r\xf6.ome.zarr", b"s\xf6.ome.tif", b"t\xf6.tif"):
+    for result in (b"r\xf6.ome.zarr", b"r\xf6.ome.tif", b"r\xf6.tif"):
         out = tmp_path / os.fsdecode(result)
         for options in ((), ("--resume",), ("--resume", "--json")):
             assert run("segment", prompt_path, tmp_path / name, "-o", out, *options) == 0

@@ -7,6 +7,8 @@ import pytest
 
 from conftest_prompts import make
 from napari_ptsam.errors import InputError, KeptElsewhereError, OutputError
+from napari_ptsam.io.user_folders import temporary_folder
+from napari_ptsam.prompts import library
 from napari_ptsam.prompts.files import load
 from napari_ptsam.prompts.library import (
     FOLDER_VARIABLE,
@@ -65,6 +67,11 @@ def test_a_trained_prompt_is_kept_where_anything_can_be_written(
     assert told.value.path == data / "prompts" / "prompt.pt" and told.value.path.is_file()
     data.rename(tmp_path / "moved")
     data.touch()
+    with pytest.raises(KeptElsewhereError) as told:
+        save_trained(make(), gone)
+    assert temporary_folder() in told.value.path.parents and told.value.path.is_file()
+    told.value.path.unlink()
+    monkeypatch.setattr(library, "temporary_folder", lambda: data)
     with pytest.raises(OutputError, match="There is no folder") as error:
         save_trained(make(), gone)
     assert not isinstance(error.value, KeptElsewhereError)

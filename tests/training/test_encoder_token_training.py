@@ -188,7 +188,7 @@ def test_auto_wants_held_out_planes(nuclei, backbone, monkeypatch) -> None:
     monkeypatch.setattr(encoder_token_training, "COST", 0.0)
     two = annotate(*pair(nuclei[0][:2], nuclei[1][:2]), MaskReading())
     training, told = trained(two, backbone, encoder_tokens="auto", minutes=100.0)
-    assert training.prompt.encoder_tokens == () and "at least 4 planes" in told[-1].note
+    assert training.prompt.encoder_tokens == () and "at least 4 annotated planes" in told[-1].note
     # Asked for, they are tuned all the same.
     training, told = trained(two, backbone)
     assert [len(own) for own in training.prompt.encoder_tokens] == [2] * 10

@@ -159,8 +159,8 @@ def target_exists(target: Path) -> bool:
     return os.path.lexists(target)
 
 
-def is_result_of(target: Path, digest: str) -> bool:
-    """Return whether a target, or the place that its result may be at instead, holds a run's result.
+def is_result_of(target: Path, digest: str, elsewhere: bool = True) -> bool:
+    """Return whether a target holds the result of a run.
 
     Parameters
     ----------
@@ -168,8 +168,11 @@ def is_result_of(target: Path, digest: str) -> bool:
         File or folder.
     digest
         Fingerprint of the run.
+    elsewhere
+        Whether the result may also be at the place that is used for large results.
     """
     return any(
         read_or(None, partial(format_for(place).run_of, place)) == digest
-        for place in places(target)
+        for place in (places(target) if elsewhere else [target])
+        if place.exists()
     )

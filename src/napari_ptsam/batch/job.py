@@ -127,10 +127,8 @@ class Job:
             classes = segmenter.output == "probabilities" and len(segmenter.prompt.classes)
             format_for(target).layout(self.planes, classes)
         there = target_exists(target)
-        if (
-            not (self.overwrite and not self._resume)
-            and any(place.exists() for place in places(target))
-            and is_result_of(target, digest_of_run(self.runs[position]))
+        if (self._resume or not self.overwrite) and is_result_of(
+            target, digest_of_run(self.runs[position]), elsewhere=self._resume
         ):
             return True  # the result of this very run: the same image, prompt and settings
         if there and not self.overwrite:

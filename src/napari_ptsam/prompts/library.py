@@ -136,14 +136,14 @@ def put(prompt: Prompt, name: str, folder: Path | None = None) -> Path:
 
 
 def save_trained(prompt: Prompt, path: Path, overwrite: bool = False) -> Path:
-    """Save a newly trained prompt; if that fails, keep it in the library.
+    """Save a newly trained prompt; if that fails, keep it elsewhere.
 
     Raises
     ------
     KeptElsewhereError
         If it cannot be written to that path; the message says where it is kept.
     OutputError
-        If it cannot be kept in the library either.
+        If it cannot be kept in the library or among the temporary files either.
     """
     try:
         return prompt.save(path, overwrite)

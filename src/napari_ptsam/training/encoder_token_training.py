@@ -35,8 +35,8 @@ AUTO_COUNT = 8
 PATIENCE = 4.0
 """Least number of minutes allowed if the user asks for a number of encoder tokens."""
 TOO_FEW = (
-    "Encoder tokens were left out: without validation planes it cannot be measured whether they "
-    "help."
+    "Encoder tokens were left out: whether they help is measured on validation planes, which takes "
+    "at least 4 annotated planes."
 )
 TOO_LONG = (
     "Encoder tokens were left out: with them, training takes about {minutes} minutes here. They "

@@ -62,6 +62,7 @@ def show_run(widget: BatchSegment) -> None:
     widget.bar.setValue(1888)
     widget.bar.setFormat("Plane %v of %m, 99 min left")
     widget.bar.show()
+    widget.start_button.hide()  # the bar takes its place
     widget.stop_button.show()
     widget.status.setText("Done: 12 images segmented in 12 min. The files are in /home/a/results.")
 

@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_ptsam.widgets.shared.qt_helpers import not_none, plain_tip
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QResizeEvent
+
     from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
@@ -18,8 +20,10 @@ IMAGE, PLANE, ANNOTATED, DONE, VALIDATION, DICE = range(6)
 BOXES = (
     "QTableView::indicator:unchecked { border: 1px solid #868e99; border-radius: 2px;"
     " width: 12px; height: 12px; }"
+    "QHeaderView::section { padding: 2px 0; }"
 )
-"""Style of check boxes, since those of napari's themes are invisible when empty."""
+"""Style of check boxes, since those of napari's themes are invisible when empty, and of titles, for
+which there is little room."""
 TIPS = (
     "The image.",
     "The plane in it; click on a row to go there.",
@@ -52,8 +56,8 @@ class PlanesTable(QTableWidget):
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        for column in (IMAGE, ANNOTATED):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
+        header.geometriesChanged.connect(self._share_width)
         self.setWordWrap(False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.itemChanged.connect(self._ticked)
@@ -71,6 +75,18 @@ class PlanesTable(QTableWidget):
         return QSize(
             200, not_none(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
         )
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Share the width anew."""
+        super().resizeEvent(event)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        """Divide what the other columns leave, but let the objects' column show its whole title."""
+        header, width = not_none(self.horizontalHeader()), not_none(self.viewport()).width()
+        rest = width - sum(header.sectionSize(n) for n in (PLANE, DONE, VALIDATION, DICE))
+        header.setSectionResizeMode(ANNOTATED, QHeaderView.ResizeMode.Fixed)
+        header.resizeSection(ANNOTATED, max(rest // 2, header.sectionSizeHint(ANNOTATED)))
 
     def refresh(self) -> None:
         """Fill the rows that have changed."""
