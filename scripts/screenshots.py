@@ -292,9 +292,9 @@ class Driver:
         self.rest(1)
 
     def dock(self, name: str = "Annotate and train") -> Any:
-        """Open a widget from its menu, and wait for the backbone."""
+        """Open a widget from its menu, and wait for the backbone if it is loaded for an image."""
         _, widget = self.viewer.window.add_plugin_dock_widget("napari-ptsam", name)
-        if name == "Annotate and train":
+        if name == "Annotate and train" and self.viewer.layers:
             self.wait(
                 lambda: widget.session_model.backbone_service.state.startswith("Ready"),
                 "the backbone",
