@@ -108,6 +108,19 @@ def test_buttons_stay_where_they_are_when_a_training_begins_and_ends(on_laptop) 
     assert max(tops) - min(tops) <= 3
 
 
+def test_the_columns_of_the_planes_fill_the_table(on_laptop) -> None:
+    _, widget = on_laptop
+    widget.tabs.setCurrentWidget(widget.annotate)
+    table = widget.annotate.table
+    for images in (2, 1):
+        if images == 1:
+            widget.session_model.use_images([widget.session_model.images[0].layer])
+        settle()
+        assert table.isColumnHidden(0) == (images == 1)
+        left = table.viewport().width() - table.horizontalHeader().length()
+        assert 0 <= left <= 4, images
+
+
 def test_go_adds_the_annotation_layer(make_napari_viewer, dock, qtbot, monkeypatch) -> None:
     monkeypatch.setattr(AnnotateAndTrain, "_load", lambda self: None)
     viewer = make_napari_viewer()

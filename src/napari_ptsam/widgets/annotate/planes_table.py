@@ -58,6 +58,7 @@ class PlanesTable(QTableWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
         header.geometriesChanged.connect(self._share_width)
+        header.sectionResized.connect(self._section_resized)
         self.setWordWrap(False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.itemChanged.connect(self._ticked)
@@ -81,12 +82,17 @@ class PlanesTable(QTableWidget):
         super().resizeEvent(event)
         self._share_width()
 
+    def _section_resized(self, column: int, before: int, after: int) -> None:
+        if column not in (IMAGE, ANNOTATED):
+            self._share_width()
+
     def _share_width(self) -> None:
         """Divide what the other columns leave, but let the objects' column show its whole title."""
         header, width = not_none(self.horizontalHeader()), not_none(self.viewport()).width()
         rest = width - sum(header.sectionSize(n) for n in (PLANE, DONE, VALIDATION, DICE))
         header.setSectionResizeMode(ANNOTATED, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(ANNOTATED, max(rest // 2, header.sectionSizeHint(ANNOTATED)))
+        share = rest if self.isColumnHidden(IMAGE) else rest // 2
+        header.resizeSection(ANNOTATED, max(share, header.sectionSizeHint(ANNOTATED)))
 
     def refresh(self) -> None:
         """Fill the rows that have changed."""
@@ -105,6 +111,7 @@ class PlanesTable(QTableWidget):
                 self._fill(position, record)
         self._records = records
         self._filling = False
+        self._share_width()
 
     def _fill(self, position: int, record: PlaneRecord) -> None:
         image = self._session_model.image_of(record.image)
