@@ -10,8 +10,6 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_ptsam.widgets.shared.qt_helpers import not_none, plain_tip
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QResizeEvent
-
     from napari_ptsam.annotation.plane_records import PlaneRecord
     from napari_ptsam.widgets.annotate.session_model import SessionModel
 
@@ -56,9 +54,8 @@ class PlanesTable(QTableWidget):
         header.setMinimumSectionSize(24)
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
-        header.geometriesChanged.connect(self._share_width)
-        header.sectionResized.connect(self._section_resized)
+        for column in (IMAGE, ANNOTATED):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         self.setWordWrap(False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.itemChanged.connect(self._ticked)
@@ -77,23 +74,6 @@ class PlanesTable(QTableWidget):
             200, not_none(self.horizontalHeader()).height() + 3 * self.fontMetrics().height() + 24
         )
 
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Share the width anew."""
-        super().resizeEvent(event)
-        self._share_width()
-
-    def _section_resized(self, column: int, before: int, after: int) -> None:
-        if column not in (IMAGE, ANNOTATED):
-            self._share_width()
-
-    def _share_width(self) -> None:
-        """Divide what the other columns leave, but let the objects' column show its whole title."""
-        header, width = not_none(self.horizontalHeader()), not_none(self.viewport()).width()
-        rest = width - sum(header.sectionSize(n) for n in (PLANE, DONE, VALIDATION, DICE))
-        header.setSectionResizeMode(ANNOTATED, QHeaderView.ResizeMode.Fixed)
-        share = rest if self.isColumnHidden(IMAGE) else rest // 2
-        header.resizeSection(ANNOTATED, max(share, header.sectionSizeHint(ANNOTATED)))
-
     def refresh(self) -> None:
         """Fill the rows that have changed."""
         records, session_model = list(self._session_model.records), self._session_model
@@ -111,7 +91,6 @@ class PlanesTable(QTableWidget):
                 self._fill(position, record)
         self._records = records
         self._filling = False
-        self._share_width()
 
     def _fill(self, position: int, record: PlaneRecord) -> None:
         image = self._session_model.image_of(record.image)
