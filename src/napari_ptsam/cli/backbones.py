@@ -8,6 +8,7 @@ from argparse import Namespace
 from typing import Any
 
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue, entry_of, recommended
+from napari_ptsam.backbones.devices import gpu_gigabytes, unused_gpu
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.cli.progress_bars import ByteBar
 from napari_ptsam.cli.remedies import on_command_line
@@ -51,7 +52,7 @@ def add_backbones_options(add: argparse.ArgumentParser) -> None:
 
 def show(options: Namespace) -> None:
     """Run ``napari-ptsam backbones list``."""
-    files, advised = BackboneFiles(), recommended(_gpu_gigabytes())
+    files, advised = BackboneFiles(), recommended(gpu_gigabytes())
     entries = catalogue().values()
     if options.json:
         print(json.dumps([_plain(entry, files, entry.name == advised) for entry in entries]))
@@ -62,7 +63,7 @@ def show(options: Namespace) -> None:
         print(f"{mark} {entry.name:20} {state:14} {entry.title} ({entry.licence})")
         print(f"  {'':20} {'':14} {entry.good_for}")
     print(f"* recommended for this machine. Backbones are kept in {files.folder}")
-    if advice := _unused_gpu():
+    if advice := unused_gpu():
         print(advice)
 
 
@@ -81,18 +82,6 @@ def _plain(entry: CatalogueEntry, files: BackboneFiles, advised: bool) -> dict[s
         "path": str(files.path(entry)),
         "recommended": advised,
     }
-
-
-def _gpu_gigabytes() -> float | None:
-    from napari_ptsam.backbones.devices import gpu_gigabytes  # torch
-
-    return gpu_gigabytes()
-
-
-def _unused_gpu() -> str:
-    from napari_ptsam.backbones.devices import unused_gpu  # torch
-
-    return unused_gpu()
 
 
 def download(options: Namespace) -> None:

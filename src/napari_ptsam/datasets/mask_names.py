@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from napari_ptsam.datasets.object_files import is_object_file
+from napari_ptsam.datasets.object_files import composed, is_object_file
 from napari_ptsam.errors import InputError
-from napari_ptsam.images.locations import one_of_each_image
+from napari_ptsam.images.locations import one_of_each_image, without_endings
 from napari_ptsam.images.reading import is_image, list_images, natural_order
 
 MASK_WORDS = (
@@ -29,14 +28,9 @@ MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "ground
 Pair = tuple[Path, Path]
 
 
-def plain_name(name: str) -> str:
-    """Return a name with composed letters, as most systems write them; macOS decomposes them."""
-    return unicodedata.normalize("NFC", name)
-
-
 def stem_of(path: Path) -> str:
     """Return the name of a file without its endings."""
-    return plain_name(path.name.removesuffix(path.suffix).removesuffix(".ome"))
+    return composed(without_endings(path))
 
 
 def without_word(stem: str, words: Sequence[str]) -> tuple[str, int] | None:
@@ -77,7 +71,7 @@ def _nested_files(folder: Path, accepts: Callable[[Path], bool]) -> dict[Path, s
             hidden = [n for n in folders if n.startswith(".") or n.endswith((".partial", ".zarr"))]
             folders[:] = sorted(set(folders) - set(hidden))
             paths = [parent / name for name in (*names, *zarrs) if not name.startswith(".")]
-            where = plain_name(parent.relative_to(folder).as_posix())
+            where = composed(parent.relative_to(folder).as_posix())
             found |= dict.fromkeys(natural_order(filter(accepts, paths)), where)
     except OSError:
         return {}

@@ -199,12 +199,12 @@ def _from_json(path: Path, image: Planes) -> list[OutlinedObject]:
 
 
 def _coco(path: Path, content: dict[str, Any], image: Planes) -> list[OutlinedObject]:
-    name = _composed(image.path.name if image.path is not None else image.name)
+    name = composed(image.path.name if image.path is not None else image.name)
     listed = [
         entry
         for entry in content["images"]
         if name
-        in (_composed(Path(entry["file_name"]).name), _composed(Path(entry["file_name"]).stem))
+        in (composed(Path(entry["file_name"]).name), composed(Path(entry["file_name"]).stem))
     ]
     if not listed:
         raise InputError(f"{path} lists no image {name}; rename the image as the file lists it.")
@@ -228,7 +228,7 @@ def _coco(path: Path, content: dict[str, Any], image: Planes) -> list[OutlinedOb
     return objects
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
     """Return a name with composed letters, since macOS decomposes those of files."""
     return unicodedata.normalize("NFC", name)
 

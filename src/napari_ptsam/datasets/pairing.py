@@ -15,11 +15,11 @@ from napari_ptsam.datasets.mask_names import (
     files_of,
     pairs_in_folder,
     pairs_of_folders,
-    plain_name,
 )
 from napari_ptsam.datasets.mask_reading import leaving_out
 from napari_ptsam.datasets.object_files import (
     coco_images,
+    composed,
     is_object_file,
     open_coco,
     open_objects,
@@ -219,8 +219,8 @@ def _listed_images(folder: Path, path: Path) -> list[Path]:
             f"{path} is no COCO file, which could hold the objects of all images in {folder}; name the "
             "folder of the files with outlined objects instead."
         )
-    files = {plain_name(file.name): file for file in list_images(folder)}
-    listed = [plain_name(Path(name).name) for name in names]
+    files = {composed(file.name): file for file in list_images(folder)}
+    listed = [composed(Path(name).name) for name in names]
     missing = [name for name in listed if name not in files]
     if missing:
         raise InputError(f"{path} lists {missing[0]}, which is not in {folder}; put it there.")

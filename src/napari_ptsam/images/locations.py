@@ -57,7 +57,12 @@ def shown_name(where: Location) -> str:
 def result_name(where: Location) -> str:
     """Return the name of an image's result without an ending, such as ``plate-A-1-0``."""
     outer, inside = outermost(where)
-    return "-".join((outer.name.removesuffix(outer.suffix).removesuffix(".ome"), *inside))
+    return "-".join((without_endings(outer), *inside))
+
+
+def without_endings(where: Location) -> str:
+    """Return the name of a file, folder or address without its endings, ``.ome`` among them."""
+    return where.name.removesuffix(where.suffix).removesuffix(".ome")
 
 
 def images_at(where: Location) -> list[Location]:

@@ -1,4 +1,4 @@
-"""What a reader of image files returns."""
+"""What a reader of image files returns, and what is said if it fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_ptsam.images.planes import PixelSize, TimeStep
+
+
+def unreadable(path: object) -> str:
+    """Return what is wrong with a file that a reader fails on for no known reason."""
+    return f"{path} cannot be read: the file is truncated, damaged or of another kind."
 
 
 @dataclass(frozen=True)

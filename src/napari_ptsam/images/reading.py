@@ -13,7 +13,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.addresses import Address, Location, as_location, reason_of
 from napari_ptsam.images.axes import axes_for_mask
 from napari_ptsam.images.locations import shown_name, split_location
-from napari_ptsam.images.opened import OpenedImage
+from napari_ptsam.images.opened import OpenedImage, unreadable
 from napari_ptsam.images.pictures import TooLargeError, open_picture
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.raw_files import RAW, open_raw
@@ -179,7 +179,7 @@ def _damaged(path: Location, error: Exception) -> str:
         return f"{path} is too large for its kind of file; save it as TIFF."
     if "imagecodecs" in str(error):
         return f"{path} is compressed in a way that needs the package imagecodecs; install it."
-    return f"{path} cannot be read: the file is truncated, damaged or of another kind."
+    return unreadable(path)
 
 
 def _open_npy(path: Path) -> Any:

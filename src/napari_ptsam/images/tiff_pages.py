@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.opened import unreadable
 from napari_ptsam.io.safe_loading import unreadable_as
 
 MOST_OPEN = 32
@@ -131,15 +131,11 @@ class FilePages:
         path = self._files[file].path
         if not path.is_file():
             raise InputError(f"{path} is missing; put it back beside the other files of the image.")
-        with unreadable_as(InputError, partial(_unreadable, path)), self._files[file].opened() as t:
+        with unreadable_as(InputError, lambda _: unreadable(path)), self._files[file].opened() as t:
             pixels = _page(t.pages[page])
             if pixels.shape != self._page_shape:
                 raise ValueError("pages of different shape")
             return pixels
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    return f"{path} cannot be read: the file is truncated, damaged or of another kind."
 
 
 class OpenFile:

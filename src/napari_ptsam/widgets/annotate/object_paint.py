@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.annotation.accepting import unused_labels
+from napari_ptsam.widgets.shared.layers import without_proxy
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -212,7 +213,7 @@ def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
     `stroke_under_way` use private attributes; without them they return None
     and False.
     """
-    history = getattr(_unwrapped(labels), "_undo_history", None)
+    history = getattr(without_proxy(labels), "_undo_history", None)
     if history is None:
         return None
     if step is None or not history or len(history[-1]) != len(step):
@@ -223,7 +224,7 @@ def _last_step_is(labels: Labels, step: list[Any] | None) -> bool | None:
 
 def stroke_under_way(labels: Labels) -> bool:
     """Return whether the user is painting a stroke; a change now would become part of it."""
-    return bool(getattr(_unwrapped(labels), "_block_history", False))
+    return bool(getattr(without_proxy(labels), "_block_history", False))
 
 
 def obstacle(labels: Labels | None, sentences: Mapping[str, str]) -> str:
@@ -241,14 +242,6 @@ def obstacle(labels: Labels | None, sentences: Mapping[str, str]) -> str:
     if not labels.editable:
         return sentences["locked"].format(name=labels.name)
     return "" if labels.visible else sentences["hidden"].format(name=labels.name)
-
-
-def _unwrapped(labels: Labels) -> Labels:
-    """Return the layer itself, without the proxy of a plugin's viewer.
-
-    At every access to a private attribute, the proxy shows the user a warning.
-    """
-    return getattr(labels, "__wrapped__", labels)
 
 
 def unused_label(plane: np.ndarray, reserved: int = 0) -> int:

@@ -14,6 +14,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_ptsam.widgets.annotate.tool_table import ACTIONS, GESTURES, Action
+from napari_ptsam.widgets.shared.layers import without_proxy
 
 if TYPE_CHECKING:
     import napari
@@ -46,7 +47,7 @@ class Shortcuts(QObject):
     ) -> None:
         super().__init__(dock)
         # At every access to the keymap, the proxy of a plugin's viewer would show a warning.
-        self._viewer = getattr(viewer, "__wrapped__", viewer)
+        self._viewer = without_proxy(viewer)
         self._dock = dock
         self._bound: list[tuple[Any, Callable[..., None]]] = []
         self._shortcuts: list[QShortcut] = []

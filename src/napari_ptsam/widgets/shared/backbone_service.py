@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.backbones.catalogue import EMBEDDED_NAME, name_and_checkpoint, recommended
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.widgets.shared.background_jobs import IDLE, BackgroundJobs, ignore
+from napari_ptsam.widgets.shared.layers import without_proxy
 from napari_ptsam.widgets.shared.torch_loading import load_torch
 from napari_ptsam.widgets.shared.worker import Steps
 
@@ -201,7 +202,7 @@ def shared_backbone_service(
     device, chosen
         See `BackboneService`; ignored if the viewer has a service already.
     """
-    key = id(getattr(viewer, "__wrapped__", viewer))  # plugins may get a proxy of the viewer
+    key = id(without_proxy(viewer))
     service = _services.get(key)
     if service is None:
         service = _services[key] = BackboneService(device, chosen)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_ptsam.annotation.scheme import Scheme
+
+Wrapped = TypeVar("Wrapped")
 
 INSTANCE_COLOURS = 49
 """Number of colours of napari's new Labels layers. The first ones of its longer list are dark."""
@@ -86,13 +88,14 @@ def _reader_of(layer: Layer) -> Callable[[Any], LayerPixels] | None:
     return next((read for kind, read in LAYER_CLASSES.items() if isinstance(layer, kind)), None)
 
 
-def without_proxy(viewer: napari.Viewer) -> napari.Viewer:
-    """Return the viewer itself, in place of the proxy that napari passes to plugins.
+def without_proxy(it: Wrapped) -> Wrapped:
+    """Return a viewer or a layer itself, in place of the proxy that napari passes to plugins.
 
     Layers that are added through a proxy are proxies, too. They are equal to the layers that
-    events and the layer list give, but not the same objects.
+    events and the layer list give, but not the same objects. At every access to a private
+    attribute, a proxy shows the user a warning.
     """
-    plain: napari.Viewer = getattr(viewer, "__wrapped__", viewer)
+    plain: Wrapped = getattr(it, "__wrapped__", it)
     return plain
 
 
