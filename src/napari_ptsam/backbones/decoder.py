@@ -186,7 +186,8 @@ class PromptDecoder:
         embeddings
             Shape (B, 4096, 256).
         tokens
-            Learned decoder tokens of one class, float32, shape (8, 256).
+            Learned decoder tokens of one class, float32, shape (8, 256), or (B, 8, 256) if each
+            tile has its own.
         offset
             First position, (0, 0) to (1, 1), of the subgrid of positions to compute:
             every second row and column. None computes all positions. See
@@ -260,7 +261,8 @@ class PromptDecoder:
         Returns the prompt side, (B, 5 + tokens, 256), and the image side, (B, 4096, 256).
         """
         batch = len(embeddings)
-        prompt = torch.cat([self._output_tokens, tokens]).expand(batch, -1, -1)
+        tokens = tokens.expand(batch, -1, -1)
+        prompt = torch.cat([self._output_tokens.expand(batch, -1, -1), tokens], 1)
         positions, with_no_mask = self._positions, self._positions_no_mask
         if offset is not None:
             embeddings, positions, with_no_mask = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +82,23 @@ class _CrossValidated:
     plane: ValidationPlane
     logits: np.ndarray
     correction: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A tile that heads learn from, before it is decoded.
+
+    The group is the number of the annotated plane, or of the part of it, that the tile belongs to.
+    """
+
+    tile: TrainingTile
+    early: CompressedFeatures
+    group: int
+
+    @property
+    def blank(self) -> bool:
+        """Whether the tile was made to show nothing."""
+        return self.tile.job.blank
 
 
 class DetailTraining:
@@ -176,11 +194,12 @@ class DetailTraining:
     ) -> Generator[Progress, None, None]:
         """Train the heads further, with all annotated planes."""
         folds, steps = Folds.divide(self._context.embedded), _head_steps(self._context.settings)
+        sources = self._sources(tiles, folds)
         for number, head in enumerate(self.heads):
-            detail_tiles = head and self._detail_tiles(number, tokens, tiles, folds)
-            if head is None or not detail_tiles:
+            if head is None or not sources:
                 continue
-            trained = yield from self._train(detail_tiles, steps, before, start=head)
+            decoded = self._decoded(tokens[number], number, sources)
+            trained = yield from self._train(decoded, steps, before, start=head)
             if trained is None:
                 return
             heads = list(self.heads)
@@ -207,14 +226,10 @@ class DetailTraining:
             if self._context.stopping:
                 return
         heads: list[DetailHead | None] = []
+        sources = self._sources(tiles, folds)
         for number in range(len(tokens)):
-            detail_tiles = self._detail_tiles(number, tokens, tiles, folds)
-            # One fold at a time, since decoded tiles take megabytes each.
-            fold_tiles = (
-                self._detail_tiles(number, each, tiles, folds) if fold_tokens else detail_tiles
-                for each in of_fold
-            )
-            fold_heads = yield from self._fold_heads(fold_tiles, folds, before)
+            of_class = [each[number] for each in fold_tokens] or [tokens[number]] * folds.count
+            fold_heads = yield from self._fold_heads(of_class, number, sources, folds, before)
             if self._context.stopping:
                 return
             if fold_heads:
@@ -223,8 +238,9 @@ class DetailTraining:
                         continue
                     fold = folds.of(group)
                     corrections = corrections_of([fold_heads[fold]], backbone.device)
-                    of_class = of_fold[fold][number : number + 1]
-                    corrected = plane.predict(of_class, backbone, corrections=corrections)
+                    corrected = plane.predict(
+                        of_class[fold][None], backbone, corrections=corrections
+                    )
                     each.correction[number] = corrected.logits[0] - each.logits[number]
                     yield self._now(before)
                     if self._context.stop.is_set():
@@ -234,8 +250,8 @@ class DetailTraining:
                 share, self.note = float(always), "" if always else TOO_FEW
             head = None
             if share:
-                steps = _head_steps(settings)
-                head = yield from self._train(detail_tiles, steps, before)
+                decoded = self._decoded(tokens[number], number, sources)
+                head = yield from self._train(decoded, _head_steps(settings), before)
                 if head is None:
                     return
             heads.append(head and replace(head, share=share))
@@ -247,23 +263,34 @@ class DetailTraining:
         return replace(before, step=before.step + self.steps_done, loss=None)
 
     def _fold_heads(
-        self, fold_tiles: Iterable[Sequence[DetailTile]], folds: Folds, before: Progress
+        self,
+        of_class: Sequence[torch.Tensor],
+        number: int,
+        sources: Sequence[_Source],
+        folds: Folds,
+        before: Progress,
     ) -> Generator[Progress, None, dict[int, DetailHead]]:
         """Train a head for each fold on the tiles of the other folds; empty if there are too few.
 
         Parameters
         ----------
-        fold_tiles
-            All tiles, as the tokens of each fold decode them.
+        of_class
+            Tokens of the class for each fold: float32, shape (8, 256).
         """
         heads: dict[int, DetailHead] = {}
         steps = _fold_steps(self._context.settings)
-        for fold, tiles in enumerate(fold_tiles):
-            others = [tile for tile in tiles if tile.blank or folds.of(tile.group) != fold]
-            if all(tile.blank for tile in others):
+        shared: list[DetailTile] = []
+        if of_class and all(tokens is of_class[0] for tokens in of_class):
+            shared = self._decoded(of_class[0], number, sources)
+        for fold, tokens in enumerate(of_class):
+            chosen = [each.blank or folds.of(each.group) != fold for each in sources]
+            others = list(compress(sources, chosen))
+            if all(each.blank for each in others):
                 return {}
-            if len(others) < len(tiles):
-                head = yield from self._train(others, steps, before, FOLD_BATCH)
+            if len(others) < len(sources):
+                # Decoded for one fold at a time, since decoded tiles take megabytes each.
+                decoded = list(compress(shared, chosen)) or self._decoded(tokens, number, others)
+                head = yield from self._train(decoded, steps, before, FOLD_BATCH)
                 if head is None:
                     return {}
                 heads[fold] = head
@@ -294,61 +321,55 @@ class DetailTraining:
                 return None
         return head
 
-    def _detail_tiles(
-        self,
-        number: int,
-        tokens: torch.Tensor,
-        tiles: Sequence[TrainingTile],
-        folds: Folds,
-    ) -> list[DetailTile]:
-        """Return the tiles from which the head of a class learns, those of validation planes too."""
+    def _sources(self, tiles: Sequence[TrainingTile], folds: Folds) -> list[_Source]:
+        """Return what heads learn from: training tiles, and the tiles of validation planes."""
         embedded = self._context.embedded
-        detail_tiles = []
-        for tile in (*tiles, *embedded.blanks):
-            if tile.early is not None:
-                group = folds.group_of(tile)
-                detail_tiles.append(self._detail_tile(number, tokens, tile, tile.early, group))
+        sources = [
+            _Source(tile, tile.early, folds.group_of(tile))
+            for tile in (*tiles, *embedded.blanks)
+            if tile.early is not None
+        ]
         for group, plane in folds.planes:
             if not embedded.measured_on_training and plane in embedded.measured:
-                detail_tiles += self._tiles_of_plane(number, tokens, plane, group)
-        return detail_tiles
+                sources += self._sources_of_plane(plane, group)
+        return sources
 
-    def _tiles_of_plane(
-        self, number: int, tokens: torch.Tensor, plane: ValidationPlane, group: int
-    ) -> list[DetailTile]:
-        """Return the tiles of a validation plane."""
-        early, device, detail_tiles = plane.embedded.early, tokens.device, []
+    def _sources_of_plane(self, plane: ValidationPlane, group: int) -> Iterator[_Source]:
+        """Yield the tiles of a validation plane."""
+        early, context = plane.embedded.early, self._context
         assert early is not None
         for index, (tile, views) in enumerate(
             zip(plane.embedded.tiles, plane.embedded.embeddings, strict=True)
         ):
             if views is not None:
                 job = TileJob(0, tile, 0)
-                target, weight = target_of(plane.example, job, len(tokens))
-                trained = TrainingTile(views[0], target.to(device), weight.to(device), job)
-                features = CompressedFeatures.of(early(index))
-                detail_tiles.append(self._detail_tile(number, tokens, trained, features, group))
-        return detail_tiles
+                target, weight = (
+                    part.to(context.backbone.device)
+                    for part in target_of(plane.example, job, context.classes)
+                )
+                trained = TrainingTile(views[0], target, weight, job)
+                yield _Source(trained, CompressedFeatures.of(early(index)), group)
 
-    def _detail_tile(
-        self,
-        number: int,
-        tokens: torch.Tensor,
-        tile: TrainingTile,
-        early: CompressedFeatures,
-        group: int,
-    ) -> DetailTile:
-        decoder = self._context.backbone.decoder
-        logits, decoded = decoder.with_features(tile.embedding[None], tokens[number])
-        return DetailTile(
-            early,
-            Compressed.of(decoded[0]),
-            logits[0],
-            tile.target[number],
-            tile.weight,
-            group,
-            tile.job.blank,
-        )
+    def _decoded(
+        self, tokens: torch.Tensor, number: int, sources: Sequence[_Source]
+    ) -> list[DetailTile]:
+        """Return the tiles from which the head of a class learns, decoded with its tokens."""
+        decoder, tiles = self._context.backbone.decoder, []
+        for each in sources:
+            tile = each.tile
+            logits, decoded = decoder.with_features(tile.embedding[None], tokens)
+            tiles.append(
+                DetailTile(
+                    each.early,
+                    Compressed.of(decoded[0]),
+                    logits[0],
+                    tile.target[number],
+                    tile.weight,
+                    each.group,
+                    each.blank,
+                )
+            )
+        return tiles
 
 
 def ious_by_share(planes: Sequence[_CrossValidated], number: int) -> np.ndarray:

@@ -109,6 +109,29 @@ class Batches(TileSource):
         return drawn
 
 
+class SideBySide(TileSource):
+    """Batches of several trainings that run at the same time, one after the other in a list.
+
+    Parameters
+    ----------
+    sources
+        Source of batches of each training; all have the same size.
+    """
+
+    def __init__(self, sources: Sequence[TileSource]) -> None:
+        super().__init__(sources[0].size)
+        self._sources = sources
+
+    def draw(self) -> list[TrainingTile]:
+        """Return the next batch of every training."""
+        return [tile for source in self._sources for tile in source.draw()]
+
+    def halve(self) -> bool:
+        """Halve the batch size of every training."""
+        halved = [source.halve() for source in self._sources]
+        return all(halved)
+
+
 def class_losses(
     decoder: PromptDecoder,
     tokens: torch.Tensor,
@@ -116,19 +139,42 @@ def class_losses(
     offset: Offset | None = None,
     loss: Loss = bce_dice,
 ) -> torch.Tensor:
-    """Return the loss of each class on a batch, or on a subgrid of its positions: (classes,)."""
+    """Compute the loss of each class on a batch, or on a subgrid of its positions.
+
+    Parameters
+    ----------
+    decoder
+        Frozen decoder.
+    tokens
+        float32, shape (classes, 8, 256), or (trainings, classes, 8, 256) for trainings side by
+        side.
+    tiles
+        The batch; of trainings side by side, their batches of equal size one after the other.
+    offset
+        First position of the subgrid; None takes all positions.
+    loss
+        Loss to compute.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (classes,) or (trainings, classes).
+    """
+    trainings = tokens if tokens.ndim == 4 else tokens[None]
+    parts = len(trainings)
     embeddings = torch.stack([tile.embedding for tile in tiles])
     targets = torch.stack([tile.target for tile in tiles])
     weights = torch.stack([tile.weight for tile in tiles])
     if offset is not None:
         targets, weights = mask_subgrid(targets, offset), mask_subgrid(weights, offset)
     blank = torch.tensor([tile.job.blank for tile in tiles], device=weights.device)
-    return torch.stack(
-        [
-            loss(decoder(embeddings, class_tokens, offset), targets[:, number], weights, blank)
-            for number, class_tokens in enumerate(tokens)
-        ]
-    )
+    losses = []
+    for number, of_class in enumerate(trainings.unbind(1)):
+        of_tiles = of_class.repeat_interleave(len(tiles) // parts, 0) if parts > 1 else of_class[0]
+        logits = decoder(embeddings, of_tiles, offset)
+        batches = (x.chunk(parts) for x in (logits, targets[:, number], weights, blank))
+        losses.append(torch.stack([loss(*batch) for batch in zip(*batches, strict=True)]))
+    return torch.stack(losses, 1).view(tokens.shape[:-2])
 
 
 @torch.no_grad()
@@ -192,9 +238,9 @@ class Step:
     number
         Number of the step, counted from 1.
     losses
-        Loss of each class before the step: shape (classes,).
+        Loss of each class before the step: shape (classes,) or (trainings, classes).
     tokens
-        Tokens after the step: shape (classes, 8, 256).
+        Tokens after the step: shape (classes, 8, 256) or (trainings, classes, 8, 256).
     """
 
     number: int
@@ -218,9 +264,10 @@ def optimise(
     decoder
         Frozen decoder.
     tokens
-        Tokens to start from: float32, shape (classes, 8, 256); they are not changed.
+        Tokens to start from: float32, shape (classes, 8, 256), or (trainings, classes, 8, 256)
+        for trainings side by side; they are not changed.
     batches
-        Source of batches.
+        Source of batches; `SideBySide` for trainings side by side.
     steps
         Number of steps.
     rate
@@ -300,8 +347,8 @@ class ScaledAdamW:
 
 def limit_each_class(tokens: torch.Tensor) -> None:
     """Clip the gradient of each class to a norm of 1, independently of the others."""
-    for gradient in tokens.grad if tokens.grad is not None else ():
-        gradient /= gradient.norm().clamp(min=1.0)
+    if tokens.grad is not None:
+        tokens.grad /= tokens.grad.norm(dim=(-2, -1), keepdim=True).clamp(min=1.0)
 
 
 def warmed_up_cosine(
