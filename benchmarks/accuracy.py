@@ -224,7 +224,7 @@ PROMPTS: dict[str, Method] = {
     "default": partial(prompt, encoder_tokens=0),
     "without detail": partial(prompt, encoder_tokens=0, detail="off"),
     "encoder tokens": partial(prompt, encoder_tokens=8, detail="off"),
-    "thorough": partial(prompt, **{**PRESETS["thorough"], "encoder_tokens": 8}, detail="off"),
+    "thorough": partial(prompt, **{**PRESETS["thorough"], "encoder_tokens": 8}),
     "plain prompt": partial(prompt, plain=True, encoder_tokens=0),
 }
 RIVAL_NAMES = ("Otsu", "random forest", "feature forest", "autocontext", "U-Net", "SAM's decoder")

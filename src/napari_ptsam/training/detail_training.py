@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -15,15 +15,16 @@ from napari_ptsam.evaluation.metrics import standard_error
 from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.training.cross_validation import FEWEST, MOST_FOLDS, Folds
 from napari_ptsam.training.detail_optimization import BATCH, optimise_head
-from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
+from napari_ptsam.training.head_sources import HeadSource, head_sources
 from napari_ptsam.training.loss import LOSSES
-from napari_ptsam.training.tiles import TileJob, TrainingTile, target_of
 from napari_ptsam.training.validation import PlaneLogits
 
 if TYPE_CHECKING:
     from napari_ptsam.inference.detail import DetailCorrection
     from napari_ptsam.prompts.detail import DetailHead
+    from napari_ptsam.training.detail_tiles import DetailTile
     from napari_ptsam.training.settings import Progress, TrainingSettings
+    from napari_ptsam.training.tiles import TrainingTile
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
 
@@ -82,23 +83,6 @@ class _CrossValidated:
     plane: ValidationPlane
     logits: np.ndarray
     correction: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """A tile that heads learn from, before it is decoded.
-
-    The group is the number of the annotated plane, or of the part of it, that the tile belongs to.
-    """
-
-    tile: TrainingTile
-    early: CompressedFeatures
-    group: int
-
-    @property
-    def blank(self) -> bool:
-        """Whether the tile was made to show nothing."""
-        return self.tile.job.blank
 
 
 class DetailTraining:
@@ -194,11 +178,11 @@ class DetailTraining:
     ) -> Generator[Progress, None, None]:
         """Train the heads further, with all annotated planes."""
         folds, steps = Folds.divide(self._context.embedded), _head_steps(self._context.settings)
-        sources = self._sources(tiles, folds)
+        sources = list(head_sources(tiles, self._context, folds))
         for number, head in enumerate(self.heads):
             if head is None or not sources:
                 continue
-            decoded = self._decoded(tokens[number], number, sources)
+            decoded = self._decode(tokens[number], number, sources)
             trained = yield from self._train(decoded, steps, before, start=head)
             if trained is None:
                 return
@@ -226,7 +210,7 @@ class DetailTraining:
             if self._context.stopping:
                 return
         heads: list[DetailHead | None] = []
-        sources = self._sources(tiles, folds)
+        sources = list(head_sources(tiles, self._context, folds))
         for number in range(len(tokens)):
             of_class = [each[number] for each in fold_tokens] or [tokens[number]] * folds.count
             fold_heads = yield from self._fold_heads(of_class, number, sources, folds, before)
@@ -250,7 +234,7 @@ class DetailTraining:
                 share, self.note = float(always), "" if always else TOO_FEW
             head = None
             if share:
-                decoded = self._decoded(tokens[number], number, sources)
+                decoded = self._decode(tokens[number], number, sources)
                 head = yield from self._train(decoded, _head_steps(settings), before)
                 if head is None:
                     return
@@ -266,7 +250,7 @@ class DetailTraining:
         self,
         of_class: Sequence[torch.Tensor],
         number: int,
-        sources: Sequence[_Source],
+        sources: Sequence[HeadSource],
         folds: Folds,
         before: Progress,
     ) -> Generator[Progress, None, dict[int, DetailHead]]:
@@ -281,7 +265,7 @@ class DetailTraining:
         steps = _fold_steps(self._context.settings)
         shared: list[DetailTile] = []
         if of_class and all(tokens is of_class[0] for tokens in of_class):
-            shared = self._decoded(of_class[0], number, sources)
+            shared = self._decode(of_class[0], number, sources)
         for fold, tokens in enumerate(of_class):
             chosen = [each.blank or folds.of(each.group) != fold for each in sources]
             others = list(compress(sources, chosen))
@@ -289,12 +273,19 @@ class DetailTraining:
                 return {}
             if len(others) < len(sources):
                 # Decoded for one fold at a time, since decoded tiles take megabytes each.
-                decoded = list(compress(shared, chosen)) or self._decoded(tokens, number, others)
+                decoded = list(compress(shared, chosen)) or self._decode(tokens, number, others)
                 head = yield from self._train(decoded, steps, before, FOLD_BATCH)
                 if head is None:
                     return {}
                 heads[fold] = head
         return heads
+
+    def _decode(
+        self, tokens: torch.Tensor, number: int, sources: Sequence[HeadSource]
+    ) -> list[DetailTile]:
+        """Return the tiles from which the head of a class learns, decoded with its tokens."""
+        decoder = self._context.backbone.decoder
+        return [source.decoded(decoder, tokens, number) for source in sources]
 
     def _train(
         self,
@@ -320,56 +311,6 @@ class DetailTraining:
             if context.stopping:
                 return None
         return head
-
-    def _sources(self, tiles: Sequence[TrainingTile], folds: Folds) -> list[_Source]:
-        """Return what heads learn from: training tiles, and the tiles of validation planes."""
-        embedded = self._context.embedded
-        sources = [
-            _Source(tile, tile.early, folds.group_of(tile))
-            for tile in (*tiles, *embedded.blanks)
-            if tile.early is not None
-        ]
-        for group, plane in folds.planes:
-            if not embedded.measured_on_training and plane in embedded.measured:
-                sources += self._sources_of_plane(plane, group)
-        return sources
-
-    def _sources_of_plane(self, plane: ValidationPlane, group: int) -> Iterator[_Source]:
-        """Yield the tiles of a validation plane."""
-        early, context = plane.embedded.early, self._context
-        assert early is not None
-        for index, (tile, views) in enumerate(
-            zip(plane.embedded.tiles, plane.embedded.embeddings, strict=True)
-        ):
-            if views is not None:
-                job = TileJob(0, tile, 0)
-                target, weight = (
-                    part.to(context.backbone.device)
-                    for part in target_of(plane.example, job, context.classes)
-                )
-                trained = TrainingTile(views[0], target, weight, job)
-                yield _Source(trained, CompressedFeatures.of(early(index)), group)
-
-    def _decoded(
-        self, tokens: torch.Tensor, number: int, sources: Sequence[_Source]
-    ) -> list[DetailTile]:
-        """Return the tiles from which the head of a class learns, decoded with its tokens."""
-        decoder, tiles = self._context.backbone.decoder, []
-        for each in sources:
-            tile = each.tile
-            logits, decoded = decoder.with_features(tile.embedding[None], tokens)
-            tiles.append(
-                DetailTile(
-                    each.early,
-                    Compressed.of(decoded[0]),
-                    logits[0],
-                    tile.target[number],
-                    tile.weight,
-                    each.group,
-                    each.blank,
-                )
-            )
-        return tiles
 
 
 def ious_by_share(planes: Sequence[_CrossValidated], number: int) -> np.ndarray:
