@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
@@ -189,6 +193,53 @@ def test_the_same_mask_in_any_file(name: str, dtype, tmp_path) -> None:
     found = annotate([Planes(IMAGES[0])], [open_mask_file(tmp_path / name)])
     assert np.array_equal(found.examples[0].labels, INSIDE[0])
     assert sorted(found.examples[0].areas) == sorted(np.bincount(MASKS[0].ravel())[1:])
+
+
+def test_the_same_prompt_from_any_file(tmp_path, loaded) -> None:
+    """The annotations are equal, whatever the dtype and the file, and so the prompts are."""
+    written = [("m.png", bool), ("m.zarr", np.float32)]
+    prompts = []
+    for number, (name, dtype) in enumerate(written):
+        path = tmp_path / str(number) / name
+        path.parent.mkdir()
+        write("", path, INSIDE[0].astype(dtype))
+        masks = [path, INSIDE[1].astype(dtype)]
+        images = list(IMAGES[:2])
+        options = {"embeddings": 2, "detail": "off", "markers": "no", "tile": "whole", "minutes": 0}
+        prompts.append(ptsam.train(images, masks, steps=8, **options))
+    assert np.array_equal(*(prompt.tokens for prompt in prompts))
+
+
+@given(data=st.data())
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_numbered_objects_in_any_file(data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from([np.uint8, ">u2", np.int32, np.uint64, np.float32, ">f8"]))
+    name = data.draw(st.sampled_from(["m.png", "m.tif", "m.ome.tif", "m.zarr", "m.npy"]))
+    labels = data.draw(st.permutations(range(1, MASKS[0].max() + 1)))
+    mask = np.array([0, *labels], np.uint8)[MASKS[0]]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        if name == "m.npy":
+            np.save(path, mask.astype(dtype))
+        elif name == "m.png":
+            write("", path, mask)
+        else:
+            write("", path, mask.astype(np.dtype(dtype).newbyteorder("=")))
+        (one,) = annotate([Planes(IMAGES[0])], [open_mask_file(path)]).examples
+    assert np.array_equal(one.instances, mask) and np.array_equal(one.labels, INSIDE[0])
+    assert one.valid is None
+
+
+def test_nan_in_a_mask_is_not_annotated() -> None:
+    masks = [mask.astype(np.float32) for mask in MASKS]
+    masks[1][:20] = np.nan
+    found, said = read(masks)
+    first, second, _ = found.examples
+    assert not said and first.valid is None
+    assert np.array_equal(second.valid, ~np.isnan(masks[1])) and not second.labels[:20].any()
+    assert np.array_equal(second.instances[20:], MASKS[1][20:])
+    found, _ = read([np.where(np.isnan(m), np.nan, m > 0) for m in masks], unlabelled=7)
+    assert np.array_equal(found.examples[1].valid, second.valid)
 
 
 @pytest.mark.parametrize("kind", ["1 bit", "white is zero, 1 bit", "white is zero, 8 bit"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -144,7 +144,7 @@ def interpret(
     images: Sequence[np.ndarray] = (),
     left_out: list[str] | None = None,
 ) -> tuple[list[LabelledPlane], Meaning]:
-    """Read the labels of masks.
+    """Read the labels of masks. Pixels that are NaN were not annotated.
 
     Parameters
     ----------
@@ -171,8 +171,12 @@ def interpret(
     """
     usable: list[MaskPlane] = []
     numbers: list[int] = []
+    missing: dict[int, np.ndarray] = {}
     for number, plane in enumerate(planes):
         with leaving_out(left_out):
+            if plane.pixels.dtype.kind == "f" and (nan := np.isnan(plane.pixels)).any():
+                missing[number] = nan if nan.ndim == 2 else nan.any(-1)
+                plane = replace(plane, pixels=np.where(nan, 0, plane.pixels))
             _check_numbers(plane)
             usable.append(plane)
             numbers.append(number)
@@ -182,7 +186,10 @@ def interpret(
     if coding == "values":
         kept, values = _without_pictures(values, names, reading, images, numbers, left_out)
         numbers, names = [numbers[n] for n in kept], [names[n] for n in kept]
-    valid = [None if reading.unlabelled is None else v != reading.unlabelled for v in values]
+    valid = [
+        _annotated(plane, reading.unlabelled, missing.get(number))
+        for number, plane in zip(numbers, values, strict=True)
+    ]
     own = [images[number] for number in numbers] if len(images) else []
     try:
         if reading.tells_classes:
@@ -246,11 +253,24 @@ def has_fractions(values: np.ndarray) -> bool:
 def _check_numbers(plane: MaskPlane) -> None:
     values, name = plane.pixels, plane.name
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise InputError(f"The mask {name} holds NaN or infinity; a mask holds whole numbers.")
+        raise InputError(
+            f"The mask {name} holds NaN or infinity; save it with 0 for the background and whole "
+            "numbers for objects."
+        )
     if values.dtype.kind in "uf" and values.max() >= 2**63:
         raise InputError(
             f"The mask {name} has values that are too large for numbers of objects; is it a mask?"
         )
+
+
+def _annotated(
+    values: np.ndarray, unlabelled: int | None, missing: np.ndarray | None
+) -> np.ndarray | None:
+    """Return which pixels were annotated; None if all were."""
+    valid = None if unlabelled is None else values != unlabelled
+    if missing is None:
+        return valid
+    return ~missing if valid is None else valid & ~missing
 
 
 def _check_negative(values: np.ndarray, name: str, background: float) -> None:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.datasets.mask_meaning import Meaning
 from napari_ptsam.datasets.mask_reading import MaskPlane, MaskReading, interpret
-from napari_ptsam.errors import PtsamError
+from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.images.overlay import overlay
 from napari_ptsam.prompts.prompt import default_colours
 from napari_ptsam.widgets.shared.qt_helpers import not_none, text_label
@@ -87,6 +87,12 @@ def read_masks(
         If the masks cannot be interpreted.
     """
     labelled, meaning = interpret(masks, reading)
+    for plane in labelled:
+        if plane.valid is not None and reading.unlabelled is None:
+            raise InputError(
+                f"The mask {masks[plane.number].name} holds NaN, which annotations cannot; save it "
+                "with 0 for the background and whole numbers for objects."
+            )
     labels = np.stack([plane.values for plane in labelled])
     shown = int(np.argmax([np.count_nonzero(plane) for plane in labels]))
     pixels = image[numbers[shown] if numbers else shown]
