@@ -204,9 +204,10 @@ def test_names_of_folders_in_the_text_do_not_lead_out(tmp_path) -> None:
 
 
 def test_a_folder_opens_as_one_layer(tmp_path) -> None:
-    from napari_ptsam.widgets.shared.folders import read_folder
+    from napari_ptsam.widgets.shared.folders import NOTES, read_folder
 
     frames(tmp_path / "a")
     (layer,) = list(read_folder(tmp_path / "a"))[-1]
     assert layer["name"] == "exp_T0.ome" and layer["axis_labels"] == ("t", "z", "y", "x", "c")
+    assert "all of them are read" in layer["metadata"][NOTES][0]
     assert np.array_equal(np.asarray(layer["data"]), EXPECTED)

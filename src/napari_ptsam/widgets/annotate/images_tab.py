@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -27,7 +27,7 @@ from napari_ptsam.widgets.annotate.planes_table import BOXES
 from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 from napari_ptsam.widgets.annotate.shapes_annotation import ShapesAnnotation
 from napari_ptsam.widgets.shared.combined_channels import combine_channels
-from napari_ptsam.widgets.shared.folders import read_folder
+from napari_ptsam.widgets.shared.folders import NOTES, read_folder
 from napari_ptsam.widgets.shared.layers import (
     fits,
     guess_channel_axis,
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 IMAGE, READ_AS, ANNOTATION = range(3)
 NONE = "none yet"
 FROM_FILE = "From a file…"
+MOST_NOTES = 3
+"""Largest number of sentences about how files were read that are shown at once."""
 ANNOTATION_FILES = "Masks and outlined objects (*.tif *.tiff *.png *.npy *.zip *.roi *.json *.geojson);;All files (*)"
 
 
@@ -333,6 +335,9 @@ class ImagesTab(ScrollingColumn):
 
     def _add_images(self, images: list[dict[str, Any]]) -> None:
         added = [self._session_model.viewer.add_image(**keywords) for keywords in images]
+        if notes := [note for keywords in images for note in keywords["metadata"].get(NOTES, ())]:
+            more = f"\n… and {len(notes) - MOST_NOTES} more." if len(notes) > MOST_NOTES else ""
+            show_info("\n".join(notes[:MOST_NOTES]) + more)
         show_one_at_a_time(added)
         self._use([*(image.layer for image in self._session_model.images), *added])
 

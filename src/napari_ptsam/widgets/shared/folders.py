@@ -24,6 +24,8 @@ LOOKED_AT, FEW_VALUES = 3, 10**6
 """Number of planes whose values are looked at for this, and of the values of each."""
 FOLDER = "napari-ptsam folder"
 """Key in a layer's metadata for the folder or file that its images were read from."""
+NOTES = "napari-ptsam notes"
+"""Key in a layer's metadata for sentences about how its files were read."""
 
 
 def read_folder(folder: Path) -> Steps:
@@ -72,7 +74,7 @@ def _stack_keywords(folder: Path, images: list[Planes]) -> dict[str, Any]:
     planes = [(image, 0) for image in images]
     return {
         "data": _lazy_planes(planes), "name": folder.name,
-        "rgb": first.rgb, "metadata": {FOLDER: str(folder)}, **_contrast(planes),
+        "rgb": first.rgb, "metadata": _metadata(folder, images), **_contrast(planes),
         **_axes_keywords(first, ("image",), (1.0,), ("pixel",)),
     }  # fmt: skip
 
@@ -90,10 +92,16 @@ def _image_keywords(image: Planes, path: Path) -> dict[str, Any]:
     spacings = [known.get(label, (1.0, "pixel")) for label in labels]
     scale, units = tuple(step for step, _ in spacings), tuple(unit for _, unit in spacings)
     return {
-        "data": planes, "name": path.stem, "rgb": image.rgb, "metadata": {FOLDER: str(path)},
+        "data": planes, "name": path.stem, "rgb": image.rgb, "metadata": _metadata(path, [image]),
         **_contrast(numbered),
         **_axes_keywords(image, labels, scale, units),
     }  # fmt: skip
+
+
+def _metadata(path: Path, images: list[Planes]) -> dict[str, Any]:
+    """Return the metadata of a layer."""
+    notes = [note for image in images for note in image.notes]
+    return {FOLDER: str(path)} | ({NOTES: notes} if notes else {})
 
 
 def _lazy_planes(planes: list[tuple[Planes, int]]) -> Any:
