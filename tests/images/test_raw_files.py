@@ -1,6 +1,7 @@
 """Files of microscopes, with a stand-in for bioio."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 import napari_ptsam as ptsam
 from napari_ptsam.cli.inputs import find_images
-from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.planes import PixelSize, TimeStep
 from napari_ptsam.images.reading import list_images, open_image
 
 VALUES = np.random.default_rng(0).integers(0, 999, (2, 2, 1, 3, 20, 24)).astype(np.uint16)
@@ -27,6 +28,7 @@ class StandIn:
 
     scenes = ("Series 1", "Series 2")
     physical_pixel_sizes = SimpleNamespace(Z=2.0, Y=0.5, X=0.25)
+    time_interval = timedelta(minutes=2)
     channel_names = (np.str_("DAPI"), np.str_("GFP"))
     asked = ()
 
@@ -53,6 +55,7 @@ class Colours(StandIn):
 
     scenes = ("Image:0",)
     physical_pixel_sizes = SimpleNamespace(Z=None, Y=0.0, X=0.0)
+    time_interval = None
     channel_names = None
 
     def __init__(self, path, reader) -> None:
@@ -83,7 +86,7 @@ def test_scenes_axes_sizes_and_names(tmp_path, monkeypatch) -> None:
     for where in (path / "Series 2", path / "1"):
         planes = open_image(where)
         assert planes.axes == "CZYX" and planes.pixel_size == PixelSize(0.5, 0.25, 2.0)
-        assert planes.channel_names == ("DAPI", "GFP")
+        assert planes.channel_names == ("DAPI", "GFP") and planes.time_step == TimeStep(120.0)
         assert np.array_equal(np.stack(list(planes)), VALUES[1, :, 0].transpose(1, 2, 3, 0))
     assert StandIn.asked == {"chunk_dims": ["Y", "X"]}
     with pytest.raises(ptsam.InputError, match=r"holds 2 images \(Series 1, Series 2\)"):
@@ -94,7 +97,8 @@ def test_colours_of_czi(tmp_path, monkeypatch) -> None:
     install(monkeypatch, Colours, reader=lambda image: None)
     path = write(tmp_path / "a.czi")
     planes = open_image(path)
-    assert planes.rgb and planes.pixel_size is None and find_images([path]) == [path]
+    assert planes.rgb and planes.pixel_size is None and planes.time_step is None
+    assert find_images([path]) == [path]
     assert np.array_equal(planes[0], COLOURS[0, 0, 0][..., ::-1])
 
 
@@ -109,6 +113,16 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "bioio", None)
     with pytest.raises(ptsam.InputError, match=message):
         open_image(path)
+
+    class Lazy(StandIn):
+        @property
+        def dask_data(self):
+            raise ModuleNotFoundError("No module named 'a_package'")
+
+    install(monkeypatch, Lazy)
+    with pytest.raises(ptsam.InputError, match=message):
+        open_image(path / "0")
+    monkeypatch.setitem(sys.modules, "bioio", None)
     assert find_images([path]) == [path]  # the reason is given when it is opened
 
 

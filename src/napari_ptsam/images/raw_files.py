@@ -12,7 +12,8 @@ import numpy as np
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.inner_names import chosen_image, inner_names
 from napari_ptsam.images.opened import OpenedImage
-from napari_ptsam.images.planes import PixelSize
+from napari_ptsam.images.planes import PixelSize, TimeStep
+from napari_ptsam.io.safe_loading import read_or
 
 RAW = (".czi", ".lif", ".nd2")
 """Suffixes of the files that are read with bioio."""
@@ -57,14 +58,21 @@ def open_raw(path: Path, image: str | None = None) -> OpenedImage:
     opened = _bioimage(path)
     number = chosen_image(path, inner_names(opened.scenes), image)
     opened.set_scene(opened.scenes[number])
-    data, axes = opened.dask_data, opened.dims.order
+    try:
+        data, axes = opened.dask_data, opened.dims.order
+    except ImportError as error:  # some readers import a package only now
+        raise _not_installed(path) from error
     if _kind(path) == "czi" and "S" in axes:
         data = _Colours(opened)
     kept = [n for n, axis in enumerate(axes) if data.shape[n] > 1 or axis in "YXS"]
     names = tuple(str(name) for name in opened.channel_names or ())
     letters = "".join(axes[n] for n in kept)
     return OpenedImage(
-        _Squeezed(data, kept), letters, _pixel_size(opened), names if "C" in letters else ()
+        _Squeezed(data, kept),
+        letters,
+        _pixel_size(opened),
+        names if "C" in letters else (),
+        _time_step(opened),
     )
 
 
@@ -103,14 +111,18 @@ def _bioimage(path: Path) -> Any:
 
         reader = import_module(f"bioio_{_kind(path)}").Reader
     except ImportError as error:
-        raise InputError(
-            f"To read {path}, the packages bioio and bioio-{_kind(path)} are needed; install them "
-            "with pip install 'napari-ptsam[bioio]', or save the image as OME-TIFF."
-        ) from error
+        raise _not_installed(path) from error
     # By itself, bioio would try all readers, and log what each of them says.
     known = signature(reader).parameters
     in_planes = {"chunk_dims": ["Y", "X"]} if {"chunk_dims", "kwargs"} & set(known) else {}
     return BioImage(path, reader=reader, **in_planes)
+
+
+def _not_installed(path: Path) -> InputError:
+    return InputError(
+        f"To read {path}, the packages bioio and bioio-{_kind(path)} are needed; install them "
+        "with pip install 'napari-ptsam[bioio]', or save the image as OME-TIFF."
+    )
 
 
 def _kind(path: Path) -> str:
@@ -123,3 +135,9 @@ def _pixel_size(opened: Any) -> PixelSize | None:
     if not size.Y or not size.X:
         return None
     return PixelSize(float(size.Y), float(size.X), float(size.Z) if size.Z else None)
+
+
+def _time_step(opened: Any) -> TimeStep | None:
+    """Return the time between frames; None if it is not known. Some readers do not tell it."""
+    seconds = read_or(None, lambda: float(opened.time_interval.total_seconds()))
+    return TimeStep(seconds) if seconds else None
