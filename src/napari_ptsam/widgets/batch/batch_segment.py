@@ -240,12 +240,14 @@ class BatchSegment(ClosableDock):
             return
         self._request, self._start_time, self._failure = request, perf_counter(), ""
         self.status.setText("")
-        self.bar.setRange(0, 0)
+        self.bar.setRange(0, 1)  # a bar without an end would not show its text
+        self.bar.setValue(0)
         self.bar.setFormat("Preparing…")
         self.bar.show()
         self.run.start(request)
         self.refresh()
-        self.stop_button.setFocus()
+        # The focus leaves the hidden button, but not for "Stop", which the space bar would press.
+        self.bar.setFocus()
 
     def _make_request(self) -> BatchRequest:
         prompts = list(self.prompts.opened)
