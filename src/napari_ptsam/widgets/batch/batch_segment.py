@@ -381,6 +381,7 @@ class BatchSegment(ClosableDock):
             except PtsamError:  # shown in the list, and when the run is started
                 continue
         self.planes.fit(images)
+        self.results.objects.offer_link(images)
         self._show_warnings(images)
 
     def _show_warnings(self, images: list[Planes]) -> None:

@@ -110,6 +110,10 @@ class BatchRequest:
     files: FileOptions | None = None
     channels: tuple[int, ...] | None = None
 
+    def link_of(self, planes: Planes) -> LinkSettings | None:
+        """Return the settings for linking the planes of an image; None if they are not linked."""
+        return self.link if planes.is_linkable else None
+
 
 @dataclass(eq=False)
 class LayerResult:

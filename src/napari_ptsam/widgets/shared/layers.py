@@ -145,7 +145,7 @@ def image_layers(viewer: napari.Viewer) -> list[Any]:
 def layer_axes(layer: Layer, image: Planes) -> str:
     """Return the letters of a layer's axes: those of its image, without channels it has not."""
     axes = image.data_axes
-    return axes.replace("C", "") if CHANNEL_PIXELS in layer.metadata else axes
+    return axes if len(axes) == layer.ndim else axes.replace("C", "")
 
 
 def guess_channel_axis(layer: Layer) -> int | None:
