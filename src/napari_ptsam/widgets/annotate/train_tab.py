@@ -83,7 +83,7 @@ class TrainTab(ScrollingColumn):
 
     def _add_widgets(self) -> None:
         self.train = button(
-            "Train", "Tune a prompt on the annotated planes; you can continue to annotate meanwhile.",
+            "Train", "Train a prompt on the annotated planes; you can continue to annotate meanwhile.",
             self.start,
         )  # fmt: skip
         self.train_on = button(

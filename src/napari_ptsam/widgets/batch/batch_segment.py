@@ -128,7 +128,7 @@ class BatchSegment(ClosableDock):
         )
         self.backbone = BackboneStatus(self.backbone_service)
         self.get_backbone = button(
-            "Download the backbone…", "Open the dialog to download it.", self._get_backbone
+            "Download the base model…", "Open the dialog to download it.", self._get_backbone
         )
         self._missing_name = ""
         self.use_trained = button(

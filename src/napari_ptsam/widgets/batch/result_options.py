@@ -117,7 +117,7 @@ class ObjectOptions(QWidget):
         self.gap = not_none(self._linking["gap"].number)
         self.linked = QCheckBox("Same number across z or t")
         self._link = QWidget()
-        link = row(QLabel("IoU from"), self.threshold, QLabel("gap"), self.gap)
+        link = row(QLabel("Overlap from"), self.threshold, QLabel("gap"), self.gap)
         link.addStretch(1)
         self._link.setLayout(link)
         form = QFormLayout(self)
