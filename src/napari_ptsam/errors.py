@@ -58,6 +58,7 @@ class Remedy(Enum):
     DOWNLOAD = (
         "Get it with “napari-ptsam backbones download {backbone}”, or in the dialog Backbones."
     )
+    DOWNLOAD_AGAIN = "Remove it (napari-ptsam backbones remove {backbone}) and download it again."
     TAKE_NEW = "Train with keep='new' to get the new one all the same."
     IMAGES_OF = "Choose the prompt whose settings are used (images_of), and check the result."
 

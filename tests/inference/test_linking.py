@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from napari_ptsam.errors import InputError
-from napari_ptsam.inference.linking import Linker, LinkSettings
+from napari_ptsam.images.planes import Planes
+from napari_ptsam.inference.linking import Linker, LinkSettings, StackLinker
 
 
 def plane(*boxes: tuple[int, int, int]) -> np.ndarray:
@@ -24,6 +25,14 @@ def test_an_object_keeps_its_number_though_the_order_changes() -> None:
     assert np.array_equal(first, plane((1, 5, 5), (2, 30, 30)))
     assert np.array_equal(second, plane((2, 31, 31), (1, 6, 4), (3, 50, 5)))
     assert second.dtype == np.uint32 and linker.object_count == 3
+
+
+@pytest.mark.parametrize("axis", "IP")
+def test_independent_images_are_not_linked(axis) -> None:
+    images = Planes(np.zeros((3, 64, 64)), f"{axis}YX", "wells")
+    with pytest.raises(InputError, match=f"The axis {axis} of wells counts independent images"):
+        StackLinker(images)
+    assert StackLinker(Planes(np.zeros((3, 64, 64)), "TYX"))
 
 
 def test_the_overlap_in_all_decides_not_the_first_that_comes() -> None:

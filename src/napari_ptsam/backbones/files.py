@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue
-from napari_ptsam.errors import CheckpointError, OutputError
+from napari_ptsam.errors import Advice, CheckpointError, Message, OutputError, Remedy
 from napari_ptsam.io.safe_loading import read_or
 from napari_ptsam.io.user_folders import named_folder, user_folder
 from napari_ptsam.io.writing import reason, replacing
@@ -90,8 +90,9 @@ class BackboneFiles:
             raise CheckpointError(f"{path} cannot be read ({reason(error)}).") from error
         if not same:
             raise CheckpointError(
-                f"{path} is not the {entry.name} that its makers published: its size or hash differs. "
-                f"Remove it (napari-ptsam backbones remove {entry.name}) and download it again."
+                f"{path} is not the {entry.name} that its makers published: its size or hash differs.",
+                Remedy.DOWNLOAD_AGAIN,
+                backbone=entry.name,
             )
         self.remember(entry)
 
@@ -133,11 +134,12 @@ class BackboneFiles:
             raise CheckpointError(f"{path} cannot be removed ({reason(error)}).") from error
         return bool(paths)
 
-    def how_to_get(self, entry: CatalogueEntry) -> str:
+    def how_to_get(self, entry: CatalogueEntry) -> Message:
         """Explain how to get a missing checkpoint, with or without a network."""
-        return (
-            f"The backbone {entry.name} ({entry.megabytes}) is not on this machine; download it with "
-            f"“napari-ptsam backbones download {entry.name}” or in the Backbones dialog. {self.by_hand(entry)}"
+        return Message(
+            f"The backbone {entry.name} ({entry.megabytes}) is not on this machine. ",
+            Advice(Remedy.DOWNLOAD, {"backbone": entry.name}),
+            f" {self.by_hand(entry)}",
         )
 
     def by_hand(self, entry: CatalogueEntry) -> str:

@@ -23,6 +23,7 @@ from napari_ptsam.batch.run_identity import (
 from napari_ptsam.batch.work_folder import WorkFolder, no_space
 from napari_ptsam.errors import InputError, OutputError, Remedy, framed
 from napari_ptsam.images.recent_planes import RecentPlanes
+from napari_ptsam.inference.linking import check_linkable
 from napari_ptsam.inference.measurements import write_table
 from napari_ptsam.io.locking import claim
 from napari_ptsam.io.writing import check_parent
@@ -103,6 +104,8 @@ class Job:
             raise InputError("Each result needs a target of its own; name at least one.")
         if link is not None and any(part.segmenter.output != "instances" for part in parts):
             raise InputError("Only instances can be linked from plane to plane.", Remedy.INSTANCES)
+        if link is not None:
+            check_linkable(planes)
         self.works = [WorkFolder(target) for target in targets]
         self.finished = [self._check(position) for position in range(len(parts))]
         self.problems: dict[int, str] = {}

@@ -36,6 +36,8 @@ COMMAND_LINE = Words(
         Remedy.CHECKPOINT: "Ask the prompt's maker for that checkpoint, and name it with "
         "--checkpoint FILE.",
         Remedy.DOWNLOAD: "Get it with “napari-ptsam backbones download {backbone}”.",
+        Remedy.DOWNLOAD_AGAIN: "Remove it with “napari-ptsam backbones remove {backbone}” and "
+        "download it again.",
         Remedy.TAKE_NEW: "Run the same command with --keep new to write the new one all the same.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used with --images-of NUMBER, and "
         "check the result.",

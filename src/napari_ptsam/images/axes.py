@@ -11,6 +11,10 @@ from napari_ptsam.images.tiling import MINIMUM_SIDE
 CHANNEL_AXES = "CS"
 """C stands for channels, S for red, green and blue samples."""
 
+INDEPENDENT = {"I": "image", "P": "position"}
+"""Axes that count images that are independent of each other, such as the files of a folder, and
+what they count."""
+
 PLANE_AXES = "TZYX"
 """Axes of an array without channels whose axes are not known; the last of these letters."""
 
@@ -21,6 +25,8 @@ NAMES = {
     "X": ("x", "col", "cols", "column", "columns", "width"),
     "C": ("c", "ch", "channel", "channels"),
     "S": ("s", "sample", "samples", "rgb", "rgba"),
+    "I": ("i", "image", "images", "file", "files"),
+    "P": ("p", "position", "positions"),
 }
 """Names of axes in lower case, by the letter that stands for them."""
 _LETTERS = {name: letter for letter, names in NAMES.items() for name in names}
@@ -168,3 +174,8 @@ def axes_of_names(
             first = words[i][0].upper() if words[i][0].upper() in OTHER else ""
         letters[i] = next(_spare_letters(letters, first))
     return "".join(letters)
+
+
+def axis_column(axis: str) -> str:
+    """Return the name that the column with positions on an axis has in a table."""
+    return INDEPENDENT.get(axis, axis.lower())

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, PtsamError
-from napari_ptsam.images.axes import CHANNEL_AXES, axes_of_names, fitting_axes, guess_axes
+from napari_ptsam.images.axes import (
+    CHANNEL_AXES,
+    INDEPENDENT,
+    axes_of_names,
+    fitting_axes,
+    guess_axes,
+)
 from napari_ptsam.images.lazy_arrays import Part, Reordered, with_known_shape
 from napari_ptsam.images.tiling import MINIMUM_SIDE
 
@@ -123,7 +129,7 @@ class Planes(Sequence[np.ndarray]):
     def stack_axis(self) -> str:
         """The axis along which planes are linked and chosen; an empty string for a single plane.
 
-        It is the last leading axis that is longer than 1.
+        It is the last leading axis that is longer than 1. See also `is_linkable`.
         """
         return self._long_axes[-1:]
 
@@ -132,6 +138,11 @@ class Planes(Sequence[np.ndarray]):
         """The leading axes that are longer than 1."""
         sizes = zip(self.leading_axes, self.leading, strict=True)
         return "".join(axis for axis, size in sizes if size > 1)
+
+    @property
+    def is_linkable(self) -> bool:
+        """Whether planes along `stack_axis` may show the same objects, unlike independent images."""
+        return self.stack_axis not in INDEPENDENT
 
     @property
     def stack_length(self) -> int:

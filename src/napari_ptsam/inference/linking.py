@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from napari_ptsam.errors import InputError
 from napari_ptsam.inference.objects import NumberedObjects, classes_of
 from napari_ptsam.io.declaration import Shown, declared
 
@@ -126,6 +127,15 @@ class Linker:
         return [(row, int(old[column])) for row, column in chosen]
 
 
+def check_linkable(planes: Planes) -> None:
+    """Raise an `InputError` if the planes of an image are independent images."""
+    if not planes.is_linkable:
+        raise InputError(
+            f"The axis {planes.stack_axis} of {planes.name} counts independent images, whose objects "
+            "cannot be linked; call the axis Z or T if they are planes of a stack or a time series."
+        )
+
+
 class StackLinker:
     """Link the planes of an image along its `Planes.stack_axis`, each stack by itself.
 
@@ -135,9 +145,15 @@ class StackLinker:
         The image.
     settings
         Conditions for a link; the defaults if None.
+
+    Raises
+    ------
+    InputError
+        If the planes are independent images.
     """
 
     def __init__(self, planes: Planes, settings: LinkSettings | None = None) -> None:
+        check_linkable(planes)
         self._length = planes.stack_length
         self._linker = Linker(settings)
 

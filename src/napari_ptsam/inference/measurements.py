@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from napari_ptsam.images.axes import axis_column
 from napari_ptsam.inference.objects import classes_of
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class Measurements:
     def _plane_by_plane(self, numbers: np.ndarray, rows: PlaneRows) -> Table:
         columns = {"label": rows.labels, "class": self._names(rows.classes)}
         columns |= {
-            axis.lower(): position
+            axis_column(axis): position
             for axis, position in zip(
                 self.planes.leading_axes, self._positions(numbers), strict=True
             )
@@ -251,7 +252,7 @@ class Measurements:
         volumes = self.kind == "volumes"
         for axis, position in zip(self.planes.leading_axes, positions, strict=True):
             if volumes and axis != self.planes.stack_axis:
-                columns[axis.lower()] = position[first]
+                columns[axis_column(axis)] = position[first]
         columns["pixels"] = pixels.astype(np.int64)
         steps, unit = self._steps(volumes)
         columns[f"volume_{unit}3" if volumes else f"area_{unit}2"] = pixels * np.prod(steps)
@@ -356,7 +357,8 @@ def layer_features(measurements: Measurements) -> Table:
         names[labels] = table["class"]
         names[0] = "background"
         return _row_by_row(table, names.tolist(), "class")
-    axes = [axis.lower() for axis in measurements.planes.leading_axes if axis.lower() in table]
+    leading = map(axis_column, measurements.planes.leading_axes)
+    axes = [column for column in leading if column in table]
     positions = zip(*(table[axis] for axis in axes), labels, strict=True)
     index = [
         " ".join([*(f"{axis}{i}" for axis, i in zip(axes, at, strict=True)), f"label {label}"])

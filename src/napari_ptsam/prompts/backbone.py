@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.errors import CheckpointError, message_of
+from napari_ptsam.errors import CheckpointError, framed, message_of
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
     path = files.remembered_path(prompt.signature)
     if path is None and entry is not None:
         raise CheckpointError(
-            f"The prompt was tuned for another backbone. {files.how_to_get(entry)}"
+            framed(files.how_to_get(entry), "The prompt was tuned for another backbone. ")
         )
     # Prompts of earlier versions do not know where the weights come from.
     if path is None and prompt.weights:

@@ -269,13 +269,16 @@ class Progress:
         Number of steps done, and of all steps, in this phase.
     loss
         Loss of the last step for the tokens of the classes; None while embedding, and
-        while markers are tuned.
+        in the refining steps.
     held_out_dice
         Dice on the validation planes at the last check; None before the first one.
     seconds_left
         Estimated seconds until the end of all phases; None while there is no estimate.
     note
         A note for the user, such as a new start after a collapse.
+    refining_steps
+        Number of the last steps of ``training``, after those that tune the tokens with a loss: they
+        cross-validate, and tune detail heads and markers. While embedding, the expected number.
     """
 
     phase: Phase
@@ -285,3 +288,4 @@ class Progress:
     held_out_dice: float | None = None
     seconds_left: float | None = None
     note: str = ""
+    refining_steps: int = 0

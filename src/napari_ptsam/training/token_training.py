@@ -96,8 +96,12 @@ class TrainingContext:
     @property
     def steps(self) -> int:
         """Total number of optimiser steps."""
-        further = self.encoder_steps + self.fold_steps + self.detail_steps + self.marker_steps
-        return self.settings.steps + further
+        return self.settings.steps + self.encoder_steps + self.refining_steps
+
+    @property
+    def refining_steps(self) -> int:
+        """Number of steps after those that tune the tokens of the classes."""
+        return self.fold_steps + self.detail_steps + self.marker_steps
 
     def clock(self) -> Callable[[], float]:
         """Start a clock for the training time.
@@ -296,8 +300,9 @@ class TokenTraining:
             if (step.number - 1) % every == 0:
                 loss = float(step.losses.mean())
             yield Progress(
-                "training", self.steps_done, context.steps, loss, self.dice, seconds_left, self.note
-            )
+                "training", self.steps_done, context.steps, loss, self.dice, seconds_left, self.note,
+                context.refining_steps,
+            )  # fmt: skip
             # Include what the caller did meanwhile, such as a check.
             clock()
             if context.stopping:

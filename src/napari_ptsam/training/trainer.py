@@ -393,7 +393,10 @@ class Training:
         )  # fmt: skip
         done, note = sum(part.steps_done for part in parts), joined(part.note for part in parts)
         dice = self._best.dice
-        return Progress("training", done, self._context.steps, held_out_dice=dice, note=note)
+        return Progress(
+            "training", done, self._context.steps, held_out_dice=dice, note=note,
+            refining_steps=self._context.refining_steps,
+        )  # fmt: skip
 
     def _embed(self) -> Generator[Progress, None, None]:
         """Embed all tiles once, then decide about encoder tokens."""
@@ -409,8 +412,9 @@ class Training:
             if step_seconds is not None:
                 seconds_left = spent / done * (total - done) + step_seconds * self._context.steps
             yield Progress(
-                "embedding", done, total, seconds_left=seconds_left, note=self._token_training.note
-            )
+                "embedding", done, total, seconds_left=seconds_left, note=self._token_training.note,
+                refining_steps=self._context.refining_steps,
+            )  # fmt: skip
             if self._context.stopping:
                 return
         self._encoder_training.decide(step_seconds or 0.0)

@@ -95,7 +95,7 @@ def _judge(origin: Origin, begin: str, detail: bool) -> Verdict:
         "poor",
         f"{begin}Poor: {found}.{rough} Look for objects that were forgotten in the "
         "annotation, annotate more planes (“Suggest a plane”), try the preset “thorough” or another "
-        "tile size.",
+        "scale.",
     )
 
 

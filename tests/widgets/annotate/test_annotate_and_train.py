@@ -111,6 +111,8 @@ def test_stop_keeps_the_best_so_far(qtbot, dock, stack) -> None:
     widget.train.run.predicted.connect(shown.append)
     widget.train.train.click()
     assert widget.train.stop.isEnabled() and not widget.train.train.isEnabled()
+    assert not widget.train.stop.hasFocus()  # the space bar would press it
+    assert widget.train.bar.text() == "Getting ready…"
     qtbot.waitUntil(lambda: len(shown) > 2, timeout=LONG)
     assert PREVIEW in viewer.layers
     qtbot.waitUntil(lambda: len(widget.train.plot._losses[0]) > 20, timeout=LONG)

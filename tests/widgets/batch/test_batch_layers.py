@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.layers import Image
 
 import napari_ptsam as ptsam
 from conftest_batch import choose, notifications, run
-from conftest_widgets import settled
+from conftest_widgets import refreshed, settled
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.images.tiling import Tiling
 from napari_ptsam.inference.linking import Linker, LinkSettings
@@ -98,6 +99,28 @@ def test_objects_are_cleaned_and_linked_as_the_core_does(
             assert np.array_equal(result[t, z], linker.link(segmenter.plane(series[t, z])))
     assert np.array_equal(result[0, 0], result[0, 1]) and result[0].any()
     assert not set(np.unique(result[0])) & set(np.unique(result[1])) - {0} and notifications() == []
+
+
+def test_images_of_a_folder_are_not_linked(qtbot, batch, stack) -> None:
+    folder = Image(stack.images[:2], name="folder", axis_labels=("image", "y", "x"))
+    viewer, widget = batch(stack=stack.images[[0, 0]])
+    choose(widget.results.output, "instances")
+    linked = widget.results.objects.linked
+    linked.setChecked(True)
+    assert linked.isEnabled()
+    viewer.add_layer(folder)
+    refreshed(qtbot, widget)
+    assert widget.layers.item(1).text() == "folder – IYX 2 x 128 x 128"
+    widget.layers.tick_all(True)
+    run(qtbot, widget)
+    assert notifications() == []
+    linked_result, other = viewer.layers[-2].data, viewer.layers[-1].data
+    assert np.array_equal(linked_result[0], linked_result[1]) and linked_result.any()
+    for plane in other:  # each counts from 1
+        assert np.array_equal(np.unique(plane), np.arange(plane.max() + 1)) and plane.any()
+    widget.layers._tick([folder])
+    assert not linked.isEnabled() and widget.results.link() is None
+    assert "independent" in linked.toolTip()
 
 
 def test_probabilities_become_an_image_for_each_class(qtbot, batch, stack, prompt, device) -> None:

@@ -168,7 +168,7 @@ def test_a_prompt_for_another_backbone_is_left_out(qtbot, batch, stack, prompt) 
     widget.use_prompt(replace(prompt, backbone="vit_b", weights="vit_b"), Path("large.pt"))
     run(qtbot, widget)
     (message,) = notifications()
-    assert "large was left out: it needs the backbone vit_b, but nuclei needs vit_t." in message
+    assert "large was left out: it needs the base model vit_b, but nuclei needs vit_t." in message
     assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei – nuclei"]
 
 

@@ -97,6 +97,7 @@ def test_stop_keeps_what_is_done_and_reads_a_plane_at_a_time(qtbot, batch, stack
     widget.run.plane_segmented.connect(lambda step: done.append(step.number))
     widget.start_button.click()
     qtbot.waitUntil(lambda: len(done) >= 3, timeout=LONG)
+    assert not widget.stop_button.hasFocus()  # the space bar would press it
     assert " left" in widget.bar.format() and not widget.stop_button.isHidden()
     widget.stop_button.click()
     qtbot.waitUntil(lambda: not widget.run.running, timeout=LONG)

@@ -50,7 +50,7 @@ def shown(dialog: LibraryDialog) -> list[str]:
 def test_lists_with_picture_and_facts(dialog: LibraryDialog) -> None:
     assert shown(dialog) == ["nuclei", "yeast"]
     first = dialog.library_list.list.item(0)
-    assert "Ada" in first.text() and "Dice 0." in first.text()
+    assert "Ada" in first.text() and "agreement 0." in first.text()
     assert first.icon().availableSizes()[0].width() == 96
     assert "plate 3" in dialog.card.facts.text()
 

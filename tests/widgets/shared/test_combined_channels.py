@@ -29,14 +29,15 @@ def test_two_layers_become_one_image(make_napari_viewer, nuclei) -> None:
     ]
     layers[1].scale = (2, 0.5001, 0.5)  # rounded by another program
     combined = combine_channels(viewer, layers[::-1])
-    axis = guess_channel_axis(combined)
-    planes = image_planes(combined, axis)
-    assert (axis, planes.channels, planes.leading) == (1, 2, (3,))
+    planes = image_planes(combined, guess_channel_axis(combined))
+    assert (planes.axes, planes.channels, planes.leading) == ("ZYXC", 2, (3,))
     assert channels_of(planes).names == ("DAPI", "GFP")
     assert np.array_equal(planes[0], np.stack([stack[0], stack[2].astype(np.uint8)], -1))
     assert planes.pixel_size == image_planes(layers[0]).pixel_size
-    world = combined.data_to_world((1, 0, 10, 20))
-    assert np.allclose(np.delete(world, 1), layers[0].data_to_world((1, 10, 20)))
+    assert np.allclose(combined.data_to_world((1, 10, 20)), layers[0].data_to_world((1, 10, 20)))
+    assert viewer.dims.ndim == 3  # no slider for channels
+    shown = np.asarray(combined.data[0])
+    assert shown.shape == (*stack.shape[1:], 3) and shown.max() == 255
     # The channels stay in view, in their colours.
     assert all(layer.visible for layer in layers) and not combined.visible and is_shown(combined)
     show_image(combined, False)

@@ -100,7 +100,7 @@ def test_axes_that_are_too_many() -> None:
 def test_labels_tell_the_axes() -> None:
     for labels, axes in (
         (("time", "y", "x"), "TYX"), (("slice", "row", "column"), "ZYX"), (("c", "y", "x"), "CYX"),
-        (("image", "y", "x"), "ZYX"), (None, "ZYX"), (("t", "-2", "-1"), "TYX"),
+        (("image", "y", "x"), "IYX"), (None, "ZYX"), (("t", "-2", "-1"), "TYX"),
         (("y", "z", "x"), "ZYX"),  # y and x are the last axes for those who annotate
     ):  # fmt: skip
         layer = Image(array(3), axis_labels=labels)

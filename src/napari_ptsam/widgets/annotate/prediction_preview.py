@@ -13,7 +13,7 @@ from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
 from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
-from napari_ptsam.widgets.shared.layers import class_colours, placement
+from napari_ptsam.widgets.shared.layers import class_colours, layer_axes, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
 
@@ -171,7 +171,7 @@ class Preview(QObject):
             if self._layer is not None:
                 self._layer.visible = True
         planes = image.planes
-        leading, axes = planes.position(prediction.view.number), planes.data_axes
+        leading, axes = planes.position(prediction.view.number), layer_axes(image.layer, planes)
         labels = prediction.labels.reshape([1] * (len(axes) - 2) + list(prediction.labels.shape))
         where = placement(image.layer, {axes.index(a): float(i) for a, i in leading.items()})
         viewer = self._session_model.viewer

@@ -9,7 +9,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
 from napari_ptsam.annotation.regions import SMALLEST, Region, region_at, region_of
-from napari_ptsam.widgets.shared.layers import placement
+from napari_ptsam.widgets.shared.layers import layer_axes, placement
 
 if TYPE_CHECKING:
     from napari.layers import Shapes
@@ -70,7 +70,7 @@ class RegionLayers(QObject):
         """Show the regions as they are now."""
         viewer = self._session_model.viewer
         for image in self._session_model.images:
-            channels = image.planes.channels if "C" in image.planes.data_axes else 1
+            channels = image.planes.channels if "C" in layer_axes(image.layer, image.planes) else 1
             corners = [
                 self._corners(image, record.number, channel, region)
                 for record in self._session_model.records
@@ -105,8 +105,9 @@ class RegionLayers(QObject):
         """Return the corners of a region in pixels of the image's layer: shape (4, axes)."""
         planes, (y0, x0, y1, x1) = image.planes, region
         position = planes.position(number)
-        corners = np.zeros((4, len(planes.data_axes)))
-        for axis, letter in enumerate(planes.data_axes):
+        axes = layer_axes(image.layer, planes)
+        corners = np.zeros((4, len(axes)))
+        for axis, letter in enumerate(axes):
             if letter == "Y":
                 corners[:, axis] = np.array([y0, y0, y1, y1]) - 0.5
             elif letter == "X":

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject
 from napari_ptsam.annotation.drawn_shapes import DrawnShape, labels_of_shapes
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.object_paint import stroke_under_way
-from napari_ptsam.widgets.shared.layers import add_annotation_layer
+from napari_ptsam.widgets.shared.layers import add_annotation_layer, layer_axes
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
 
@@ -118,7 +118,7 @@ class ShapesAnnotation(QObject):
 
 def _drawn(image: AnnotatedImage, shapes: Shapes, label: int | None) -> np.ndarray:
     """Return the labels of a Shapes layer: shape of the image's leading axes, then y and x."""
-    axes, planes = image.planes.data_axes, image.planes
+    axes, planes = layer_axes(image.layer, image.planes), image.planes
     if shapes.ndim != len(axes):
         raise InputError(
             f"the layer has {shapes.ndim} axes, but {planes.name} has {len(axes)}; draw in a Shapes layer "

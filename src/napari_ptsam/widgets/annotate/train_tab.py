@@ -29,6 +29,7 @@ from napari_ptsam.widgets.annotate.training_run import (
     TrainingRequest,
     TrainingRun,
 )
+from napari_ptsam.widgets.annotate.training_stages import stage_of
 from napari_ptsam.widgets.library.library_dialog import LibraryButton
 from napari_ptsam.widgets.shared.open_docks import segment_all_images
 from napari_ptsam.widgets.shared.qt_helpers import (
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 REDRAW = 0.4
 """Seconds between two updates of the progress bar and the plot."""
-PHASE_NAMES = {"embedding": "Preparing images (1/2)", "training": "Learning (2/2)", "done": "Done"}
 COLOURS = {"good": "#009E73", "fair": "#E69F00", "poor": "#D55E00", "unsure": "#E69F00"}
 
 
@@ -83,7 +83,7 @@ class TrainTab(ScrollingColumn):
 
     def _add_widgets(self) -> None:
         self.train = button(
-            "Train", "Tune a prompt on the annotated planes; you can continue to annotate meanwhile.",
+            "Train", "Train a prompt on the annotated planes; you can continue to annotate meanwhile.",
             self.start,
         )  # fmt: skip
         self.train_on = button(
@@ -162,7 +162,8 @@ class TrainTab(ScrollingColumn):
         self.plot.clear_lines(request.settings.steps)
         self.plot.show()
         self.judgement.setText("")
-        self.bar.setRange(0, 0)
+        self.bar.setRange(0, 1)  # a bar without an end would not show its text
+        self.bar.setValue(0)
         self.bar.setFormat("Getting ready…")
         self.bar.show()
         self.status.setText("")
@@ -172,7 +173,8 @@ class TrainTab(ScrollingColumn):
         self.run.start(request)
         self._session_model.touch()
         self.refresh()
-        self.stop.setFocus()
+        # The focus leaves the hidden button, but not for "Stop", which the space bar would press.
+        self.bar.setFocus()
 
     def _request(self, resume: bool) -> TrainingRequest:
         session_model = self._session_model
@@ -218,20 +220,23 @@ class TrainTab(ScrollingColumn):
 
     def _progress(self, progress: Progress) -> None:
         now, self._note = perf_counter(), in_form(progress.note)
-        if progress.phase == "training":
+        learning = progress.steps - progress.refining_steps
+        if progress.phase == "training" and progress.step <= learning:
+            self.plot.set_steps(learning)
             self.plot.add(progress.step, progress.loss, progress.held_out_dice)
         last = progress.step == progress.steps
         if (now - self._drawn < REDRAW and not last) or not self.stop.isEnabled():
             return
         self._drawn = now
-        self.bar.setRange(0, progress.steps)
-        self.bar.setValue(progress.step)
+        stage = stage_of(progress)
+        self.bar.setRange(0, stage.steps)
+        self.bar.setValue(stage.step)
         time_left = (
             ""
             if progress.seconds_left is None
             else f", {format_duration(progress.seconds_left)} left"
         )
-        self.bar.setFormat(f"{PHASE_NAMES[progress.phase]}: %v of %m{time_left}")
+        self.bar.setFormat(f"{stage.text}{time_left}")
         dice = progress.held_out_dice
         agreement = "" if dice is None else f"Agreement with your annotation: {dice:.2f} of 1"
         self.status.setText(" – ".join(filter(None, (agreement, self._note))))

@@ -61,11 +61,18 @@ class TrainingPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self._dices: tuple[list[int], list[float]] = ([], [])
         self._loss.setData([], [])
         self._dice.setData([], [])
+        self._steps = 0
         if steps is not None:
-            self.setXRange(0, steps, padding=0.01)
+            self.set_steps(steps)
         colour = self.palette().color(QPalette.ColorRole.WindowText)
         for side in ("left", "bottom", "right"):
             self.getAxis(side).setTextPen(colour)
+
+    def set_steps(self, steps: int) -> None:
+        """Set the number of steps, at which the plot ends."""
+        if steps != self._steps:
+            self._steps = steps
+            self.setXRange(0, steps, padding=0.01)
 
     def add(self, step: int, loss: float | None, dice: float | None) -> None:
         """Add the values of a step. A Dice equal to the last one is not repeated."""

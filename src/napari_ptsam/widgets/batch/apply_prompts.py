@@ -135,8 +135,9 @@ class Linkers:
 
         self._planes = task.planes
         self._linkers = []
-        if request.link is not None and request.layers:
-            self._linkers = [StackLinker(task.planes, request.link) for _ in range(count)]
+        link = request.link_of(task.planes)
+        if link is not None and request.layers:
+            self._linkers = [StackLinker(task.planes, link) for _ in range(count)]
 
     def link(
         self, number: int, results: Sequence[np.ndarray] | None
@@ -170,7 +171,7 @@ class ImageMeasurements:
 
         self._planes = planes
         self.of_prompts: list[Measurements | None] = []
-        kind = kind_of(request.settings.output, request.link is not None, planes)
+        kind = kind_of(request.settings.output, request.link_of(planes) is not None, planes)
         if kind is not None:
             self.of_prompts = [
                 Measurements(planes, prompt.opened.prompt.classes, kind) for prompt in prompts

@@ -128,7 +128,7 @@ class BatchSegment(ClosableDock):
         )
         self.backbone = BackboneStatus(self.backbone_service)
         self.get_backbone = button(
-            "Download the backbone…", "Open the dialog to download it.", self._get_backbone
+            "Download the base model…", "Open the dialog to download it.", self._get_backbone
         )
         self._missing_name = ""
         self.use_trained = button(
@@ -240,12 +240,14 @@ class BatchSegment(ClosableDock):
             return
         self._request, self._start_time, self._failure = request, perf_counter(), ""
         self.status.setText("")
-        self.bar.setRange(0, 0)
+        self.bar.setRange(0, 1)  # a bar without an end would not show its text
+        self.bar.setValue(0)
         self.bar.setFormat("Preparing…")
         self.bar.show()
         self.run.start(request)
         self.refresh()
-        self.stop_button.setFocus()
+        # The focus leaves the hidden button, but not for "Stop", which the space bar would press.
+        self.bar.setFocus()
 
     def _make_request(self) -> BatchRequest:
         prompts = list(self.prompts.opened)
@@ -379,6 +381,7 @@ class BatchSegment(ClosableDock):
             except PtsamError:  # shown in the list, and when the run is started
                 continue
         self.planes.fit(images)
+        self.results.objects.offer_link(images)
         self._show_warnings(images)
 
     def _show_warnings(self, images: list[Planes]) -> None:

@@ -71,7 +71,7 @@ class ResultFiles:
         """The result of each prompt, once it is written."""
         task.targets = [result.target for result in self._results]
         self._steps = segment_to_files(
-            planes, self._results, link=request.link,
+            planes, self._results, link=request.link_of(planes),
             resume=options.resume, overwrite=options.overwrite,
             measure=True, on_written=self.written.__setitem__,
         )  # fmt: skip

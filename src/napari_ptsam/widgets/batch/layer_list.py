@@ -62,7 +62,8 @@ class ImagePicker(QWidget):
         self.axes = QLineEdit()
         self.axes.setToolTip(
             "How the selected image is read: one letter per axis, in order. Y and X are the axes of "
-            "a plane, C is the channel axis, and all others (T, Z, …) count planes."
+            "a plane, C is the channel axis, I counts independent images, and all others (T, Z, …) "
+            "count planes."
         )
         self.axes.setMaxLength(12)
         self.axes.editingFinished.connect(self._apply_axes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ptsam.images.axes import axis_column
 from napari_ptsam.widgets.shared.layers import plane_in_view
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ def show_features(viewer: napari.Viewer, layer: Labels, planes: Planes, features
         The table, see `napari_ptsam.inference.measurements.layer_features`.
     """
     names = features["index"]
-    axes = [axis for axis in planes.leading_axes if axis.lower() in features]
+    axes = [axis for axis in planes.leading_axes if axis_column(axis) in features]
     if names.dtype != object or not axes:
         layer.features = features
         return
     labels = features["label"]
     starts = {axis: sum(start for cut, start, _ in planes.cut if cut == axis) for axis in axes}
-    at = {axis: features[axis.lower()] - starts[axis] for axis in axes}
+    at = {axis: features[axis_column(axis)] - starts[axis] for axis in axes}
     shown: list[Any] = []
 
     def follow(event: object = None) -> None:

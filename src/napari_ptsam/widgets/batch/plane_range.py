@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_ptsam.errors import InputError
+from napari_ptsam.images.axes import INDEPENDENT
 from napari_ptsam.widgets.shared.layers import plane_in_view
 from napari_ptsam.widgets.shared.qt_helpers import row
 
@@ -65,7 +66,9 @@ class PlaneRange(QWidget):
         stacks = [planes for planes in images if planes.stack_axis]
         most_planes = max([planes.stack_length for planes in stacks], default=1)
         axes = {planes.stack_axis for planes in stacks}
-        self._first_label.setText(f"along {axes.pop()} from" if len(axes) == 1 else "from")
+        axis = axes.pop() if len(axes) == 1 else ""
+        text = f"{INDEPENDENT[axis]}s from" if axis in INDEPENDENT else f"along {axis} from"
+        self._first_label.setText(text if axis else "from")
         self.first.setMaximum(most_planes - 1)
         self.last.blockSignals(True)
         self.last.setMaximum(most_planes - 1)

@@ -15,7 +15,21 @@ from napari_ptsam.widgets.shared.qt_helpers import not_none, plain_tip, row
 from napari_ptsam.widgets.shared.setting_rows import add_rows, editors_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.widgets.batch.task import OpenedPrompt
+
+
+LINK_TIP = (
+    "Let an object keep its number from plane to plane: 3D objects along z, tracks along "
+    "time. Otherwise each plane counts from 1. Images of a folder are not linked."
+)
+NO_LINK_TIP = (
+    "The ticked images are independent of each other, like those of a folder, so that objects have "
+    "no number in common. If they are a z stack or a time series, type Z or T in place of the "
+    "letter I or P into the field Axes."
+)
 
 
 class ResultOptions(QWidget):
@@ -102,12 +116,8 @@ class ObjectOptions(QWidget):
         self.threshold = not_none(self._linking["threshold"].number)
         self.gap = not_none(self._linking["gap"].number)
         self.linked = QCheckBox("Same number across z or t")
-        self.linked.setToolTip(
-            "Let an object keep its number from plane to plane: 3D objects along z, tracks along "
-            "time. Otherwise each plane counts from 1."
-        )
         self._link = QWidget()
-        link = row(QLabel("IoU from"), self.threshold, QLabel("gap"), self.gap)
+        link = row(QLabel("Overlap from"), self.threshold, QLabel("gap"), self.gap)
         link.addStretch(1)
         self._link.setLayout(link)
         form = QFormLayout(self)
@@ -120,6 +130,14 @@ class ObjectOptions(QWidget):
         form.addRow(self._link)
         self.linked.toggled.connect(self._link.setVisible)
         self._link.hide()
+        self.offer_link([])
+
+    def offer_link(self, images: Sequence[Planes]) -> None:
+        """Offer to link planes, unless the images are independent of each other, as in a folder."""
+        is_offered = not images or any(planes.is_linkable for planes in images)
+        self.linked.setEnabled(is_offered)
+        self.linked.setToolTip(LINK_TIP if is_offered else NO_LINK_TIP)
+        self._link.setVisible(self.linked.isChecked() and is_offered)
 
     def fit(self, prompts: list[OpenedPrompt]) -> None:
         """Offer to separate by markers only if every prompt has them."""
@@ -139,6 +157,6 @@ class ObjectOptions(QWidget):
 
     def link(self) -> LinkSettings | None:
         """Return how planes are linked; None if they are not."""
-        if not self.linked.isChecked():
+        if not (self.linked.isChecked() and self.linked.isEnabled()):
             return None
         return LinkSettings(**{name: editor.value for name, editor in self._linking.items()})

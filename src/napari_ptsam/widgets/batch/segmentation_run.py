@@ -237,7 +237,7 @@ class BatchRun(BackgroundTask):
                 prompts.append(opened)
             else:
                 yield RunWarning(
-                    f"{opened.name} was left out: it needs the backbone {prompt.backbone_name}, but "
+                    f"{opened.name} was left out: it needs the base model {prompt.backbone_name}, but "
                     f"{request.prompts[0].name} needs {backbone.weights}. Apply them in separate runs."
                 )
         if request.layers and request.settings.output != "probabilities":

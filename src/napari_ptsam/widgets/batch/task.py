@@ -15,6 +15,7 @@ from napari_ptsam.widgets.shared.layers import (
     RESULT,
     class_colours,
     is_shown,
+    layer_axes,
     layers_in_view,
     placement,
 )
@@ -108,6 +109,10 @@ class BatchRequest:
     layers: bool = True
     files: FileOptions | None = None
     channels: tuple[int, ...] | None = None
+
+    def link_of(self, planes: Planes) -> LinkSettings | None:
+        """Return the settings for linking the planes of an image; None if they are not linked."""
+        return self.link if planes.is_linkable else None
 
 
 @dataclass(eq=False)
@@ -218,7 +223,7 @@ class ImageTask:
         for axis, start, stop in parts:
             self.planes = self.planes.part(axis, start, stop)
         self._start = {axis: start for axis, start, _ in parts}
-        self._axes = image.data_axes
+        self._axes = layer_axes(layer, image)
         sizes = dict(zip(self.planes.axes, self.planes.array_shape, strict=True))
         self.shape = tuple(1 if axis == "C" else sizes[axis] for axis in self._axes)
         """Shape of a result: that of the part, with one channel."""

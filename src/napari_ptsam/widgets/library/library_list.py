@@ -149,12 +149,12 @@ class LibraryList(QWidget):
 
 
 def _summary(entry: LibraryItem) -> str:
-    """Return four lines: name, classes, Dice and backbone, date and author."""
+    """Return four lines: name, classes, Dice and base model, date and author."""
     prompt = entry.prompt
     if prompt is None:
         return f"{entry.path.stem}\ncannot be read"
     dice = prompt.origin.held_out_dice
-    quality = "Dice not measured" if dice is None else f"Dice {dice:.2f}"
+    quality = "agreement not measured" if dice is None else f"agreement {dice:.2f} (Dice)"
     made = [text for text in (local_time(prompt.origin.date)[:10], prompt.author) if text]
     return "\n".join(
         [

@@ -21,6 +21,8 @@ MAX_CLASSES = 12
 SHOWN_FACTS = ("Made from", "Dice", "Pixel size", "Fine detail", "Author", "Notes", "Licence")
 DETAILS = ("Training", "Backbone", "Scale", "Channels", "Flips")
 """Facts that are shown when the details are unfolded."""
+IN_WORDS = {"Dice": "Agreement (Dice)", "Backbone": "Base model"}
+"""What the widgets call these facts."""
 
 
 class PromptCard(QFrame):
@@ -84,5 +86,8 @@ class PromptCard(QFrame):
         known = facts(prompt)
         known["Made from"], _, known["Training"] = known["Made from"].partition("; ")
         for label, names in ((self.facts, SHOWN_FACTS), (self.details, DETAILS)):
-            label.setText("\n".join(f"{name}: {known[name]}" for name in names if name in known))
+            lines = (
+                f"{IN_WORDS.get(name, name)}: {known[name]}" for name in names if name in known
+            )
+            label.setText("\n".join(lines))
         self.fold.show()

@@ -11,6 +11,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.shared.layers import (
     CHANNEL_LAYERS,
     CHANNEL_NAMES,
+    CHANNEL_PIXELS,
     guess_channel_axis,
     placement,
 )
@@ -42,7 +43,8 @@ def combine_channels(viewer: napari.Viewer, layers: Sequence[Image]) -> Image:
     Returns
     -------
     napari.layers.Image
-        The new layer, which has the channels on the axis before y and x, labelled ``channel``.
+        The new layer. It has the axes of the others, so that the viewer needs no slider for
+        channels, and shows them together in their present colours. The channels are in its metadata.
 
     Raises
     ------
@@ -55,27 +57,36 @@ def combine_channels(viewer: napari.Viewer, layers: Sequence[Image]) -> Image:
     import dask.array as da
 
     first = layers[0]
-    at = first.ndim - 2
     arrays = [layer.data[0] if layer.multiscale else layer.data for layer in layers]
-    stacked = da.stack([_lazy(array) for array in arrays], axis=at)
-    where: dict[str, Any] = {
-        "scale": np.insert(first.scale, at, 1.0),
-        "translate": np.insert(first.translate, at, 0.0),
-        "axis_labels": (*first.axis_labels[:at], "channel", *first.axis_labels[at:]),
-        "units": (*map(str, first.units[:at]), "pixel", *map(str, first.units[at:])),
-    }
+    pixels = da.stack([_lazy(array) for array in arrays], axis=-1).rechunk({first.ndim: -1})
     names = [layer.name for layer in layers]
-    limits = [layer.contrast_limits for layer in layers]
     combined = viewer.add_image(
-        stacked,
+        _in_colours(pixels, layers),
+        rgb=True,
         name=" + ".join(names),
-        contrast_limits=(min(low for low, _ in limits), max(high for _, high in limits)),
-        metadata={CHANNEL_NAMES: names, CHANNEL_LAYERS: list(layers)},
+        metadata={CHANNEL_PIXELS: pixels, CHANNEL_NAMES: names, CHANNEL_LAYERS: list(layers)},
         visible=False,
-        **where,
+        **placement(first),
     )
     _show_without_channels(viewer, combined)
     return combined
+
+
+def _in_colours(pixels: Any, layers: Sequence[Image]) -> Any:
+    """Return channels as the viewer shows them now, added up: uint8, shape (..., y, x, 3)."""
+    shown = [(layer.contrast_limits, layer.colormap) for layer in layers]
+
+    def add_up(block: np.ndarray) -> np.ndarray:
+        colours = np.zeros((*block.shape[:-1], 3), np.float32)
+        for channel, ((low, high), colormap) in enumerate(shown):
+            bright = (block[..., channel].astype(np.float32) - low) / max(high - low, 1e-9)
+            mapped = colormap.map(np.clip(np.nan_to_num(bright), 0, 1).ravel())
+            colours += mapped[:, :3].reshape(colours.shape)
+        return (255 * np.clip(colours, 0, 1)).astype(np.uint8)
+
+    return pixels.map_blocks(
+        add_up, chunks=(*pixels.chunks[:-1], (3,)), meta=np.empty((0,) * pixels.ndim, np.uint8)
+    )
 
 
 def _show_without_channels(viewer: napari.Viewer, combined: Image) -> None:

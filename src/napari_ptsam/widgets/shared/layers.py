@@ -47,6 +47,9 @@ CHANNEL_NAMES = "napari-ptsam channels"
 """Key in a layer's metadata for the names of its channels."""
 CHANNEL_LAYERS = "napari-ptsam channel layers"
 """Key in a layer's metadata for the layers that show its channels in its place."""
+CHANNEL_PIXELS = "napari-ptsam channel pixels"
+"""Key in a layer's metadata for an array with the axes of the layer, then one of channels. It is
+read in place of the layer's own pixels, which only show the channels in colours."""
 ONE_AT_A_TIME = "napari-ptsam one at a time"
 """Key in the metadata of images of which only one is shown."""
 
@@ -63,17 +66,23 @@ class LayerPixels:
     ----------
     array
         An array with ``shape``, ``dtype`` and indexing, such as numpy, dask or
-        zarr. Its axes are those of the layer; if `rgb` is set, colours follow.
+        zarr. Its axes are those of the layer; if `rgb` or `channels` is set, colours or
+        channels follow.
     rgb
         Whether the last axis holds red, green and blue.
+    channels
+        Whether the last axis holds channels that the layer does not have as an axis.
     """
 
     array: Any
     rgb: bool = False
+    channels: bool = False
 
 
 def _pixels_of_image(layer: Image) -> LayerPixels:
-    """Return the full resolution of an Image layer."""
+    """Return the full resolution of an Image layer, or its channels if these are combined."""
+    if CHANNEL_PIXELS in layer.metadata:
+        return LayerPixels(layer.metadata[CHANNEL_PIXELS], channels=True)
     return LayerPixels(layer.data[0] if layer.multiscale else layer.data, layer.rgb)
 
 
@@ -133,8 +142,14 @@ def image_layers(viewer: napari.Viewer) -> list[Any]:
     ]
 
 
+def layer_axes(layer: Layer, image: Planes) -> str:
+    """Return the letters of a layer's axes: those of its image, without channels it has not."""
+    axes = image.data_axes
+    return axes if len(axes) == layer.ndim else axes.replace("C", "")
+
+
 def guess_channel_axis(layer: Layer) -> int | None:
-    """Return the axis that is labelled as channels, if any."""
+    """Return the axis of the layer that is labelled as channels, if any."""
     reader = _reader_of(layer)
     if reader is None or layer.data is None:
         return None
@@ -160,7 +175,7 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
         A layer of a class in `LAYER_CLASSES`, with the axes (y, x), (z or t, y, x)
         or (t, z, y, x), and colours or channels.
     channel_axis
-        Axis that holds channels; None if there is none.
+        Axis of the layer that holds channels; None if there is none.
     axes
         One letter for each axis, if they are known. The number of axes is then
         not limited. By default, the labels of the axes tell them, or their order.
@@ -180,6 +195,8 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
     if layer.data is None:
         raise InputError(f"The layer {layer.name} is empty; choose another.")
     pixels = read(layer)
+    if pixels.channels:
+        axes, channel_axis = axes and axes.replace("C", ""), None
     axes = axes or default_axes(layer, pixels.array, channel_axis)
     if axes is None:
         plain = layer.ndim - (channel_axis is not None)
@@ -188,10 +205,10 @@ def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None
             f"The layer {layer.name} has {layer.ndim} axes; "
             f"{hint * (plain == MOST_AXES + 1)}take one with 2 (y, x) to 4 (t, z, y, x)."
         )
-    planes = Planes(pixels.array, axes + "S" * pixels.rgb, layer.name)
+    planes = Planes(pixels.array, axes + "S" * pixels.rgb + "C" * pixels.channels, layer.name)
     planes.pixel_size = layer_pixel_size(layer, axes)
     planes.time_step = layer_time_step(layer, axes)
-    if channel_axis is not None:
+    if channel_axis is not None or pixels.channels:
         planes.channel_names = tuple(map(str, layer.metadata.get(CHANNEL_NAMES, ())))
     source = layer.source.path
     planes.path = Path(source) if source is not None else None
@@ -306,7 +323,7 @@ def add_annotation_layer(
         Labels that were made elsewhere: integer, shape of the leading axes, then y and x. By
         default, the layer is empty, and is marked as made here.
     """
-    axes = image.data_axes
+    axes = layer_axes(layer, image)
     sizes = dict(zip(image.axes, image.array_shape, strict=True))
     shape = tuple(1 if axis == "C" else sizes[axis] for axis in axes)
     where = placement(layer)
@@ -418,7 +435,7 @@ def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | N
     if displayed != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
         return None
     position = np.asarray(layer.world_to_data(viewer.dims.point))
-    axes = image.data_axes
+    axes = layer_axes(layer, image)
     index = [
         int(np.round(at)) for at, axis in zip(position, axes, strict=True) if axis not in "YXC"
     ]
@@ -429,7 +446,7 @@ def plane_in_view(viewer: napari.Viewer, layer: Layer, image: Planes) -> int | N
 
 def go_to_plane(viewer: napari.Viewer, layer: Layer, image: Planes, number: int) -> None:
     """Make the viewer show a plane of an image."""
-    axes = image.data_axes
+    axes = layer_axes(layer, image)
     leading = image.position(number)
     position = [float(leading.get(axis, 0)) for axis in axes]
     world = layer.data_to_world(position)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from napari_ptsam.errors import Remedy, Words, worded
 
+BACKBONE = re.compile(r"(?<![\w/\\.“-])backbone(s?)(?![\w/\\.=-]*[/\\=_-])")
+"""The technical word for a base model, unless it is a part of a path or a name."""
 FORM = Words(
     {
         Remedy.REPLACE: "Choose another name, or tick “Replace existing results”.",
@@ -34,6 +38,7 @@ FORM = Words(
         Remedy.CHECKPOINT: "Ask the author of the prompt for that checkpoint, and add it in the "
         "dialog “Base models…”.",
         Remedy.DOWNLOAD: "Download the base model {backbone} in the dialog “Base models…”.",
+        Remedy.DOWNLOAD_AGAIN: "Remove it in the dialog “Base models…” and download it again.",
         Remedy.TAKE_NEW: "Press “Take the new one” to use the new one all the same.",
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used, and check the result.",
     },
@@ -43,4 +48,4 @@ FORM = Words(
 
 def in_form(message: object) -> str:
     """Return an error or a note in the words of the widgets."""
-    return worded(message, FORM)
+    return BACKBONE.sub(r"base model\1", worded(message, FORM))
