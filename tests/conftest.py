@@ -37,6 +37,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
+# A test of the form makes many objects that stay until it ends; looking at them again and again
+# takes a tenth of its time.
+gc.set_threshold(20_000, 20, 20)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -129,7 +133,21 @@ def device() -> str:
 
 
 @pytest.fixture(scope="session")
-def backbone(device: str):
+def early_stages() -> Iterator[Any]:
+    """Let the embedded backbone remember its early features."""
+    from conftest_encoder import EarlyStages
+    from napari_ptsam.backbones.kernels.tiny_vit import QuickTinyViT
+
+    remembered = EarlyStages(QuickTinyViT.early_stages)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            QuickTinyViT, "early_stages", lambda module, pixels: remembered(module, pixels)
+        )
+        yield remembered
+
+
+@pytest.fixture(scope="session")
+def backbone(device: str, early_stages):
     """The embedded backbone as users get it; no tile is embedded twice for all tests together."""
     from napari_ptsam.backbones.embedding_cache import with_users_cache
     from napari_ptsam.backbones.loading import load_backbone

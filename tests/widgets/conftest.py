@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 from napari.settings import get_settings
+from napari.utils.events import EventEmitter
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
@@ -26,6 +29,33 @@ def plugins() -> Iterator[None]:
     found = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_stay_in_memory() -> Iterator[None]:
+    """Keep napari from writing its settings, which it does several times for each viewer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(get_settings(), "_save_on_change", False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signatures_known() -> Iterator[None]:
+    """Inspect the signature of a method once, not each time that napari connects or disconnects it."""
+    known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+    check = EventEmitter._check_signature
+
+    def checked(callback: Any) -> bool:
+        if not inspect.ismethod(callback):
+            return check(callback)
+        function = callback.__func__
+        if function not in known:
+            known[function] = check(callback)
+        return known[function]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventEmitter, "_check_signature", staticmethod(checked))
         yield
 
 
