@@ -22,6 +22,7 @@ nox.options.sessions = ["lint", "types", "docs", "build", "tests-3.13"]
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+BUILD = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
 LINT = ("cffconvert>=2", "codespell>=2.3", "numpydoc>=1.8", "ruff>=0.8", "zizmor>=1.5")
 OLDEST = ("--resolution", "lowest-direct")
 OLD_TORCH = ("torch==2.4.0",)
@@ -100,7 +101,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build sdist and wheel into dist/, and check what they contain."""
-    session.install("build[uv]", "twine>=6", "check-manifest", "npe2", "hatchling")
+    session.install("build[uv]", "twine>=6", "check-manifest", "npe2", *BUILD)
     shutil.rmtree("dist", ignore_errors=True)
     session.run("check-manifest", "--no-build-isolation")
     session.run("python", "-m", "build", "--installer", "uv")  # the wheel comes from the sdist
