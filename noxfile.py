@@ -112,6 +112,18 @@ def build(session: nox.Session) -> None:
     session.run("npe2", "validate", "napari-ptsam")
 
 
+@nox.session(python=PYTHONS)
+@nox.parametrize("kind", ["wheel", "sdist"], ids=["wheel", "sdist"])
+def install(session: nox.Session, kind: str) -> None:
+    """Install what ``nox -s build`` has made as users do; ``-db virtualenv`` takes pip, not uv."""
+    (built,) = Path("dist").resolve().glob({"wheel": "*.whl", "sdist": "*.tar.gz"}[kind])
+    session.install(f"{built}[all]")
+    command = (*ON_DISPLAY, "python", "scripts/check_installation.py")
+    command = tuple(str(Path(part).resolve()) if "/" in part else part for part in command)
+    session.chdir(session.create_tmp())
+    session.run(*command, external=True)
+
+
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look for unsafe code, and for known vulnerabilities of what a user installs."""
