@@ -35,7 +35,9 @@ def main() -> None:
         sys.exit(f"The demo has written only {made}.")
     open_widgets()
     names = ("napari-ptsam", "napari", "torch", "numpy")
-    print("works:", ", ".join(f"{name} {version(name)}" for name in names), platform.python_version())
+    print(
+        "works:", ", ".join(f"{name} {version(name)}" for name in names), platform.python_version()
+    )
 
 
 def open_widgets() -> None:
