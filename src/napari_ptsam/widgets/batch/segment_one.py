@@ -4,19 +4,19 @@
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Literal
 
 import napari
 import numpy as np
 from magicgui import magic_factory
 from napari.layers import Image
 from napari.types import ImageData, LabelsData
-from napari.utils import progress
 from napari.utils.notifications import show_warning
 
 from napari_ptsam.errors import PtsamError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.batch.task import ImageTask, LayerResult, OpenedPrompt
+from napari_ptsam.widgets.shared.activity import ActivityBar
 from napari_ptsam.widgets.shared.failures import Failed, notify
 from napari_ptsam.widgets.shared.layers import (
     guess_channel_axis,
@@ -100,7 +100,8 @@ def segment_image(
     stop = Event()
     output: Output = "instances" if objects else "labels"
     steps = partial(_segment_steps, task, prompt, output, preferences()["device"], stop)
-    bar = progress(total=len(task.planes), desc=f"{TITLE} {layer.name}")
+    bar = ActivityBar(f"{TITLE} {layer.name}")
+    bar.show(0, len(task.planes))
     Worker(steps, partial(_on_event, viewer, bar), TITLE, stop.set).start(announced=True)
 
 
@@ -123,14 +124,14 @@ def _segment_steps(task: ImageTask, path: Path, output: Output, device: str, sto
     labels = np.zeros(task.shape, segmenter.dtype)
     for number, plane in enumerate(segment_planes(segmenter, task.planes)):
         task.write_plane([labels], number, plane)
-        yield number
+        yield number + 1, len(task.planes)
         if stop.is_set():
             return
     name = f"{task.layer.name} – {path.stem}"
     yield LayerResult(task, OpenedPrompt(prompt, path.stem, path), name, [labels])
 
 
-def _on_event(viewer: napari.Viewer, bar: Any, event: WorkerEvent) -> None:
+def _on_event(viewer: napari.Viewer, bar: ActivityBar, event: WorkerEvent) -> None:
     """Count a plane, add the result or notify the user, in the GUI thread."""
     if isinstance(event, Finished):
         bar.close()
@@ -140,4 +141,4 @@ def _on_event(viewer: napari.Viewer, bar: Any, event: WorkerEvent) -> None:
         event.value.show(viewer)
         event.value.stop_following()
     else:
-        bar.update()
+        bar.show(*event.value)
