@@ -8,6 +8,7 @@ them. A Python that is neither installed nor can be downloaded is skipped.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -122,6 +123,46 @@ def install(session: nox.Session, kind: str) -> None:
     command = tuple(str(Path(part).resolve()) if "/" in part else part for part in command)
     session.chdir(session.create_tmp())
     session.run(*command, external=True)
+
+
+@nox.session
+def recipe(session: nox.Session) -> None:
+    """Render the recipe for conda-forge."""
+    session.install("py-rattler-build>=0.60")
+    session.run("python", "scripts/check_recipe.py")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Bring benchmarks/requirements.txt in step with pyproject.toml; ``-- --upgrade`` renews it."""
+    session.install("uv")
+    platform = ("--python-platform", "x86_64-manylinux_2_36", "--python-version", "3.11")
+    plain = ("--quiet", "--no-header", "--no-annotate", "--no-emit-index-url")
+    session.run(
+        "uv", "pip", "compile", "pyproject.toml", "--group", "dev", *platform, *plain,
+        "--output-file", "benchmarks/requirements.txt", *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests run; options go to pytest."""
+    session.install("-e", ".", *GROUPS["dev"])
+    measure = ("--cov=napari_ptsam", "--cov-branch", "--cov-report=term:skip-covered")
+    command = (*ON_DISPLAY, "python", "-m", "pytest", *measure, *session.posargs)
+    session.run(*command, external=True)
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the readers of files for a minute each; ``-- 300 json`` takes 300 seconds for one."""
+    session.install("-e", ".", "atheris>=3", "roifile")
+    seconds, *names = session.posargs or ("60",)
+    targets = sorted(
+        re.findall(r'^    "([a-z-]+)": Target', Path("fuzz/targets.py").read_text("utf-8"), re.M)
+    )
+    for name in names or targets:
+        session.run("python", "fuzz/run.py", name, f"-max_total_time={seconds}")
 
 
 @nox.session
