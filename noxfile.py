@@ -8,6 +8,7 @@ them. A Python that is neither installed nor can be downloaded is skipped.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ nox.options.sessions = ["lint", "types", "docs", "build", "tests-3.13"]
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+BUILD = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
 LINT = ("cffconvert>=2", "codespell>=2.3", "numpydoc>=1.8", "ruff>=0.8", "zizmor>=1.5")
 OLDEST = ("--resolution", "lowest-direct")
 OLD_TORCH = ("torch==2.4.0",)
@@ -100,7 +102,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build sdist and wheel into dist/, and check what they contain."""
-    session.install("build[uv]", "twine>=6", "check-manifest", "npe2", "hatchling")
+    session.install("build[uv]", "twine>=6", "check-manifest", "npe2", *BUILD)
     shutil.rmtree("dist", ignore_errors=True)
     session.run("check-manifest", "--no-build-isolation")
     session.run("python", "-m", "build", "--installer", "uv")  # the wheel comes from the sdist
@@ -109,6 +111,58 @@ def build(session: nox.Session) -> None:
     wheel = next(name for name in files if name.endswith(".whl"))
     session.install("--no-deps", "--force-reinstall", wheel)
     session.run("npe2", "validate", "napari-ptsam")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("kind", ["wheel", "sdist"], ids=["wheel", "sdist"])
+def install(session: nox.Session, kind: str) -> None:
+    """Install what ``nox -s build`` has made as users do; ``-db virtualenv`` takes pip, not uv."""
+    (built,) = Path("dist").resolve().glob({"wheel": "*.whl", "sdist": "*.tar.gz"}[kind])
+    session.install(f"{built}[all]")
+    command = (*ON_DISPLAY, "python", "scripts/check_installation.py")
+    command = tuple(str(Path(part).resolve()) if "/" in part else part for part in command)
+    session.chdir(session.create_tmp())
+    session.run(*command, external=True)
+
+
+@nox.session
+def recipe(session: nox.Session) -> None:
+    """Render the recipe for conda-forge."""
+    session.install("py-rattler-build>=0.60")
+    session.run("python", "scripts/check_recipe.py")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Bring benchmarks/requirements.txt in step with pyproject.toml; ``-- --upgrade`` renews it."""
+    session.install("uv")
+    platform = ("--python-platform", "x86_64-manylinux_2_36", "--python-version", "3.11")
+    plain = ("--quiet", "--no-header", "--no-annotate", "--no-emit-index-url")
+    session.run(
+        "uv", "pip", "compile", "pyproject.toml", "--group", "dev", *platform, *plain,
+        "--output-file", "benchmarks/requirements.txt", *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests run; options go to pytest."""
+    session.install("-e", ".", *GROUPS["dev"])
+    measure = ("--cov=napari_ptsam", "--cov-branch", "--cov-report=term:skip-covered")
+    command = (*ON_DISPLAY, "python", "-m", "pytest", *measure, *session.posargs)
+    session.run(*command, external=True)
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the readers of files for a minute each; ``-- 300 json`` takes 300 seconds for one."""
+    session.install("-e", ".", "atheris>=3", "roifile")
+    seconds, *names = session.posargs or ("60",)
+    targets = sorted(
+        re.findall(r'^    "([a-z-]+)": Target', Path("fuzz/targets.py").read_text("utf-8"), re.M)
+    )
+    for name in names or targets:
+        session.run("python", "fuzz/run.py", name, f"-max_total_time={seconds}")
 
 
 @nox.session

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import re
 import shlex
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,23 @@ def test_the_api_page_has_all_public_names() -> None:
     assert sorted(listed) == sorted(ptsam.__all__)
 
 
-def test_the_citation_has_the_version_of_the_package() -> None:
-    assert f"\nversion: {ptsam.__version__}\n" in read(ROOT / "CITATION.cff")
+def test_changelog_citation_and_build_name_the_same_release() -> None:
+    sections = re.findall(r"^## (.+)$", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert sections[0] == "Unreleased", "New lines of the changelog go under Unreleased."
+    version, _, date = sections[1].partition(" - ")
+    citation = read(ROOT / "CITATION.cff")
+    assert f'\nversion: {version}\ndate-released: "{date}"\n' in citation
+    assert f'\nfallback-version = "{version}"\n' in read(ROOT / "pyproject.toml")
+
+
+def test_the_version_is_that_of_the_installed_package(monkeypatch) -> None:
+    assert ptsam.__version__ == metadata.version("napari-ptsam")
+    monkeypatch.setattr(metadata, "version", raise_not_found)
+    assert ptsam.__version__ == "0+unknown"  # the sources are on the path, and nothing is installed
+
+
+def raise_not_found(name: str) -> str:
+    raise metadata.PackageNotFoundError(name)
 
 
 def test_the_command_line_page_names_every_option() -> None:

@@ -10,6 +10,9 @@ from npe2 import PluginManifest
 import napari_ptsam
 
 ANNOTATE, BATCH = "napari-ptsam.annotate_and_train", "napari-ptsam.batch_segment"
+ONE = "napari-ptsam.segment_image"
+FOR_CODE = "napari-ptsam.segment"
+"""The command for scripts and other plugins."""
 PATH = Path(napari_ptsam.__file__).parent / "napari.yaml"
 ROOT = Path(__file__).parents[1]
 
@@ -24,24 +27,27 @@ def test_every_contribution_has_a_command_that_can_be_imported(manifest: PluginM
     found = manifest.contributions
     commands = {command.id: command for command in found.commands}
     used = [*found.widgets, *found.readers, *found.sample_data]
-    assert {each.command for each in used} == set(commands)
+    assert {each.command for each in used} == set(commands) - {FOR_CODE}
     assert [reader.filename_patterns for reader in found.readers] == [["*.pt"]]
     assert {sample.key for sample in found.sample_data} == {"sample", "bbbc039"}
 
 
-def test_both_widgets_are_in_the_layers_menu(manifest: PluginManifest) -> None:
+def test_the_widgets_are_in_the_layers_menu(manifest: PluginManifest) -> None:
     menus = manifest.contributions.menus
     assert all(is_menu_contributable(menu) for menu in menus)
     assert {menu: [item.command for item in items] for menu, items in menus.items()} == {
         "napari/layers/annotate": [ANNOTATE],
-        "napari/layers/segment": [ANNOTATE, BATCH],
+        "napari/layers/segment": [ANNOTATE, BATCH, ONE],
     }
 
 
-def test_the_command_palette_offers_no_command_that_needs_a_path(manifest: PluginManifest) -> None:
+def test_the_command_palette_offers_no_command_that_needs_arguments(
+    manifest: PluginManifest,
+) -> None:
     commands = {command.id: command for command in manifest.contributions.commands}
-    for reader in manifest.contributions.readers:
-        assert parse_expression(commands.pop(reader.command).enablement).eval({}) is False
+    readers = [reader.command for reader in manifest.contributions.readers]
+    for command in (*readers, FOR_CODE):
+        assert parse_expression(commands.pop(command).enablement).eval({}) is False
     assert all(command.enablement is None for command in commands.values())
 
 

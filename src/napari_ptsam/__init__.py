@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_ptsam.inference.result import ResultSettings
     from napari_ptsam.prompts.prompt import Prompt
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "CheckpointError",
@@ -53,6 +53,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("napari-ptsam")
+        except PackageNotFoundError:  # the sources are on the path, but nothing is installed
+            return "0+unknown"
     if name in ("load", "segment", "train"):
         from napari_ptsam import api
 

@@ -15,7 +15,7 @@ import napari_ptsam as ptsam
 from conftest_cli import fails
 from conftest_objects import as_rois, rings_of
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
-from napari_ptsam.datasets.object_files import open_objects, plain_stem
+from napari_ptsam.datasets.object_files import coco_images, open_objects, plain_stem
 from napari_ptsam.datasets.pairing import pair
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
@@ -208,6 +208,25 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match="damaged or of another kind"):
         open_objects(tmp_path / name, Planes(np.zeros((20, 30))))
+
+
+def test_a_coco_file_that_names_no_images(tmp_path: Path) -> None:
+    """It was found by fuzzing: the names are read before the objects."""
+    path = tmp_path / "objects.json"
+    for images in ([{"id": 1}], [1], 1):
+        path.write_text(json.dumps({"images": images, "annotations": []}), encoding="utf-8")
+        with pytest.raises(InputError, match="damaged or of another kind"):
+            coco_images(path)
+
+
+def test_an_outline_without_corners_covers_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.roi").write_bytes(roifile.ImagejRoi(roitype=roifile.ROI_TYPE.POLYGON).tobytes())
+    corners = [[2, 2], [9, 2], [9, 9]]
+    shapes = [{"label": "", "points": points, "shape_type": "polygon"} for points in ([], corners)]
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": shapes}), encoding="utf-8")
+    for name, count in (("a.roi", 0), ("a.json", 1)):
+        mask = open_objects(tmp_path / name, Planes(np.zeros((20, 30))))[0]
+        assert mask.max() == count
 
 
 def test_masks_of_another_image(tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ def plain_stem(path: Path) -> str:
 def coco_images(path: Path) -> list[str] | None:
     """Return the file names of the images that a COCO file lists; None if it is no COCO file."""
     content = _read_json(path)
-    return [str(image["file_name"]) for image in content["images"]] if _is_coco(content) else None
+    if not _is_coco(content):
+        return None
+    with unreadable_as(InputError, partial(_damaged, path)):
+        return [str(image["file_name"]) for image in content["images"]]
 
 
 def open_objects(path: Path, image: Planes, classes: Sequence[str] | None = None) -> Planes:
@@ -347,7 +350,7 @@ def _filled(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     from skimage.draw import polygon
 
     filled = np.zeros(shape, bool)
-    for ring in rings:
+    for ring in filter(len, rings):  # an outline without corners covers nothing
         filled[polygon(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape)] ^= True
     return filled
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, QThreadPool
 
@@ -170,6 +171,18 @@ class Counting(BackgroundTask):
 
     def _show(self, result) -> None:
         self.counted.append(result)
+        self._activity.show(len(self.counted), 3)
+
+
+def test_the_activity_dock_shows_the_progress_of_a_task(qtbot) -> None:
+    go_on, parent = threading.Event(), QObject()
+    run = Counting(parent)
+    run.start(lambda: go_on.wait(10))
+    qtbot.waitUntil(lambda: len(run.counted) == 3, timeout=10_000)
+    assert [(bar.desc, bar.n, bar.total) for bar in progress._all_instances] == [("Counting", 3, 3)]
+    with qtbot.waitSignal(run.finished, timeout=10_000):
+        go_on.set()
+    assert not progress._all_instances
 
 
 @pytest.mark.parametrize("notifies", [True, False])

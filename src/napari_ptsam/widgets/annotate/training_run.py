@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_ptsam.annotation.painted_planes import PaintedPlane, annotation_set
 from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.inference.channels import fit_channels
+from napari_ptsam.training.settings import Progress
 from napari_ptsam.widgets.shared.background_task import BackgroundTask
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
 from napari_ptsam.widgets.shared.remedies import in_form
@@ -200,6 +201,8 @@ class TrainingRun(BackgroundTask):
     def _show(self, result: object) -> None:
         if isinstance(result, FinishedTraining):
             self._undelivered = None
+        elif isinstance(result, Progress):
+            self._activity.show(result.step, result.steps)
         signals = {
             LivePrediction: self.predicted,
             FinishedTraining: self.trained,

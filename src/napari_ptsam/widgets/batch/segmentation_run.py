@@ -193,6 +193,7 @@ class BatchRun(BackgroundTask):
         if isinstance(result, RunWarning):
             self.warned.emit(result.message)
         elif isinstance(result, PlaneSegmented):
+            self._activity.show(result.done, result.total)
             self.plane_segmented.emit(result)
         elif isinstance(result, ImageFinished):
             self.image_finished.emit(result)

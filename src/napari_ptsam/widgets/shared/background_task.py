@@ -10,6 +10,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_ptsam.widgets.shared.activity import ActivityBar
 from napari_ptsam.widgets.shared.failures import Failed, notify
 from napari_ptsam.widgets.shared.worker import Finished, Steps, Worker, WorkerEvent
 
@@ -42,6 +43,7 @@ class BackgroundTask(QObject):
         self._worker: Worker | None = None
         self._stop = Event()
         self._closed = False
+        self._activity = ActivityBar(self.title)
 
     @property
     def running(self) -> bool:
@@ -66,6 +68,7 @@ class BackgroundTask(QObject):
     def close(self, timeout: float = 0.0) -> None:
         """Stop the work, emit nothing more, and wait ``timeout`` seconds for the thread."""
         self._closed = True
+        self._activity.close()
         self.stop()
         if self._worker is not None:
             self._worker.wait(timeout)
@@ -73,6 +76,7 @@ class BackgroundTask(QObject):
     def _on_event(self, event: WorkerEvent) -> None:
         if isinstance(event, Finished):
             self._worker = None
+            self._activity.close()
         if self._closed:
             return
         if isinstance(event, Finished):
@@ -95,7 +99,7 @@ class BackgroundTask(QObject):
         raise NotImplementedError
 
     def _show(self, result: Any) -> None:
-        """Show what the work has yielded, in the GUI thread."""
+        """Show what the work has yielded, in the GUI thread; `_activity` takes its progress."""
         raise NotImplementedError
 
 
