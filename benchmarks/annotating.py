@@ -35,6 +35,7 @@ import torch
 
 from accuracy import named_sets, read, some_images
 from clicks import FOUND, SMALLEST, middle, whole
+from napari_ptsam.annotation.accepting import speck_size
 from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
 from napari_ptsam.annotation.suggestions import Judge, pool, suggest, whole_plane
 from napari_ptsam.backbones.embedding_cache import with_users_cache
@@ -123,7 +124,8 @@ def rounds(
         else:
             new = suggest(features, annotated, count, doubts(train, annotated, prompt, backbone))
         for number in new:
-            alone, corrected = work(train.examples[number], prompt, backbone)
+            before = [train.examples[other] for other in annotated]
+            alone, corrected = work(train.examples[number], prompt, backbone, before)
             by_clicks, by_correction = by_clicks + alone, by_correction + corrected
         annotated += new
         own = replace(train, examples=tuple(train.examples[number] for number in annotated))
@@ -170,8 +172,13 @@ def square(example: AnnotatedPlane) -> np.ndarray:
     return whole_plane(normalize_plane(example.pixels, rgb=example.rgb))
 
 
-def work(example: AnnotatedPlane, prompt: Prompt | None, backbone: Backbone) -> tuple[Work, Work]:
-    """Cost of a plane by clicks alone, and by correcting the prediction."""
+def work(
+    example: AnnotatedPlane,
+    prompt: Prompt | None,
+    backbone: Backbone,
+    annotated: list[AnnotatedPlane],
+) -> tuple[Work, Work]:
+    """Cost of a plane by clicks alone, and by correcting the prediction without specks."""
     assert example.instances is not None
     masks = [example.instances == number for number in objects(example.instances)]
     answers = sam(example, backbone)
@@ -181,6 +188,8 @@ def work(example: AnnotatedPlane, prompt: Prompt | None, backbone: Backbone) -> 
         return alone, alone
     segmenter = Segmenter(prompt, backbone, "instances")
     predicted = segmenter.plane(example.pixels, example.rgb).astype(np.int64)
+    speck = speck_size(each.instances for each in annotated if each.instances is not None)
+    predicted[(np.bincount(predicted.ravel()) < speck)[predicted]] = 0
     corrected, good = Work(), set()
     for mask, cost in zip(masks, clicked, strict=True):
         number = best(mask, predicted)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_ptsam.annotation.accepting import labels_to_add, new_objects, unused_labels
+from napari_ptsam.annotation.accepting import (
+    labels_to_add,
+    new_objects,
+    speck_size,
+    unused_labels,
+)
 from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 
@@ -88,3 +93,17 @@ def test_a_reserved_label_is_never_given_away() -> None:
     assert unused_labels(plane, 3, reserved=60_000).tolist() == [59_999, 60_001, 60_002]
     plane = np.array([[0, 1, 2, 65_535]], np.uint16)
     assert unused_labels(plane, 2, reserved=3).tolist() == [4, 5]
+
+
+def test_specks_are_left_out() -> None:
+    other = plane(
+        (5, slice(0, 5), slice(0, 8)), (5, slice(10, 18), slice(0, 10))
+    )  # 40 and 80 pixels
+    stray = plane((6, slice(0, 1), slice(0, 1)), (7, slice(2, 20), slice(2, 30)))
+    ignored = plane((9, slice(0, 2), slice(0, 2)), (3, slice(10, 20), slice(0, 10)))
+    assert speck_size([other]) == 20 and speck_size([other, ignored], ignored=9) == 20
+    assert speck_size([stray]) == 252 and speck_size([]) == speck_size([plane()]) == 0
+    found = plane(LEFT, (2, slice(12, 16), slice(3, 7)), RIGHT, dtype=np.uint32)
+    added = labels_to_add(found, ("nucleus",), plane(), ONE, speck=20)
+    assert np.array_equal(added > 0, np.isin(found, (1, 3)))
+    assert np.array_equal(np.unique(added), [0, 1, 2])

@@ -10,10 +10,44 @@ from napari_ptsam.annotation.scheme import check_labels
 from napari_ptsam.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_ptsam.annotation.scheme import Scheme
 
 ANNOTATED = 0.5
 """Annotated fraction of an object from which on it counts as annotated."""
+
+
+STRAY = 0.005
+"""Fraction of the annotated area that may be stray marks, whose size does not count."""
+SPECK = 0.5
+"""Size of a speck, as a fraction of that of the smallest annotated object."""
+
+
+def speck_size(planes: Iterable[np.ndarray], ignored: int = 0) -> float:
+    """Return the number of pixels below which a predicted object is a speck.
+
+    Parameters
+    ----------
+    planes
+        Annotated planes: integer, shape (y, x). Connected pixels of one label are an object.
+    ignored
+        Label of ignored pixels; 0 if there is none.
+
+    Returns
+    -------
+    float
+        0 if nothing is annotated.
+    """
+    from skimage.measure import label
+
+    areas = [0]
+    for labels in planes:
+        objects = label(np.where(labels == ignored, 0, labels), background=0)
+        areas += np.bincount(objects.ravel())[1:].tolist()
+    ordered = np.sort(areas)
+    covered = np.cumsum(ordered)
+    return SPECK * float(ordered[np.searchsorted(covered, STRAY * covered[-1])])
 
 
 def new_objects(objects: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -98,7 +132,11 @@ def unused_labels(labels: np.ndarray, count: int, reserved: int = 0) -> np.ndarr
 
 
 def labels_to_add(
-    found: np.ndarray, classes: tuple[str, ...], labels: np.ndarray, scheme: Scheme
+    found: np.ndarray,
+    classes: tuple[str, ...],
+    labels: np.ndarray,
+    scheme: Scheme,
+    speck: float = 0,
 ) -> np.ndarray:
     """Return the labels with which a prediction is added to the annotation of a plane.
 
@@ -113,6 +151,8 @@ def labels_to_add(
         Labels of the plane as they are: integer, shape (y, x).
     scheme
         Meaning of the labels.
+    speck
+        Number of pixels below which an object is left out, see `speck_size`.
 
     Returns
     -------
@@ -133,7 +173,8 @@ def labels_to_add(
             f"{', '.join(scheme.classes)}; they have to be the same, in the same order."
         )
     if scheme.instances:
-        objects = new_objects(found, labels)
+        is_speck = np.bincount(found.ravel()) < speck
+        objects = new_objects(np.where(is_speck[found], 0, found), labels)
         values = np.concatenate(
             [[0], unused_labels(labels, int(objects.max(initial=0)), scheme.ignored)]
         )

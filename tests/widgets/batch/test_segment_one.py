@@ -57,6 +57,8 @@ def test_the_form_says_what_is_missing(make_napari_viewer, path: Path) -> None:
     viewer, records = make_napari_viewer(), notification_manager.records
     form: Any = segment_image()
     records.clear()
+    form(viewer=viewer, image=None)
+    assert "Open an image" in records[-1].message
     form(viewer=viewer, image=viewer.add_image(np.zeros((8, 8))))
     assert "Choose a prompt file" in records[-1].message
     form(viewer=viewer, image=viewer.add_image(np.zeros((2,) * 6)), prompt=path)

@@ -85,6 +85,7 @@ def test_channels_are_combined_in_both_docks(qtbot, dock, batch, nuclei, prompt,
     refreshed(qtbot, segmenting)
     segmenting.layers.tick_all(True)
     segmenting.images.combine.click()
+    segmenting.layers.tick_all(True)  # its channels are no images of their own
     (layer,) = segmenting.layers.ticked()
     assert layer.name == "DAPI + GFP"
     segmenting.channels.numbers.setText("0")

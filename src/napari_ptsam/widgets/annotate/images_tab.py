@@ -36,6 +36,7 @@ from napari_ptsam.widgets.shared.layers import (
     in_words,
     is_displaced,
     show_one_at_a_time,
+    without_channels,
 )
 from napari_ptsam.widgets.shared.qt_helpers import (
     NameBox,
@@ -278,7 +279,7 @@ class ImagesTab(ScrollingColumn):
             session_model.attach(image, labels[0])
 
     def _tick_all(self, ticked: bool) -> None:
-        self._use(self._layers() if ticked else [])
+        self._use(without_channels(self._layers()) if ticked else [])
 
     def _use(self, layers: list[Image], quietly: bool = False) -> None:
         """Use these layers, except those that cannot be read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ptsam.annotation.scheme import Scheme
+    from napari_ptsam.images.planes import Planes
     from napari_ptsam.prompts.prompt import Prompt
     from napari_ptsam.widgets.annotate.object_paint import Pixels
     from napari_ptsam.widgets.annotate.prediction_preview import Preview
@@ -37,6 +38,8 @@ LATER = 50
 """Milliseconds until a prediction is written that arrived during a stroke."""
 SAMPLE = 64
 """Number of pixels that tell whether a prediction was undone."""
+MOST_MEASURED = 8
+"""Number of annotated planes from which the size of a speck is taken."""
 JOB = "take the prediction"
 
 NO_PLANE = "No plane of the chosen images is in view; go to one with the sliders, in the 2D view."
@@ -172,11 +175,21 @@ class PredictionTaker(QObject):
         self, image: AnnotatedImage, number: int, found: Generator[None, None, Found]
     ) -> None:
         assert image.labels is not None
-        scheme = self._session_model.scheme
+        scheme, annotated = self._session_model.scheme, self._annotated()
         self._session_model.jobs.submit(
-            JOB, partial(_addition, image, number, image.labels, scheme, found), self._computed,
+            JOB, partial(_addition, image, number, image.labels, scheme, found, annotated), self._computed,
             self.state_changed.emit, priority=URGENT,
         )  # fmt: skip
+
+    def _annotated(self) -> list[tuple[Planes, int]]:
+        """Return some annotated planes: the annotation of an image, and the number of a plane."""
+        session_model = self._session_model
+        planes = []
+        for record in session_model.counting()[-MOST_MEASURED:]:
+            image = session_model.image_of(record.image)
+            if image is not None and image.labels is not None:
+                planes.append((image.label_planes, record.number))
+        return planes
 
     # In the thread
 
@@ -278,13 +291,17 @@ def _addition(
     layer: Labels,
     scheme: Scheme,
     predict: Generator[None, None, Found],
+    annotated: Sequence[tuple[Planes, int]],
 ) -> Generator[object, None, None]:
-    """Compute what a prediction adds to the annotation as it is now."""
-    from napari_ptsam.annotation.accepting import labels_to_add
+    """Compute what a prediction adds to the annotation as it is now, without specks."""
+    from napari_ptsam.annotation.accepting import labels_to_add, speck_size
 
     found = yield from predict
+    speck = 0.0
+    if scheme.instances:
+        speck = speck_size((planes[at] for planes, at in annotated), scheme.ignored)
     before = np.array(image.label_planes[number])
-    added = labels_to_add(found.values, found.classes, before, scheme)
+    added = labels_to_add(found.values, found.classes, before, scheme, speck)
     rows, columns = np.nonzero(added)
     pixels = plane_positions(image, number, rows, columns)
     yield Addition(image, number, layer, scheme, found, before, pixels, added[rows, columns])

@@ -26,6 +26,7 @@ from napari_ptsam.widgets.shared.layers import (
     image_layers,
     image_planes,
     planes_by_labels,
+    without_channels,
 )
 from napari_ptsam.widgets.shared.qt_helpers import button, not_none, plain_tip, row, single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
@@ -178,8 +179,8 @@ class LayerList(QListWidget):
         self._tick([combined])
 
     def tick_all(self, ticked: bool) -> None:
-        """Tick all images, or none."""
-        self._tick(self._layers if ticked else [])
+        """Tick all images, or none. Channels that are combined belong to one image."""
+        self._tick(without_channels(self._layers) if ticked else [])
 
     def tick_first(self, selection: Iterable[Layer]) -> None:
         """Tick the images among the selected layers, or else the topmost image."""

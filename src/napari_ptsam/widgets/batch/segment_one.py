@@ -68,12 +68,12 @@ def segment(image: ImageData, prompt: Path, output: Output = "labels") -> Labels
 
 @magic_factory(
     call_button="Segment",
-    image={"tooltip": "The image layer; all of its planes are segmented."},
-    prompt={"label": "prompt file", "filter": "Prompt files (*.pt)"},
-    objects={"label": "single objects", "tooltip": "Give each object a number of its own."},
+    image={"label": "Image", "tooltip": "The image layer; all of its planes are segmented."},
+    prompt={"label": "Prompt file", "filter": "Prompt files (*.pt)"},
+    objects={"label": "Single objects", "tooltip": "Give each object a number of its own."},
 )
 def segment_image(
-    viewer: napari.Viewer, image: Image, prompt: Path = Path(), objects: bool = False
+    viewer: napari.Viewer, image: Image, prompt: Path | None = None, objects: bool = False
 ) -> None:
     """Segment an image layer in a thread, and add the result as a Labels layer.
 
@@ -89,7 +89,10 @@ def segment_image(
         Whether each object gets a number of its own.
     """
     layer, viewer = without_proxy(image), without_proxy(viewer)
-    if not prompt.is_file():
+    if layer not in viewer.layers:  # there is none, so the form has none to choose
+        show_warning("Open an image first.")
+        return
+    if prompt is None or not prompt.is_file():
         show_warning("Choose a prompt file, which “Annotate and train” makes.")
         return
     try:

@@ -142,6 +142,12 @@ def image_layers(viewer: napari.Viewer) -> list[Any]:
     ]
 
 
+def without_channels(layers: Sequence[Any]) -> list[Any]:
+    """Return images without those that are shown as channels of another one."""
+    channels = [channel for layer in layers for channel in layer.metadata.get(CHANNEL_LAYERS, ())]
+    return [layer for layer in layers if all(layer is not channel for channel in channels)]
+
+
 def layer_axes(layer: Layer, image: Planes) -> str:
     """Return the letters of a layer's axes: those of its image, without channels it has not."""
     axes = image.data_axes
