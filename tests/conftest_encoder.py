@@ -37,8 +37,8 @@ class EarlyStages:
         self._lock = Lock()
 
     def __call__(self, module: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        computes = pixels.requires_grad or torch.is_grad_enabled()
-        if computes or not self.remembers or pixels.device.type != "cpu":
+        traced = type(pixels) is not torch.Tensor  # by the exporter
+        if traced or not self.remembers or torch.is_grad_enabled() or pixels.device.type != "cpu":
             return self.compute(module, pixels)
         key = sha256(pixels.contiguous().view(torch.uint8).numpy()).digest()
         with self._lock:

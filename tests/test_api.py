@@ -12,16 +12,16 @@ from napari_ptsam.training.settings import TrainingSettings
 pytestmark = pytest.mark.usefixtures("loaded")
 
 WITH_HEADS = {
-    "steps": 30, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "markers": "no",
+    "steps": 12, "embeddings": 5, "batch_size": 1, "tile": "whole", "seed": 0, "markers": "no",
     "minutes": 0,
 }  # fmt: skip
 QUICK = WITH_HEADS | {"detail": "off"}
+STEPS = WITH_HEADS["steps"]
 
 
 def test_folders_and_arrays_give_the_same_prompt(folders, nuclei, device) -> None:
-    shorter = QUICK | {"steps": 12}
-    of_folders = ptsam.train(*folders, device=device, **shorter)
-    of_arrays = ptsam.train(*nuclei, device=device, **shorter)
+    of_folders = ptsam.train(*folders, device=device, **QUICK)
+    of_arrays = ptsam.train(*nuclei, device=device, **QUICK)
     assert np.array_equal(of_folders.tokens, of_arrays.tokens)
 
 
@@ -37,8 +37,8 @@ def test_train_save_load_segment(nuclei, device, tmp_path: Path) -> None:
     seen = []
     prompt = ptsam.train(*nuclei, device=device, progress=seen.append, **WITH_HEADS)
     # By default a head is trained for each of four folds, and then one that is kept if they help.
-    folds = detail_steps(TrainingSettings(**WITH_HEADS), 1) - 30
-    assert folds >= 4 and seen[-1].step == 30 + folds + (30 if prompt.detail else 0)
+    folds = detail_steps(TrainingSettings(**WITH_HEADS), 1) - STEPS
+    assert folds >= 4 and seen[-1].step == STEPS + folds + (STEPS if prompt.detail else 0)
     assert all(0 < head.share <= 1 for head in prompt.detail)
     path = prompt.save(tmp_path / "nuclei.pt")
     done = []
@@ -116,7 +116,7 @@ def test_unknown_settings_are_named(nuclei) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_and_two_images_are_enough_to_train(count: int, nuclei, device) -> None:
     images, masks = nuclei[0][:count], nuclei[1][:count]
-    prompt = ptsam.train(images, masks, device=device, **QUICK | {"steps": 40})
+    prompt = ptsam.train(images, masks, device=device, **QUICK | {"steps": 20})
     assert prompt.origin.measured_on_training and prompt.origin.held_out_images == 0
 
 

@@ -14,6 +14,7 @@ import tifffile
 import torch
 
 import napari_ptsam as ptsam
+from conftest_data import damage_page
 from fakes import fake_prompt
 from napari_ptsam.batch import dask_cluster
 from napari_ptsam.batch.result_files import FileResult, segment_to_files
@@ -39,25 +40,17 @@ def cluster():
         yield cluster
 
 
-@pytest.fixture
-def image(nuclei, tmp_path) -> Path:
-    path = tmp_path / "s.tif"
-    stack = np.stack(nuclei[0][:4])[:, :64, :64].astype(np.float32)
-    tifffile.imwrite(path, stack, photometric="minisblack")
+def written(folder: Path, planes: list[np.ndarray], **options) -> Path:
+    """Write four small planes as a TIFF."""
+    path = folder / "s.tif"
+    stack = np.stack(planes[:4])[:, :64, :64].astype(np.float32)
+    tifffile.imwrite(path, stack, photometric="minisblack", **options)
     return path
 
 
 @pytest.fixture
-def damaged(image) -> Path:
-    """The last of four planes cannot be read."""
-    stack = tifffile.imread(image)
-    tifffile.imwrite(image, stack, photometric="minisblack", compression="zlib")
-    with tifffile.TiffFile(image) as file:
-        (offset,), (size,) = file.pages[3].dataoffsets, file.pages[3].databytecounts
-    data = bytearray(image.read_bytes())
-    data[offset : offset + size] = bytes(size)
-    image.write_bytes(data)
-    return image
+def image(nuclei, tmp_path) -> Path:
+    return written(tmp_path, nuclei[0])
 
 
 @pytest.fixture(scope="module")
@@ -73,39 +66,44 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("seconds", [0.2, 2])
-def test_two_workers_one_of_them_killed(cluster, damaged, segmenter, tmp_path, seconds) -> None:
-    """Early, it holds what all tasks need; later, it segments."""
-    planes, link = open_image(damaged, "ZYX"), LinkSettings()
-    serial, spread = tmp_path / "serial.ome.zarr", tmp_path / "spread.ome.zarr"
+@pytest.fixture(scope="module")
+def damaged(segmenter, nuclei, tmp_path_factory) -> tuple[Path, Path]:
+    """An image, the last of whose four planes cannot be read, and the result of one process."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path, serial = written(folder, nuclei[0], compression="zlib"), folder / "serial.ome.zarr"
+    damage_page(path, 3)
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as the workers: how many sum up decides the last digits
     try:
         parts = [FileResult(segmenter, serial)]
-        list(segment_to_files(planes, parts, link=link, measure=True))
+        list(segment_to_files(open_image(path, "ZYX"), parts, link=LinkSettings(), measure=True))
     finally:
         torch.set_num_threads(before)
+    return path, serial
+
+
+@pytest.mark.parametrize("seconds", [0.2, 2])
+def test_two_workers_one_of_them_killed(cluster, damaged, segmenter, tmp_path, seconds) -> None:
+    """Early, it holds what all tasks need; later, it segments."""
+    image, serial = damaged
+    planes, spread = open_image(image, "ZYX"), tmp_path / "spread.ome.zarr"
     victim = next(iter(cluster.workers.values())).process.pid
     timer = threading.Timer(seconds, os.kill, (victim, signal.SIGKILL))
     timer.start()
     told = list(
         dask_cluster.segment_on_cluster(
-            planes, [FileResult(segmenter, spread)], cluster.scheduler_address, link=link,
-            device="cpu", measure=True,
+            planes, [FileResult(segmenter, spread)], cluster.scheduler_address,
+            link=LinkSettings(), device="cpu", measure=True,
         )
     )  # fmt: skip
     timer.join()
     assert sorted(one.number for one in told) == list(range(4))
     assert ["plane 3" in one.problem for one in told if one.problem] == [True]
     assert contents(spread) == contents(serial)
-    assert (tmp_path / "spread.csv").read_bytes() == (tmp_path / "serial.csv").read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "s.tif",
-        "serial.csv",
-        "serial.ome.zarr",
-        "spread.csv",
-        "spread.ome.zarr",
-    ]
+    assert (tmp_path / "spread.csv").read_bytes() == (image.parent / "serial.csv").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["spread.csv", "spread.ome.zarr"]
+    written_alone = sorted(p.name for p in image.parent.iterdir())
+    assert written_alone == ["s.tif", "serial.csv", "serial.ome.zarr"]
 
 
 def test_a_task_that_fails_for_good_is_named_and_can_be_done_later(

@@ -229,6 +229,15 @@ def test_an_outline_without_corners_covers_nothing(tmp_path: Path) -> None:
         assert mask.max() == count
 
 
+@pytest.mark.parametrize("far", ["1e30", "-1e30", "1e400", "NaN"])
+def test_a_corner_far_outside_of_any_image(far: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    shape = f'{{"label": "", "points": [[2, 2], [9, {far}], [9, 9]], "shape_type": "polygon"}}'
+    path.write_text(f'{{"shapes": [{shape}]}}', encoding="utf-8")
+    with pytest.raises(InputError, match="damaged or of another kind"):
+        open_objects(path, Planes(np.zeros((20, 30))))
+
+
 def test_masks_of_another_image(tmp_path: Path) -> None:
     as_seg(tmp_path / "a_seg.npy", np.zeros((30, 30), int))
     with pytest.raises(InputError, match="is it the file of another image"):

@@ -66,8 +66,8 @@ def exported(prompt: Prompt, tmp_path_factory: pytest.TempPathFactory) -> Simple
     found = SimpleNamespace(prompt=whole, statuses=[])
     check = bioimageio.core.test_description
 
-    def keeping(*arguments):
-        checked = export_onnx(*arguments)
+    def keeping(*arguments, **options):
+        checked = export_onnx(*arguments, **options)
         found.onnx = replace(checked, path=shutil.copyfile(checked.path, folder / "whole.onnx"))
         return checked
 

@@ -15,7 +15,7 @@ from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.verdict import verdict
 
 TIME = {
-    "steps": 10, "embeddings": 6, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 60,
+    "steps": 6, "embeddings": 6, "tile": "whole", "batch_size": 1, "markers": "no", "minutes": 60,
     "encoder_tokens": 0, "detail": "off",
 }  # fmt: skip
 

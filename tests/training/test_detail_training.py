@@ -78,13 +78,13 @@ def test_a_head_learns_what_its_features_tell(device: str) -> None:
 
 
 def test_only_the_head_gets_gradients(nuclei, backbone) -> None:
-    run = training(nuclei, backbone)
+    run = training(nuclei, backbone, 4)
     for _ in run:
         pass
     modules = backbone.encoder.plain.module, backbone.decoder.prompt_encoder
     assert all(p.grad is None for module in modules for p in module.parameters())
     tokens = run.prompt.tokens
-    bare = training(nuclei, backbone, detail="off")
+    bare = training(nuclei, backbone, 4, detail="off")
     for _ in bare:
         pass
     assert np.array_equal(tokens, bare.prompt.tokens)

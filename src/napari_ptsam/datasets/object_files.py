@@ -26,6 +26,9 @@ OBJECT_NAMES = ("RoiSet", "rois", "seg")
 MOST_BYTES = 2**30
 """Largest size of a file, so that another file given by mistake does not fill the memory."""
 
+FARTHEST = 1e9
+"""Coordinate in pixels that no corner has; larger numbers would not fit scikit-image's integers."""
+
 
 class OutlinedObject(NamedTuple):
     """An object of a file.
@@ -287,8 +290,8 @@ def _geojson(path: Path, feature: dict[str, Any]) -> list[OutlinedObject]:
 def _ring(corners: Any) -> np.ndarray:
     """Return corners as an outline; whatever is wrong with them is found while the file is read."""
     ring = np.asarray(corners, float).reshape(-1, 2)
-    if not np.isfinite(ring).all():
-        raise ValueError("a corner that is no number")
+    if not (np.abs(ring) < FARTHEST).all():
+        raise ValueError("a corner that is no number, or far outside of any image")
     return ring
 
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.errors import InputError, OutputError
-from napari_ptsam.export.onnx_file import NEEDS, CheckedExport, are_colours, export_onnx
+from napari_ptsam.export.onnx_file import (
+    NEEDS,
+    CheckedExport,
+    are_colours,
+    example_tile,
+    export_onnx,
+)
 from napari_ptsam.io.writing import check_output, replacing
 from napari_ptsam.prompts.describe import describe
 
@@ -82,8 +88,11 @@ def export_bioimageio(
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of the packages about themselves
         folder = Path(temporary)
-        checked = export_onnx(prompt, folder / "weights.onnx", checkpoint, rgb)
         colours = are_colours(prompt, rgb)
+        raw, tile = _test_tile(prompt, rgb, colours)
+        weights = folder / "weights.onnx"
+        checked = export_onnx(prompt, weights, checkpoint, rgb, example=tile)
+        _write_test(raw, checked, folder)
         description = _describe(prompt, checked, folder, colours, licence)
         package = folder / "package.zip"
         bioimageio.spec.save_bioimageio_package(description, output_path=package)
@@ -102,10 +111,9 @@ def export_bioimageio(
 def _describe(
     prompt: Prompt, checked: CheckedExport, folder: Path, colours: bool, licence: str | None
 ) -> Any:
-    """Write the files of the package, and return its description."""
+    """Write the description for people, and return the one for programs."""
     from bioimageio.spec.model import v0_5 as zoo
 
-    _write_test(prompt, checked, folder, colours)
     (folder / "README.md").write_text(_readme(prompt), encoding="utf-8")
 
     def axes(space: Any, names: list[str]) -> list[Any]:
@@ -183,24 +191,28 @@ def _preprocessing(prompt: Prompt, zoo: Any, colours: bool) -> list[Any]:
     ]
 
 
-def _write_test(prompt: Prompt, checked: CheckedExport, folder: Path, colours: bool) -> None:
-    """Write a test tile with its probabilities, and a picture of both."""
-    import onnxruntime
-    from PIL import Image
+def _test_tile(prompt: Prompt, rgb: bool, colours: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return a test tile, and the same tile as the network takes it.
 
+    Both are float32, of shape (1, channels, side, side); the second is in the range 0 to 1.
+    """
     settings = replace(prompt.images, channels=None)
-    raw = _raw(checked.example, settings.normalization)
+    raw = _raw(example_tile(prompt, rgb), settings.normalization)
     plane = np.moveaxis(raw[0], 0, -1)
     if settings.normalization.mode == "stack":
         settings = replace(settings, normalization=replace(settings.normalization, mode="plane"))
-    prepared = settings.prepare(plane, colours).pixels[..., : checked.channels]
-    session = onnxruntime.InferenceSession(str(checked.path), providers=["CPUExecutionProvider"])
-    tile = np.ascontiguousarray(np.moveaxis(prepared, -1, 0)[None])
-    (probabilities,) = session.run(None, {"image": tile})
+    prepared = settings.prepare(plane, colours).pixels[..., : raw.shape[1]]
+    return raw, np.ascontiguousarray(np.moveaxis(prepared, -1, 0)[None])
+
+
+def _write_test(raw: np.ndarray, checked: CheckedExport, folder: Path) -> None:
+    """Write a test tile with its probabilities, and a picture of both."""
+    from PIL import Image
+
     np.save(folder / "input.npy", raw)
-    np.save(folder / "output.npy", probabilities)
-    grey = prepared.mean(-1)
-    picture = (255 * np.concatenate([grey, probabilities[0].max(0)], axis=1)).astype(np.uint8)
+    np.save(folder / "output.npy", checked.probabilities)
+    grey, found = checked.example[0].mean(0), checked.probabilities[0].max(0)
+    picture = (255 * np.concatenate([grey, found], axis=1)).astype(np.uint8)
     Image.fromarray(picture).resize((512, 256)).save(folder / "cover.png")
 
 

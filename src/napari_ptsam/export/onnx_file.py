@@ -42,6 +42,8 @@ class CheckedExport:
         Version of ONNX's operator set.
     example
         The tile that was compared: float32, shape (1, channels, side, side).
+    probabilities
+        What ONNX Runtime computes for it: float32, shape (1, classes, side, side).
     """
 
     path: Path
@@ -50,6 +52,7 @@ class CheckedExport:
     difference: float
     opset: int
     example: np.ndarray
+    probabilities: np.ndarray
 
 
 def export_onnx(
@@ -58,6 +61,7 @@ def export_onnx(
     checkpoint: str | Path | None = None,
     rgb: bool = False,
     overwrite: bool = False,
+    example: np.ndarray | None = None,
 ) -> CheckedExport:
     """Write an ONNX file that computes the probabilities of an image tile.
 
@@ -81,6 +85,9 @@ def export_onnx(
         determine it.
     overwrite
         Whether an existing file is replaced.
+    example
+        Tile to compare on: float32, shape (1, channels, side, side), range 0 to 1. None
+        stands for `example_tile`.
 
     Returns
     -------
@@ -107,7 +114,7 @@ def export_onnx(
             "smaller backbone."
         )
     side, channels = prompt.images.tiling.side, channels_of(prompt, rgb)
-    tile = _example(channels, side)
+    tile = example_tile(prompt, rgb) if example is None else example
     model, expected = _translated(prompt, checkpoint, tile)
     onnx.helper.set_model_props(model, {"napari-ptsam": json.dumps(describe(prompt, rgb))})
     with replacing(path, overwrite) as beside:
@@ -121,7 +128,7 @@ def export_onnx(
                 "or report it with the versions of torch and onnxruntime."
             )
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    return CheckedExport(Path(path), side, channels, difference, opset, tile)
+    return CheckedExport(Path(path), side, channels, difference, opset, tile, computed)
 
 
 def _translated(
@@ -191,9 +198,11 @@ def describe(prompt: Prompt, rgb: bool) -> dict[str, Any]:
     }
 
 
-def _example(channels: int, side: int) -> np.ndarray:
+def example_tile(prompt: Prompt, rgb: bool) -> np.ndarray:
     """Make a tile of blobs and noise: float32, shape (1, channels, side, side), range 0 to 1."""
     from scipy import ndimage
+
+    side, channels = prompt.images.tiling.side, channels_of(prompt, rgb)
 
     rng = np.random.default_rng(0)
     blobs = ndimage.gaussian_filter(rng.random((side, side)), side / 24, mode="wrap")

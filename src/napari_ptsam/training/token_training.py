@@ -217,6 +217,8 @@ class TokenTraining:
         context, generator = self._context, torch.Generator().manual_seed(0)
         tokens = self._start("label", generator)
         batches = self._batches(context.embedded.tiles, generator)
+        # The first optimiser of a process imports torch's compiler, which takes seconds.
+        torch.optim.AdamW([tokens])
         begin = perf_counter()
         rate, loss = context.settings.learning_rate, LOSSES[context.settings.loss]
         next(optimise(context.backbone.decoder, tokens, batches, 1, rate, loss))

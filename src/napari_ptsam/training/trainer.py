@@ -404,7 +404,9 @@ class Training:
         tiles, step_seconds, backbone = self._embedded.tiles, None, self._context.backbone
         for done, total in self._embedded.embed(backbone, settings.embeddings, settings.seed):
             if step_seconds is None and len(tiles) >= min(settings.batch_size, total):
+                paused = perf_counter()
                 step_seconds = self._token_training.time_one_step()
+                begin += perf_counter() - paused
             if self._draft is not None:
                 self._draft.tune_a_little()
             self.seconds["embedding"] = spent = perf_counter() - begin

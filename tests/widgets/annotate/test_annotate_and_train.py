@@ -14,7 +14,7 @@ from napari_ptsam.widgets.annotate.prediction_preview import NAME as PREVIEW
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-LEARNS = {"steps": 60, "embeddings": 5, "batch_size": 2}
+LEARNS = {"steps": 40, "embeddings": 5, "batch_size": 2}
 """Of a training that finds most of the nuclei."""
 
 
