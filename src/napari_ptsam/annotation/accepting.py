@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 ANNOTATED = 0.5
 """Annotated fraction of an object from which on it counts as annotated."""
-
-
 STRAY = 0.005
 """Fraction of the annotated area that may be stray marks, whose size does not count."""
 SPECK = 0.5

@@ -203,7 +203,6 @@ def example_tile(prompt: Prompt, rgb: bool) -> np.ndarray:
     from scipy import ndimage
 
     side, channels = prompt.images.tiling.side, channels_of(prompt, rgb)
-
     rng = np.random.default_rng(0)
     blobs = ndimage.gaussian_filter(rng.random((side, side)), side / 24, mode="wrap")
     blobs = (blobs - blobs.min()) / np.ptp(blobs)
