@@ -149,7 +149,7 @@ def test_heads_that_may_have_seen_the_planes_are_compared_with_such(
         training = Training(
             annotated,
             backbone,
-            TrainingSettings(**FEW | {"detail": "on", "steps": 4}),
+            TrainingSettings(**FEW | {"detail": "on", "steps": 8}),
             start=start,
         )
         list(training)

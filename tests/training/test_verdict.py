@@ -39,7 +39,7 @@ def test_what_helps_is_told_only_where_it_is_needed() -> None:
     assert "annotat" not in verdict(origin()).text
     assert "lowest agreement" in verdict(origin(held_out_dice=0.8)).text
     poor = verdict(origin(held_out_dice=0.5)).text
-    assert "forgotten" in poor and "thorough" in poor and "tile size" in poor
+    assert "forgotten" in poor and "thorough" in poor and "another scale" in poor
 
 
 def test_few_held_out_planes_are_a_rough_measure() -> None:

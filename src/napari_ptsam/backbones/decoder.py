@@ -261,8 +261,8 @@ class PromptDecoder:
         Returns the prompt side, (B, 5 + tokens, 256), and the image side, (B, 4096, 256).
         """
         batch = len(embeddings)
-        tokens = tokens.expand(batch, -1, -1)
-        prompt = torch.cat([self._output_tokens.expand(batch, -1, -1), tokens], 1)
+        output = self._output_tokens.expand(*tokens.shape[:-2], -1, -1)
+        prompt = torch.cat([output, tokens], -2).expand(batch, -1, -1)
         positions, with_no_mask = self._positions, self._positions_no_mask
         if offset is not None:
             embeddings, positions, with_no_mask = (
