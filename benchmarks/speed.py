@@ -7,7 +7,8 @@ PTSAM_DATA names the folder with bbbc039_nuclei (default: ../shared/data beside
 the repository). "Plain PTSAM" is segment-anything's and kornia's modules as
 they come, float32, with the encoder in every step; a few of its steps are timed
 and scaled to as many as ours. Counterparts take turns with ours, and rows give
-medians. Prints a Markdown table.
+medians. ``embed`` also times OpenVINO where it is installed (``pip install openvino``), and the
+floor: the operations of a tile at the speed of a large product. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
+from torch.utils.flop_counter import FlopCounterMode
 
 from accuracy import DATA, read
 from napari_ptsam.backbones.checkpoints import embedded_checkpoint, read_checkpoint
@@ -46,6 +50,8 @@ from stacks import first_tiles, nuclei, quick_prompt
 
 TIMES = 11
 """How often each is timed."""
+PRODUCT = 4096
+"""Side of the matrices whose product shows how fast the machine computes."""
 NEAR = 0.01
 """Of the final IoU: what counts as there."""
 
@@ -128,13 +134,50 @@ def step(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str
 
 
 def encoder(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
-    """A tile through the encoder."""
+    """A tile through the encoder, other runtimes, and the time that its products need alone."""
+    del train
     tile = np.random.default_rng(0).random((1024, 1024, 3), dtype=np.float32)
     pixels = torch.from_numpy(tile).permute(2, 0, 1)[None]
-    found = medians(
-        {"ours": lambda: backbone.encoder([tile]), "plain": lambda: plain.encode(pixels)}
+    dtype = backbone.encoder.dtype
+    left, right = (torch.rand(PRODUCT, PRODUCT).to(dtype) for _ in range(2))
+    works: dict[str, Callable[[], object]] = {
+        "ours": lambda: backbone.encoder([tile]),
+        "plain": lambda: plain.encode(pixels),
+        "product": lambda: left @ right,
+        **openvino_encoders(plain.sam.image_encoder, pixels),
+    }
+    found = medians(works)
+    ours = found.pop("ours")
+    yield _row("embedding a tile, vit_t, against kornia's module", ours, found.pop("plain"), 2)
+    speed = 2 * PRODUCT**3 / found.pop("product")
+    for name, seconds in found.items():
+        yield _row(f"the same, against {name}", ours, seconds)
+    with FlopCounterMode(display=False) as counter:
+        plain.encode(pixels)
+    floating = counter.get_total_flops()
+    yield _row(
+        f"the same, against its {floating / 1e9:.0f} GFLOP at the {speed / 1e12:.2f} TFLOP/s of a "
+        f"large product in {str(dtype).removeprefix('torch.')}",
+        ours,
+        floating / speed,
     )
-    yield _row("embedding a tile, vit_t", found["ours"], found["plain"], 2)
+
+
+def openvino_encoders(
+    module: torch.nn.Module, pixels: torch.Tensor
+) -> dict[str, Callable[[], object]]:
+    """Kornia's module in OpenVINO, by the name of the dtype; empty if it is not installed."""
+    if find_spec("openvino") is None:
+        return {}
+    import openvino
+
+    model = openvino.convert_model(module, example_input=pixels, input=list(pixels.shape))
+    works: dict[str, Callable[[], object]] = {}
+    for name in ("bf16", "f32"):
+        hints = {"INFERENCE_PRECISION_HINT": name, "PERFORMANCE_HINT": "LATENCY"}
+        request = openvino.compile_model(model, "CPU", hints).create_infer_request()
+        works[f"OpenVINO in {name}"] = partial(request.infer, [pixels.contiguous().numpy()])
+    return works
 
 
 def train_all(train: AnnotationSet, backbone: Backbone, plain: Plain) -> Iterator[str]:
