@@ -41,7 +41,7 @@ PRESETS: Mapping[str, Mapping[str, float | str]] = MappingProxyType(
 PRESET_HELP: Mapping[str, str] = MappingProxyType(
     {
         "quick": "A first impression in well under a minute.",
-        "normal": "Good for most images; about a minute on a laptop.",
+        "normal": "Good for most images; one to two minutes on a laptop.",
         "thorough": "For difficult images: tunes the image encoder too; five to ten minutes on a "
         "laptop.",
         "paper": "The recipe of the publication, for a GPU: 20,000 steps on tiles that are deformed "
