@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
 
+
+Tile = TypeVar("Tile", bound="HeadSource | DetailTile")
 
 MOST_STEPS = 400
 """Largest number of steps for a head; with more, it learns the training planes by heart."""
@@ -212,8 +213,16 @@ class DetailTraining:
         heads: list[DetailHead | None] = []
         sources = list(head_sources(tiles, self._context, folds))
         for number in range(len(tokens)):
-            of_class = [each[number] for each in fold_tokens] or [tokens[number]] * folds.count
-            fold_heads = yield from self._fold_heads(of_class, number, sources, folds, before)
+            # Where the folds share their tokens, so do they the decoded tiles. Otherwise tiles are
+            # decoded for one fold at a time, since they take megabytes each.
+            shared = bool(of_fold) and not fold_tokens
+            decoded = self._decode(tokens[number], number, sources) if shared else []
+            fold_tiles = (
+                _of_other_folds(decoded, folds, fold)
+                or self._decode(each[number], number, _of_other_folds(sources, folds, fold))
+                for fold, each in enumerate(of_fold)
+            )
+            fold_heads = yield from self._fold_heads(fold_tiles, len(sources), before)
             if self._context.stopping:
                 return
             if fold_heads:
@@ -222,9 +231,8 @@ class DetailTraining:
                         continue
                     fold = folds.of(group)
                     corrections = corrections_of([fold_heads[fold]], backbone.device)
-                    corrected = plane.predict(
-                        of_class[fold][None], backbone, corrections=corrections
-                    )
+                    of_class = of_fold[fold][number : number + 1]
+                    corrected = plane.predict(of_class, backbone, corrections=corrections)
                     each.correction[number] = corrected.logits[0] - each.logits[number]
                     yield self._now(before)
                     if self._context.stop.is_set():
@@ -234,7 +242,7 @@ class DetailTraining:
                 share, self.note = float(always), "" if always else TOO_FEW
             head = None
             if share:
-                decoded = self._decode(tokens[number], number, sources)
+                decoded = decoded or self._decode(tokens[number], number, sources)
                 head = yield from self._train(decoded, _head_steps(settings), before)
                 if head is None:
                     return
@@ -247,34 +255,24 @@ class DetailTraining:
         return replace(before, step=before.step + self.steps_done, loss=None)
 
     def _fold_heads(
-        self,
-        of_class: Sequence[torch.Tensor],
-        number: int,
-        sources: Sequence[HeadSource],
-        folds: Folds,
-        before: Progress,
+        self, fold_tiles: Iterable[Sequence[DetailTile]], count: int, before: Progress
     ) -> Generator[Progress, None, dict[int, DetailHead]]:
         """Train a head for each fold on the tiles of the other folds; empty if there are too few.
 
         Parameters
         ----------
-        of_class
-            Tokens of the class for each fold: float32, shape (8, 256).
+        fold_tiles
+            For each fold, the tiles of the others, as its tokens decode them.
+        count
+            Number of tiles of all folds together.
         """
         heads: dict[int, DetailHead] = {}
         steps = _fold_steps(self._context.settings)
-        shared: list[DetailTile] = []
-        if of_class and all(tokens is of_class[0] for tokens in of_class):
-            shared = self._decode(of_class[0], number, sources)
-        for fold, tokens in enumerate(of_class):
-            chosen = [each.blank or folds.of(each.group) != fold for each in sources]
-            others = list(compress(sources, chosen))
-            if all(each.blank for each in others):
+        for fold, others in enumerate(fold_tiles):
+            if all(tile.blank for tile in others):
                 return {}
-            if len(others) < len(sources):
-                # Decoded for one fold at a time, since decoded tiles take megabytes each.
-                decoded = list(compress(shared, chosen)) or self._decode(tokens, number, others)
-                head = yield from self._train(decoded, steps, before, FOLD_BATCH)
+            if len(others) < count:
+                head = yield from self._train(others, steps, before, FOLD_BATCH)
                 if head is None:
                     return {}
                 heads[fold] = head
@@ -311,6 +309,11 @@ class DetailTraining:
             if context.stopping:
                 return None
         return head
+
+
+def _of_other_folds(tiles: Sequence[Tile], folds: Folds, fold: int) -> list[Tile]:
+    """Return the tiles that the head of a fold learns from: those of the other folds, and blank ones."""
+    return [tile for tile in tiles if tile.blank or folds.of(tile.group) != fold]
 
 
 def ious_by_share(planes: Sequence[_CrossValidated], number: int) -> np.ndarray:
