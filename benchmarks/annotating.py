@@ -35,7 +35,7 @@ import torch
 
 from accuracy import named_sets, read, some_images
 from clicks import FOUND, SMALLEST, middle, whole
-from napari_ptsam.annotation.accepting import speck_size
+from napari_ptsam.annotation.accepting import speck_size, without_specks
 from napari_ptsam.annotation.outlines import choose_tile, click_tiling, find_outline
 from napari_ptsam.annotation.suggestions import Judge, pool, suggest, whole_plane
 from napari_ptsam.backbones.embedding_cache import with_users_cache
@@ -187,9 +187,8 @@ def work(
     if prompt is None:
         return alone, alone
     segmenter = Segmenter(prompt, backbone, "instances")
-    predicted = segmenter.plane(example.pixels, example.rgb).astype(np.int64)
     speck = speck_size(each.instances for each in annotated if each.instances is not None)
-    predicted[(np.bincount(predicted.ravel()) < speck)[predicted]] = 0
+    predicted = without_specks(segmenter.plane(example.pixels, example.rgb).astype(np.int64), speck)
     corrected, good = Work(), set()
     for mask, cost in zip(masks, clicked, strict=True):
         number = best(mask, predicted)

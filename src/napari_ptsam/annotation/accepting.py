@@ -48,6 +48,20 @@ def speck_size(planes: Iterable[np.ndarray], ignored: int = 0) -> float:
     return SPECK * float(ordered[np.searchsorted(covered, STRAY * covered[-1])])
 
 
+def without_specks(objects: np.ndarray, size: float) -> np.ndarray:
+    """Return an instance mask without its specks.
+
+    Parameters
+    ----------
+    objects
+        The objects: integer, shape (y, x), 0 is background.
+    size
+        Number of pixels below which an object is a speck, see `speck_size`.
+    """
+    is_speck = np.bincount(objects.ravel()) < size
+    return np.where(is_speck[objects], 0, objects)
+
+
 def new_objects(objects: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the objects of a prediction that are not annotated yet, without annotated pixels.
 
@@ -171,8 +185,7 @@ def labels_to_add(
             f"{', '.join(scheme.classes)}; they have to be the same, in the same order."
         )
     if scheme.instances:
-        is_speck = np.bincount(found.ravel()) < speck
-        objects = new_objects(np.where(is_speck[found], 0, found), labels)
+        objects = new_objects(without_specks(found, speck), labels)
         values = np.concatenate(
             [[0], unused_labels(labels, int(objects.max(initial=0)), scheme.ignored)]
         )

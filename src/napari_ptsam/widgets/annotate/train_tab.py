@@ -37,6 +37,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     button,
     format_duration,
     row,
+    show_waiting,
     text_label,
 )
 from napari_ptsam.widgets.shared.remedies import in_form
@@ -162,10 +163,7 @@ class TrainTab(ScrollingColumn):
         self.plot.clear_lines(request.settings.steps)
         self.plot.show()
         self.judgement.setText("")
-        self.bar.setRange(0, 1)  # a bar without an end would not show its text
-        self.bar.setValue(0)
-        self.bar.setFormat("Getting ready…")
-        self.bar.show()
+        show_waiting(self.bar, "Getting ready…")
         self.status.setText("")
         self._session_model.jobs.cancel("preview")
         self.preview.prepare()

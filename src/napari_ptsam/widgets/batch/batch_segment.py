@@ -48,6 +48,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     format_duration,
     row,
     separator,
+    show_waiting,
     text_label,
     warning_label,
 )
@@ -240,10 +241,7 @@ class BatchSegment(ClosableDock):
             return
         self._request, self._start_time, self._failure = request, perf_counter(), ""
         self.status.setText("")
-        self.bar.setRange(0, 1)  # a bar without an end would not show its text
-        self.bar.setValue(0)
-        self.bar.setFormat("Preparing…")
-        self.bar.show()
+        show_waiting(self.bar, "Preparing…")
         self.run.start(request)
         self.refresh()
         # The focus leaves the hidden button, but not for "Stop", which the space bar would press.

@@ -22,7 +22,6 @@ from napari_ptsam.errors import InputError, PtsamError
 from napari_ptsam.widgets.shared.combined_channels import combine_channels
 from napari_ptsam.widgets.shared.layers import (
     TooManyAxesError,
-    guess_channel_axis,
     image_layers,
     image_planes,
     planes_by_labels,
@@ -256,7 +255,7 @@ def planes_of(layer: Image) -> Planes:
         except InputError:  # the data were replaced since the axes were typed
             pass
     try:
-        return planes_by_labels(layer) or image_planes(layer, guess_channel_axis(layer))
+        return planes_by_labels(layer)
     except TooManyAxesError as error:
         raise InputError(
             f"The layer {layer.name} has {layer.ndim} axes; type a letter for each into the field "

@@ -14,16 +14,10 @@ from napari.types import ImageData, LabelsData
 from napari.utils.notifications import show_warning
 
 from napari_ptsam.errors import PtsamError
-from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.batch.task import ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.activity import ActivityBar
 from napari_ptsam.widgets.shared.failures import Failed, notify
-from napari_ptsam.widgets.shared.layers import (
-    guess_channel_axis,
-    image_planes,
-    planes_by_labels,
-    without_proxy,
-)
+from napari_ptsam.widgets.shared.layers import planes_by_labels, without_proxy
 from napari_ptsam.widgets.shared.preferences import preferences
 from napari_ptsam.widgets.shared.remedies import in_form
 from napari_ptsam.widgets.shared.torch_loading import load_torch
@@ -60,9 +54,9 @@ def segment(image: ImageData, prompt: Path, output: Output = "labels") -> Labels
         If the prompt or the image cannot be used.
     """
     load_torch()
-    from napari_ptsam.api import segment as segment_planes
+    from napari_ptsam import api
 
-    labels = segment_planes(image, prompt, output=output, device=preferences()["device"])
+    labels = api.segment(image, prompt, output=output, device=preferences()["device"])
     return LabelsData(labels)
 
 
@@ -96,7 +90,7 @@ def segment_image(
         show_warning("Choose a prompt file, which “Annotate and train” makes.")
         return
     try:
-        task = ImageTask(layer, _planes_of(layer))
+        task = ImageTask(layer, planes_by_labels(layer))
     except PtsamError as error:
         show_warning(in_form(error))
         return
@@ -106,10 +100,6 @@ def segment_image(
     bar = ActivityBar(f"{TITLE} {layer.name}")
     bar.show(0, len(task.planes))
     Worker(steps, partial(_on_event, viewer, bar), TITLE, stop.set).start(announced=True)
-
-
-def _planes_of(layer: Image) -> Planes:
-    return planes_by_labels(layer) or image_planes(layer, guess_channel_axis(layer))
 
 
 def _segment_steps(task: ImageTask, path: Path, output: Output, device: str, stop: Event) -> Steps:

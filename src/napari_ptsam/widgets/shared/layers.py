@@ -163,13 +163,15 @@ def guess_channel_axis(layer: Layer) -> int | None:
     return next((i for i, name in enumerate(names) if name in NAMES["C"]), None)
 
 
-def planes_by_labels(layer: Layer) -> Planes | None:
-    """Return the planes of a layer with y and x anywhere, if the labels of its axes name them."""
-    reader = _reader_of(layer)
-    if reader is None or layer.data is None:
-        return None
-    axes = labelled_axes(layer, reader(layer).array)
-    return None if axes is None else image_planes(layer, guess_channel_axis(layer), axes)
+def planes_by_labels(layer: Layer) -> Planes:
+    """Return the planes of a layer, with y and x where the labels of its axes name them.
+
+    Without such labels, the axes are taken in their order; see `image_planes`, also for errors.
+    """
+    reader, axes = _reader_of(layer), None
+    if reader is not None and layer.data is not None:
+        axes = labelled_axes(layer, reader(layer).array)
+    return image_planes(layer, guess_channel_axis(layer), axes)
 
 
 def image_planes(layer: Layer, channel_axis: int | None = None, axes: str | None = None) -> Planes:

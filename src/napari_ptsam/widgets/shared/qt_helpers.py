@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -171,6 +172,14 @@ class NameBox(QComboBox):
         )
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
+def show_waiting(bar: QProgressBar, text: str) -> None:
+    """Show a progress bar with a text, before the number of steps is known."""
+    bar.setRange(0, 1)  # a bar without an end would not show its text
+    bar.setValue(0)
+    bar.setFormat(text)
+    bar.show()
 
 
 def separator() -> QFrame:
