@@ -96,11 +96,18 @@ def test_the_form_does_not_wait_for_torch_and_napari_ends_without_a_word(
     tifffile.imwrite(tmp_path / "images.tif", stack.images)
     tifffile.imwrite(tmp_path / "masks.tif", stack.masks)
     code = """
-import sys, napari, tifffile
+import sys, threading, napari, pint, tifffile
 from qtpy.QtCore import QTimer
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
 from napari_ptsam.widgets.batch.batch_segment import BatchSegment
 folder, when = sys.argv[1:]
+
+threads, set_up = [], pint.UnitRegistry._after_init
+def noted(registry):  # napari's units are not set up in two threads at a time
+    threads.append(threading.current_thread() is threading.main_thread())
+    set_up(registry)
+pint.UnitRegistry._after_init = noted
+
 viewer = napari.Viewer()
 widget = AnnotateAndTrain(viewer)
 
@@ -128,13 +135,13 @@ else:
     )
     QTimer.singleShot(2000, widget.train.train.click)
 napari.run()
-print("closed", widget._closed, "torch" in sys.modules)
+print("closed", widget._closed, "torch" in sys.modules, threads)
 """
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), when], capture_output=True, text=True,
         timeout=200, env=environment(tmp_path),
     )  # fmt: skip
-    assert run.returncode == 0 and run.stdout.splitlines()[-1] == "closed True True", run
+    assert run.returncode == 0 and run.stdout.splitlines()[-1] == "closed True True [True]", run
     assert "Traceback" not in run.stderr and "Error" not in run.stderr, run.stderr
 
 

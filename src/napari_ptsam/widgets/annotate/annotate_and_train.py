@@ -176,7 +176,6 @@ class AnnotateAndTrain(ClosableDock):
 
     def _load(self) -> None:
         if not self._closed:
-            self.session_model.disk.submit("warm up", _warm_up, on_failure=ignore)
             self.session_model.images_changed.connect(self._load_backbone)
             self._load_backbone()
             self.session_restore.find_unfinished()
@@ -185,6 +184,7 @@ class AnnotateAndTrain(ClosableDock):
         """Load the base model once there is an image; until then it would only fill the memory."""
         if self.session_model.images:
             self.session_model.images_changed.disconnect(self._load_backbone)
+            self.session_model.disk.submit("warm up", _warm_up, on_failure=ignore)
             self.session_model.backbone_service.load()
 
     # Updates, saving and the guide

@@ -426,7 +426,11 @@ def class_colours(colours: dict[int, str]) -> CyclicLabelColormap:
 
 
 def warm_up() -> None:
-    """Let napari compile the code that draws and paints labels. Call this in a worker."""
+    """Let napari compile the code that draws and paints labels. Call this in a worker.
+
+    The viewer must have had a layer before. The first layer of a process sets up pint's registry
+    of units, and two threads that do so at the same time get errors.
+    """
     from napari.layers import Labels
 
     labels = Labels(np.zeros((1, 8, 8), np.uint16))
