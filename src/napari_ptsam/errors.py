@@ -9,7 +9,7 @@ So a message holds a cause and a `Remedy`, and the front end that shows it calls
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,22 @@ class Remedy(Enum):
     BACKBONE = "Choose backbone='{backbone}', or another checkpoint."
     CHECKPOINT = "Ask the prompt's maker for that checkpoint, and name it (checkpoint=FILE)."
     DOWNLOAD = (
-        "Get it with “napari-ptsam backbones download {backbone}”, or in the dialog Backbones."
+        "Get it with “napari-ptsam backbones download {backbone}”, or in the dialog “Base models…”."
     )
     DOWNLOAD_AGAIN = "Remove it (napari-ptsam backbones remove {backbone}) and download it again."
     TAKE_NEW = "Train with keep='new' to get the new one all the same."
     IMAGES_OF = "Choose the prompt whose settings are used (images_of), and check the result."
+
+
+class Term(Enum):
+    """A term that front ends have different words for; the value is the one for Python users."""
+
+    BACKBONE = "backbone"
+    BACKBONES = "backbones"
+
+    def worded(self, words: Words) -> str:
+        """Return the term in the words of a front end."""
+        return words.terms.get(self, self.value)
 
 
 @dataclass(frozen=True)
@@ -74,10 +85,13 @@ class Words:
     setting
         How to refer to a setting; the placeholders are ``{name}`` (its name in Python),
         ``{option}`` (its option on the command line) and ``{title}`` (its label in a form).
+    terms
+        The wording of each `Term`; terms that are not in it are worded as for Python.
     """
 
     remedies: Mapping[Remedy, str]
     setting: str
+    terms: Mapping[Term, str] = field(default_factory=dict)
 
 
 PYTHON = Words({}, "The setting {name}")
@@ -108,18 +122,22 @@ class SettingName:
         return words.setting.format(name=self.name, option=self.option, title=self.title)
 
 
+Piece = str | Advice | SettingName | Term
+"""A part of a message."""
+
+
 class Message(str):
     """A text for the user that each front end words in its own way.
 
     Parameters
     ----------
     *pieces
-        Texts, advice and names of settings, one after the other.
+        Texts, advice, terms and names of settings, one after the other.
     """
 
-    _pieces: tuple[str | Advice | SettingName, ...]
+    _pieces: tuple[Piece, ...]
 
-    def __new__(cls, *pieces: str | Advice | SettingName) -> Message:  # noqa: D102 - see the class
+    def __new__(cls, *pieces: Piece) -> Message:  # noqa: D102 - see the class
         message = super().__new__(cls, "".join(_piece(piece, PYTHON) for piece in pieces))
         message._pieces = pieces
         return message
@@ -132,7 +150,7 @@ class Message(str):
         return "".join(_piece(piece, words) for piece in self._pieces)
 
 
-def _piece(piece: str | Advice | SettingName, words: Words) -> str:
+def _piece(piece: Piece, words: Words) -> str:
     return piece if type(piece) is str else piece.worded(words)  # type: ignore[union-attr]
 
 

@@ -168,7 +168,7 @@ def test_gradients_through_the_embedded_backbone_are_autograds(exact_backbone, t
 
 
 def test_tokens_of_another_backbone_are_declined(exact_backbone) -> None:
-    with pytest.raises(PromptFileError, match="do not fit the backbone"):
+    with pytest.raises(PromptFileError, match="do not fit the layers of this backbone"):
         exact_backbone.encoder.with_tokens(random_tokens([768] * 12))
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 
 from napari_ptsam.backbones.families.registry import architectures
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Message, Term
 
 EMBEDDED_NAME = "vit_t"
 
@@ -86,7 +86,8 @@ def entry_of(name: str) -> CatalogueEntry:
     """
     entry = catalogue().get(name)
     if entry is None:
-        raise InputError(f"Unknown backbone {name!r}; choose one of {', '.join(catalogue())}.")
+        known = f" {name!r}; choose one of {', '.join(catalogue())}."
+        raise InputError(Message("Unknown ", Term.BACKBONE, known))
     return entry
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ptsam.backbones.files import FOLDER_VARIABLE, BackboneFiles, matches
-from napari_ptsam.errors import DownloadError
+from napari_ptsam.errors import DownloadError, Message, Term
 from napari_ptsam.io.downloads import failure_reason, quiet_pooch, server_of
 from napari_ptsam.io.locking import locked
 from napari_ptsam.io.writing import reason
@@ -217,11 +217,13 @@ def _no_place(error: OSError, files: BackboneFiles) -> DownloadError:
 
 def _explain(
     error: requests.RequestException, entry: CatalogueEntry, url: str, files: BackboneFiles
-) -> str:
+) -> Message:
     """Explain a failed download, and what to do."""
     what = failure_reason(error, entry.name, url, MIRROR_VARIABLE)
     kept = " The next attempt continues this download." if files.part(entry).exists() else ""
-    return (
-        f"The backbone {entry.name} could not be downloaded: {what}.{kept} Try again later. "
-        f"Behind a firewall, set HTTPS_PROXY, or {MIRROR_VARIABLE} to a copy. {files.by_hand(entry)}"
+    return Message(
+        "The ",
+        Term.BACKBONE,
+        f" {entry.name} could not be downloaded: {what}.{kept} Try again later. "
+        f"Behind a firewall, set HTTPS_PROXY, or {MIRROR_VARIABLE} to a copy. {files.by_hand(entry)}",
     )

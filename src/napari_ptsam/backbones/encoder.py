@@ -17,7 +17,7 @@ from napari_ptsam.backbones.gpu_memory import (
     release_memory,
     warn_of_full_gpu,
 )
-from napari_ptsam.errors import PromptFileError
+from napari_ptsam.errors import Message, PromptFileError, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -215,8 +215,11 @@ class ImageEncoder:
         """
         if tuple(layer.shape[-1] for layer in tokens) != self.token_widths:
             raise PromptFileError(
-                "The prompt's encoder tokens do not fit the backbone's layers; use the backbone that "
-                "it was tuned with."
+                Message(
+                    "The prompt's encoder tokens do not fit the layers of this ",
+                    Term.BACKBONE,
+                    "; use the one that it was tuned with.",
+                )
             )
         return ImageEncoder(self.module, self.device, self.dtype, tokens, self._load_embedded)
 

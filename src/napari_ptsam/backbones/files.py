@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_ptsam.backbones.catalogue import CatalogueEntry, catalogue
-from napari_ptsam.errors import Advice, CheckpointError, Message, OutputError, Remedy
+from napari_ptsam.errors import Advice, CheckpointError, Message, OutputError, Remedy, Term
 from napari_ptsam.io.safe_loading import read_or
 from napari_ptsam.io.user_folders import named_folder, user_folder
 from napari_ptsam.io.writing import reason, replacing
@@ -137,7 +137,9 @@ class BackboneFiles:
     def how_to_get(self, entry: CatalogueEntry) -> Message:
         """Explain how to get a missing checkpoint, with or without a network."""
         return Message(
-            f"The backbone {entry.name} ({entry.megabytes}) is not on this machine. ",
+            "The ",
+            Term.BACKBONE,
+            f" {entry.name} ({entry.megabytes}) is not on this machine. ",
             Advice(Remedy.DOWNLOAD, {"backbone": entry.name}),
             f" {self.by_hand(entry)}",
         )

@@ -17,7 +17,7 @@ from napari_ptsam.backbones.encoder import Encoder, ImageEncoder
 from napari_ptsam.backbones.families.registry import architecture_of, family_of
 from napari_ptsam.backbones.files import BackboneFiles
 from napari_ptsam.backbones.gpu_memory import CPU
-from napari_ptsam.errors import CheckpointError, Remedy
+from napari_ptsam.errors import CheckpointError, Message, Remedy, Term, framed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,12 +121,11 @@ def _load(
         weights = (
             f"the weights of a {detected}" if detected else "SAM weights of an unknown architecture"
         )
-        cause = (
-            f"{path} holds {weights}, but the backbone {architecture or 'of a SAM'} was asked for"
-        )
+        wanted = f" {architecture or 'of a SAM'} was asked for"
+        cause = Message(f"{path} holds {weights}, but the ", Term.BACKBONE, wanted)
         if detected is None:
-            raise CheckpointError(f"{cause}; {expected_tensors()}")
-        raise CheckpointError(f"{cause}.", Remedy.BACKBONE, backbone=detected)
+            raise CheckpointError(framed(cause, after=f"; {expected_tensors()}"))
+        raise CheckpointError(framed(cause, after="."), Remedy.BACKBONE, backbone=detected)
     embedded = path == BackboneFiles().checked(entry_of(EMBEDDED_NAME)).resolve()
     try:
         return backbone_from_state(detected, state, device, dtype, embedded)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.backbones.families.registry import architectures
-from napari_ptsam.errors import InputError, OutputError
+from napari_ptsam.errors import InputError, Message, OutputError, Term
 from napari_ptsam.io.writing import check_output, replacing
 
 if TYPE_CHECKING:
@@ -110,8 +110,12 @@ def export_onnx(
         raise InputError(f"{NEEDS} ({error.name} is missing).") from error
     if 4 * architectures().get(prompt.backbone, 0) > SIZE_LIMIT:
         raise InputError(
-            f"A {prompt.backbone} has more than the 2 GB that an ONNX file can hold; export a prompt for a "
-            "smaller backbone."
+            Message(
+                f"A {prompt.backbone} has more than the 2 GB that an ONNX file can hold; export a "
+                "prompt for a smaller ",
+                Term.BACKBONE,
+                ".",
+            )
         )
     side, channels = prompt.images.tiling.side, channels_of(prompt, rgb)
     tile = example_tile(prompt, rgb) if example is None else example
@@ -154,9 +158,15 @@ def _translated(
         warnings.simplefilter("ignore")  # warnings of the exporter about itself
         expected = module(image).numpy()
         program = torch.onnx.export(
-            module, (image,), dynamo=True, opset_version=OPSET, input_names=["image"],
-            output_names=["probability"], verbose=False, **options,
-        )  # fmt: skip
+            module,
+            (image,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=["probability"],
+            verbose=False,
+            **options,
+        )
         assert program is not None
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_ptsam.backbones.catalogue import catalogue
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.errors import CheckpointError, framed, message_of
+from napari_ptsam.errors import CheckpointError, Message, Term, message_of
 
 if TYPE_CHECKING:
     import torch
@@ -64,16 +64,18 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
         return None
     path = files.remembered_path(prompt.signature)
     if path is None and entry is not None:
-        raise CheckpointError(
-            framed(files.how_to_get(entry), "The prompt was tuned for another backbone. ")
-        )
+        other = Message("The prompt was tuned for another ", Term.BACKBONE, ". ")
+        raise CheckpointError(Message(other, files.how_to_get(entry)))
     # Prompts of earlier versions do not know where the weights come from.
     if path is None and prompt.weights:
         raise CheckpointError(
-            f"The prompt was tuned for the backbone {prompt.backbone_name}, which is not on this machine.",
+            Message(
+                "The prompt was tuned for the ", Term.BACKBONE,
+                f" {prompt.backbone_name}, which is not on this machine.",
+            ),
             prompt.remedy,
             backbone=prompt.weights,
-        )
+        )  # fmt: skip
     return path
 
 
@@ -85,5 +87,6 @@ def missing_backbone(prompt: Prompt) -> str:
         entry = catalogue().get(prompt.weights)
         if entry is None:
             return message_of(error)
-        return f"The prompt works with the backbone {entry.name} ({entry.megabytes}), which is not on this machine."
+        name = f" {entry.name} ({entry.megabytes}), which is not on this machine."
+        return Message("The prompt works with the ", Term.BACKBONE, name)
     return ""

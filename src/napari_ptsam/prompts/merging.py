@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from napari_ptsam.errors import InputError, Remedy
+from napari_ptsam.errors import InputError, Message, Remedy, Term
 from napari_ptsam.images.pixel_sizes import common_pixel_size
 from napari_ptsam.prompts.describe import image_words
 from napari_ptsam.prompts.detail import DetailHead
@@ -51,8 +51,13 @@ def merge(
     for other in prompts[1:]:
         if not first.belongs_to(other.backbone, other.signature):
             raise InputError(
-                f"The prompts were tuned for different backbones ({first.backbone_name} and "
-                f"{other.backbone_name}); only prompts for the same backbone can be merged."
+                Message(
+                    "The prompts were tuned for different ",
+                    Term.BACKBONES,
+                    f" ({first.backbone_name} and {other.backbone_name}); only prompts for the same ",
+                    Term.BACKBONE,
+                    " can be merged.",
+                )
             )
         if not _same_encoder_tokens(first, other):
             raise InputError(

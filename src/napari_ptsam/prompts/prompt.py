@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_ptsam.backbones.catalogue import catalogue
-from napari_ptsam.errors import InputError, PromptFileError, Remedy
+from napari_ptsam.errors import InputError, Message, PromptFileError, Remedy, Term
 from napari_ptsam.images.channels import Channels
 from napari_ptsam.images.guided_filter import Refinement
 from napari_ptsam.images.planes import PixelSize
@@ -181,7 +181,7 @@ class Prompt:
         if len(self.thumbnail) > LIMIT:
             raise InputError(f"A prompt's picture has {LIMIT:,} bytes at most.")
         if len(self.weights) > NAME_LIMIT or not (self.weights + "-").isprintable():
-            raise InputError("The name of the backbone's weights is no short, printable text.")
+            raise InputError("The name of a prompt's weights is no short, printable text.")
 
     @property
     def all_tokens(self) -> np.ndarray:
@@ -227,11 +227,13 @@ class Prompt:
             if self.signature not in trained:
                 trained += f" (signature {self.signature})"
             raise PromptFileError(
-                f"The prompt was tuned for the backbone {trained}, and this is {name} (signature "
-                f"{signature}).",
+                Message(
+                    "The prompt was tuned for the ", Term.BACKBONE,
+                    f" {trained}, and this is {name} (signature {signature}).",
+                ),
                 self.remedy,
                 backbone=self.weights,
-            )
+            )  # fmt: skip
 
     @property
     def backbone_name(self) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from napari_ptsam.errors import Remedy, Term, Words, worded
 
-from napari_ptsam.errors import Remedy, Words, worded
-
-BACKBONE = re.compile(r"(?<![\w/\\.“-])backbone(s?)(?![\w/\\.=-]*[/\\=_-])")
-"""The technical word for a base model, unless it is a part of a path or a name."""
 FORM = Words(
     {
         Remedy.REPLACE: "Choose another name, or tick “Replace existing results”.",
@@ -43,9 +39,10 @@ FORM = Words(
         Remedy.IMAGES_OF: "Choose the prompt whose settings are used, and check the result.",
     },
     setting="The setting {title}",
+    terms={Term.BACKBONE: "base model", Term.BACKBONES: "base models"},
 )
 
 
 def in_form(message: object) -> str:
     """Return an error or a note in the words of the widgets."""
-    return BACKBONE.sub(r"base model\1", worded(message, FORM))
+    return worded(message, FORM)
