@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import napari_ptsam as ptsam
 from napari_ptsam.datasets.annotated_planes import MaskReading, annotate
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.prompts.describe import measured_where
-from napari_ptsam.training import cross_validation
+from napari_ptsam.training import cross_validation, detail_training
+from napari_ptsam.training.cross_validation import Folds
+from napari_ptsam.training.head_sources import head_sources
 from napari_ptsam.training.settings import TrainingSettings
 from napari_ptsam.training.trainer import Training
 from napari_ptsam.training.verdict import verdict
@@ -61,6 +64,33 @@ def test_every_plane_is_predicted_by_tokens_that_have_not_seen_it(
     assert measured_where(origin) == "by cross-validation of all 6 planes"
     prompt.save(tmp_path / "prompt.pt")
     assert ptsam.load(tmp_path / "prompt.pt").origin == origin
+
+
+def test_the_head_that_is_kept_learns_from_logits_of_both_kinds_of_tokens(
+    nuclei, backbone, monkeypatch
+) -> None:
+    """Tokens that were tuned on a plane are too sure there; those of its fold are not."""
+    learned, optimise = [], detail_training.optimise_head
+
+    def recorded(tiles, *rest):
+        learned.append(list(tiles))
+        return optimise(tiles, *rest)
+
+    monkeypatch.setattr(detail_training, "optimise_head", recorded)
+    run = training(nuclei, backbone, detail="on")
+    for _ in run:
+        pass
+    context, tokens = run._context, run._cross_validation.tokens
+    folds = Folds.divide(context.embedded)
+    sources = list(head_sources(context.embedded.tiles, context, folds))
+    assert len(learned) == 5 and len(learned[-1]) == 2 * len(sources)
+    for number, source in enumerate(sources):
+        seen, unseen = learned[-1][number], learned[-1][number + len(sources)]
+        of_fold = tokens[folds.of(source.group)][0]
+        expected = source.decoded(context.backbone.decoder, of_fold, 0)
+        assert seen.early is unseen.early and unseen.group == source.group
+        assert torch.equal(unseen.logits, expected.logits)
+        assert not torch.equal(unseen.logits, seen.logits)
 
 
 def test_the_tokens_that_are_kept_are_the_same(nuclei, backbone) -> None:

@@ -243,6 +243,8 @@ class DetailTraining:
             head = None
             if share:
                 decoded = decoded or self._decode(tokens[number], number, sources)
+                if fold_tokens:
+                    decoded += self._decode_unseen(fold_tokens, number, sources, folds)
                 head = yield from self._train(decoded, _head_steps(settings), before)
                 if head is None:
                     return
@@ -284,6 +286,25 @@ class DetailTraining:
         """Return the tiles from which the head of a class learns, decoded with its tokens."""
         decoder = self._context.backbone.decoder
         return [source.decoded(decoder, tokens, number) for source in sources]
+
+    def _decode_unseen(
+        self,
+        fold_tokens: Sequence[torch.Tensor],
+        number: int,
+        sources: Sequence[HeadSource],
+        folds: Folds,
+    ) -> list[DetailTile]:
+        """Return the tiles, each decoded with the tokens of the fold that has not seen its plane.
+
+        Logits of the tokens that are kept are too sure on the planes that these were tuned on. A
+        head that learns from both kinds corrects new planes better. Blank tiles belong to no plane,
+        so that any tokens do.
+        """
+        decoder = self._context.backbone.decoder
+        return [
+            source.decoded(decoder, fold_tokens[folds.of(source.group)][number], number)
+            for source in sources
+        ]
 
     def _train(
         self,
