@@ -84,6 +84,7 @@ def test_the_head_that_is_kept_learns_from_logits_of_both_kinds_of_tokens(
     folds = Folds.divide(context.embedded)
     sources = list(head_sources(context.embedded.tiles, context, folds))
     assert len(learned) == 5 and len(learned[-1]) == 2 * len(sources)
+    assert all(len(of_fold) < 2 * len(sources) for of_fold in learned[:-1])
     for number, source in enumerate(sources):
         seen, unseen = learned[-1][number], learned[-1][number + len(sources)]
         of_fold = tokens[folds.of(source.group)][0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from napari_ptsam.evaluation.metrics import standard_error
 from napari_ptsam.inference.detail import corrections_of
 from napari_ptsam.training.cross_validation import FEWEST, MOST_FOLDS, Folds
 from napari_ptsam.training.detail_optimization import BATCH, optimise_head
-from napari_ptsam.training.head_sources import HeadSource, head_sources
+from napari_ptsam.training.head_sources import ClassTiles, head_sources
 from napari_ptsam.training.loss import LOSSES
 from napari_ptsam.training.validation import PlaneLogits
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from napari_ptsam.training.token_training import TrainingContext
     from napari_ptsam.training.validation import ValidationPlane
 
-
-Tile = TypeVar("Tile", bound="HeadSource | DetailTile")
 
 MOST_STEPS = 400
 """Largest number of steps for a head; with more, it learns the training planes by heart."""
@@ -179,11 +177,14 @@ class DetailTraining:
     ) -> Generator[Progress, None, None]:
         """Train the heads further, with all annotated planes."""
         folds, steps = Folds.divide(self._context.embedded), _head_steps(self._context.settings)
-        sources = list(head_sources(tiles, self._context, folds))
+        sources, decoder = (
+            list(head_sources(tiles, self._context, folds)),
+            self._context.backbone.decoder,
+        )
         for number, head in enumerate(self.heads):
             if head is None or not sources:
                 continue
-            decoded = self._decode(tokens[number], number, sources)
+            decoded = ClassTiles(sources, folds, decoder, number, tokens).decoded(sources)
             trained = yield from self._train(decoded, steps, before, start=head)
             if trained is None:
                 return
@@ -213,16 +214,8 @@ class DetailTraining:
         heads: list[DetailHead | None] = []
         sources = list(head_sources(tiles, self._context, folds))
         for number in range(len(tokens)):
-            # Where the folds share their tokens, so do they the decoded tiles. Otherwise tiles are
-            # decoded for one fold at a time, since they take megabytes each.
-            shared = bool(of_fold) and not fold_tokens
-            decoded = self._decode(tokens[number], number, sources) if shared else []
-            fold_tiles = (
-                _of_other_folds(decoded, folds, fold)
-                or self._decode(each[number], number, _of_other_folds(sources, folds, fold))
-                for fold, each in enumerate(of_fold)
-            )
-            fold_heads = yield from self._fold_heads(fold_tiles, len(sources), before)
+            class_tiles = ClassTiles(sources, folds, backbone.decoder, number, tokens, fold_tokens)
+            fold_heads = yield from self._fold_heads(class_tiles, before)
             if self._context.stopping:
                 return
             if fold_heads:
@@ -242,9 +235,7 @@ class DetailTraining:
                 share, self.note = float(always), "" if always else TOO_FEW
             head = None
             if share:
-                decoded = decoded or self._decode(tokens[number], number, sources)
-                if fold_tokens:
-                    decoded += self._decode_unseen(fold_tokens, number, sources, folds)
+                decoded = class_tiles.decoded(sources)
                 head = yield from self._train(decoded, _head_steps(settings), before)
                 if head is None:
                     return
@@ -257,54 +248,22 @@ class DetailTraining:
         return replace(before, step=before.step + self.steps_done, loss=None)
 
     def _fold_heads(
-        self, fold_tiles: Iterable[Sequence[DetailTile]], count: int, before: Progress
+        self, tiles: ClassTiles, before: Progress
     ) -> Generator[Progress, None, dict[int, DetailHead]]:
-        """Train a head for each fold on the tiles of the other folds; empty if there are too few.
-
-        Parameters
-        ----------
-        fold_tiles
-            For each fold, the tiles of the others, as its tokens decode them.
-        count
-            Number of tiles of all folds together.
-        """
+        """Train a head for each fold on the tiles of the other folds; empty if there are too few."""
         heads: dict[int, DetailHead] = {}
         steps = _fold_steps(self._context.settings)
-        for fold, others in enumerate(fold_tiles):
-            if all(tile.blank for tile in others):
+        for fold in range(tiles.folds.count):
+            others = tiles.of_other_folds(fold)
+            if all(source.blank for source in others):
                 return {}
-            if len(others) < count:
-                head = yield from self._train(others, steps, before, FOLD_BATCH)
+            if len(others) < len(tiles.sources):
+                decoded = tiles.decoded(others, fold)
+                head = yield from self._train(decoded, steps, before, FOLD_BATCH)
                 if head is None:
                     return {}
                 heads[fold] = head
         return heads
-
-    def _decode(
-        self, tokens: torch.Tensor, number: int, sources: Sequence[HeadSource]
-    ) -> list[DetailTile]:
-        """Return the tiles from which the head of a class learns, decoded with its tokens."""
-        decoder = self._context.backbone.decoder
-        return [source.decoded(decoder, tokens, number) for source in sources]
-
-    def _decode_unseen(
-        self,
-        fold_tokens: Sequence[torch.Tensor],
-        number: int,
-        sources: Sequence[HeadSource],
-        folds: Folds,
-    ) -> list[DetailTile]:
-        """Return the tiles, each decoded with the tokens of the fold that has not seen its plane.
-
-        Logits of the tokens that are kept are too sure on the planes that these were tuned on. A
-        head that learns from both kinds corrects new planes better. Blank tiles belong to no plane,
-        so that any tokens do.
-        """
-        decoder = self._context.backbone.decoder
-        return [
-            source.decoded(decoder, fold_tokens[folds.of(source.group)][number], number)
-            for source in sources
-        ]
 
     def _train(
         self,
@@ -330,11 +289,6 @@ class DetailTraining:
             if context.stopping:
                 return None
         return head
-
-
-def _of_other_folds(tiles: Sequence[Tile], folds: Folds, fold: int) -> list[Tile]:
-    """Return the tiles that the head of a fold learns from: those of the other folds, and blank ones."""
-    return [tile for tile in tiles if tile.blank or folds.of(tile.group) != fold]
 
 
 def ious_by_share(planes: Sequence[_CrossValidated], number: int) -> np.ndarray:

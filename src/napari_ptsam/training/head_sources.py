@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from napari_ptsam.training.detail_tiles import Compressed, CompressedFeatures, DetailTile
@@ -65,6 +66,62 @@ class HeadSource:
             self.group,
             self.blank,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTiles:
+    """The tiles from which the heads of a class learn.
+
+    Attributes
+    ----------
+    sources
+        All tiles.
+    folds
+        The annotated planes, divided into folds.
+    decoder
+        Frozen decoder.
+    number
+        Number of the class, counted from 0.
+    tokens
+        Tuned tokens of the classes: float32, shape (classes, 8, 256).
+    fold_tokens
+        Tokens of each fold, tuned on the other folds; empty if there are none.
+    """
+
+    sources: Sequence[HeadSource]
+    folds: Folds
+    decoder: PromptDecoder
+    number: int
+    tokens: Tensor
+    fold_tokens: Sequence[Tensor] = ()
+
+    def of_other_folds(self, fold: int) -> list[HeadSource]:
+        """Return the tiles that the head of a fold learns from: those of other folds, and blank ones."""
+        return [each for each in self.sources if each.blank or self.folds.of(each.group) != fold]
+
+    def decoded(self, sources: Sequence[HeadSource], fold: int | None = None) -> list[DetailTile]:
+        """Return decoded tiles for the head of a fold, or for the one that is kept.
+
+        If the folds have tokens of their own, each tile is returned twice: as the tokens of the
+        fold or of the prompt decode it, and as tokens decode it that have not seen its plane.
+        Tokens are too sure on planes that they were tuned on. A head that learns from both kinds
+        corrects new planes better. Blank tiles belong to no plane, so that any tokens do.
+        """
+        if not self.fold_tokens:
+            return [self._tiles[source] for source in sources]
+        tokens = self.tokens if fold is None else self.fold_tokens[fold]
+        seen = [self._decode(source, tokens) for source in sources]
+        of_fold = [self.fold_tokens[self.folds.of(source.group)] for source in sources]
+        unseen = map(self._decode, sources, of_fold)
+        return [*seen, *unseen]
+
+    @cached_property
+    def _tiles(self) -> dict[HeadSource, DetailTile]:
+        """The tiles as the tokens decode them, which all heads share if the folds have no tokens."""
+        return {source: self._decode(source, self.tokens) for source in self.sources}
+
+    def _decode(self, source: HeadSource, tokens: Tensor) -> DetailTile:
+        return source.decoded(self.decoder, tokens[self.number], self.number)
 
 
 def head_sources(

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 CHECKS = 10
 """Number of checks on the validation planes during a training."""
+SHORTEST_INTERVAL = 5
+"""Smallest number of steps between two checks, which take about as long as two or three steps."""
 TRIAL_PART = 1 / 16
 """Fraction of all steps for which each start is tried before the best one is chosen."""
 SHORTEST_TRIAL = 5
@@ -260,7 +262,7 @@ class TokenTraining:
     def _follow(self, tokens: torch.Tensor, before: int) -> Generator[Progress, None, bool]:
         """Tune to the end with regular checks; end early and return False if it collapsed."""
         steps, usable = self._context.settings.steps - before, False
-        interval = max(1, steps // CHECKS)
+        interval = max(SHORTEST_INTERVAL, steps // CHECKS)
         for progress in self._optimise(tokens, self.suitable, steps, before, []):
             number = progress.step - before
             if number % interval == 0 or number == steps:
