@@ -328,7 +328,7 @@ class Driver:
 
     def go(self, source: Any, number: int) -> None:
         """Show a plane."""
-        from napari_ptsam.widgets.shared.layers import go_to_plane
+        from napari_ptsam.widgets.shared.view import go_to_plane
 
         go_to_plane(self.viewer, source.layer, source.planes, number)
 

@@ -15,7 +15,7 @@ from conftest_data import unreadable
 from conftest_widgets import LONG, refreshed, settled
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.batch.task import ImageTask
-from napari_ptsam.widgets.shared import layers
+from napari_ptsam.widgets.shared import labels_layers, layers
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -190,10 +190,10 @@ def test_a_layer_that_cannot_be_used(batch) -> None:
 
 
 def test_large_results_take_memory_only_where_written(monkeypatch) -> None:
-    monkeypatch.setattr(layers, "LARGE", 1000)
-    large = layers.blank((3, 40, 40), np.uint32)
+    monkeypatch.setattr(labels_layers, "LARGE", 1000)
+    large = labels_layers.blank((3, 40, 40), np.uint32)
     assert large.dtype == np.uint32 and not isinstance(large, np.ndarray)
     planes = Planes(np.zeros((3, 40, 40), np.uint8), "ZYX")
     large[1, :, :] = np.ones((40, 40), np.uint32)
     assert np.asarray(large[1]).all() and not np.asarray(large[0]).any() and len(planes) == 3
-    assert isinstance(layers.blank((3, 10, 10), np.uint8), np.ndarray)
+    assert isinstance(labels_layers.blank((3, 10, 10), np.uint8), np.ndarray)

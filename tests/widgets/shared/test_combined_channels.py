@@ -10,12 +10,8 @@ from conftest_widgets import LONG, refreshed
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.channels import channels_of
 from napari_ptsam.widgets.shared.combined_channels import combine_channels
-from napari_ptsam.widgets.shared.layers import (
-    guess_channel_axis,
-    image_planes,
-    is_shown,
-    show_image,
-)
+from napari_ptsam.widgets.shared.layers import guess_channel_axis, image_planes
+from napari_ptsam.widgets.shared.view import is_shown, show_image
 
 pytestmark = pytest.mark.usefixtures("loaded")
 

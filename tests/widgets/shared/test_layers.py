@@ -19,21 +19,22 @@ from napari_ptsam.annotation.scheme import Scheme
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import TimeStep
 from napari_ptsam.widgets.annotate.annotate_and_train import AnnotateAndTrain
-from napari_ptsam.widgets.shared import layers
+from napari_ptsam.widgets.shared import labels_layers
 from napari_ptsam.widgets.shared.folders import read_folder
-from napari_ptsam.widgets.shared.layers import (
+from napari_ptsam.widgets.shared.labels_layers import (
     BACKGROUND,
     add_annotation_layer,
     class_colours,
-    go_to_plane,
+    style_labels,
+)
+from napari_ptsam.widgets.shared.layers import (
     guess_channel_axis,
     image_planes,
     is_displaced,
     labels_planes,
-    plane_in_view,
     planes_by_labels,
-    style_labels,
 )
+from napari_ptsam.widgets.shared.view import go_to_plane, plane_in_view
 
 SHAPE = 40, 50
 """Of the planes here."""
@@ -177,7 +178,7 @@ def test_one_annotation_for_all_channels(make_napari_viewer, axis: int) -> None:
 
 
 def test_a_large_annotation_takes_no_memory(monkeypatch, make_napari_viewer) -> None:
-    monkeypatch.setattr(layers, "LARGE", 1000)
+    monkeypatch.setattr(labels_layers, "LARGE", 1000)
     viewer = make_napari_viewer()
     layer = viewer.add_image(array(5))
     labels = add_annotation_layer(viewer, layer, image_planes(layer), Scheme())

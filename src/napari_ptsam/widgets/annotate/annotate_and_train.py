@@ -25,7 +25,8 @@ from napari_ptsam.widgets.shared.backbone_service import shared_backbone_service
 from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import ignore
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
-from napari_ptsam.widgets.shared.layers import warm_up, without_proxy
+from napari_ptsam.widgets.shared.labels_layers import warm_up
+from napari_ptsam.widgets.shared.layers import without_proxy
 from napari_ptsam.widgets.shared.open_docks import ANNOTATE
 from napari_ptsam.widgets.shared.preferences import preferences, remember
 from napari_ptsam.widgets.shared.qt_helpers import button, plain_tip, row, text_label

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.prompts.prompt import default_colours
-from napari_ptsam.widgets.shared.layers import BACKGROUND
+from napari_ptsam.widgets.shared.labels_layers import BACKGROUND
 from napari_ptsam.widgets.shared.qt_helpers import button, colour_icon, plain_tip
 from napari_ptsam.widgets.shared.remedies import in_form
 

@@ -35,7 +35,6 @@ from napari_ptsam.widgets.shared.layers import (
     image_planes,
     in_words,
     is_displaced,
-    show_one_at_a_time,
     without_channels,
 )
 from napari_ptsam.widgets.shared.qt_helpers import (
@@ -49,6 +48,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     text_label,
 )
 from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.view import show_one_at_a_time
 
 if TYPE_CHECKING:
     from napari_ptsam.widgets.annotate.session_model import AnnotatedImage, SessionModel

@@ -21,7 +21,8 @@ from napari_ptsam.widgets.annotate.mask_question import (
     read_masks,
     reread,
 )
-from napari_ptsam.widgets.shared.layers import add_annotation_layer, in_words
+from napari_ptsam.widgets.shared.labels_layers import add_annotation_layer
+from napari_ptsam.widgets.shared.layers import in_words
 
 if TYPE_CHECKING:
     from napari.layers import Labels

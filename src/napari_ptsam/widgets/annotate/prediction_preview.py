@@ -13,7 +13,8 @@ from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.annotate.training_run import LivePrediction, PlaneInView
 from napari_ptsam.widgets.shared.background_jobs import NORMAL
 from napari_ptsam.widgets.shared.channels import IN_IMAGES
-from napari_ptsam.widgets.shared.layers import class_colours, layer_axes, placement
+from napari_ptsam.widgets.shared.labels_layers import class_colours
+from napari_ptsam.widgets.shared.layers import layer_axes, placement
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
 

@@ -16,19 +16,16 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.images.planes import Planes
 from napari_ptsam.widgets.shared.backbone_service import BackboneService
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
-from napari_ptsam.widgets.shared.layers import (
-    PLUGIN,
-    add_annotation_layer,
+from napari_ptsam.widgets.shared.labels_layers import add_annotation_layer, style_labels
+from napari_ptsam.widgets.shared.layers import PLUGIN, image_planes, labels_planes
+from napari_ptsam.widgets.shared.qt_helpers import single_shot
+from napari_ptsam.widgets.shared.view import (
     go_to_plane,
-    image_planes,
     is_shown,
-    labels_planes,
     plane_in_view,
     show_image,
-    style_labels,
     zoom_to,
 )
-from napari_ptsam.widgets.shared.qt_helpers import single_shot
 
 if TYPE_CHECKING:
     import napari

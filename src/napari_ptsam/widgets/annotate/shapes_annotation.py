@@ -12,7 +12,8 @@ from qtpy.QtCore import QObject
 from napari_ptsam.annotation.drawn_shapes import DrawnShape, labels_of_shapes
 from napari_ptsam.errors import InputError
 from napari_ptsam.widgets.annotate.object_paint import stroke_under_way
-from napari_ptsam.widgets.shared.layers import add_annotation_layer, layer_axes
+from napari_ptsam.widgets.shared.labels_layers import add_annotation_layer
+from napari_ptsam.widgets.shared.layers import layer_axes
 from napari_ptsam.widgets.shared.qt_helpers import single_shot
 from napari_ptsam.widgets.shared.remedies import in_form
 

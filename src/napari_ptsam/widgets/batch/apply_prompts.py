@@ -12,7 +12,7 @@ from napari_ptsam.errors import InputError
 from napari_ptsam.inference.channels import fit_prompt
 from napari_ptsam.widgets.batch.task import BatchRequest, ImageTask, LayerResult, OpenedPrompt
 from napari_ptsam.widgets.shared.channels import IN_BATCH
-from napari_ptsam.widgets.shared.layers import blank
+from napari_ptsam.widgets.shared.labels_layers import blank
 from napari_ptsam.widgets.shared.remedies import in_form
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from napari_ptsam.widgets.shared.backbones_dialog import BackboneStatus
 from napari_ptsam.widgets.shared.background_jobs import BackgroundJobs
 from napari_ptsam.widgets.shared.channels import ChannelsChoice
 from napari_ptsam.widgets.shared.closable_dock import ClosableDock
-from napari_ptsam.widgets.shared.layers import plane_in_view, without_proxy
+from napari_ptsam.widgets.shared.layers import without_proxy
 from napari_ptsam.widgets.shared.open_docks import (
     ANNOTATE,
     BATCH,
@@ -53,6 +53,7 @@ from napari_ptsam.widgets.shared.qt_helpers import (
     warning_label,
 )
 from napari_ptsam.widgets.shared.remedies import in_form
+from napari_ptsam.widgets.shared.view import plane_in_view
 from napari_ptsam.widgets.shared.window_style import wrapped
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.images.axes import axis_column
-from napari_ptsam.widgets.shared.layers import plane_in_view
+from napari_ptsam.widgets.shared.view import plane_in_view
 
 if TYPE_CHECKING:
     import napari

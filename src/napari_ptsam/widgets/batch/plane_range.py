@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_ptsam.errors import InputError
 from napari_ptsam.images.axes import INDEPENDENT
-from napari_ptsam.widgets.shared.layers import plane_in_view
 from napari_ptsam.widgets.shared.qt_helpers import row
+from napari_ptsam.widgets.shared.view import plane_in_view
 
 if TYPE_CHECKING:
     import napari

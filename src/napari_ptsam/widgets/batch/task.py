@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ptsam.widgets.batch.plane_features import show_features
-from napari_ptsam.widgets.shared.layers import (
-    PLUGIN,
-    RESULT,
-    class_colours,
-    is_shown,
-    layer_axes,
-    layers_in_view,
-    placement,
-)
+from napari_ptsam.widgets.shared.labels_layers import class_colours
+from napari_ptsam.widgets.shared.layers import PLUGIN, RESULT, layer_axes, placement
+from napari_ptsam.widgets.shared.view import is_shown, layers_in_view
 
 if TYPE_CHECKING:
     import napari
