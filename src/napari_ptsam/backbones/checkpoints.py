@@ -46,7 +46,8 @@ def embedded_checkpoint() -> Path:
     path = Path(str(resources.files("napari_ptsam").joinpath(f"weights/{EMBEDDED}")))
     if not path.is_file():
         raise CheckpointError(
-            f"The embedded {path.name} is missing from the installation; install napari-ptsam again."
+            f"The embedded weights {path.name} are missing from the installation; "
+            "install napari-ptsam again."
         )
     return path
 

@@ -177,10 +177,8 @@ class DetailTraining:
     ) -> Generator[Progress, None, None]:
         """Train the heads further, with all annotated planes."""
         folds, steps = Folds.divide(self._context.embedded), _head_steps(self._context.settings)
-        sources, decoder = (
-            list(head_sources(tiles, self._context, folds)),
-            self._context.backbone.decoder,
-        )
+        sources = list(head_sources(tiles, self._context, folds))
+        decoder = self._context.backbone.decoder
         for number, head in enumerate(self.heads):
             if head is None or not sources:
                 continue
