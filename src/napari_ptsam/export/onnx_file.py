@@ -158,15 +158,9 @@ def _translated(
         warnings.simplefilter("ignore")  # warnings of the exporter about itself
         expected = module(image).numpy()
         program = torch.onnx.export(
-            module,
-            (image,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["probability"],
-            verbose=False,
-            **options,
-        )
+            module, (image,), dynamo=True, opset_version=OPSET, input_names=["image"],
+            output_names=["probability"], verbose=False, **options,
+        )  # fmt: skip
         assert program is not None
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)

@@ -64,8 +64,10 @@ def find_checkpoint(prompt: Prompt) -> Path | None:
         return None
     path = files.remembered_path(prompt.signature)
     if path is None and entry is not None:
-        other = Message("The prompt was tuned for another ", Term.BACKBONE, ". ")
-        raise CheckpointError(Message(other, files.how_to_get(entry)))
+        how = files.how_to_get(entry)
+        raise CheckpointError(
+            Message("The prompt was tuned for another ", Term.BACKBONE, ". ", how)
+        )
     # Prompts of earlier versions do not know where the weights come from.
     if path is None and prompt.weights:
         raise CheckpointError(

@@ -107,18 +107,25 @@ class ClassTiles:
         Tokens are too sure on planes that they were tuned on. A head that learns from both kinds
         corrects new planes better. Blank tiles belong to no plane, so that any tokens do.
         """
+        shared = [self._shared[source] for source in sources]
         if not self.fold_tokens:
-            return [self._tiles[source] for source in sources]
+            return shared
         tokens = self.tokens if fold is None else self.fold_tokens[fold]
-        seen = [self._decode(source, tokens) for source in sources]
-        of_fold = [self.fold_tokens[self.folds.of(source.group)] for source in sources]
-        unseen = map(self._decode, sources, of_fold)
-        return [*seen, *unseen]
+        return [*(self._decode(source, tokens) for source in sources), *shared]
 
     @cached_property
-    def _tiles(self) -> dict[HeadSource, DetailTile]:
-        """The tiles as the tokens decode them, which all heads share if the folds have no tokens."""
-        return {source: self._decode(source, self.tokens) for source in self.sources}
+    def _shared(self) -> dict[HeadSource, DetailTile]:
+        """The tiles that all heads share: decoded with tokens that have not seen their planes.
+
+        If the folds have no tokens of their own, these are the tokens of the prompt.
+        """
+        folds = self.fold_tokens
+        return {
+            source: self._decode(
+                source, folds[self.folds.of(source.group)] if folds else self.tokens
+            )
+            for source in self.sources
+        }
 
     def _decode(self, source: HeadSource, tokens: Tensor) -> DetailTile:
         return source.decoded(self.decoder, tokens[self.number], self.number)

@@ -11,13 +11,26 @@ import pytest
 import napari_ptsam
 from napari_ptsam.backbones.catalogue import catalogue, entry_of
 from napari_ptsam.backbones.files import BackboneFiles
-from napari_ptsam.errors import InputError
+from napari_ptsam.errors import InputError, Message, Term
 from napari_ptsam.widgets.shared.remedies import in_form
 
 SOURCE = Path(napari_ptsam.__file__).parent
 
 
-def test_backbones_are_called_base_models() -> None:
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (Message("The prompt was tuned for another ", Term.BACKBONE, "."),
+         "The prompt was tuned for another base model."),
+        (Message("Two ", Term.BACKBONES, " are here."), "Two base models are here."),
+        ("/data/backbone/vit.pt and my-backbone.pt", "/data/backbone/vit.pt and my-backbone.pt"),
+    ],
+)  # fmt: skip
+def test_backbones_are_called_base_models(message, words) -> None:
+    assert in_form(message) == words
+
+
+def test_an_error_calls_a_backbone_a_base_model() -> None:
     with pytest.raises(InputError, match="Unknown backbone 'sam'; choose") as raised:
         entry_of("sam")
     assert in_form(raised.value).startswith("Unknown base model 'sam'; choose")
